@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The probes that come with the product: pairs of <probe>.c and <probe>.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..pipeline.plugins import hookimpl
+
+
+@hookimpl
+def register_probes() -> Sequence[Path]:
+    """This folder."""
+    return [Path(__file__).parent]

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rooms and corridors: configuration, graph and service. Knows no probe and no back end.
+
+What a component's author needs is importable from here; names are resolved when first used, so that the short-lived
+loader child does not pay for NumPy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .component import ComponentKind, Context, Factory, Stability
+    from .errors import ConfigError, ExportError, FrameError, PluginError, ProbeError, SidecarError
+    from .frame import Frame, Frames, Kind, Temporality
+    from .plugins import hookimpl
+    from .rows import RowSet, Text, once_per_row_set
+    from .settings import Duration, Interval, Settings
+
+_HOME = {
+    "component": ("ComponentKind", "Context", "Factory", "Stability"),
+    "errors": ("ConfigError", "ExportError", "FrameError", "PluginError", "ProbeError", "SidecarError"),
+    "frame": ("Frame", "Frames", "Kind", "Temporality"),
+    "plugins": ("hookimpl",),
+    "rows": ("RowSet", "Text", "once_per_row_set"),
+    "settings": ("Duration", "Interval", "Settings"),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "ComponentKind",
+    "ConfigError",
+    "Context",
+    "Duration",
+    "ExportError",
+    "Factory",
+    "Frame",
+    "FrameError",
+    "Frames",
+    "Interval",
+    "Kind",
+    "PluginError",
+    "ProbeError",
+    "RowSet",
+    "Settings",
+    "SidecarError",
+    "Stability",
+    "Temporality",
+    "Text",
+    "hookimpl",
+    "once_per_row_set",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Time as a dependency, so that tests need not wait for it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What the product asks of time."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        ...
+
+    def time_ns(self) -> int:
+        """Wall-clock nanoseconds since the epoch; may jump either way."""
+        ...
+
+    def wait(self, stopped: threading.Event, seconds: float) -> bool:
+        """Wait for ``seconds`` or until ``stopped`` is set; true when it was set."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clocks."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        return time.monotonic()
+
+    def time_ns(self) -> int:
+        """Wall-clock nanoseconds since the epoch."""
+        return time.time_ns()
+
+    def wait(self, stopped: threading.Event, seconds: float) -> bool:
+        """Wait for ``seconds`` or until ``stopped`` is set; true when it was set."""
+        return stopped.wait(max(0.0, seconds))

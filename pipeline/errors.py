@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every way the product says no.
+
+    SidecarError
+    ├── ConfigError        the user's file is wrong        (exit code 2)
+    ├── PluginError        a component cannot be loaded    (exit code 2)
+    ├── ProbeError         the kernel side cannot work     (exit code 1)
+    ├── FrameError         a component built a wrong frame (the component's own mistake)
+    └── ExportError        data could not be delivered; ``retry`` says whether trying again can help
+
+Messages read ``where: what is wrong; what to do``: lower case, no full stop, the user's own word in quotes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class SidecarError(Exception):
+    """The root of all errors of ours. ``component`` is the id as written in the file, or empty."""
+
+    def __init__(self, message: str, *, component: str = "") -> None:
+        super().__init__(message)
+        self.component = component
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Mistake:
+    """One thing wrong in a configuration: ``path`` as ``service::pipelines::metrics``, and what is wrong there."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+class ConfigError(SidecarError):
+    """The configuration cannot be used; ``mistakes`` lists everything that is wrong with it, not only the first."""
+
+    def __init__(self, mistakes: Sequence[Mistake]) -> None:
+        super().__init__("\n".join(str(mistake) for mistake in mistakes))
+        self.mistakes = tuple(mistakes)
+
+
+class PluginError(SidecarError):
+    """A plugin cannot be loaded or breaks the contract; the message names its distribution and the cause."""
+
+
+class ProbeError(SidecarError):
+    """A probe cannot be compiled, loaded, attached or read."""
+
+
+class FrameError(SidecarError, ValueError):
+    """A frame or row set was built from parts that do not fit together."""
+
+
+class ExportError(SidecarError):
+    """Frames could not be delivered. ``retry``: the same frames may be accepted later."""
+
+    def __init__(self, message: str, *, retry: bool, component: str = "") -> None:
+        super().__init__(message, component=component)
+        self.retry = retry

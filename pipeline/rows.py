@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who or what the numbers are about: one table of attribute columns, shared by all metrics of a probe.
+
+A receiver passes the *same* `RowSet` object again for as long as the set of rows does not change. Whatever
+is derived from it (enrichment, rendered labels) can therefore be kept per object, see `once_per_row_set`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import FrameError
+
+Numbers = NDArray[Any]
+Selection = NDArray[np.bool_] | NDArray[np.intp]
+
+
+def frozen(array: NDArray[Any]) -> NDArray[Any]:
+    """A read-only view of ``array``: writing into it raises at the writer's own line."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Text:
+    """A column of text: ``words[codes[i]]`` is the text of row *i*; the empty word means "attribute absent"."""
+
+    codes: NDArray[np.int32]
+    words: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "codes", frozen(np.asarray(self.codes, dtype=np.int32)))
+
+    @classmethod
+    def of(cls, strings: Iterable[str]) -> Text:
+        """The column holding ``strings``, each distinct word stored once, in order of first appearance."""
+        seen: dict[str, int] = {}
+        codes = [seen.setdefault(string, len(seen)) for string in strings]
+        return cls(np.array(codes, dtype=np.int32), tuple(seen))
+
+    @classmethod
+    def constant(cls, word: str, length: int) -> Text:
+        """The column that holds ``word`` in each of ``length`` rows."""
+        return cls(np.zeros(length, dtype=np.int32), (word,))
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def take(self, selection: Selection) -> Text:
+        """The rows chosen by a boolean mask or by positions."""
+        return Text(self.codes[selection], self.words)
+
+    def map(self, function: Callable[[str], str]) -> Text:
+        """A column with ``function`` applied to each word: called once per distinct word, not once per row."""
+        return Text(self.codes, tuple(function(word) for word in self.words))
+
+    def strings(self) -> list[str]:
+        """The text of every row."""
+        return [self.words[code] for code in self.codes.tolist()]
+
+
+Column = Text | Numbers
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class RowSet:
+    """Rows of attributes.
+
+    ``ids``: uint64, one per row: the row's identity, which stays the same from tick to tick and is never used for
+    another row of the same source. ``columns``: attribute name → column with one entry per row.
+    Raises `FrameError` when lengths differ.
+    """
+
+    ids: NDArray[np.uint64]
+    columns: Mapping[str, Column] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ids", frozen(np.asarray(self.ids, dtype=np.uint64)))
+        checked = {name: self._checked(name, column) for name, column in self.columns.items()}
+        object.__setattr__(self, "columns", MappingProxyType(checked))
+
+    def _checked(self, name: str, column: Column) -> Column:
+        if len(column) != len(self.ids):
+            raise FrameError(f'column "{name}" has {len(column)} entries for {len(self.ids)} rows; give one per row')
+        return column if isinstance(column, Text) else frozen(np.asarray(column))
+
+    @classmethod
+    def of(cls, records: Sequence[Mapping[str, str | int | float]], first_id: int = 0) -> RowSet:
+        """The row set of plain records (for tests and small sources): text and number columns by the values' type."""
+        names = dict.fromkeys(name for record in records for name in record)
+        columns = {name: _column([record.get(name, "") for record in records]) for name in names}
+        return cls(np.arange(first_id, first_id + len(records), dtype=np.uint64), columns)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def with_columns(self, **columns: Column) -> RowSet:
+        """The same rows with columns added or replaced (dots in attribute names: pass ``**{"container.id": …}``)."""
+        return RowSet(self.ids, {**self.columns, **columns})
+
+    def without(self, *names: str) -> RowSet:
+        """The same rows without the named columns."""
+        return RowSet(self.ids, {name: column for name, column in self.columns.items() if name not in names})
+
+    def take(self, selection: Selection) -> RowSet:
+        """The rows chosen by a boolean mask or by positions."""
+        columns = {n: c.take(selection) if isinstance(c, Text) else c[selection] for n, c in self.columns.items()}
+        return RowSet(self.ids[selection], columns)
+
+    def records(self) -> list[dict[str, Any]]:
+        """Every row as a dictionary, absent attributes left out."""
+        lists = {n: c.strings() if isinstance(c, Text) else c.tolist() for n, c in self.columns.items()}
+        return [{n: values[i] for n, values in lists.items() if values[i] != ""} for i in range(len(self))]
+
+
+def _column(values: Sequence[str | int | float]) -> Column:
+    if all(isinstance(value, (int, float)) for value in values):
+        return np.array(values)
+    return Text.of(str(value) for value in values)
+
+
+Result = TypeVar("Result")
+
+
+def once_per_row_set(function: Callable[[RowSet], Result]) -> Callable[[RowSet], Result]:
+    """``function``, called once for each `RowSet` object; its answer is kept for as long as the object lives."""
+    kept: WeakKeyDictionary[RowSet, Result] = WeakKeyDictionary()
+
+    def lookup(rows: RowSet) -> Result:
+        try:
+            return kept[rows]
+        except KeyError:
+            return kept.setdefault(rows, function(rows))
+
+    return lookup
