@@ -11,5 +11,5 @@ from ..pipeline.plugins import hookimpl
 
 @hookimpl
 def register_probes() -> Sequence[Path]:
-    """This folder."""
+    """Name the folder of our own probe pairs."""
     return [Path(__file__).parent]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hook specifications, and how components are found: one entry-point group, names ``kind.type``.
 
-Only the entry points that a configuration names are imported. Each is loaded into a plugin manager of its own, so that a
+Only the entry points that a configuration names are imported. Each is loaded into a manager of its own, so that a
 broken one is reported by name and cause and cannot harm another.
 """
 
