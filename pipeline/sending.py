@@ -30,6 +30,8 @@ class QueueSettings(Settings):
     """How long to wait before a delivery that failed for the moment is tried again; doubled each time."""
     max_retry_interval: Interval = 30.0
     """The longest wait between two tries."""
+    max_retry_time: Interval = 300.0
+    """How long a batch is tried in all before it is counted as failed."""
 
 
 class Accounting(Protocol):
@@ -114,12 +116,12 @@ class SendingQueue:
             return self._waiting.popleft()
 
     def _deliver(self, frames: Frames) -> None:
-        wait = self.settings.initial_retry_interval
+        wait, give_up = self.settings.initial_retry_interval, self.clock.monotonic() + self.settings.max_retry_time
         while not self._attempt(frames):
-            # a batch that came meanwhile tells everything this one does, so only the newest is worth retrying
-            if self._expired.is_set() or self._waiting or self.clock.wait(self._stopped, wait):
+            stopped = self._expired.is_set() or self.clock.wait(self._stopped, wait)
+            if stopped or self.clock.monotonic() >= give_up:
                 self.accounting.send_failed(points(frames))
-                self.telemetry.dropped(points(frames), "superseded" if self._waiting else "shutdown")
+                self.telemetry.dropped(points(frames), "shutdown" if stopped else "max_retry_time")
                 return
             wait = min(2 * wait, self.settings.max_retry_interval)
 

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The service's own telemetry: the ledger shown through the OpenTelemetry SDK on the ``/metrics`` page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.resources import Resource
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.exposition import generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
+
+from .ledger import COUNTERS, Attributes, Instrument, Ledger
+
+_EOF = b"# EOF\n"
+
+
+class SelfMetrics:
+    """Publishes a ledger; one per service."""
+
+    def __init__(self, ledger: Ledger, resource: Mapping[str, str]) -> None:
+        self._ledger = ledger
+        self._registry = CollectorRegistry()
+        # target_info is written by the exporter, once for the page; scope labels would only repeat our own name
+        reader = PrometheusMetricReader(True, scope_info_enabled=False, registry=self._registry)
+        self._provider = MeterProvider([reader], Resource(dict(resource)), shutdown_on_exit=False)
+        self._meter = self._provider.get_meter("ebpf_sidecar")
+        ProcessCollector(registry=self._registry)
+        for counter in COUNTERS:
+            self._meter.create_observable_counter(
+                counter.name, [self._reader(counter, ledger.counts)], counter.unit, counter.description
+            )
+        ledger.new_gauge = self._create_gauge
+
+    def _create_gauge(self, gauge: Instrument) -> None:
+        callbacks = [self._reader(gauge, self._ledger.gauges)]
+        self._meter.create_observable_gauge(gauge.name, callbacks, gauge.unit, gauge.description)
+
+    @staticmethod
+    def _reader(
+        instrument: Instrument, read: Callable[[Instrument], Mapping[Attributes, Any]]
+    ) -> Callable[[CallbackOptions], Iterable[Observation]]:
+        def observe(_options: CallbackOptions) -> Iterable[Observation]:
+            return [Observation(value, dict(attributes)) for attributes, value in read(instrument).items()]
+
+        return observe
+
+    def exposition(self, in_openmetrics: bool) -> bytes:  # noqa: FBT001 # one of two formats, chosen by the scraper
+        """The page's part about the service itself: text 0.0.4 or OpenMetrics 1.0, without the final EOF."""
+        if in_openmetrics:
+            return openmetrics.generate_latest(self._registry).removesuffix(_EOF)
+        return generate_latest(self._registry)
+
+    def shutdown(self) -> None:
+        """Stop publishing."""
+        self._provider.shutdown()
