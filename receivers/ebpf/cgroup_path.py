@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+r"""Which container a cgroup path belongs to, read from the path alone.
+
+Nobody promises these names, but all runtimes keep to them. The shapes, with `<id>` for 64 hexadecimal digits:
+
+* systemd driver: ``…/kubepods-burstable-pod<uid>.slice/cri-containerd-<id>.scope``; likewise ``crio-<id>.scope``,
+  ``docker-<id>.scope``, ``libpod-<id>.scope``, ``nerdctl-<id>.scope`` anywhere. A dash in a slice's name means
+  nesting to systemd, so the pod's uid has underscores there, or dashes escaped as ``\x2d``.
+* cgroupfs driver: ``/kubepods/burstable/pod<uid>/<id>``, ``/docker/<id>``, ``/default/<id>`` (a containerd namespace),
+  ``/libpod_parent/libpod-<id>``, ``/ecs/<task>/<id>`` (Fargate: ``<32 digits>-<number>``).
+* containerd told to use cgroupfs under a kubelet that uses systemd: ``…-pod<uid>.slice:cri-containerd:<id>``.
+
+What follows below a container's directory (``crio-<id>.scope/container``, a systemd inside) belongs to it; a container
+inside a container (kind, minikube, Docker in Docker) is found first, because the innermost one did the work.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+_RUNTIMES = {
+    "cri-containerd": "containerd",
+    "containerd": "containerd",
+    "nerdctl": "containerd",
+    "default": "containerd",
+    "k8s.io": "containerd",
+    "crio": "cri-o",
+    "docker": "docker",
+    "moby": "docker",
+    "libpod": "podman",
+    "libpod-payload": "podman",
+}
+_CONTAINER = re.compile(r"(?:.*?:)?(?:(?P<prefix>[\w.-]+)[-:])?(?P<id>[0-9a-f]{64})(?:\.scope)?")
+_FARGATE = re.compile(r"[0-9a-f]{32}-\d{6,}")
+_POD = re.compile(r"(?:(?P<slice>.*)-)?pod(?P<uid>[0-9a-f]{32}|[0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12})")
+_QOS = ("burstable", "besteffort")
+_ESCAPED = re.compile(r"\\x([0-9a-f]{2})")
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """What a path says about the container it belongs to.
+
+    ``directory``: the path down to the container's own directory. ``id``: the runtime's id. ``runtime``: containerd,
+    cri-o, docker, podman, or empty where the path does not tell (bare ids below a pod). ``pod_uid``: as the API server
+    writes it, with dashes (static pods: 32 digits without, the hash of their manifest), empty outside Kubernetes.
+    ``qos``: guaranteed, burstable, besteffort, empty outside Kubernetes.
+    """
+
+    directory: str
+    id: str
+    runtime: str = ""
+    pod_uid: str = ""
+    qos: str = ""
+
+
+@lru_cache(maxsize=4096)  # rows of a few thousand containers ask again at every change; a path always means the same
+def container_of(path: str) -> Container | None:
+    """The innermost container of a cgroup ``path``, or None: host processes, pod directories and conmon have none."""
+    original = path.split("/")
+    parts = [_unescaped(part) for part in original]
+    for depth in range(len(parts) - 1, -1, -1):
+        found = _identified(parts, depth)
+        if found:
+            uid, qos = _pod(parts[: depth + 1])
+            return Container("/".join(original[: depth + 1]), *found, uid, qos)
+    return None
+
+
+def container_directory(path: str) -> str:
+    """The directory of the container that ``path`` is in or below; ``path`` itself where there is no container."""
+    container = container_of(path)
+    return container.directory if container else path
+
+
+def container_cgroup(proc_cgroup_text: str) -> str:
+    """The cgroup path in the text of ``/proc/<pid>/cgroup`` that tells about containers; empty where there is none.
+
+    Version 1 and hybrid: the line of the memory controller, which every runtime sets, else systemd's own hierarchy
+    (``name=systemd``); version 2: the only line, ``0::<path>``. See cgroups(7).
+    """
+    paths = cgroup_paths(proc_cgroup_text)
+    return next((paths[hierarchy] for hierarchy in ("memory", "name=systemd", "") if hierarchy in paths), "")
+
+
+def cgroup_paths(proc_cgroup_text: str) -> dict[str, str]:
+    """Controller → path for each line of ``/proc/<pid>/cgroup``; version 2 has the empty controller."""
+    paths: dict[str, str] = {}
+    for line in proc_cgroup_text.splitlines():
+        _, colon, rest = line.partition(":")
+        controllers, second, path = rest.partition(":")
+        if colon and second:
+            # a directory that was removed while a process is still in it is marked so by the kernel
+            paths.update(dict.fromkeys(controllers.split(","), path.removesuffix(" (deleted)")))
+    return paths
+
+
+def _identified(parts: list[str], depth: int) -> tuple[str, str] | None:
+    """Id and runtime where the part at ``depth`` is a container's directory."""
+    part, parent = parts[depth], parts[depth - 1] if depth else ""
+    if _FARGATE.fullmatch(part) and "ecs" in parts[:depth]:
+        return part, ""
+    match = _CONTAINER.fullmatch(part)
+    if not match:
+        return None
+    prefix = match["prefix"]
+    if prefix and prefix.endswith("conmon"):
+        return None  # the monitor of a CRI-O or podman container, outside of it
+    return match["id"], _RUNTIMES.get(prefix or parent, "")
+
+
+def _pod(parts: list[str]) -> tuple[str, str]:
+    """Uid and QoS class of the innermost pod among ``parts``; both empty without one."""
+    for depth in range(len(parts) - 1, -1, -1):
+        # the part may go on with the container (":cri-containerd:<id>")
+        match = _POD.fullmatch(parts[depth].partition(":")[0].removesuffix(".slice"))
+        if match:
+            named = (match["slice"] or parts[depth - 1]).rpartition("-")[2]
+            return match["uid"].replace("_", "-"), named if named in _QOS else "guaranteed"
+    return "", ""
+
+
+def _unescaped(part: str) -> str:
+    """``part`` as it was before systemd escaped it, see systemd-escape(1)."""
+    return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), part) if "\\" in part else part
