@@ -9,7 +9,7 @@ forwards, so that everything drains; it must be safe without ``start`` and twice
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -226,6 +226,10 @@ class Routes(Protocol):
         when the path is taken or the port cannot be bound."""
         ...
 
+    def remove(self, endpoint: str, path: str) -> None:
+        """Answer no longer; a server with nothing left to answer closes. A path that is not there is no mistake."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
@@ -241,6 +245,8 @@ class Context:
     clock: Clock = field(default_factory=SystemClock)
     paths: Paths = Paths()
     resource: Mapping[str, str] = field(default_factory=dict)
+    unready: Callable[[], Sequence[str]] = tuple
+    """Why the service is not ready, one reason an entry; empty when it is."""
 
 
 SettingsClass = type[Settings]

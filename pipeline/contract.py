@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every component must do, as a check that its author runs in a test. Ours run through it, too."""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from .component import ComponentKind, Context, Factory
+from .errors import ExportError, SidecarError
+from .frame import Frame, Frames, Kind
+from .rows import RowSet
+from .settings import Settings
+
+_METHODS = {
+    ComponentKind.RECEIVER: ("start", "shutdown"),
+    ComponentKind.PROCESSOR: ("process",),
+    ComponentKind.EXPORTER: ("export",),
+    ComponentKind.EXTENSION: ("start", "shutdown"),
+}
+
+
+def check_contract(factory: Factory, valid_settings: Mapping[str, Any], context: Context | None = None) -> None:
+    """Run a component through the contract. Raises AssertionError saying which part it breaks.
+
+    ``valid_settings``: as written in a file. ``context``: only where the component needs a prepared one; without it,
+    each component made gets a fresh one of `fake_context`. A receiver or exporter may refuse to start with a
+    `SidecarError` (no rights, nobody listens); shutting it down must be safe all the same.
+    """
+    _check_documented(factory)
+    _check_settings(factory, valid_settings)
+    _check_stop_without_start(_make(factory, valid_settings, context))
+    _check_life(factory, _make(factory, valid_settings, context))
+
+
+def _make(factory: Factory, settings: Mapping[str, Any], context: Context | None) -> Any:
+    from .testing import fake_context  # noqa: PLC0415 # testing re-exports this check
+
+    component = factory.create(factory.settings(**settings), context or fake_context(factory.kind, factory.type))
+    for method in _METHODS[factory.kind]:
+        assert callable(getattr(component, method, None)), f"a {factory.kind.value} needs a method {method}"
+    return component
+
+
+def _check_documented(factory: Factory) -> None:
+    assert re.fullmatch(r"[a-z][a-z0-9_]*", factory.type), f'type "{factory.type}" is not lower_snake_case'
+    assert factory.description.strip(), f'"{factory.type}" has no description; give the factory one line'
+    assert "\n" not in factory.description, f'the description of "{factory.type}" has several lines; give it one'
+    module = sys.modules[(factory.settings if factory.settings is not Settings else factory.create).__module__]
+    assert (module.__doc__ or "").strip(), f"{module.__name__} has no docstring; say what the component is for"
+    for path, description in _fields(factory.settings):
+        assert description, f"setting {path} is not documented; put a docstring below it"
+
+
+def _fields(settings: type[Settings], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, info in settings.model_fields.items():
+        yield f"{prefix}{name}", info.description or ""
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Settings):
+            yield from _fields(info.annotation, f"{prefix}{name}::")
+
+
+def _check_settings(factory: Factory, valid: Mapping[str, Any]) -> None:
+    assert issubclass(factory.settings, Settings), "settings are no subclass of Settings"
+    factory.settings(**valid)
+    try:
+        factory.settings(**{**valid, "no_such_setting": 1})
+    except ValidationError:
+        return
+    raise AssertionError('the unknown key "no_such_setting" was accepted; derive settings from Settings')
+
+
+def _check_stop_without_start(component: Any) -> None:
+    if hasattr(component, "shutdown"):
+        component.shutdown()
+        component.shutdown()
+
+
+def _check_life(factory: Factory, component: Any) -> None:
+    before = set(threading.enumerate())
+    arrived: list[Frames] = []
+    started = _start(factory, component, arrived)
+    try:
+        if started:
+            _check_frames(factory, component)
+    finally:
+        if hasattr(component, "shutdown"):
+            component.shutdown()
+    count = len(arrived)
+    _check_stop_without_start(component)
+    left = [thread.name for thread in set(threading.enumerate()) - before if not thread.daemon]
+    assert not left, f"threads are left after shutdown: {left}"
+    assert count == len(arrived), "frames were passed on after shutdown"
+
+
+def _start(factory: Factory, component: Any, arrived: list[Frames]) -> bool:
+    try:
+        if factory.kind is ComponentKind.RECEIVER:
+            component.start(arrived.append)
+        elif hasattr(component, "start"):
+            component.start()
+    except SidecarError:
+        return False
+    return True
+
+
+def _check_frames(factory: Factory, component: Any) -> None:
+    for frames in ((), _empty(), _sample()):
+        if factory.kind is ComponentKind.PROCESSOR:
+            _check_answer(component.process(frames))
+        elif factory.kind is ComponentKind.EXPORTER:
+            try:
+                component.export(frames)
+            except ExportError:  # nobody listens in a test; the promise is to raise nothing else
+                continue
+
+
+def _check_answer(frames: object) -> None:
+    assert isinstance(frames, Sequence), f"process returned {type(frames).__name__}; return a sequence of frames"
+    for frame in frames:
+        assert isinstance(frame, Frame), f"process returned a {type(frame).__name__} among frames"
+
+
+def _empty() -> Frames:
+    return _one_of_each(RowSet.of([]))
+
+
+def _sample() -> Frames:
+    return _one_of_each(RowSet.of([{"container.id": "", "process.executable.name": 'a"b\\c\n'}, {"container.id": "c"}]))
+
+
+def _one_of_each(rows: RowSet) -> Frames:
+    ones = np.ones(len(rows))
+    counts = np.ones(len(rows), dtype=np.uint64)
+    buckets = np.ones((len(rows), 3), dtype=np.uint64)
+    bounds = np.array([0.5, 1.0])
+    return (
+        Frame("contract.counter", Kind.COUNTER, rows, counts, 2_000, 1_000, "{thing}", "things"),
+        Frame("contract.gauge", Kind.GAUGE, rows, ones, 2_000, unit="%"),
+        Frame("contract.updowncounter", Kind.UPDOWNCOUNTER, rows, ones, 2_000, 1_000, "By"),
+        Frame("contract.histogram", Kind.HISTOGRAM, rows, buckets, 2_000, 1_000, "s", bounds=bounds, sums=ones),
+    )

@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: Apache-2.0
+"""For authors of components: a clock, a context, a sink, frames in one line, and the check of the contract.
+
+    def test_doubles_counters():
+        context = fake_context(ComponentKind.PROCESSOR, "double")
+        processor = FACTORY.create(FACTORY.settings(), context)
+        [doubled] = processor.process([frame("work.done", [1, 2])])
+
+Nothing here needs pytest or a mocking library.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .clock import Clock
+from .component import ComponentId, ComponentKind, Context, Heartbeat, Paths, Request, Response, Routes, Telemetry
+from .contract import check_contract
+from .errors import SidecarError
+from .frame import Frame, Frames, Kind
+from .rows import RowSet
+
+__all__ = [
+    "FakeClock",
+    "RecordedHeartbeat",
+    "RecordedRoutes",
+    "RecordedTelemetry",
+    "Sink",
+    "check_contract",
+    "fake_context",
+    "frame",
+]
+
+NOON = 1_767_268_800_000_000_000
+"""2026-01-01 12:00:00 UTC in nanoseconds: where fake clocks stand at first and built frames were read."""
+
+
+class FakeClock:
+    """A clock that only moves when told to, for any number of threads.
+
+    A thread of the tested component sleeps in `wait`; the test calls `until_waiting`, then `advance`.
+    """
+
+    def __init__(self, time_ns: int = NOON) -> None:
+        self._moved = threading.Condition()
+        self._monotonic = 0.0
+        self._time_ns = time_ns
+        self._deadlines: dict[int, float] = {}
+
+    def monotonic(self) -> float:
+        """Seconds advanced so far."""
+        return self._monotonic
+
+    def time_ns(self) -> int:
+        """Wall-clock nanoseconds since the epoch."""
+        return self._time_ns
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass on both clocks and wake the threads whose time has come."""
+        with self._moved:
+            self._monotonic += seconds
+            self._time_ns += round(seconds * 1e9)
+            self._moved.notify_all()
+
+    def jump(self, seconds: float) -> None:
+        """Set the wall clock forth or back, as an administrator or NTP does; the monotonic clock does not notice."""
+        with self._moved:
+            self._time_ns += round(seconds * 1e9)
+
+    def wait(self, stopped: threading.Event, seconds: float) -> bool:
+        """Sleep until the clock was advanced by ``seconds`` or ``stopped`` is set; true when it was set."""
+        with self._moved:
+            deadline = self._monotonic + seconds
+            self._deadlines[threading.get_ident()] = deadline
+            self._moved.notify_all()
+            while self._monotonic < deadline and not stopped.is_set():
+                self._moved.wait(0.01)  # the event is not ours and cannot notify: look again soon
+            del self._deadlines[threading.get_ident()]
+        return stopped.is_set()
+
+    def until_waiting(self, threads: int = 1, timeout: float = 5.0) -> None:
+        """Block until so many threads sleep on this clock (real seconds). Raises TimeoutError."""
+        with self._moved:
+            if not self._moved.wait_for(lambda: self._asleep() >= threads, timeout):
+                raise TimeoutError(f"{self._asleep()} of {threads} threads wait for the fake clock")
+
+    def _asleep(self) -> int:
+        return sum(deadline > self._monotonic for deadline in self._deadlines.values())
+
+
+@dataclass
+class RecordedTelemetry:
+    """A component's telemetry, kept for the test to look at."""
+
+    drops: Counter[str] = field(default_factory=Counter)
+    """Points dropped by reason."""
+    errors: list[tuple[str, str]] = field(default_factory=list)
+    """Stage and text of every reported error."""
+    recoveries: list[str] = field(default_factory=list)
+    """Stages reported to work again."""
+    gauges: dict[str, Callable[[], float]] = field(default_factory=dict)
+    """The readers of the gauges it publishes, by name."""
+
+    def dropped(self, points: int, reason: str) -> None:
+        """Remember dropped points."""
+        self.drops[reason] += points
+
+    def error(self, stage: str, problem: BaseException | str) -> None:
+        """Remember an error."""
+        self.errors.append((stage, str(problem)))
+
+    def recovered(self, stage: str) -> None:
+        """Remember a recovery."""
+        self.recoveries.append(stage)
+
+    def observe(self, name: str, unit: str, description: str, read: Callable[[], float]) -> None:
+        """Remember a gauge's reader; unit and description must be given."""
+        if not description:
+            raise ValueError(f'gauge "{name}" in "{unit}" has no description; say what it counts')
+        self.gauges[name] = read
+
+
+@dataclass
+class RecordedHeartbeat:
+    """A component's sign of life, kept for the test to look at."""
+
+    expected: float | None = None
+    """Seconds between beats while some are due, else None."""
+    beats: int = 0
+
+    def expect(self, seconds: float) -> None:
+        """Remember the promised interval."""
+        self.expected = seconds
+
+    def beat(self) -> None:
+        """Count a beat."""
+        self.beats += 1
+
+    def stop(self) -> None:
+        """Forget the promise."""
+        self.expected = None
+
+
+class RecordedRoutes:
+    """Routes without a network: `get` calls the handler as a server would."""
+
+    def __init__(self) -> None:
+        self.handlers: dict[tuple[str, str], Callable[[Request], Response]] = {}
+
+    def add(self, endpoint: str, path: str, handler: Callable[[Request], Response]) -> None:
+        """Remember a handler. Raises `SidecarError` when the path is taken."""
+        if (endpoint, path) in self.handlers:
+            raise SidecarError(f'"{endpoint}{path}" is taken; choose another path')
+        self.handlers[endpoint, path] = handler
+
+    def remove(self, endpoint: str, path: str) -> None:
+        """Forget a handler; one that is not there is no mistake."""
+        self.handlers.pop((endpoint, path), None)
+
+    def get(self, path: str, headers: Mapping[str, str] | None = None, endpoint: str | None = None) -> Response:
+        """The answer to a GET of ``path`` (on the only endpoint that has it, unless one is named)."""
+        [handler] = [h for (e, p), h in self.handlers.items() if p == path and endpoint in (None, e)]
+        return handler(Request("GET", path, dict(headers or {})))
+
+
+def fake_context(
+    kind: ComponentKind,
+    id: str,  # noqa: A002 # the word of the contract
+    *,
+    clock: Clock | None = None,
+    telemetry: Telemetry | None = None,
+    heartbeat: Heartbeat | None = None,
+    routes: Routes | None = None,
+    paths: Paths | None = None,
+    resource: Mapping[str, str] | None = None,
+    self_metrics: Callable[[bool], bytes] = lambda openmetrics: b"",  # noqa: ARG005 # the contract's argument
+) -> Context:
+    """A context as the service gives to a component, which only records.
+
+    ``id`` as in the file, ``type`` or ``type/name``. Pass the parts that the test wants to look at or steer.
+    """
+    return Context(
+        id=ComponentId.parse(kind, id),
+        telemetry=telemetry or RecordedTelemetry(),
+        heartbeat=heartbeat or RecordedHeartbeat(),
+        routes=routes or RecordedRoutes(),
+        self_metrics=self_metrics,
+        logger=logging.getLogger(f"ebpf_sidecar.test.{kind.value}.{id}"),
+        clock=clock or FakeClock(),
+        paths=paths or Paths(),
+        resource=resource or {},
+    )
+
+
+class Sink:
+    """Takes frames where a consumer or an exporter is wanted, and keeps them.
+
+    ``problems``: raised by the first calls of `export`, one each, before frames are accepted.
+    """
+
+    def __init__(self, problems: Iterable[BaseException] = ()) -> None:
+        self.batches: list[Frames] = []
+        self._problems = iter(problems)
+        self._arrived = threading.Condition()
+
+    def __call__(self, frames: Frames) -> None:
+        """Keep the frames: the sink as a consumer."""
+        with self._arrived:
+            self.batches.append(tuple(frames))
+            self._arrived.notify_all()
+
+    def export(self, frames: Frames) -> None:
+        """Keep the frames, or raise the next problem: the sink as an exporter."""
+        for problem in self._problems:
+            raise problem
+        self(frames)
+
+    @property
+    def frames(self) -> list[Frame]:
+        """All frames received so far, in order."""
+        return [frame for batch in self.batches for frame in batch]
+
+    def latest(self, name: str) -> Frame:
+        """The frame of that metric received last. Raises LookupError naming those that were."""
+        for kept in reversed(self.frames):
+            if kept.name == name:
+                return kept
+        raise LookupError(f'no frame "{name}" arrived; these did: {sorted({kept.name for kept in self.frames})}')
+
+    def until(self, batches: int, timeout: float = 5.0) -> None:
+        """Block until so many batches have arrived (real seconds). Raises TimeoutError."""
+        with self._arrived:
+            if not self._arrived.wait_for(lambda: len(self.batches) >= batches, timeout):
+                raise TimeoutError(f"{len(self.batches)} of {batches} batches arrived")
+
+
+_DTYPES = {Kind.COUNTER: np.uint64, Kind.HISTOGRAM: np.uint64, Kind.GAUGE: np.float64, Kind.UPDOWNCOUNTER: np.float64}
+
+
+def frame(
+    name: str,
+    values: Sequence[Any],
+    rows: RowSet | Sequence[Mapping[str, str | int | float]] | None = None,
+    *,
+    kind: Kind | None = None,
+    bounds: Sequence[float] | None = None,
+    sums: Sequence[float] | None = None,
+    time_unix_nano: int = NOON,
+    **parts: Any,
+) -> Frame:
+    """A frame from plain lists.
+
+    ``rows``: records of attributes, or a row set to share; without it, rows are told apart by an attribute ``row``
+    (a single row has no attributes). ``kind``: a counter, or a histogram where ``bounds`` are given.
+    ``sums``: left out, each observation counts as its bucket's bound. ``parts``: any other part of `Frame`.
+    """
+    kind = kind or (Kind.COUNTER if bounds is None else Kind.HISTOGRAM)
+    if rows is None:
+        rows = [{}] if len(values) == 1 else [{"row": str(number)} for number in range(len(values))]
+    array = np.array(values, dtype=_DTYPES[kind])
+    edges = None if bounds is None else np.array(bounds, dtype=np.float64)
+    if edges is not None and sums is None:
+        sums = (array.reshape(len(rows), len(edges) + 1) @ np.append(edges, edges[-1:] or 0.0)).tolist()
+    return Frame(
+        name=name,
+        kind=kind,
+        rows=rows if isinstance(rows, RowSet) else RowSet.of(rows),
+        values=array,
+        bounds=edges,
+        sums=None if sums is None else np.array(sums, dtype=np.float64),
+        time_unix_nano=time_unix_nano,
+        **parts,
+    )
