@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Decides when the eBPF receiver empties its kernel maps; the data itself passes unchanged.
+
+Kernel maps have a fixed size. On a machine where many processes come and go they fill up, and events of new processes
+are lost (counted and reported, but lost). Put this processor first in a pipeline to choose what the receivers of the
+pipeline do about it:
+
+* ``keep_recent`` (the default): entries that did not change for ``stale_after`` are removed. Right for nearly
+  everybody: rows of idle and dead processes make room, the working set stays.
+* ``clear_after_read``: at the first read that comes at least ``cleanup_interval`` after the last clearing, the maps are
+  emptied. Smallest kernel memory; for machines with very many short-lived processes.
+* ``no_cleanup``: nothing is removed; a full map is reported. For debugging, or a fixed set of processes.
+
+Removing is exact: new events go to a fresh generation of the map, the old one is read when no kernel program can still
+write to it, and only then deleted. No strategy makes a counter fall: the receiver keeps the totals, adds what each
+generation brings, and rows live on until they expire there.
+
+    processors:
+      map_cleanup: {cleanup_strategy: clear_after_read, cleanup_interval: 30s}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+from ..pipeline.component import ComponentKind, Context, Factory, MapCleanup, Stability
+from ..pipeline.frame import Frames
+from ..pipeline.plugins import hookimpl
+from ..pipeline.settings import Interval, Settings
+
+
+class CleanupStrategy(StrEnum):
+    """What is removed from kernel maps, and when."""
+
+    CLEAR_AFTER_READ = "clear_after_read"
+    KEEP_RECENT = "keep_recent"
+    NO_CLEANUP = "no_cleanup"
+
+
+class MapCleanupSettings(Settings):
+    """When kernel maps are emptied."""
+
+    cleanup_strategy: CleanupStrategy = CleanupStrategy.KEEP_RECENT
+    """``keep_recent`` removes entries idle for ``stale_after``, ``clear_after_read`` empties the maps after a read,
+    ``no_cleanup`` removes nothing."""
+    cleanup_interval: Interval = 30.0
+    """Shortest time between two cleanups. A cleanup happens with a read, so a longer collection interval counts."""
+    stale_after: Interval = 300.0
+    """How long an entry must not have changed before ``keep_recent`` removes it; other strategies ignore it."""
+
+
+class MapCleanupProcessor:
+    """Passes frames on and asks upstream for a cleanup, see `UpstreamRequest`."""
+
+    def __init__(self, settings: MapCleanupSettings, context: Context) -> None:  # noqa: ARG002 # the factory's contract
+        self._cleanup = MapCleanup(settings.cleanup_strategy.value, settings.cleanup_interval, settings.stale_after)
+
+    @property
+    def map_cleanup(self) -> MapCleanup:
+        """What the receivers of this pipeline shall do; the graph hands it to them before they start."""
+        return self._cleanup
+
+    def process(self, frames: Frames) -> Frames:
+        """The frames as they came."""
+        return frames
+
+
+@hookimpl
+def register_components() -> Sequence[Factory]:
+    """The processor ``map_cleanup``."""
+    description = "Empties kernel maps by a strategy: clear_after_read, keep_recent or no_cleanup"
+    return [
+        Factory(
+            ComponentKind.PROCESSOR,
+            "map_cleanup",
+            MapCleanupProcessor,
+            MapCleanupSettings,
+            Stability.BETA,
+            description,
+        )
+    ]
