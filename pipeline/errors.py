@@ -27,13 +27,17 @@ class SidecarError(Exception):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Mistake:
-    """One thing wrong in a configuration: ``path`` as ``service::pipelines::metrics``, and what is wrong there."""
+    """One thing wrong in a configuration: ``path`` as ``service::pipelines::metrics``, and what is wrong there.
+
+    ``where``: ``file:line:column`` as compilers write it, so that editors can jump there; empty where unknown.
+    """
 
     path: str
     message: str
+    where: str = ""
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.message}" if self.path else self.message
+        return ": ".join(part for part in (self.where, self.path, self.message) if part)
 
 
 class ConfigError(SidecarError):

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``${env:NAME}``, ``${env:NAME:-default}`` and ``${file:path}`` in a configuration's values, as in the Collector.
+
+A value that is one reference as a whole takes the type that YAML gives to the text (``8080`` is a number); inside other
+text the referenced text is put in as it is. ``$$`` stands for one ``$``. What was put in is expanded again. Differences,
+all on the safe side: an unset variable without default is a mistake, where the Collector only logs and goes on with
+nothing (its issue 5615); a set but empty variable takes the default, as in the shell and in OpenTelemetry's data model
+(https://opentelemetry.io/docs/specs/otel/configuration/data-model/); a file loses its last line break.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import ConfigError, Mistake
+from .suggestions import did_you_mean
+from .yamltree import Document, Location, Mark, parse
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?!-)")
+_LONGEST = 1_000_000  # characters: variables that double each other grow without bound
+
+
+@dataclass(frozen=True, slots=True)
+class Expanded:
+    """A value that came from a reference, and the text it was made from, for settings that want text."""
+
+    value: Any
+    original: str
+
+
+class _Unusable(ValueError):
+    """A reference that cannot be followed; the message says why."""
+
+
+def read_text(path: str) -> str:
+    """The text of a referenced file without its last line break. Raises OSError or UnicodeDecodeError."""
+    return Path(path).read_bytes().decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
+
+
+def expand(
+    document: Document, environ: Mapping[str, str], read: Callable[[str], str] = read_text
+) -> tuple[Any, list[Mistake]]:
+    """The document's value with every reference followed (`Expanded` where one was the whole value and is no text), and
+    everything wrong with the references; what cannot be followed is left as null."""
+    expander = _Expander(document.marks, environ, read)
+    return expander.tree(document.value, (), ()), expander.mistakes
+
+
+def plain(tree: Any) -> Any:
+    """``tree`` with each `Expanded` replaced by its value."""
+    if isinstance(tree, Expanded):
+        return plain(tree.value)
+    if isinstance(tree, dict):
+        return {key: plain(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [plain(value) for value in tree]
+    return tree
+
+
+def has_reference(tree: Any) -> bool:
+    """Whether anything in a tree that is not yet expanded refers to something outside the file."""
+    if isinstance(tree, str):
+        return any(kind == "reference" for kind, _ in _pieces(tree, strict=False))
+    if isinstance(tree, dict):
+        return any(has_reference(value) for value in tree.values())
+    return isinstance(tree, list) and any(has_reference(value) for value in tree)
+
+
+def escape(text: str) -> str:
+    """``text`` written so that it expands to itself."""
+    return text.replace("$", "$$")
+
+
+class _Expander:
+    def __init__(
+        self, marks: Mapping[Location, Mark], environ: Mapping[str, str], read: Callable[[str], str]
+    ) -> None:
+        self._marks = marks
+        self._environ = environ
+        self._read = read
+        self.mistakes: list[Mistake] = []
+
+    def tree(self, tree: Any, at: Location, inside: tuple[str, ...]) -> Any:
+        """``tree`` expanded; ``inside`` names the references being followed, so that a circle is noticed."""
+        if isinstance(tree, dict):
+            return {key: self.tree(value, (*at, key), inside) for key, value in tree.items()}
+        if isinstance(tree, list):
+            return [self.tree(value, (*at, position), inside) for position, value in enumerate(tree)]
+        if not isinstance(tree, str) or "$" not in tree:
+            return tree
+        try:
+            return self._text(tree, at, inside)
+        except _Unusable as error:
+            self.mistakes.append(Mistake("::".join(map(str, at)), str(error), str(self._marks.get(at, ""))))
+            return None
+
+    def _text(self, text: str, at: Location, inside: tuple[str, ...]) -> Any:
+        pieces = list(_pieces(text))
+        if [kind for kind, _ in pieces] == ["reference"]:
+            return self._whole(pieces[0][1], at, inside)
+        return self._joined(pieces, inside)
+
+    def _whole(self, reference: str, at: Location, inside: tuple[str, ...]) -> Any:
+        """The value of a reference that stands alone, typed as YAML."""
+        within = _deeper(inside, reference)
+        original = self._follow(reference, inside)
+        if not original and _parted(reference)[1] is not None:
+            return ""  # an empty default is empty text, not null
+        value = _typed(original, reference)
+        if isinstance(value, str):
+            return self._text(original, at, within)
+        return Expanded(self.tree(value, at, within), self._joined_or_raw(original, within))
+
+    def _joined_or_raw(self, original: str, inside: tuple[str, ...]) -> str:
+        """The text for settings that want text; a structure's references were already followed in its parts, where
+        mistakes are reported, and comments may hold things that only look like references."""
+        try:
+            return self._joined(list(_pieces(original)), inside)
+        except _Unusable:
+            return original
+
+    def _joined(self, pieces: list[tuple[str, str]], inside: tuple[str, ...]) -> str:
+        text = "".join(self._inner(piece, inside) if kind == "reference" else piece for kind, piece in pieces)
+        if len(text) > _LONGEST:
+            raise _Unusable(f"expands to more than {_LONGEST} characters; look for references to references")
+        return text
+
+    def _inner(self, reference: str, inside: tuple[str, ...]) -> str:
+        """The text of a reference inside other text."""
+        within = _deeper(inside, reference)
+        return self._joined(list(_pieces(self._follow(reference, inside))), within)
+
+    def _follow(self, reference: str, inside: tuple[str, ...]) -> str:
+        scheme = _SCHEME.match(reference)
+        if scheme is None or scheme[1] == "env":
+            return self._variable(reference.removeprefix("env:"), inside)
+        if scheme[1] == "file":
+            return self._file(self._joined(list(_pieces(reference.removeprefix("file:"))), inside))
+        hint = did_you_mean(scheme[1], ["env", "file"])
+        raise _Unusable(f'"${{{reference}}}": unknown source "{scheme[1]}"{hint}')
+
+    def _variable(self, reference: str, inside: tuple[str, ...]) -> str:
+        name, default = _parted(reference)
+        if "$" in name:
+            name = self._joined(list(_pieces(name)), inside)
+        if not _NAME.fullmatch(name):
+            raise _Unusable(f'"{name}" is not a name of a variable; write "$${{" where no variable is meant')
+        text = self._environ.get(name)
+        if text or (text is not None and default is None):
+            return text
+        if default is not None:
+            return default
+        raise _Unusable(f'environment variable "{name}" is not set; set it or give a default, "${{env:{name}:-…}}"')
+
+    def _file(self, path: str) -> str:
+        try:
+            return self._read(path)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise _Unusable(f'cannot read "{path}": {reason.lower()}; check the path and its rights') from error
+        except UnicodeDecodeError as error:
+            raise _Unusable(f'"{path}" is not UTF-8; save it as UTF-8') from error
+        except ValueError as error:  # a path with a NUL character
+            raise _Unusable(f'cannot read "{path}": {error}; correct the path') from error
+
+
+def _parted(reference: str) -> tuple[str, str | None]:
+    """Name and default of a reference to a variable; the name may itself hold references with defaults."""
+    depth = 0
+    for position, character in enumerate(reference):
+        depth += {"{": 1, "}": -1}.get(character, 0)
+        if depth == 0 and reference.startswith(":-", position):
+            return reference[:position], reference[position + 2 :]
+    return reference, None
+
+
+def _deeper(inside: tuple[str, ...], reference: str) -> tuple[str, ...]:
+    if reference in inside:
+        raise _Unusable(f'"${{{reference}}}" refers to itself; break the circle')
+    return (*inside, reference)
+
+
+def _typed(text: str, reference: str) -> Any:
+    """``text`` as YAML reads it; text that is no YAML is text, as in the Collector."""
+    try:
+        return parse(text, f"${{{reference}}}").value
+    except ConfigError:
+        return text
+
+
+def _pieces(text: str, *, strict: bool = True) -> Iterator[tuple[str, str]]:
+    """The text in turn as ``("text", …)``, escapes resolved, and ``("reference", what stands between the braces)``."""
+    position, literal = 0, ""
+    while (dollar := text.find("$", position)) >= 0:
+        literal += text[position:dollar]
+        following = text[dollar + 1 : dollar + 2]
+        if following != "{":  # "$$" is one "$", and a "$" alone stays
+            literal += "$"
+            position = dollar + (2 if following == "$" else 1)
+            continue
+        end = _closing(text, dollar + 2)
+        if end < 0:
+            if strict:
+                raise _Unusable(f'"{text[dollar:]}" lacks its closing "}}"; close it, or write "$${{" for itself')
+            break
+        if literal:
+            yield "text", literal
+        yield "reference", text[dollar + 2 : end]
+        position, literal = end + 1, ""
+    if literal or position < len(text):
+        yield "text", literal + text[position:]
+
+
+def _closing(text: str, start: int) -> int:
+    """Where the brace closes that was opened before ``start``; -1 if nowhere."""
+    depth = 1
+    for position in range(start, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[position], 0)
+        if depth == 0:
+            return position
+    return -1
