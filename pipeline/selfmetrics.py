@@ -52,7 +52,8 @@ class SelfMetrics:
     def exposition(self, in_openmetrics: bool) -> bytes:  # noqa: FBT001 # one of two formats, chosen by the scraper
         """The page's part about the service itself: text 0.0.4 or OpenMetrics 1.0, without the final EOF."""
         if in_openmetrics:
-            return openmetrics.generate_latest(self._registry).removesuffix(_EOF)
+            page: bytes = openmetrics.generate_latest(self._registry)  # type: ignore[no-untyped-call] # theirs
+            return page.removesuffix(_EOF)
         return generate_latest(self._registry)
 
     def shutdown(self) -> None:

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+# `make` lists the targets. Each does its own set-up; the second time is quick.
+.DEFAULT_GOAL := help
+.PHONY: help run test test-kernel test-peers test-unprivileged check docs bench clean setup
+PYTEST = .venv/bin/python -m pytest
+ARGS ?=
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-18s %s\n", $$1, $$2}' Makefile
+
+run: ## measure this machine and serve http://127.0.0.1:18080/metrics (without rights: replay a recording)
+	@.ci/setup
+	@.venv/bin/ebpf-sidecar run --or-replay $(ARGS)
+
+test: ## all tests that need no other program; kernel tests run where root and eBPF are to be had
+	@.ci/setup fio
+	@$(PYTEST) -m "not peer" $(ARGS)
+
+test-kernel: ## the tests against the running kernel alone
+	@.ci/setup fio
+	@$(PYTEST) -m kernel $(ARGS)
+
+test-peers: ## tests against real peers (Prometheus), fetched once into .cache
+	@.ci/setup fio
+	@.ci/fetch-prometheus
+	@PATH="$(CURDIR)/.cache/peers/usr/bin:$$PATH" $(PYTEST) -m peer $(ARGS)
+
+test-unprivileged: ## the test suite as a user without rights: kernel tests are skipped by name
+	@.ci/setup
+	@.ci/as-nobody $(ARGS)
+
+check: ## lint, types, formatting, generated documents
+	@.ci/setup clang-format
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@clang-format --dry-run --Werror bpf/*.c bpf/*.h
+	@.venv/bin/python docs.py --check
+
+docs: ## write the generated parts of the READMEs anew
+	@.ci/setup
+	@.venv/bin/python docs.py
+
+bench: ## print what the product costs here, against a control in the same run
+	@.ci/setup fio
+	@for bench in bench/*.py; do echo "== $$bench"; .venv/bin/python $$bench; done
+
+clean: ## remove everything that make made
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A configuration as connected components.
+
+Built exporters first, then processors backwards, receivers last, and started in that order, so that whoever receives is
+ready first. Stopped from the receivers forwards, so that everything drains.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .component import CleansMaps, ComponentId, Context, Lifecycle, MapCleanup, UpstreamRequest
+from .config import Config, ConfiguredComponent, PipelineId, PipelineSettings
+from .errors import ConfigError, Mistake, SidecarError
+from .ledger import QUEUE_CAPACITY, QUEUE_SIZE, Ledger
+from .nodes import ExporterAccounting, Pipeline, Source, Stage
+from .sending import SendingQueue
+
+NewContext = Callable[[ComponentId], Context]
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """All components of a configuration, connected."""
+
+    extensions: Mapping[ComponentId, Any]
+    queues: Mapping[ComponentId, SendingQueue]
+    pipelines: Sequence[Pipeline]
+    sources: Sequence[Source]
+
+    def start(self) -> None:
+        """Start everything, from the exporters backwards. Raises `SidecarError` naming the component, after shutting
+        down again what had been started."""
+        try:
+            for id_, component in self._receiving_side():
+                _guarded(id_, component.start)
+            for source in self.sources:
+                _guarded(source.id, source.start)
+        except SidecarError:
+            self.shutdown(0.0)
+            raise
+
+    def _receiving_side(self) -> list[tuple[ComponentId, Lifecycle]]:
+        exporters = [(id_, part) for id_, queue in self.queues.items() for part in (queue.exporter, queue)]
+        stages = [(stage.id, stage.processor) for pipe in self.pipelines for stage in reversed(pipe.stages)]
+        parts: list[tuple[ComponentId, Any]] = [*self.extensions.items(), *exporters, *stages]
+        return [(id_, part) for id_, part in parts if isinstance(part, Lifecycle)]
+
+    def shutdown(self, seconds: float) -> None:
+        """Stop everything from the receivers forwards; each queue may use ``seconds`` to empty itself."""
+        for source in self.sources:
+            _quietly(source.id, source.shutdown)
+        for pipeline in self.pipelines:
+            for stage in pipeline.stages:
+                _shut(stage.id, stage.processor)
+        for id_, queue in self.queues.items():
+            queue.shutdown(seconds)
+            _shut(id_, queue.exporter)
+        for id_, extension in self.extensions.items():
+            _shut(id_, extension)
+
+
+def build(config: Config, new_context: NewContext, ledger: Ledger) -> Graph:
+    """Make every component that a pipeline or the service uses, connected but not started.
+
+    Raises `ConfigError` when pipelines ask a receiver for different map cleanups, `SidecarError` when a component
+    cannot be made.
+    """
+    queues = {id_: _queue(id_, config.exporters[id_], new_context, ledger) for id_ in _used(config, "exporters")}
+    pipelines = {
+        id_: Pipeline(id_, _stages(id_, settings, config, new_context, ledger), [queues[e] for e in settings.exporters])
+        for id_, settings in config.service.pipelines.items()
+    }
+    sources = []
+    for id_ in _used(config, "receivers"):
+        fed = [pipelines[p] for p, settings in config.service.pipelines.items() if id_ in settings.receivers]
+        receiver = _create(id_, config.receivers[id_], new_context)
+        _request_cleanup(id_, receiver, fed)
+        sources.append(Source(id_, receiver, fed, ledger))
+    extensions = {id_: _create(id_, config.extensions[id_], new_context) for id_ in config.service.extensions}
+    return Graph(extensions, queues, tuple(pipelines.values()), tuple(sources))
+
+
+def _used(config: Config, part: str) -> list[ComponentId]:
+    """Components of a part that some pipeline uses, each once, in the order of appearance."""
+    pipelines = config.service.pipelines.values()
+    return list(dict.fromkeys(id_ for pipeline in pipelines for id_ in getattr(pipeline, part)))
+
+
+def _create(id_: ComponentId, configured: ConfiguredComponent, new_context: NewContext) -> Any:
+    try:
+        return configured.factory.create(configured.settings, new_context(id_))
+    except SidecarError as problem:
+        problem.component = problem.component or str(id_)
+        raise
+    except Exception as problem:
+        raise SidecarError(f"cannot be made: {type(problem).__name__}: {problem}", component=str(id_)) from problem
+
+
+def _queue(id_: ComponentId, configured: ConfiguredComponent, new_context: NewContext, ledger: Ledger) -> SendingQueue:
+    context = new_context(id_)
+    attributes = (("exporter", str(id_)),)
+    exporter = _create(id_, configured, lambda _: context)
+    accounting = ExporterAccounting(ledger, attributes)
+    queue = SendingQueue(str(id_), exporter, configured.queue, accounting, context.telemetry, context.clock)
+    ledger.gauge(QUEUE_SIZE, attributes, queue.size)
+    ledger.gauge(QUEUE_CAPACITY, attributes, lambda: configured.queue.queue_size)
+    return queue
+
+
+def _stages(
+    pipeline: PipelineId, settings: PipelineSettings, config: Config, new_context: NewContext, ledger: Ledger
+) -> list[Stage]:
+    stages = []
+    for id_ in settings.processors:
+        context = new_context(id_)
+        processor = _create(id_, config.processors[id_], lambda _, context=context: context)  # type: ignore[misc] # a default argument binds now
+        attributes = (("processor", str(id_)), ("pipeline", str(pipeline)))
+        stages.append(Stage(id_, processor, context.telemetry, attributes, ledger))
+    return stages
+
+
+def _request_cleanup(id_: ComponentId, receiver: object, pipelines: Sequence[Pipeline]) -> None:
+    """Carry the processors' requests upstream: only here, while the graph is built."""
+    requests: dict[MapCleanup, str] = {
+        stage.processor.map_cleanup: f"service::pipelines::{pipeline.id}"
+        for pipeline in pipelines
+        for stage in pipeline.stages
+        if isinstance(stage.processor, UpstreamRequest)
+    }
+    if len(requests) > 1:
+        where = " and ".join(requests.values())
+        message = f'receiver "{id_}" is asked for different map cleanups by {where}; use the same settings in both'
+        raise ConfigError([Mistake(f"receivers::{id_}", message)])
+    if isinstance(receiver, CleansMaps):
+        for request in requests:
+            receiver.clean_maps(request)
+
+
+def _guarded(id_: ComponentId, start: Callable[[], None]) -> None:
+    try:
+        start()
+    except SidecarError as problem:
+        problem.component = problem.component or str(id_)
+        raise
+    except Exception as problem:
+        raise SidecarError(f"cannot start: {type(problem).__name__}: {problem}", component=str(id_)) from problem
+
+
+def _shut(id_: ComponentId, component: object) -> None:
+    shutdown = getattr(component, "shutdown", None)
+    if shutdown is not None:
+        _quietly(id_, shutdown)
+
+
+def _quietly(id_: ComponentId, shutdown: Callable[[], None]) -> None:
+    """Shut one component down; its failure must not keep the others from being shut down."""
+    try:
+        shutdown()
+    except Exception:
+        logging.getLogger(__name__).exception("%s %s: shutdown failed", id_.kind.value, id_)

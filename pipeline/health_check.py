@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Extension ``health_check``: the status pages on an endpoint of their own, and gRPC health checking.
+
+Every HTTP endpoint that a component opens (such as the Prometheus exporter's) answers ``/health``, ``/ready`` and
+``/api/v1/stats`` already. Use this extension where no such endpoint is open, or for ``grpc.health.v1``.
+
+    extensions:
+      health_check: {endpoint: 127.0.0.1:13133, grpc: {endpoint: 127.0.0.1:19090}}
+    service: {extensions: [health_check], …}
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from .component import ComponentKind, Context, Factory, Request, Response, Stability
+from .errors import SidecarError
+from .plugins import hookimpl
+from .settings import Settings
+
+_REFRESH_SECONDS = 1.0
+
+
+class GrpcSettings(Settings):
+    """A gRPC server for ``grpc.health.v1.Health``."""
+
+    endpoint: str = "127.0.0.1:19090"
+    """Where to listen, as ``host:port``."""
+
+
+class HealthCheckSettings(Settings):
+    """Where the service's health can be asked for."""
+
+    endpoint: str | None = "127.0.0.1:13133"
+    """HTTP: where to serve ``/health``, ``/ready`` and ``/api/v1/stats``; null for nowhere."""
+    grpc: GrpcSettings | None = None
+    """gRPC health checking, only where written."""
+
+
+class HealthCheck:
+    """Opens what is configured."""
+
+    def __init__(self, settings: HealthCheckSettings, context: Context) -> None:
+        self._settings, self._context = settings, context
+        self._grpc: GrpcHealth | None = None
+
+    def start(self) -> None:
+        """Serve. Raises `SidecarError` when an endpoint cannot be opened."""
+        if self._settings.endpoint is not None:
+            self._context.routes.add(self._settings.endpoint, "/", self._index)
+        if self._settings.grpc is not None:
+            self._grpc = GrpcHealth(self._settings.grpc.endpoint, self._context)
+            self._grpc.start()
+
+    @staticmethod
+    def _index(_request: Request) -> Response:
+        return Response(b"/health /ready /api/v1/stats\n")
+
+    def shutdown(self) -> None:
+        """Stop serving gRPC; the HTTP server ends with the service."""
+        if self._grpc is not None:
+            self._grpc.shutdown()
+
+
+class GrpcHealth:
+    """A gRPC server that says SERVING while the service is ready."""
+
+    def __init__(self, endpoint: str, context: Context) -> None:
+        self._endpoint, self._context = endpoint, context
+        self._stopped = threading.Event()
+        self._server: Any = None
+        self._servicer: Any = None
+        self.port = 0
+
+    def start(self) -> None:
+        """Listen. Raises `SidecarError` when gRPC is not installed or the port cannot be had."""
+        try:
+            import grpc
+            from grpc_health.v1 import health, health_pb2_grpc
+        except ImportError as cause:
+            raise SidecarError("gRPC is not installed; run: pip install 'ebpf-sidecar[grpc]'") from cause
+        self._server = grpc.server(ThreadPoolExecutor(2, "grpc health"), options=[("grpc.so_reuseport", 0)])
+        self._servicer = health.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._servicer, self._server)
+        try:
+            self.port = self._server.add_insecure_port(self._endpoint)
+        except RuntimeError as cause:
+            raise SidecarError(f'cannot listen on "{self._endpoint}"; choose a free endpoint') from cause
+        self._server.start()
+        threading.Thread(target=self._refresh, name="grpc health", daemon=True).start()
+
+    def _refresh(self) -> None:
+        from grpc_health.v1 import health_pb2
+
+        status = health_pb2.HealthCheckResponse
+        while True:
+            self._servicer.set("", status.NOT_SERVING if self._context.unready() else status.SERVING)
+            if self._context.clock.wait(self._stopped, _REFRESH_SECONDS):
+                return
+
+    def shutdown(self) -> None:
+        """Tell watchers that the end has come, then close."""
+        self._stopped.set()
+        self._servicer.enter_graceful_shutdown()
+        self._server.stop(grace=0.5).wait()
+
+
+@hookimpl
+def register_components() -> Sequence[Factory]:
+    """The extension ``health_check``."""
+    return [
+        Factory(
+            ComponentKind.EXTENSION,
+            "health_check",
+            HealthCheck,
+            HealthCheckSettings,
+            Stability.BETA,
+            "health, readiness and statistics on an endpoint of their own, and grpc.health.v1",
+        )
+    ]

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Logging to stderr: the component first, then what happened; text for people or JSON for machines."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import TextIO
+
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
+_COLOURS = {logging.WARNING: "\x1b[33m", logging.ERROR: "\x1b[31m", logging.CRITICAL: "\x1b[31m"}
+_PLAIN = "\x1b[0m"
+
+
+class ConsoleFormatter(logging.Formatter):
+    """``2026-11-23T04:05:06.789Z info  exporter prometheus: listening …``."""
+
+    def __init__(self, coloured: bool = False) -> None:  # noqa: FBT001, FBT002 # as logging's own formatters
+        super().__init__()
+        self._coloured = coloured
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, and the traceback where there is one."""
+        level = record.levelname.lower().replace("warning", "warn")
+        line = f"{_timestamp(record)} {level:<5} {record.getMessage()}"
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        colour = _COLOURS.get(record.levelno, "") if self._coloured else ""
+        return f"{colour}{line}{_PLAIN}" if colour else line
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as JSON."""
+        entry = {"ts": _timestamp(record), "level": record.levelname.lower(), "msg": record.getMessage()}
+        if record.exc_info:
+            entry["stacktrace"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False)
+
+
+def _timestamp(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def configure(level: str, encoding: str, stream: TextIO | None = None) -> None:
+    """Log to ``stream`` (stderr) from now on; ``level`` is a key of `LEVELS`, ``encoding`` console or json."""
+    stream = sys.stderr if stream is None else stream
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter() if encoding == "json" else ConsoleFormatter(coloured=stream.isatty()))
+    logging.basicConfig(level=LEVELS[level], handlers=[handler], force=True)

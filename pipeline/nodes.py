@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The places in a graph where data passes: every boundary is counted here, once, so that no component has to do it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from .component import ComponentId, Processor, Receiver, Telemetry
+from .config import PipelineId
+from .frame import Frames, points
+from .ledger import (
+    ENQUEUE_FAILED,
+    INCOMING,
+    OUTGOING,
+    RECEIVED,
+    REFUSED,
+    SEND_FAILED,
+    SENT,
+    Attributes,
+    Instrument,
+    Ledger,
+)
+from .sending import SendingQueue
+
+
+@dataclass(frozen=True, slots=True)
+class ExporterAccounting:
+    """Counts an exporter's deliveries in the ledger."""
+
+    ledger: Ledger
+    attributes: Attributes
+
+    def sent(self, points: int) -> None:
+        """Delivered."""
+        self.ledger.add(SENT, points, self.attributes)
+
+    def send_failed(self, points: int) -> None:
+        """Refused for good."""
+        self.ledger.add(SEND_FAILED, points, self.attributes)
+
+    def enqueue_failed(self, points: int) -> None:
+        """Given up before the exporter saw them."""
+        self.ledger.add(ENQUEUE_FAILED, points, self.attributes)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A processor at its place in a pipeline."""
+
+    id: ComponentId
+    processor: Processor
+    telemetry: Telemetry
+    attributes: Attributes
+    ledger: Ledger
+
+    def run(self, frames: Frames) -> Frames:
+        """What the processor makes of the frames, counted; the frames as they came when it fails."""
+        self._count(INCOMING, frames)
+        try:
+            answer = tuple(self.processor.process(frames))
+            self._count(OUTGOING, answer)
+        except Exception as problem:  # noqa: BLE001 # a processor of a plugin may fail in any way; data must go on
+            self.telemetry.error("processing", problem)
+            self._count(OUTGOING, frames)
+            return frames
+        self.telemetry.recovered("processing")
+        return answer
+
+    def _count(self, instrument: Instrument, frames: Frames) -> None:
+        self.ledger.add(instrument, points(frames), self.attributes)
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """Processors in the order written, then the fan-out to the exporters' queues."""
+
+    id: PipelineId
+    stages: Sequence[Stage]
+    queues: Sequence[SendingQueue]
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def consume(self, frames: Frames) -> None:
+        """Run the frames through; one batch at a time, whichever receiver it came from."""
+        with self.lock:
+            for stage in self.stages:
+                frames = stage.run(frames)
+            for queue in self.queues:
+                queue.offer(frames)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A receiver and the pipelines that it feeds."""
+
+    id: ComponentId
+    receiver: Receiver
+    pipelines: Sequence[Pipeline]
+    ledger: Ledger
+    closed: threading.Event = field(default_factory=threading.Event)
+
+    def start(self) -> None:
+        """Let the receiver produce."""
+        self.receiver.start(self.consume)
+
+    def consume(self, frames: Frames) -> None:
+        """Count what the receiver made and hand the same immutable frames to each pipeline."""
+        frames = tuple(frames)
+        attributes = (("receiver", str(self.id)),)
+        self.ledger.add(REFUSED if self.closed.is_set() else RECEIVED, points(frames), attributes)
+        if not self.closed.is_set():
+            for pipeline in self.pipelines:
+                pipeline.consume(frames)
+
+    def shutdown(self) -> None:
+        """Let the receiver produce a last time, then take nothing more from it."""
+        self.receiver.shutdown()
+        self.closed.set()

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The running service: start in order, run until told to stop, drain within a bound."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import signal
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from types import FrameType
+from typing import Any
+
+from opentelemetry.sdk.resources import Resource
+
+from . import logs
+from .clock import Clock, SystemClock
+from .component import ComponentId, Context, Paths
+from .config import Config
+from .errors import SidecarError
+from .graph import Graph, build
+from .health import Health
+from .ledger import Ledger
+from .plugins import Plugins
+from .selfmetrics import SelfMetrics
+from .server import HttpServers
+from .status import StatusPages, WithStatusPages
+from .telemetry import ComponentTelemetry
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Service:
+    """A configuration brought to life."""
+
+    config: Config
+    clock: Clock = field(default_factory=SystemClock)
+    paths: Paths = Paths()
+
+    def __post_init__(self) -> None:
+        self.ledger = Ledger()
+        self.health = Health(self.clock)
+        self.resource = detect_resource(self.config.service.telemetry.resource)
+        self.self_metrics = SelfMetrics(self.ledger, self.resource)
+        self.servers = HttpServers()
+        pages = StatusPages(
+            self.health, self.ledger, self.clock, version("ebpf-sidecar"), self._pipelines, self.clock.monotonic()
+        )
+        self._routes = WithStatusPages(self.servers, pages)
+        self.graph: Graph = build(self.config, self._context, self.ledger)
+
+    def _context(self, id_: ComponentId) -> Context:
+        # the component's id comes first in every line that it logs
+        logger = _Prefixed(logging.getLogger(f"ebpf_sidecar.{id_.kind.section}.{id_.type}"), f"{id_.kind.value} {id_}")
+        return Context(
+            id=id_,
+            telemetry=ComponentTelemetry(id_, self.ledger, logger),
+            heartbeat=self.health.pulse(f"{id_.kind.value} {id_}"),
+            routes=self._routes,
+            self_metrics=self.self_metrics.exposition,
+            logger=logger,
+            clock=self.clock,
+            paths=self.paths,
+            resource=self.resource,
+            unready=self.health.unready,
+        )
+
+    def _pipelines(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "id": str(id_),
+                "receivers": [str(r) for r in pipeline.receivers],
+                "processors": [str(p) for p in pipeline.processors],
+                "exporters": [str(e) for e in pipeline.exporters],
+            }
+            for id_, pipeline in self.config.service.pipelines.items()
+        ]
+
+    def start(self) -> None:
+        """Start everything. Raises `SidecarError` naming the component that could not; nothing is left running."""
+        try:
+            self.servers.start()
+            self.graph.start()
+        except SidecarError:
+            self.servers.shutdown()
+            raise
+        self.health.started()
+
+    def shutdown(self) -> None:
+        """Drain and close everything."""
+        self.health.stopping()
+        self.graph.shutdown(self.config.service.shutdown_timeout / 2)
+        self.servers.shutdown()
+        self.self_metrics.shutdown()
+
+
+class _Prefixed(logging.LoggerAdapter[logging.Logger]):
+    """Puts the component in front of each message."""
+
+    def __init__(self, logger: logging.Logger, prefix: str) -> None:
+        super().__init__(logger, {})
+        self._prefix = prefix
+
+    def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
+        """Add the prefix."""
+        return f"{self._prefix}: {msg}", kwargs
+
+
+def detect_resource(configured: Mapping[str, str]) -> dict[str, str]:
+    """Who we are: what the OpenTelemetry environment variables and the configuration say, over our own defaults."""
+    own = {
+        "service.name": "ebpf-sidecar",
+        "service.version": version("ebpf-sidecar"),
+        "service.instance.id": platform.node(),
+        "host.name": platform.node(),
+        "os.type": "linux",
+        "host.arch": {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine()),
+    }
+    from_environment = Resource.create().attributes
+    asked = os.environ.get("OTEL_SERVICE_NAME", "") + os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
+    said = {k: str(v) for k, v in from_environment.items() if k in asked or (k == "service.name" and asked)}
+    return {**own, **said, **configured}
+
+
+def run_service(config: Config, *, plugins: Plugins) -> int:
+    """Run until SIGINT or SIGTERM; the exit code. A second signal ends the process at once.
+
+    Raises `SidecarError` when the service cannot be started.
+    """
+    del plugins  # already asked while the configuration was read
+    logs.configure(config.service.telemetry.logs.level, config.service.telemetry.logs.encoding)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _frame: _on_signal(number, _frame, stop))
+    for warning in config.warnings:
+        log.warning("%s", warning)
+    service = Service(config)
+    service.start()
+    log.info("ready: %s", ", ".join(str(pipeline) for pipeline in config.service.pipelines))
+    while not stop.wait(1.0):  # bounded, so that a signal that hits another thread is seen too
+        pass
+    return _drain(service, config.service.shutdown_timeout)
+
+
+def _on_signal(number: int, _frame: FrameType | None, stop: threading.Event) -> None:
+    if stop.is_set():
+        os._exit(128 + number)
+    stop.set()
+
+
+def _drain(service: Service, seconds: float) -> int:
+    """Shut down in a thread of its own, so that a component that hangs cannot hold the process beyond the bound."""
+    log.info("stopping: draining for at most %gs; a second signal exits at once", seconds)
+    thread = threading.Thread(target=service.shutdown, name="shutdown", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        log.error("not drained within %gs; what was still queued is lost", seconds)
+        return 1
+    log.info("stopped")
+    return 0

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``/health``, ``/ready`` and ``/api/v1/stats``: on every HTTP endpoint that a component opens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .clock import Clock
+from .component import Request, Response, Routes
+from .health import Health
+from .ledger import Ledger
+
+_JSON = {"Content-Type": "application/json; charset=utf-8"}
+
+
+@dataclass(frozen=True, slots=True)
+class StatusPages:
+    """The pages' contents."""
+
+    health: Health
+    ledger: Ledger
+    clock: Clock
+    version: str
+    pipelines: Callable[[], Sequence[dict[str, Any]]]
+    """A description of each pipeline: its id and the ids of its components."""
+    started: float
+
+    def handlers(self) -> dict[str, Callable[[Request], Response]]:
+        """The pages by path."""
+        return {"/health": self.alive, "/ready": self.ready, "/api/v1/stats": self.stats}
+
+    def alive(self, _request: Request) -> Response:
+        """200 while every component that owes a heartbeat keeps it, else 503 with the reasons."""
+        return self._verdict(self.health.problems())
+
+    def ready(self, _request: Request) -> Response:
+        """200 once everything was started and has delivered, else 503 with the reasons."""
+        return self._verdict(self.health.unready())
+
+    def stats(self, _request: Request) -> Response:
+        """Everything that the service knows about itself."""
+        problems = self.health.unready()
+        return _json(
+            {
+                "version": self.version,
+                "uptime_seconds": round(self.clock.monotonic() - self.started, 3),
+                "ready": not problems,
+                "problems": problems,
+                "pipelines": list(self.pipelines()),
+                "metrics": [
+                    {"name": name, "attributes": dict(attributes), "value": value}
+                    for name, attributes, value in sorted(self.ledger.snapshot())
+                ],
+            }
+        )
+
+    @staticmethod
+    def _verdict(problems: Sequence[str]) -> Response:
+        if problems:
+            return _json({"status": "unavailable", "problems": list(problems)}, status=503)
+        return _json({"status": "ok"})
+
+
+def _json(content: dict[str, Any], status: int = 200) -> Response:
+    return Response(json.dumps(content, indent=2).encode() + b"\n", status, _JSON)
+
+
+@dataclass(frozen=True, slots=True)
+class WithStatusPages:
+    """Routes that carry the status pages along to each endpoint that is opened."""
+
+    routes: Routes
+    pages: StatusPages
+    _endpoints: set[str] = field(default_factory=set)
+
+    def add(self, endpoint: str, path: str, handler: Callable[[Request], Response]) -> None:
+        """Answer ``path`` on ``endpoint``, and the status pages beside it."""
+        self.open(endpoint)
+        self.routes.add(endpoint, path, handler)
+
+    def open(self, endpoint: str) -> None:
+        """Answer the status pages on ``endpoint``."""
+        if endpoint in self._endpoints:
+            return
+        self._endpoints.add(endpoint)
+        for path, handler in self.pages.handlers().items():
+            self.routes.add(endpoint, path, handler)

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Running totals by row: what all processes of a group did since the probes were attached.
+
+Rows outlive kernel entries, so a counter never falls. A row that is idle for long is withdrawn from the frames but
+keeps its total, so that it goes on from there when it returns; only beyond ``limit`` are withdrawn rows given up, and
+when there is nothing left to give up, newcomers share one row marked ``otel.metric.overflow``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...pipeline.rows import Column, RowSet, Text
+from .entries import Change, Positions
+
+Group = tuple[str | int, ...]
+OVERFLOW = "otel.metric.overflow"
+"""The attribute that the OpenTelemetry specification gives to what exceeds a cardinality limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The rows to show: ``totals`` is rows × columns, ``starts`` since when each row counts (ns since the epoch)."""
+
+    rows: RowSet
+    totals: NDArray[np.uint64]
+    starts: NDArray[np.uint64]
+
+
+@dataclass
+class Totals:
+    """The rows of one kernel map.
+
+    ``attributes``: the names of a group's parts. ``columns``: uint64 columns of a value.
+    ``start``: when the probes were attached, ns since the epoch. ``limit``: how many rows there may be.
+    """
+
+    attributes: Sequence[str]
+    columns: int
+    start: int
+    limit: int = 100_000
+    overflowed: int = 0
+    """How many groups were sent to the overflow row."""
+    _index: dict[Group, int] = field(default_factory=dict)
+    _next_id: int = 0
+    _shown: tuple[Positions, RowSet] | None = None
+
+    def __post_init__(self) -> None:
+        self._totals = np.zeros((0, self.columns), np.uint64)
+        self._ids = np.zeros(0, np.uint64)
+        self._starts = np.zeros(0, np.uint64)
+        self._changed = np.zeros(0, np.float64)
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def full(self) -> bool:
+        """Whether a new group would exceed the limit."""
+        return len(self._index) >= self.limit
+
+    def row(self, group: Group, now: float, start: int | None = None) -> int:
+        """The row of a group, made when it is new; ``start`` when it cannot have counted since the attachment."""
+        known = self._index.get(group)
+        if known is not None:
+            return known
+        if self.full():
+            self.overflowed += 1
+            group = self.overflow_group()
+            if group in self._index:
+                return self._index[group]
+        return self._new(group, now, self.start if start is None else start)
+
+    def overflow_group(self) -> Group:
+        """The group of the row that newcomers share beyond the limit."""
+        return tuple("" for _ in self.attributes)
+
+    def add(self, change: Change, now: float) -> None:
+        """Add what happened."""
+        np.add.at(self._totals, change.rows, change.delta)
+        self._changed[change.rows] = now
+
+    def snapshot(self, changed_since: float = -inf) -> Snapshot:
+        """The rows that changed after ``changed_since``; the same `RowSet` object while they are the same rows."""
+        shown = np.flatnonzero(self.changed_since(changed_since))
+        if self._shown is None or not np.array_equal(self._shown[0], shown):
+            self._shown = (shown, self._row_set(shown))
+        return Snapshot(self._shown[1], self._totals[shown], self._starts[shown])
+
+    def give_up(self, kept: NDArray[np.bool_]) -> Positions:
+        """Forget the rows where ``kept`` is false; the new number of every old row (of no meaning for forgotten ones)."""
+        groups = list(self._index)
+        self._index = {groups[old]: new for new, old in enumerate(np.flatnonzero(kept).tolist())}
+        for name in ("_totals", "_ids", "_starts", "_changed"):
+            setattr(self, name, getattr(self, name)[: len(kept)][kept])
+        self._shown = None
+        return np.cumsum(kept) - 1
+
+    def changed_since(self, moment: float) -> NDArray[np.bool_]:
+        """Which rows changed after ``moment``."""
+        return np.asarray(self._changed[: len(self._index)] > moment)
+
+    def _new(self, group: Group, now: float, start: int) -> int:
+        row = len(self._index)
+        if row >= len(self._ids):
+            self._grow(max(64, 2 * row))
+        self._index[group] = row
+        self._ids[row], self._starts[row], self._changed[row] = self._next_id, start, now
+        self._totals[row] = 0
+        self._next_id += 1
+        return row
+
+    def _grow(self, length: int) -> None:
+        for name in ("_totals", "_ids", "_starts", "_changed"):
+            array: NDArray[Any] = getattr(self, name)
+            longer = np.zeros((length, *array.shape[1:]), array.dtype)
+            longer[: len(array)] = array
+            setattr(self, name, longer)
+
+    def _row_set(self, shown: Positions) -> RowSet:
+        groups = list(self._index)
+        chosen = [groups[position] for position in shown.tolist()]
+        columns = {name: _column([group[i] for group in chosen]) for i, name in enumerate(self.attributes)}
+        overflow = self.overflow_group()
+        if overflow in self._index:
+            columns[OVERFLOW] = Text.of("true" if group == overflow else "" for group in chosen)
+        return RowSet(self._ids[shown], columns)
+
+
+def _column(values: list[str | int]) -> Column:
+    if values and all(isinstance(value, int) for value in values):
+        return np.array(values, np.int64)
+    return Text.of(str(value) for value in values)
