@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Says which container and pod a row is about, from its cgroup path and /proc alone.
+
+Adds ``container.id``, ``container.runtime.name`` and ``k8s.pod.uid`` where the attribute ``process.linux.cgroup`` is a
+container's, and completes command names that the kernel cut. Works without a network, a container runtime's socket or
+the Kubernetes API. Put it behind ``map_cleanup``.
+
+    processors:
+      container: {keep_cgroup: false, full_executable_name: true}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from ..pipeline.component import ComponentKind, Context, Factory, Stability
+from ..pipeline.frame import Frames
+from ..pipeline.plugins import hookimpl
+from ..pipeline.rows import RowSet, Text, once_per_row_set
+from ..pipeline.settings import Settings
+from ..receivers.ebpf.cgroup_path import Container, container_of
+from .executable_name import ExecutableNames
+
+CGROUP = "process.linux.cgroup"
+
+
+class ContainerSettings(Settings):
+    """What is added to and removed from rows."""
+
+    keep_cgroup: bool = False
+    """Keep ``process.linux.cgroup`` where a container was found; elsewhere (systemd services, …) it always stays."""
+    full_executable_name: bool = True
+    """Complete ``process.executable.name`` from /proc where the kernel cut it after 15 bytes."""
+
+
+class Names(Protocol):
+    """Further attributes of containers, from a source that learns about them as they come and go.
+
+    The seam for the Kubernetes API: a watcher of the node's pods answers ``k8s.namespace.name``, ``k8s.pod.name``,
+    ``k8s.container.name`` … from its cache, without ever blocking, and raises ``generation`` when an answer changed (a
+    pod became known after its first events), so that rows described before are described again.
+    """
+
+    @property
+    def generation(self) -> int:
+        """Changes whenever an answer may have changed."""
+        ...
+
+    def attributes(self, container: Container) -> Mapping[str, str]:
+        """Attribute name → value; empty for a container that is not known."""
+        ...
+
+
+class NoNames:
+    """Knows no names: container and pod are told by their ids only."""
+
+    generation = 0
+
+    def attributes(self, container: Container) -> Mapping[str, str]:  # noqa: ARG002 # the protocol
+        """Nothing."""
+        return {}
+
+
+class ContainerProcessor:
+    """Describes rows by their container. Values and number of rows never change; each row set is described once."""
+
+    def __init__(self, settings: ContainerSettings, context: Context, names: Names | None = None) -> None:
+        self._keep_cgroup = settings.keep_cgroup
+        self._complete_names = settings.full_executable_name
+        self._executables = ExecutableNames(context.paths.proc, context.clock)
+        self._names = names or NoNames()
+        self._generation = self._names.generation
+        self._described = once_per_row_set(self._describe)
+
+    def process(self, frames: Frames) -> Frames:
+        """The same frames about rows that are described better."""
+        if self._generation != self._names.generation:
+            self._generation = self._names.generation
+            self._described = once_per_row_set(self._describe)
+        described = [(frame, self._described(frame.rows)) for frame in frames]
+        return [frame if rows is frame.rows else frame.with_rows(rows) for frame, rows in described]
+
+    def _describe(self, rows: RowSet) -> RowSet:
+        if self._complete_names:
+            rows = self._executables.complete(rows)
+        cgroup = rows.columns.get(CGROUP)
+        if not isinstance(cgroup, Text):
+            return rows
+        containers = {word: found for word in cgroup.words if (found := container_of(word))}
+        if not containers:
+            return rows
+        rows = rows.with_columns(**self._attributes(cgroup, containers))
+        return rows if self._keep_cgroup else _without_known(rows, cgroup, containers)
+
+    def _attributes(self, cgroup: Text, containers: Mapping[str, Container]) -> dict[str, Text]:
+        described = {word: self._described_by(container) for word, container in containers.items()}
+        names = dict.fromkeys(name for attributes in described.values() for name in attributes)
+        return {name: cgroup.map(_reader(described, name)) for name in names}
+
+    def _described_by(self, container: Container) -> dict[str, str]:
+        ids = {
+            "container.id": container.id,
+            "container.runtime.name": container.runtime,
+            "k8s.pod.uid": container.pod_uid,
+        }
+        known = {name: value for name, value in ids.items() if value}
+        return {**known, **self._names.attributes(container)}
+
+
+def _reader(described: Mapping[str, Mapping[str, str]], name: str) -> Callable[[str], str]:
+    """Cgroup → value of one attribute, empty where absent."""
+    return lambda word: described.get(word, {}).get(name, "")
+
+
+def _without_known(rows: RowSet, cgroup: Text, containers: Mapping[str, Container]) -> RowSet:
+    """Remove the cgroup where it says no more than the container's id: rows of directories *inside* a container keep
+    theirs, or two rows would become indistinguishable."""
+    said = {word for word, container in containers.items() if container.directory == word}
+    left = cgroup.map(lambda word: "" if word in said else word)
+    return rows.with_columns(**{CGROUP: left}) if any(left.words) else rows.without(CGROUP)
+
+
+@hookimpl
+def register_components() -> Sequence[Factory]:
+    """The processor ``container``."""
+    return [
+        Factory(
+            ComponentKind.PROCESSOR,
+            "container",
+            ContainerProcessor,
+            ContainerSettings,
+            Stability.BETA,
+            "Adds container id, runtime and pod uid from the cgroup path, and full executable names from /proc",
+        )
+    ]
