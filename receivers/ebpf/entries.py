@@ -21,7 +21,8 @@ Positions = NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What happened: ``rows`` (one per changed entry; a row may appear often) and ``delta`` (entries × columns)."""
+    """What happened: ``rows`` (changed entries × views: the row that each counts into, a row may appear often) and
+    ``delta`` (changed entries × columns)."""
 
     rows: Positions
     delta: Counts
@@ -31,18 +32,20 @@ class Change:
 class Entries:
     """The last reading of every entry of one kernel map.
 
-    ``columns``: uint64 columns of a value. ``row_for``: gives the rows to which new entries (an array of keys) belong.
+    ``columns``: uint64 columns of a value. ``views``: how many tables of rows the entries count into. ``rows_for``: gives
+    the rows to which new entries (n keys) belong, n × views.
     """
 
     columns: int
-    row_for: Callable[[Keys], Positions]
+    views: int
+    rows_for: Callable[[Keys], Positions]
     _position: dict[bytes, int] = field(default_factory=dict)
     _free: list[int] = field(default_factory=list)
     _previous: tuple[bytes, Positions] = (b"", np.zeros(0, np.intp))
 
     def __post_init__(self) -> None:
         self._last = np.zeros((0, self.columns), np.uint64)
-        self._row = np.zeros(0, np.intp)
+        self._row = np.zeros((0, self.views), np.intp)
         self._changed = np.zeros(0, np.float64)
 
     def __len__(self) -> int:
@@ -74,14 +77,14 @@ class Entries:
         positions = [self._position[raw] for raw in _raw(keys)]
         return np.asarray(self._changed[positions] <= since)
 
-    def rows_in_use(self) -> Positions:
-        """The rows that kernel entries count into."""
-        return self._row[list(self._position.values())]
+    def rows_in_use(self, view: int) -> Positions:
+        """The rows of a view that kernel entries count into."""
+        return self._row[list(self._position.values()), view]
 
-    def renumber(self, new_row: Positions) -> None:
-        """Rows moved: row *i* is now ``new_row[i]``."""
+    def renumber(self, view: int, new_row: Positions) -> None:
+        """Rows of a view moved: row *i* is now ``new_row[i]``."""
         used = list(self._position.values())
-        self._row[used] = new_row[self._row[used]]
+        self._row[used, view] = new_row[self._row[used, view]]
 
     def _positions(self, keys: Keys, now: float) -> Positions:
         whole = keys.tobytes()
@@ -97,7 +100,7 @@ class Entries:
         return positions
 
     def _add(self, raw: list[bytes], keys: Keys, now: float) -> None:
-        rows = self.row_for(keys)
+        rows = self.rows_for(keys)
         self._grow(len(raw))
         places = [self._free.pop() for _ in raw]
         self._row[places], self._last[places], self._changed[places] = rows, 0, now

@@ -37,29 +37,34 @@ class ReadableMap(Protocol):
         ...
 
 
-GroupsOf = Callable[[Keys], Sequence[Group]]
-"""Attributes the keys of new entries: the group of each."""
+@dataclass(frozen=True, slots=True)
+class View:
+    """One way to tell a map's entries apart: ``attributes`` names the parts of a group, ``groups_of`` gives the group of
+    each of some keys. Entries of the same group are added up."""
+
+    attributes: tuple[str, ...]
+    groups_of: Callable[[Keys], Sequence[Group]]
 
 
 @dataclass
 class Tally:
-    """What one kernel map has counted since the probes were attached.
+    """What one kernel map has counted since the probes were attached, once for each view.
 
-    ``start``: when that was, ns since the epoch. ``limit``: how many rows there may be.
+    ``start``: when that was, ns since the epoch. ``limit``: how many rows a view may have.
     ``stale_after``: seconds after which a row that does not change is withdrawn.
     """
 
     map: ReadableMap
-    attributes: Sequence[str]
-    groups_of: GroupsOf
+    views: Sequence[View]
     start: int
     limit: int = 100_000
     stale_after: float = inf
 
     def __post_init__(self) -> None:
         self._now = 0.0
-        self._totals = Totals(self.attributes, self.map.columns, self.start, self.limit)
-        self._entries = Entries(self.map.columns, self._rows_for)
+        columns = self.map.columns
+        self._totals = [Totals(view.attributes, columns, self.start, self.limit) for view in self.views]
+        self._entries = Entries(columns, len(self.views), self._rows_for)
 
     @property
     def kernel_entries(self) -> int:
@@ -68,16 +73,19 @@ class Tally:
 
     @property
     def overflowed(self) -> int:
-        """How many groups share the overflow row."""
-        return self._totals.overflowed
+        """How many groups share an overflow row."""
+        return sum(totals.overflowed for totals in self._totals)
 
     def update(self, now: float) -> Keys:
         """Read the map and add what happened since the last reading; the keys that are in it. ``now``: monotonic."""
         self._now = now
-        if self._totals.full():
-            self._make_room()
+        for view, totals in enumerate(self._totals):
+            if totals.full():
+                self._make_room(view, totals)
         keys, values = self.map.read()
-        self._totals.add(self._entries.update(keys, values, now), now)
+        change = self._entries.update(keys, values, now)
+        for view, totals in enumerate(self._totals):
+            totals.add(change.rows[:, view], change.delta, now)
         return keys
 
     def clear(self, keys: Keys) -> None:
@@ -90,17 +98,19 @@ class Tally:
         """Whether some of the entries did not change for `stale_after`."""
         return bool(self._entries.idle(keys, self._now - self.stale_after).any())
 
-    def snapshot(self) -> Snapshot:
-        """The rows that are not stale, with their totals."""
-        return self._totals.snapshot(self._now - self.stale_after)
+    def snapshot(self, view: int = 0) -> Snapshot:
+        """The rows of a view that are not stale, with their totals."""
+        return self._totals[view].snapshot(self._now - self.stale_after)
 
     def _rows_for(self, keys: Keys) -> Positions:
-        rows = [self._totals.row(group, self._now) for group in self.groups_of(keys)]
-        return np.array(rows, np.intp)
+        rows = np.zeros((len(keys), len(self.views)), np.intp)
+        for i, (view, totals) in enumerate(zip(self.views, self._totals, strict=True)):
+            rows[:, i] = [totals.row(group, self._now) for group in view.groups_of(keys)]
+        return rows
 
-    def _make_room(self) -> None:
+    def _make_room(self, view: int, totals: Totals) -> None:
         """Give up withdrawn rows that no kernel entry counts into any more."""
-        kept: NDArray[np.bool_] = self._totals.changed_since(self._now - self.stale_after)
-        kept[self._entries.rows_in_use()] = True
+        kept: NDArray[np.bool_] = totals.changed_since(self._now - self.stale_after)
+        kept[self._entries.rows_in_use(view)] = True
         if not kept.all():
-            self._entries.renumber(self._totals.give_up(kept))
+            self._entries.renumber(view, totals.give_up(kept))

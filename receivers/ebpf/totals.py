@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...pipeline.rows import Column, RowSet, Text
-from .entries import Change, Positions
+from .entries import Counts, Positions
 
 Group = tuple[str | int, ...]
 OVERFLOW = "otel.metric.overflow"
@@ -78,12 +78,12 @@ class Totals:
 
     def overflow_group(self) -> Group:
         """The group of the row that newcomers share beyond the limit."""
-        return tuple("" for _ in self.attributes)
+        return (*("" for _ in self.attributes), OVERFLOW)  # longer than any other, so it cannot be mistaken
 
-    def add(self, change: Change, now: float) -> None:
-        """Add what happened."""
-        np.add.at(self._totals, change.rows, change.delta)
-        self._changed[change.rows] = now
+    def add(self, rows: Positions, delta: Counts, now: float) -> None:
+        """Add ``delta`` (n × columns) to ``rows`` (n; a row may appear often)."""
+        np.add.at(self._totals, rows, delta)
+        self._changed[rows] = now
 
     def snapshot(self, changed_since: float = -inf) -> Snapshot:
         """The rows that changed after ``changed_since``; the same `RowSet` object while they are the same rows."""

@@ -2,7 +2,7 @@
 """From readings of a kernel map to running totals: nothing is lost and nothing counted twice."""
 
 import numpy as np
-from ebpf_sidecar.receivers.ebpf.tally import Tally
+from ebpf_sidecar.receivers.ebpf.tally import Tally, View
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,7 +33,8 @@ class FakeMap:
 
 def tally_of(kernel_map, **settings):
     """A tally whose groups are the keys' ``who``."""
-    return Tally(kernel_map, ["who"], lambda keys: [(str(who),) for who in keys["who"].tolist()], 1000, **settings)
+    view = View(("who",), lambda keys: [(str(who),) for who in keys["who"].tolist()])
+    return Tally(kernel_map, [view], 1000, **settings)
 
 
 def totals(tally):
@@ -45,7 +46,7 @@ def totals(tally):
 def test_counts_of_one_group_are_added_over_all_its_entries():
     """Two kernel entries of a group make one row."""
     kernel_map = FakeMap()
-    tally = Tally(kernel_map, ["who"], lambda keys: [("all",)] * len(keys), 1000)
+    tally = Tally(kernel_map, [View(("who",), lambda keys: [("all",)] * len(keys))], 1000)
     kernel_map.count(1, 5)
     kernel_map.count(2, 7)
     tally.update(1.0)
@@ -139,6 +140,20 @@ def test_a_row_that_an_entry_still_counts_into_never_gives_way():
     tally.update(21.0)
 
     assert {"2": [10, 2], "3": [1, 1]} == totals(tally)
+
+
+def test_each_view_of_a_map_has_totals_of_its_own():
+    """One view tells entries apart that another one adds up."""
+    kernel_map = FakeMap()
+    apart = View(("who",), lambda keys: [(str(who),) for who in keys["who"].tolist()])
+    together = View((), lambda keys: [() for _ in keys])
+    tally = Tally(kernel_map, [apart, together], 1000)
+    kernel_map.count(1, 5)
+    kernel_map.count(2, 7)
+    tally.update(1.0)
+
+    assert [[5, 1], [7, 1]] == tally.snapshot(0).totals.tolist()
+    assert [[12, 2]] == tally.snapshot(1).totals.tolist()
 
 
 STEPS = st.lists(

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whose events a kernel entry counts: from cgroup id, process id and command name to the parts of a row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from .cgroup_path import container_directory
+from .cgroups import CgroupTree
+from .entries import Keys
+from .totals import Group
+
+
+class GroupBy(StrEnum):
+    """What tells rows apart."""
+
+    CONTAINER = "container"
+    CGROUP = "cgroup"
+    EXECUTABLE = "executable"
+    PID = "pid"
+
+
+ATTRIBUTES: Mapping[GroupBy, str] = {
+    GroupBy.CONTAINER: "process.linux.cgroup",
+    GroupBy.CGROUP: "process.linux.cgroup",
+    GroupBy.EXECUTABLE: "process.executable.name",
+    GroupBy.PID: "process.pid",
+}
+"""The OpenTelemetry attribute that each part of a row becomes."""
+
+
+def command_name(comm: bytes) -> str:
+    """The command name as text; bytes that are not UTF-8 are shown as ``\\xff``, so that different names stay apart."""
+    return comm.partition(b"\0")[0].decode("utf-8", "backslashreplace")
+
+
+@dataclass
+class Attribution:
+    """Turns keys into the owner's parts of their groups, in the order of ``group_by``."""
+
+    tree: CgroupTree
+    group_by: Sequence[GroupBy]
+    _asked: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._readers: list[Callable[[Any], str | int]] = [self._reader(part) for part in self.group_by]
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The attribute names of the parts."""
+        return tuple(ATTRIBUTES[part] for part in self.group_by)
+
+    def owners(self, keys: Keys) -> list[Group]:
+        """The owner's part of the group of each key; an unknown cgroup is empty text."""
+        self._learn(set(keys["cgroup"].tolist()))
+        columns = [keys[name].tolist() for name in ("cgroup", "tgid", "comm")]
+        return [tuple(read(owner) for read in self._readers) for owner in zip(*columns, strict=True)]
+
+    def _learn(self, ids: set[int]) -> None:
+        """Walk the cgroup tree when there is an id for which it was not walked yet."""
+        unknown = {id_ for id_ in ids if not self.tree.knows(id_)}
+        if unknown - self._asked:
+            self.tree.learn()
+            self._asked = {id_ for id_ in unknown if not self.tree.knows(id_)}
+
+    def _reader(self, part: GroupBy) -> Callable[[Any], str | int]:
+        readers: Mapping[GroupBy, Callable[[Any], str | int]] = {
+            GroupBy.CONTAINER: lambda owner: container_directory(self.tree.path(owner[0])),
+            GroupBy.CGROUP: lambda owner: self.tree.path(owner[0]),
+            GroupBy.EXECUTABLE: lambda owner: command_name(owner[2]),
+            GroupBy.PID: lambda owner: int(owner[1]),
+        }
+        return readers[part]

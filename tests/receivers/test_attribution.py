@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From cgroup ids and command names to the parts of a row."""
+
+import numpy as np
+import pytest
+from ebpf_sidecar.receivers.ebpf.attribution import Attribution, GroupBy, command_name
+from ebpf_sidecar.receivers.ebpf.cgroups import UNKNOWN, CgroupTree, Hierarchy, find_hierarchy
+
+KEYS = np.dtype([("cgroup", "u8"), ("tgid", "u4"), ("generation", "u4"), ("comm", "S16")])
+CONTAINER = "kubepods.slice/kubepods-pod1.slice/cri-containerd-" + 64 * "a" + ".scope"
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A unified hierarchy with a container that has a cgroup of its own inside."""
+    (tmp_path / CONTAINER / "system.slice").mkdir(parents=True)
+    (tmp_path / "cgroup.controllers").touch()
+    return CgroupTree(find_hierarchy(tmp_path))
+
+
+def inode(tree, path):
+    """The kernel id of a cgroup."""
+    return (tree.hierarchy.root / path).stat().st_ino
+
+
+def keys(*owners):
+    """An array of keys from (cgroup, tgid, comm)."""
+    return np.array([(cgroup, tgid, 0, comm) for cgroup, tgid, comm in owners], KEYS)
+
+
+def test_a_nested_cgroup_belongs_to_its_container(tree):
+    """Grouped by container, what a systemd inside a container does counts for the container."""
+    attribution = Attribution(tree, [GroupBy.CONTAINER, GroupBy.EXECUTABLE])
+    nested = inode(tree, f"{CONTAINER}/system.slice")
+
+    assert [(f"/{CONTAINER}", "java")] == attribution.owners(keys((nested, 7, b"java")))
+
+
+def test_grouped_by_cgroup_and_pid_nothing_is_merged(tree):
+    """The exact cgroup and the process are kept where they are asked for."""
+    attribution = Attribution(tree, [GroupBy.CGROUP, GroupBy.PID])
+    nested = inode(tree, f"{CONTAINER}/system.slice")
+
+    assert [(f"/{CONTAINER}/system.slice", 7)] == attribution.owners(keys((nested, 7, b"java")))
+
+
+def test_a_cgroup_made_later_is_found(tree):
+    """The tree is walked again when an unknown id appears."""
+    attribution = Attribution(tree, [GroupBy.CGROUP])
+    attribution.owners(keys((inode(tree, "."), 1, b"init")))
+    (tree.hierarchy.root / "late").mkdir()
+
+    assert [("/late",)] == attribution.owners(keys((inode(tree, "late"), 1, b"sh")))
+
+
+def test_a_removed_cgroup_keeps_its_path(tree):
+    """What a container did shortly before its end is still attributed."""
+    attribution = Attribution(tree, [GroupBy.CGROUP])
+    gone = tree.hierarchy.root / "gone"
+    gone.mkdir()
+    identity = gone.stat().st_ino
+    attribution.owners(keys((identity, 1, b"sh")))
+    gone.rmdir()
+
+    assert [("/gone",)] == attribution.owners(keys((identity, 1, b"sh")))
+
+
+def test_an_unknown_cgroup_is_empty_text_and_walked_for_once(tree, monkeypatch):
+    """A cgroup that cannot be found is not searched for again at each tick."""
+    attribution = Attribution(tree, [GroupBy.CGROUP])
+    walks = []
+    monkeypatch.setattr(tree, "learn", lambda: walks.append(1))
+
+    assert [(UNKNOWN,)] * 2 == [attribution.owners(keys((2**60, 1, b"sh")))[0] for _ in range(2)]
+    assert [1] == walks
+
+
+@pytest.mark.parametrize(
+    ("made", "expected"),
+    [
+        (["cgroup.controllers"], ("v2", ".")),
+        (["memory/cgroup.procs", "unified/cgroup.procs"], ("memory", "memory")),
+        (["cpu,cpuacct/cgroup.procs"], ("cpu", "cpu,cpuacct")),
+        ([], ("v2", ".")),
+    ],
+    ids=["unified", "hybrid", "v1 without memory", "nothing mounted"],
+)
+def test_the_hierarchy_is_the_one_in_which_containers_live(tmp_path, made, expected):
+    """On v1 and hybrid hosts that is a v1 controller's, memory first."""
+    for path in made:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+
+    assert Hierarchy(expected[0], tmp_path / expected[1]) == find_hierarchy(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("comm", "expected"),
+    [(b"java\0rest", "java"), (b"caf\xc3\xa9", "café"), (b"bad\xff", "bad\\xff"), (b"", "")],
+)
+def test_a_command_name_is_always_text(comm, expected):
+    """Bytes that are no UTF-8 are shown, not dropped, so that different names stay different rows."""
+    assert expected == command_name(comm)
