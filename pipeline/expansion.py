@@ -2,8 +2,9 @@
 """``${env:NAME}``, ``${env:NAME:-default}`` and ``${file:path}`` in a configuration's values, as in the Collector.
 
 A value that is one reference as a whole takes the type that YAML gives to the text (``8080`` is a number); inside other
-text the referenced text is put in as it is. ``$$`` stands for one ``$``. What was put in is expanded again. Differences,
-all on the safe side: an unset variable without default is a mistake, where the Collector only logs and goes on with
+text the referenced text is put in as it is. ``$$`` stands for one ``$``. What was put in is expanded again.
+
+Differences, all on the safe side: an unset variable without default is a mistake, where the Collector only logs and goes on with
 nothing (its issue 5615); a set but empty variable takes the default, as in the shell and in OpenTelemetry's data model
 (https://opentelemetry.io/docs/specs/otel/configuration/data-model/); a file loses its last line break.
 """
@@ -33,7 +34,7 @@ class Expanded:
     original: str
 
 
-class _Unusable(ValueError):
+class _UnusableError(ValueError):
     """A reference that cannot be followed; the message says why."""
 
 
@@ -77,9 +78,7 @@ def escape(text: str) -> str:
 
 
 class _Expander:
-    def __init__(
-        self, marks: Mapping[Location, Mark], environ: Mapping[str, str], read: Callable[[str], str]
-    ) -> None:
+    def __init__(self, marks: Mapping[Location, Mark], environ: Mapping[str, str], read: Callable[[str], str]) -> None:
         self._marks = marks
         self._environ = environ
         self._read = read
@@ -95,7 +94,7 @@ class _Expander:
             return tree
         try:
             return self._text(tree, at, inside)
-        except _Unusable as error:
+        except _UnusableError as error:
             self.mistakes.append(Mistake("::".join(map(str, at)), str(error), str(self._marks.get(at, ""))))
             return None
 
@@ -121,13 +120,13 @@ class _Expander:
         mistakes are reported, and comments may hold things that only look like references."""
         try:
             return self._joined(list(_pieces(original)), inside)
-        except _Unusable:
+        except _UnusableError:
             return original
 
     def _joined(self, pieces: list[tuple[str, str]], inside: tuple[str, ...]) -> str:
         text = "".join(self._inner(piece, inside) if kind == "reference" else piece for kind, piece in pieces)
         if len(text) > _LONGEST:
-            raise _Unusable(f"expands to more than {_LONGEST} characters; look for references to references")
+            raise _UnusableError(f"expands to more than {_LONGEST} characters; look for references to references")
         return text
 
     def _inner(self, reference: str, inside: tuple[str, ...]) -> str:
@@ -142,31 +141,33 @@ class _Expander:
         if scheme[1] == "file":
             return self._file(self._joined(list(_pieces(reference.removeprefix("file:"))), inside))
         hint = did_you_mean(scheme[1], ["env", "file"])
-        raise _Unusable(f'"${{{reference}}}": unknown source "{scheme[1]}"{hint}')
+        raise _UnusableError(f'"${{{reference}}}": unknown source "{scheme[1]}"{hint}')
 
     def _variable(self, reference: str, inside: tuple[str, ...]) -> str:
         name, default = _parted(reference)
         if "$" in name:
             name = self._joined(list(_pieces(name)), inside)
         if not _NAME.fullmatch(name):
-            raise _Unusable(f'"{name}" is not a name of a variable; write "$${{" where no variable is meant')
+            raise _UnusableError(f'"{name}" is not a name of a variable; write "$${{" where no variable is meant')
         text = self._environ.get(name)
         if text or (text is not None and default is None):
             return text
         if default is not None:
             return default
-        raise _Unusable(f'environment variable "{name}" is not set; set it or give a default, "${{env:{name}:-…}}"')
+        raise _UnusableError(
+            f'environment variable "{name}" is not set; set it or give a default, "${{env:{name}:-…}}"'
+        )
 
     def _file(self, path: str) -> str:
         try:
             return self._read(path)
         except OSError as error:
             reason = error.strerror or type(error).__name__
-            raise _Unusable(f'cannot read "{path}": {reason.lower()}; check the path and its rights') from error
+            raise _UnusableError(f'cannot read "{path}": {reason.lower()}; check the path and its rights') from error
         except UnicodeDecodeError as error:
-            raise _Unusable(f'"{path}" is not UTF-8; save it as UTF-8') from error
+            raise _UnusableError(f'"{path}" is not UTF-8; save it as UTF-8') from error
         except ValueError as error:  # a path with a NUL character
-            raise _Unusable(f'cannot read "{path}": {error}; correct the path') from error
+            raise _UnusableError(f'cannot read "{path}": {error}; correct the path') from error
 
 
 def _parted(reference: str) -> tuple[str, str | None]:
@@ -181,7 +182,7 @@ def _parted(reference: str) -> tuple[str, str | None]:
 
 def _deeper(inside: tuple[str, ...], reference: str) -> tuple[str, ...]:
     if reference in inside:
-        raise _Unusable(f'"${{{reference}}}" refers to itself; break the circle')
+        raise _UnusableError(f'"${{{reference}}}" refers to itself; break the circle')
     return (*inside, reference)
 
 
@@ -206,7 +207,7 @@ def _pieces(text: str, *, strict: bool = True) -> Iterator[tuple[str, str]]:
         end = _closing(text, dollar + 2)
         if end < 0:
             if strict:
-                raise _Unusable(f'"{text[dollar:]}" lacks its closing "}}"; close it, or write "$${{" for itself')
+                raise _UnusableError(f'"{text[dollar:]}" lacks its closing "}}"; close it, or write "$${{" for itself')
             break
         if literal:
             yield "text", literal

@@ -21,7 +21,7 @@ _SCHEME = re.compile(r"(?i)^(bearer|basic|digest|token)\s+\S.*$", re.DOTALL)
 
 
 def is_secret(name: str) -> bool:
-    """Whether a key of this name holds a secret (``api_key``, ``X-Auth-Token``; not ``token_file``, which is a path)."""
+    """Whether a key of this name holds a secret (``api_key``, ``X-Auth-Token``; not the path ``token_file``)."""
     return _SECRET_NAME.search(_CAMEL.sub("_", name)) is not None
 
 

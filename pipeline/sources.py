@@ -30,12 +30,11 @@ def merged(sources: Sequence[Source], overrides: Sequence[str] = ()) -> Document
     """All sources and then all overrides (``a.b=c``), merged. Raises `ConfigError` with the mistakes of all of them."""
     documents: list[Document] = []
     mistakes: list[Mistake] = []
-    for read, origins in ((_document, sources), (_override, overrides)):
-        for origin in origins:
-            try:
-                documents.append(read(origin))  # type: ignore[operator] # each reader is paired with its own origins
-            except ConfigError as error:
-                mistakes += error.mistakes
+    for origin in (*sources, *overrides):
+        try:
+            documents.append(_override(origin) if isinstance(origin, str) else _document(origin))
+        except ConfigError as error:
+            mistakes += error.mistakes
     if mistakes:
         raise ConfigError(mistakes)
     return _merged(documents)

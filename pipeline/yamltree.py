@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """YAML text as plain Python values that remember where they were written.
 
-The scalars are typed as the Collector's YAML library does (YAML 1.2 core with underscores and 0-octals): ``on``, ``yes``,
+Scalars are typed as the Collector's YAML library does it (YAML 1.2 core with underscores and 0-octals): ``on``,
 ``12:30:45`` and ``2024-01-01`` stay text, unlike in PyYAML. Repeated keys, which PyYAML drops silently, are mistakes.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -179,7 +179,9 @@ def _int(text: str) -> int:
 
 
 def _float(text: str) -> float:
-    return float(text.replace(".inf", "inf").replace(".Inf", "inf").replace(".INF", "inf").replace(".n", "n").replace(".N", "n"))
+    return float(
+        text.replace(".inf", "inf").replace(".Inf", "inf").replace(".INF", "inf").replace(".n", "n").replace(".N", "n")
+    )
 
 
 def _bool(text: str) -> bool:
@@ -188,4 +190,11 @@ def _bool(text: str) -> bool:
     return text.lower() == "true"
 
 
-_SCALARS = {"str": str, "int": _int, "float": _float, "bool": _bool, "null": lambda _: None, "merge": str}
+_SCALARS: dict[str, Callable[[str], Any]] = {
+    "str": str,
+    "int": _int,
+    "float": _float,
+    "bool": _bool,
+    "null": lambda _: None,
+    "merge": str,
+}

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the user's files to checked, typed, immutable settings: the one entrance to everything about configuration.
+
+    sources     read and merge files and ``--set``       yamltree    YAML with places and the Collector's types
+    expansion   ``${env:…}`` and ``${file:…}``            validation  a component's body against its settings class
+    sections    receivers, processors, exporters, …      pipelines   service, pipelines and what they refer to
+
+`load` reports every mistake of every part in one `ConfigError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from .component import ComponentId, ComponentKind
+from .errors import ConfigError, Mistake
+from .expansion import expand, has_reference, plain
+from .pipelines import PipelineId, PipelineSettings, ServiceSettings, listed, read_service
+from .plugins import Plugins
+from .sections import ConfiguredComponent, Sections, read_sections
+from .sources import Inline, Source, merged
+from .suggestions import did_you_mean
+from .validation import Marks, mistake
+from .yamltree import Document
+
+__all__ = [
+    "ComponentId",
+    "Config",
+    "ConfiguredComponent",
+    "Inline",
+    "PipelineId",
+    "PipelineSettings",
+    "ServiceSettings",
+    "Source",
+    "load",
+    "resolved",
+]
+
+_LISTED_IN = dict.fromkeys(ComponentKind, "a pipeline") | {ComponentKind.EXTENSION: "service::extensions"}
+
+Components = Mapping[ComponentId, ConfiguredComponent]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A configuration without mistakes. ``warnings`` are things that work but are hardly meant."""
+
+    receivers: Components
+    processors: Components
+    exporters: Components
+    extensions: Components
+    service: ServiceSettings
+    warnings: tuple[Mistake, ...] = ()
+
+    def components(self, kind: ComponentKind) -> Components:
+        """The components of one kind, in the order of the file."""
+        found: Components = getattr(self, kind.section)
+        return found
+
+
+def load(sources: Sequence[Source], overrides: Sequence[str], plugins: Plugins, environ: Mapping[str, str]) -> Config:
+    """The configuration in ``sources``, later ones winning, then ``overrides`` (``a.b=c``).
+
+    Imports only the plugins of components that the files name. Raises `ConfigError` with every mistake found.
+    """
+    document = merged(sources, overrides)
+    tree, mistakes = expand(document, environ)
+    if not tree:
+        raise ConfigError(
+            [Mistake("", 'the configuration is empty; begin with "receivers:", as in configs/default.yaml')]
+        )
+    components, wrong = read_sections(tree, document.marks, plugins)
+    service, more = read_service(tree, document.marks)
+    mistakes += _not_following(mistakes, [*_unknown_sections(tree, document.marks), *wrong, *more])
+    if mistakes or service is None:
+        raise ConfigError(_in_order(mistakes, document))
+    warnings = _unused(components, service, document)
+    sections = {kind.section: MappingProxyType(components[kind]) for kind in ComponentKind}
+    return Config(**sections, service=service, warnings=tuple(warnings))
+
+
+def resolved(sources: Sequence[Source], overrides: Sequence[str], environ: Mapping[str, str]) -> Any:
+    """The merged and expanded configuration, secrets included: see `masking` before showing it.
+
+    Nothing is imported and no component checked. Raises `ConfigError` for what cannot be read or expanded.
+    """
+    document = merged(sources, overrides)
+    tree, mistakes = expand(document, environ)
+    if mistakes:
+        raise ConfigError(_in_order(mistakes, document))
+    return plain(tree)
+
+
+def _unknown_sections(tree: Mapping[str, Any], marks: Marks) -> Iterator[Mistake]:
+    known = [*(kind.section for kind in ComponentKind), "service"]
+    for key in tree:
+        if key == "connectors":
+            yield mistake((key,), "connectors are not supported; list the exporters in each pipeline instead", marks)
+        elif key not in known:
+            yield mistake((), f'unknown section "{key}"{did_you_mean(key, known)}', marks, (key,))
+
+
+def _unused(components: Sections, service: ServiceSettings, document: Document) -> Iterator[Mistake]:
+    """A warning for each component that nothing runs, unless a reference in the lists chooses among them."""
+    for kind in ComponentKind:
+        if has_reference(listed(document.value, kind)):
+            continue
+        for id_ in components[kind].keys() - service.used(kind):
+            at = (kind.section, str(id_))
+            yield mistake(
+                at, f"{kind} is configured but not used; list it in {_LISTED_IN[kind]} or remove it", document.marks
+            )
+
+
+def _not_following(first: Iterable[Mistake], later: Iterable[Mistake]) -> list[Mistake]:
+    """Those of ``later`` that are no mere consequence of a reference that could not be followed at the same place."""
+    places = {each.where for each in first} - {""}
+    return [each for each in later if each.where not in places]
+
+
+def _in_order(mistakes: Iterable[Mistake], document: Document) -> list[Mistake]:
+    """As they stand in the files, each once."""
+    places = {str(mark): number for number, mark in enumerate(document.marks.values())}
+    return sorted(dict.fromkeys(mistakes), key=lambda each: places.get(each.where, len(places)))
