@@ -81,6 +81,10 @@ class WithStatusPages:
         self.open(endpoint)
         self.routes.add(endpoint, path, handler)
 
+    def remove(self, endpoint: str, path: str) -> None:
+        """Stop answering ``path``; the status pages stay until the service ends."""
+        self.routes.remove(endpoint, path)
+
     def open(self, endpoint: str) -> None:
         """Answer the status pages on ``endpoint``."""
         if endpoint in self._endpoints:

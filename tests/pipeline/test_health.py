@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Alive and ready are judged by heartbeats."""
+
+import json
+
+from ebpf_sidecar.pipeline.component import Request
+from ebpf_sidecar.pipeline.health import Health
+from ebpf_sidecar.pipeline.ledger import SENT, Ledger
+from ebpf_sidecar.pipeline.status import StatusPages, WithStatusPages
+from ebpf_sidecar.pipeline.testing import FakeClock, RecordedRoutes
+
+
+def started(clock):
+    """A service with a receiver that beats every second."""
+    health = Health(clock)
+    health.pulse("receiver ebpf").expect(1.0)
+    health.started()
+    return health
+
+
+def test_a_receiver_that_was_silent_for_three_intervals_makes_the_service_unhealthy():
+    """Three missed beats are bearable, a moment more is not."""
+    clock = FakeClock()
+    health = started(clock)
+    clock.advance(3.0)
+    bearable = health.problems()
+    clock.advance(0.1)
+
+    assert [] == bearable
+    assert ["receiver ebpf: no sign of life for 3.1s, expected every 1s"] == health.problems()
+
+
+def test_a_beat_makes_it_healthy_again():
+    """Liveness is about now."""
+    clock = FakeClock()
+    health = started(clock)
+    clock.advance(10.0)
+    health.pulse("receiver ebpf").beat()
+
+    assert [] == health.problems()
+
+
+def test_a_component_without_heartbeat_is_not_waited_for():
+    """Only who promised to beat is missed."""
+    clock = FakeClock()
+    health = started(clock)
+    health.pulse("receiver ebpf").stop()
+    clock.advance(100.0)
+
+    assert [] == health.problems()
+
+
+def test_ready_means_started_delivered_and_not_stopping():
+    """Readiness follows the service's life."""
+    clock = FakeClock()
+    health = Health(clock)
+    seen = [health.unready()]
+    health.pulse("receiver ebpf").expect(1.0)
+    health.started()
+    seen.append(health.unready())
+    health.pulse("receiver ebpf").beat()
+    seen.append(health.unready())
+    health.stopping()
+    seen.append(health.unready())
+
+    assert [["starting"], ["receiver ebpf: has not delivered yet"], [], ["shutting down"]] == seen
+
+
+def pages(clock, health):
+    """Status pages with one counter behind them."""
+    ledger = Ledger()
+    ledger.add(SENT, 7, (("exporter", "prometheus"),))
+    return StatusPages(health, ledger, clock, "1.0", lambda: [{"id": "metrics"}], clock.monotonic())
+
+
+def test_the_pages_answer_503_with_the_reason():
+    """A probe sees the status, a person the reason."""
+    clock = FakeClock()
+    health = started(clock)
+    clock.advance(9.0)
+    answer = pages(clock, health).alive(Request("GET", "/health", {}))
+
+    assert 503 == answer.status
+    assert "no sign of life" in json.loads(answer.body)["problems"][0]
+
+
+def test_the_statistics_show_what_the_ledger_holds():
+    """One truth for /metrics and /api/v1/stats."""
+    clock = FakeClock()
+    health = started(clock)
+    clock.advance(2.0)
+    content = json.loads(pages(clock, health).stats(Request("GET", "/api/v1/stats", {})).body)
+
+    assert [{"id": "metrics"}] == content["pipelines"]
+    assert {"attributes": {"exporter": "prometheus"}, "name": SENT.name, "value": 7} in content["metrics"]
+
+
+def test_status_pages_come_along_with_each_endpoint_once():
+    """Whoever opens an endpoint gets /health, /ready and /api/v1/stats on it."""
+    clock, routes = FakeClock(), RecordedRoutes()
+    with_pages = WithStatusPages(routes, pages(clock, started(clock)))
+    with_pages.add("127.0.0.1:1", "/metrics", lambda request: None)
+    with_pages.add("127.0.0.1:1", "/other", lambda request: None)
+
+    assert {"/metrics", "/other", "/health", "/ready", "/api/v1/stats"} == {path for _, path in routes.handlers}
+    assert 200 == routes.get("/health").status

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The service's own telemetry: one ledger, shown as OpenTelemetry metrics and in the log."""
+
+import logging
+
+import pytest
+from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind
+from ebpf_sidecar.pipeline.ledger import QUEUE_SIZE, SENT, Ledger
+from ebpf_sidecar.pipeline.selfmetrics import SelfMetrics
+from ebpf_sidecar.pipeline.telemetry import ComponentTelemetry
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as strict
+from prometheus_client.parser import text_string_to_metric_families as lenient
+
+ID = ComponentId(ComponentKind.EXPORTER, "prometheus")
+
+
+@pytest.fixture
+def ledger():
+    """A ledger with a counter and a gauge."""
+    ledger = Ledger()
+    ledger.add(SENT, 7, (("exporter", "prometheus"),))
+    return ledger
+
+
+def samples(families):
+    """All samples by name and labels."""
+    return {(s.name, *s.labels.items()): s.value for family in families for s in family.samples}
+
+
+def test_counters_and_gauges_appear_in_both_formats(ledger):
+    """Text 0.0.4 and OpenMetrics tell the same."""
+    shown = SelfMetrics(ledger, {"service.name": "x"})
+    ledger.gauge(QUEUE_SIZE, (("exporter", "prometheus"),), lambda: 3)
+    label = ("exporter", "prometheus")
+    old = samples(lenient(shown.exposition(False).decode()))
+    new = samples(strict(shown.exposition(True).decode() + "# EOF\n"))
+    shown.shutdown()
+
+    for page in (old, new):
+        assert 7 == page["ebpf_sidecar_exporter_sent_metric_points_total", label]
+        assert 3 == page["ebpf_sidecar_exporter_queue_size", label]
+    assert any(name[0] == "process_resident_memory_bytes" for name in old)
+
+
+def test_the_page_has_no_target_info_and_no_scope_labels(ledger):
+    """Who we are is written once for the whole page, by the exporter."""
+    shown = SelfMetrics(ledger, {"service.name": "x"})
+    page = shown.exposition(False)
+    shown.shutdown()
+
+    assert b"target_info" not in page
+    assert b"otel_scope" not in page
+
+
+def test_a_repeated_problem_is_logged_once_and_counted_each_time(caplog):
+    """The log tells when it began and when it was over; the counter how often."""
+    ledger = Ledger()
+    telemetry = ComponentTelemetry(ID, ledger, logging.getLogger("test"))
+    with caplog.at_level(logging.INFO, "test"):
+        for _ in range(3):
+            telemetry.error("sending", ValueError("no"))
+        telemetry.recovered("sending")
+        telemetry.recovered("sending")
+
+    assert ["sending: ValueError: no; further errors are only counted", "sending: recovered"] == caplog.messages
+    assert ("ebpf.collector.errors", (("component", "exporter prometheus"), ("stage", "sending")), 3) in set(
+        ledger.snapshot()
+    )
+
+
+def test_dropped_points_are_counted_by_reason(caplog):
+    """Each reason is a series of its own, and logged when it first appears."""
+    ledger = Ledger()
+    telemetry = ComponentTelemetry(ID, ledger, logging.getLogger("test"))
+    with caplog.at_level(logging.WARNING, "test"):
+        telemetry.dropped(5, "queue_full")
+        telemetry.dropped(2, "queue_full")
+        telemetry.dropped(0, "nothing")
+
+    assert 1 == len(caplog.messages)
+    assert [7] == [value for name, _, value in ledger.snapshot() if name == "ebpf_sidecar.dropped_metric_points"]
