@@ -33,7 +33,7 @@ ATTRIBUTES: Mapping[GroupBy, str] = {
 
 
 def command_name(comm: bytes) -> str:
-    """The command name as text; bytes that are not UTF-8 are shown as ``\\xff``, so that different names stay apart."""
+    r"""The command name as text; bytes that are not UTF-8 are shown as ``\xff``, so that different names stay apart."""
     return comm.partition(b"\0")[0].decode("utf-8", "backslashreplace")
 
 

@@ -21,8 +21,8 @@ Positions = NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What happened: ``rows`` (changed entries × views: the row that each counts into, a row may appear often) and
-    ``delta`` (changed entries × columns)."""
+    """What happened: ``rows`` (changed entries × views: the row that each counts into, -1 for none; a row may appear
+    often) and ``delta`` (changed entries × columns)."""
 
     rows: Positions
     delta: Counts
@@ -32,8 +32,8 @@ class Change:
 class Entries:
     """The last reading of every entry of one kernel map.
 
-    ``columns``: uint64 columns of a value. ``views``: how many tables of rows the entries count into. ``rows_for``: gives
-    the rows to which new entries (n keys) belong, n × views.
+    ``columns``: uint64 columns of a value. ``views``: how many tables of rows the entries count into. ``rows_for``:
+    gives the rows to which new entries (n keys) belong, n × views, -1 where an entry has no part in a view.
     """
 
     columns: int
@@ -79,12 +79,14 @@ class Entries:
 
     def rows_in_use(self, view: int) -> Positions:
         """The rows of a view that kernel entries count into."""
-        return self._row[list(self._position.values()), view]
+        rows = self._row[list(self._position.values()), view]
+        return rows[rows >= 0]
 
     def renumber(self, view: int, new_row: Positions) -> None:
         """Rows of a view moved: row *i* is now ``new_row[i]``."""
         used = list(self._position.values())
-        self._row[used, view] = new_row[self._row[used, view]]
+        rows = self._row[used, view]
+        self._row[used, view] = np.where(rows >= 0, new_row[rows], rows)
 
     def _positions(self, keys: Keys, now: float) -> Positions:
         whole = keys.tobytes()

@@ -39,11 +39,11 @@ class ReadableMap(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One way to tell a map's entries apart: ``attributes`` names the parts of a group, ``groups_of`` gives the group of
-    each of some keys. Entries of the same group are added up."""
+    """One way to tell a map's entries apart: ``attributes`` names the parts of a group, ``groups_of`` gives the group
+    of each of some keys, None for those that have no part in it. Entries of the same group are added up."""
 
     attributes: tuple[str, ...]
-    groups_of: Callable[[Keys], Sequence[Group]]
+    groups_of: Callable[[Keys], Sequence[Group | None]]
 
 
 @dataclass
@@ -85,7 +85,9 @@ class Tally:
         keys, values = self.map.read()
         change = self._entries.update(keys, values, now)
         for view, totals in enumerate(self._totals):
-            totals.add(change.rows[:, view], change.delta, now)
+            rows = change.rows[:, view]
+            part = rows >= 0
+            totals.add(rows[part], change.delta[part], now)
         return keys
 
     def clear(self, keys: Keys) -> None:
@@ -105,7 +107,8 @@ class Tally:
     def _rows_for(self, keys: Keys) -> Positions:
         rows = np.zeros((len(keys), len(self.views)), np.intp)
         for i, (view, totals) in enumerate(zip(self.views, self._totals, strict=True)):
-            rows[:, i] = [totals.row(group, self._now) for group in view.groups_of(keys)]
+            groups = view.groups_of(keys)
+            rows[:, i] = [-1 if group is None else totals.row(group, self._now) for group in groups]
         return rows
 
     def _make_room(self, view: int, totals: Totals) -> None:

@@ -93,7 +93,7 @@ class Totals:
         return Snapshot(self._shown[1], self._totals[shown], self._starts[shown])
 
     def give_up(self, kept: NDArray[np.bool_]) -> Positions:
-        """Forget the rows where ``kept`` is false; the new number of every old row (of no meaning for forgotten ones)."""
+        """Forget the rows where ``kept`` is false; the new number of every old row (no meaning for forgotten ones)."""
         groups = list(self._index)
         self._index = {groups[old]: new for new, old in enumerate(np.flatnonzero(kept).tolist())}
         for name in ("_totals", "_ids", "_starts", "_changed"):

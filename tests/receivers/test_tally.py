@@ -156,6 +156,18 @@ def test_each_view_of_a_map_has_totals_of_its_own():
     assert [[12, 2]] == tally.snapshot(1).totals.tolist()
 
 
+def test_an_entry_without_group_has_no_part_in_the_view():
+    """What a view does not show is left out of its rows, and the rest is not disturbed."""
+    kernel_map = FakeMap()
+    odd = View(("who",), lambda keys: [(str(who),) if who % 2 else None for who in keys["who"].tolist()])
+    tally = Tally(kernel_map, [odd], 1000)
+    for who in range(4):
+        kernel_map.count(who, 10 + who)
+    tally.update(1.0)
+
+    assert {"1": [11, 1], "3": [13, 1]} == totals(tally)
+
+
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("count"), st.integers(0, 5), st.integers(1, 1000)),

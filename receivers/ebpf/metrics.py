@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From running totals to frames, by what the probe's YAML says about each metric."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...pipeline.frame import Frame, Kind
+from ...pipeline.rows import RowSet, Text, once_per_row_set
+from .attribution import Attribution
+from .decode import Decode, Decoders
+from .entries import Keys
+from .probe import Attribute, Metric, Slots, Spread, Sum
+from .tally import View
+from .totals import Group, Snapshot
+
+Columns = Mapping[str, slice]
+"""The columns of a map's value by field name; an array takes several."""
+
+_ELEMENT = re.compile(r"(\w+)\[(\d+)\]")
+
+
+def view_of(attributes: Sequence[Attribute], attribution: Attribution, decoders: Decoders) -> View:
+    """The view in which rows are told apart by their owner and by ``attributes``."""
+    decoded: list[tuple[str, Decode]] = [(attribute.field, decoders.of(attribute)) for attribute in attributes]
+
+    def groups(keys: Keys) -> list[Group | None]:
+        words = [_decoded(keys, field, decode) for field, decode in decoded]
+        return [_group(parts) for parts in zip(attribution.owners(keys), *words, strict=True)]
+
+    return View((*attribution.attributes, *(attribute.name for attribute in attributes)), groups)
+
+
+def _decoded(keys: Keys, field: str, decode: Decode) -> list[str | None]:
+    values = keys[field].tolist()
+    words = {value: decode(value) for value in set(values)}
+    return [words[value] for value in values]
+
+
+def _group(parts: tuple[Group, ...]) -> Group | None:
+    owner, *words = parts
+    return None if None in words else (*owner, *words)  # type: ignore[arg-type] # words are text once None is out
+
+
+def positions(columns: Columns, name: str) -> list[int]:
+    """The columns that ``name`` means: a field, or one element of an array (``adds[2]``)."""
+    element = _ELEMENT.fullmatch(name)
+    if element:
+        return [columns[element[1]].start + int(element[2])]
+    return list(range(columns[name].start, columns[name].stop))
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When a reading was taken and for whom."""
+
+    time_unix_nano: int
+    resource: Mapping[str, str]
+
+
+ToFrame = Callable[[Snapshot, Moment], Frame]
+
+
+def frame_maker(metric: Metric, columns: Columns) -> ToFrame:
+    """How the metric's frame is made from a snapshot of its view."""
+    if isinstance(metric.value, Spread):
+        return _spread(metric, metric.value, columns)
+    if isinstance(metric.value, Slots):
+        return _histogram(metric, metric.value, columns)
+    return _sum(metric, metric.value, columns)
+
+
+def _counter(metric: Metric, snapshot: Snapshot, rows: RowSet, values: NDArray[np.uint64], moment: Moment) -> Frame:
+    return Frame(
+        metric.name,
+        Kind(metric.kind),
+        rows,
+        values,
+        moment.time_unix_nano,
+        start_time_unix_nano=_starts(snapshot, moment, len(values)),
+        unit=metric.unit,
+        description=metric.description,
+        resource=moment.resource,
+    )
+
+
+def _starts(snapshot: Snapshot, moment: Moment, rows: int) -> NDArray[np.uint64]:
+    """Since when each row counts. Never after the reading, even where the wall clock was set back meanwhile."""
+    starts = np.minimum(snapshot.starts, np.uint64(moment.time_unix_nano))
+    return np.repeat(starts, rows // len(starts)) if len(starts) else starts
+
+
+def _sum(metric: Metric, value: Sum, columns: Columns) -> ToFrame:
+    added = [position for name in value.columns for position in positions(columns, name)]
+
+    def make(snapshot: Snapshot, moment: Moment) -> Frame:
+        return _counter(metric, snapshot, snapshot.rows, snapshot.totals[:, added].sum(axis=1, dtype=np.uint64), moment)
+
+    return make
+
+
+def _spread(metric: Metric, value: Spread, columns: Columns) -> ToFrame:
+    spread = positions(columns, value.field)[: len(value.values)]
+
+    @once_per_row_set
+    def rows_of(rows: RowSet) -> RowSet:
+        return spread_rows(rows, value.attribute, value.values)
+
+    def make(snapshot: Snapshot, moment: Moment) -> Frame:
+        return _counter(metric, snapshot, rows_of(snapshot.rows), snapshot.totals[:, spread].reshape(-1), moment)
+
+    return make
+
+
+def spread_rows(rows: RowSet, attribute: str, words: Sequence[str]) -> RowSet:
+    """Each row once for each of ``words``, which tell the copies apart."""
+    copies = len(words)
+    repeated = rows.take(np.repeat(np.arange(len(rows)), copies))
+    ids = np.repeat(rows.ids * np.uint64(copies), copies) + np.tile(np.arange(copies, dtype=np.uint64), len(rows))
+    column = Text(np.tile(np.arange(copies, dtype=np.int32), len(rows)), tuple(words))
+    return RowSet(ids, {**repeated.columns, attribute: column})
+
+
+def _histogram(metric: Metric, value: Slots, columns: Columns) -> ToFrame:
+    slots, [total] = positions(columns, value.slots), positions(columns, value.sum)
+    bounds = value.scale * 2.0 ** (value.lowest_exponent + np.arange(len(slots) - 1, dtype=np.float64))
+
+    def make(snapshot: Snapshot, moment: Moment) -> Frame:
+        return Frame(
+            metric.name,
+            Kind.HISTOGRAM,
+            snapshot.rows,
+            snapshot.totals[:, slots],
+            moment.time_unix_nano,
+            start_time_unix_nano=_starts(snapshot, moment, len(snapshot.totals)),
+            unit=metric.unit,
+            description=metric.description,
+            bounds=bounds,
+            sums=snapshot.totals[:, total].astype(np.float64) * value.scale,
+            resource=moment.resource,
+        )
+
+    return make

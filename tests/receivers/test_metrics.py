@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From totals to frames, as the probe's YAML says."""
+
+import numpy as np
+import pytest
+from ebpf_sidecar.pipeline.frame import Kind
+from ebpf_sidecar.pipeline.rows import RowSet
+from ebpf_sidecar.receivers.ebpf.attribution import Attribution, GroupBy
+from ebpf_sidecar.receivers.ebpf.cgroups import CgroupTree, Hierarchy
+from ebpf_sidecar.receivers.ebpf.decode import Decoders
+from ebpf_sidecar.receivers.ebpf.metrics import Moment, frame_maker, spread_rows, view_of
+from ebpf_sidecar.receivers.ebpf.probe import Attribute, Metric, Slots, Spread, Sum
+from ebpf_sidecar.receivers.ebpf.totals import Snapshot
+
+COLUMNS = {"lookups": slice(0, 1), "adds": slice(1, 5), "duration": slice(5, 9), "duration_sum": slice(9, 10)}
+MOMENT = Moment(2_000, {"service.name": "x"})
+
+
+def metric(value, kind="counter"):
+    """A metric of that value."""
+    return Metric("m", kind, "u", "d", "", "map", (), value)
+
+
+@pytest.fixture
+def snapshot():
+    """Two rows of ten columns: 0..9 and 10..19."""
+    rows = RowSet.of([{"who": "a"}, {"who": "b"}], first_id=5)
+    return Snapshot(rows, np.arange(20, dtype=np.uint64).reshape(2, 10), np.array([1_000, 3_000], np.uint64))
+
+
+def test_a_sum_adds_columns_and_elements_of_arrays(snapshot):
+    """Misses are the adds by read and by mmap."""
+    frame = frame_maker(metric(Sum(("lookups", "adds[0]", "adds[2]"))), COLUMNS)(snapshot, MOMENT)
+
+    assert [0 + 1 + 3, 10 + 11 + 13] == frame.values.tolist()
+    assert frame.rows is snapshot.rows
+    assert ({"service.name": "x"}, "u", "d", Kind.COUNTER) == (frame.resource, frame.unit, frame.description, frame.kind)
+
+
+def test_a_spread_makes_a_row_for_each_element(snapshot):
+    """One array becomes rows told apart by an attribute, each with an identity of its own."""
+    make = frame_maker(metric(Spread("adds", "cause", ("read", "write", "mmap", "other"))), COLUMNS)
+    frame, again = make(snapshot, MOMENT), make(snapshot, MOMENT)
+
+    assert [1, 2, 3, 4, 11, 12, 13, 14] == frame.values.tolist()
+    assert {"who": "b", "cause": "mmap"} == frame.rows.records()[6]
+    assert 8 == len(set(frame.rows.ids.tolist()))
+    assert again.rows is frame.rows
+
+
+def test_the_identity_of_a_spread_row_does_not_depend_on_its_neighbours():
+    """A row keeps its identity when rows before it come or go."""
+    rows = RowSet.of([{"who": "a"}, {"who": "b"}], first_id=5)
+    alone = spread_rows(rows.take(np.array([1])), "cause", ["read", "write"])
+
+    assert spread_rows(rows, "cause", ["read", "write"]).ids.tolist()[2:] == alone.ids.tolist()
+
+
+def test_a_histogram_has_powers_of_two_as_inclusive_bounds(snapshot):
+    """Slot i ends at scale * 2 ** (lowest_exponent + i); the last one has no end."""
+    make = frame_maker(metric(Slots("duration", "duration_sum", 8, 1e-9), "histogram"), COLUMNS)
+    frame = make(snapshot, MOMENT)
+
+    assert pytest.approx([256e-9, 512e-9, 1024e-9]) == frame.bounds.tolist()
+    assert [[5, 6, 7, 8], [15, 16, 17, 18]] == frame.values.tolist()
+    assert pytest.approx([9e-9, 19e-9]) == frame.sums.tolist()
+
+
+def test_a_start_never_lies_after_the_reading(snapshot):
+    """Where the wall clock was set back, a row starts at the latest when it is read."""
+    frame = frame_maker(metric(Sum(("lookups",))), COLUMNS)(snapshot, MOMENT)
+
+    assert [1_000, 2_000] == frame.start_times().tolist()
+
+
+def test_a_view_leaves_out_what_its_decoder_does_not_know(tmp_path):
+    """A value without a word has no part in a metric that is told apart by it."""
+    keys = np.array(
+        [(1, 7, 0, b"cat", 1), (1, 7, 0, b"cat", 0)],
+        [("cgroup", "u8"), ("tgid", "u4"), ("generation", "u4"), ("comm", "S16"), ("direction", "u4")],
+    )
+    attribution = Attribution(CgroupTree(Hierarchy("v2", tmp_path)), [GroupBy.EXECUTABLE])
+    decoders = Decoders.of_machine()
+    view = view_of([Attribute("direction", "direction", {1: "read", 2: "write"})], attribution, decoders)
+
+    assert ("process.executable.name", "direction") == view.attributes
+    assert [("cat", "read"), None] == view.groups_of(keys)
