@@ -4,12 +4,13 @@
 import logging
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as strict
+from prometheus_client.parser import text_string_to_metric_families as lenient
+
 from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind
 from ebpf_sidecar.pipeline.ledger import QUEUE_SIZE, SENT, Ledger
 from ebpf_sidecar.pipeline.selfmetrics import SelfMetrics
 from ebpf_sidecar.pipeline.telemetry import ComponentTelemetry
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as strict
-from prometheus_client.parser import text_string_to_metric_families as lenient
 
 ID = ComponentId(ComponentKind.EXPORTER, "prometheus")
 

@@ -4,13 +4,14 @@
 import threading
 from collections import Counter
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from ebpf_sidecar.pipeline.clock import SystemClock
 from ebpf_sidecar.pipeline.errors import ExportError
 from ebpf_sidecar.pipeline.frame import points
 from ebpf_sidecar.pipeline.sending import QueueSettings, SendingQueue
 from ebpf_sidecar.pipeline.testing import FakeClock, RecordedTelemetry, Sink, frame
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 class Accounts(Counter):

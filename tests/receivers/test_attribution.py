@@ -3,6 +3,7 @@
 
 import numpy as np
 import pytest
+
 from ebpf_sidecar.receivers.ebpf.attribution import Attribution, GroupBy, command_name
 from ebpf_sidecar.receivers.ebpf.cgroups import UNKNOWN, CgroupTree, Hierarchy, find_hierarchy
 

@@ -3,6 +3,7 @@
 
 import numpy as np
 import pytest
+
 from ebpf_sidecar.pipeline.frame import Kind
 from ebpf_sidecar.pipeline.rows import RowSet
 from ebpf_sidecar.receivers.ebpf.attribution import Attribution, GroupBy
@@ -34,7 +35,8 @@ def test_a_sum_adds_columns_and_elements_of_arrays(snapshot):
 
     assert [0 + 1 + 3, 10 + 11 + 13] == frame.values.tolist()
     assert frame.rows is snapshot.rows
-    assert ({"service.name": "x"}, "u", "d", Kind.COUNTER) == (frame.resource, frame.unit, frame.description, frame.kind)
+    assert ("u", "d", Kind.COUNTER) == (frame.unit, frame.description, frame.kind)
+    assert {"service.name": "x"} == frame.resource
 
 
 def test_a_spread_makes_a_row_for_each_element(snapshot):

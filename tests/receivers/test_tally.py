@@ -2,9 +2,10 @@
 """From readings of a kernel map to running totals: nothing is lost and nothing counted twice."""
 
 import numpy as np
-from ebpf_sidecar.receivers.ebpf.tally import Tally, View
 from hypothesis import given
 from hypothesis import strategies as st
+
+from ebpf_sidecar.receivers.ebpf.tally import Tally, View
 
 KEY = np.dtype([("generation", "u4"), ("who", "u4")])
 
