@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Exporter ``prometheus``: serves the latest value of every metric for Prometheus to scrape.
+
+Text format 0.0.4 and OpenMetrics 1.0 as the scraper asks, compressed where it accepts that. Several exporters may name
+the same endpoint with different paths. The service's own metrics stand at the end of the page.
+
+    exporters:
+      prometheus: {endpoint: 127.0.0.1:18080}
+      prometheus/short: {endpoint: :9090, label_names: short, const_labels: {cluster: blue}}
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Literal
+from weakref import WeakKeyDictionary
+
+from pydantic import Field, field_validator
+
+from ..pipeline.component import ComponentKind, Context, Factory, Request, Response, Stability
+from ..pipeline.endpoint import Endpoint
+from ..pipeline.frame import Frame, Frames
+from ..pipeline.plugins import hookimpl
+from ..pipeline.rows import RowSet
+from ..pipeline.settings import Interval, Settings
+from .exposition.families import Families, RefusedError
+from .exposition.guests import without_names
+from .exposition.labels import LabelTable, LabelWriter
+from .exposition.names import Name, label_name, metric_name
+from .exposition.negotiation import wants_gzip, wants_openmetrics
+from .exposition.page import OPENMETRICS_TYPE, TEXT_TYPE, Format
+from .exposition.press import Press
+
+Identity = tuple[tuple[str, str], ...]
+"""A resource's attributes, sorted, as a key."""
+
+
+class ResourceConversion(Settings):
+    """Whether the resource's attributes stand on each sample."""
+
+    enabled: bool = False
+    """Put every resource attribute on every sample as a label, besides ``target_info``."""
+
+
+class PrometheusSettings(Settings):
+    """Where and how metrics are served."""
+
+    endpoint: Endpoint = "127.0.0.1:18080"
+    """Where to listen, as ``host:port``; ``:port`` listens on all addresses."""
+    path: str = Field(default="/metrics", pattern=r"^/[^\s?#]*$")
+    """The page's path."""
+    const_labels: dict[str, str] = {}  # noqa: RUF012 # pydantic copies defaults
+    """Labels put on every sample; they win over attributes of the same name."""
+    metric_expiration: Interval = 300.0
+    """How long a series that is no longer reported keeps its last value on the page."""
+    label_names: Literal["semantic", "short"] = "semantic"
+    """``semantic``: k8s_pod_name and so on; ``short``: namespace, pod, container and node as Kubernetes writes them."""
+    send_timestamps: bool = False
+    """Write when each value was read; without it, Prometheus takes the time of its scrape."""
+    created_timestamps: bool = False
+    """OpenMetrics only: a ``_created`` sample beside each counter and histogram."""
+    add_metric_suffixes: bool = True
+    """Append unit and ``_total`` to names, as Prometheus recommends."""
+    resource_to_telemetry_conversion: ResourceConversion = ResourceConversion()
+    """The resource's attributes as labels of each sample."""
+
+    @field_validator("const_labels")
+    @classmethod
+    def _labels(cls, labels: dict[str, str]) -> dict[str, str]:
+        for label in labels:
+            if label_name(label) != label:
+                raise ValueError(f'"{label}" cannot be a label; write "{label_name(label)}"')
+        return labels
+
+
+class PrometheusExporter:
+    """Keeps the latest of each metric and renders it when asked."""
+
+    def __init__(self, settings: PrometheusSettings, context: Context) -> None:
+        self._settings, self._context = settings, context
+        self._lock = threading.Lock()
+        self._families = Families()
+        self._tables: WeakKeyDictionary[RowSet, dict[Identity, LabelTable]] = WeakKeyDictionary()
+        self._resources: dict[Identity, Mapping[str, str]] = {}
+        self._named: set[str] = set()
+        self._presses = {
+            openmetrics: Press(Format(openmetrics, settings.send_timestamps, settings.created_timestamps))
+            for openmetrics in (False, True)
+        }
+
+    def start(self) -> None:
+        """Serve the page. Raises `SidecarError` when the endpoint cannot be opened."""
+        self._context.routes.add(self._settings.endpoint, self._settings.path, self.scrape)
+
+    def shutdown(self) -> None:
+        """Serve the page no longer."""
+        self._context.routes.remove(self._settings.endpoint, self._settings.path)
+
+    def export(self, frames: Frames) -> None:
+        """Keep the latest of each metric. Frames that cannot stand on the page are counted and named."""
+        now = self._context.clock.monotonic()
+        with self._lock:
+            for frame in frames:
+                self._keep(frame, now)
+            self._expire(now)
+            self._clear()
+
+    def _keep(self, frame: Frame, now: float) -> None:
+        telemetry = self._context.telemetry
+        try:
+            duplicates = self._put(frame, now)
+        except RefusedError as refusal:
+            telemetry.dropped(len(frame), refusal.reason)
+            if frame.name not in self._named:
+                self._named.add(frame.name)
+                self._context.logger.warning("%s", refusal)
+        except Exception as cause:  # noqa: BLE001 # whatever is wrong with one frame, the others stay on the page
+            telemetry.dropped(len(frame), "cannot be rendered")
+            telemetry.error("sending", cause)
+        else:
+            if duplicates:
+                telemetry.dropped(duplicates, "duplicate series")
+
+    def _put(self, frame: Frame, now: float) -> int:
+        """Take in a frame; returns how many of its series were written over by others of the same labels."""
+        resource = frame.resource or self._context.resource
+        identity = tuple(sorted(resource.items()))
+        name = metric_name(frame.name, frame.unit, frame.kind, suffixes=self._settings.add_metric_suffixes)
+        table = self._table(frame, name, identity)
+        collapsed = len(frame) - len(table.blocks)
+        twice = self._families.put(name, frame, table, now)
+        self._resources[identity] = resource
+        return collapsed + twice
+
+    def _table(self, frame: Frame, name: Name, identity: Identity) -> LabelTable:
+        labelled = self._settings.resource_to_telemetry_conversion.enabled
+        tables = self._tables.setdefault(frame.rows, {})
+        key = identity if labelled else ()
+        if key not in tables:
+            short = self._settings.label_names == "short"
+            constants = {label_name(k, short=short): v for k, v in identity} if labelled else {}
+            writer = LabelWriter({**constants, **self._settings.const_labels}, short)
+            known = self._families.get(name)
+            # with resource labels, an earlier table may have been written for another resource
+            tables[key] = writer.table(frame.rows, known.table if known is not None and not labelled else None)
+        return tables[key]
+
+    def _expire(self, now: float) -> None:
+        before = now - self._settings.metric_expiration
+        if self._families.oldest() < before:
+            self._families.expire(before)
+            self._clear()
+
+    def _clear(self) -> None:
+        for press in self._presses.values():
+            press.clear()
+
+    def scrape(self, request: Request) -> Response:
+        """The page, in the format and encoding that the request accepts."""
+        openmetrics = wants_openmetrics(request.headers.get("accept", ""))
+        headers = {"Content-Type": OPENMETRICS_TYPE if openmetrics else TEXT_TYPE, "Vary": "Accept, Accept-Encoding"}
+        own = self._own_metrics(openmetrics)  # asked for outside of the lock: it reads other components' gauges
+        with self._lock:
+            self._expire(self._context.clock.monotonic())
+            tail = without_names(own, self._families.names()) + (b"# EOF\n" if openmetrics else b"")
+            press = self._presses[openmetrics]
+            if wants_gzip(request.headers.get("accept-encoding", "")):
+                return Response(press.gzipped(self._render, tail), headers={**headers, "Content-Encoding": "gzip"})
+            return Response(press.plain(self._render, tail), headers=headers)
+
+    def _own_metrics(self, openmetrics: bool) -> bytes:  # noqa: FBT001 # the context's own signature
+        try:
+            return self._context.self_metrics(openmetrics)
+        except Exception as cause:  # noqa: BLE001 # the kernel's numbers are served even when our own cannot be
+            self._context.telemetry.error("self metrics", cause)
+            return b""
+
+    def _render(self, form: Format) -> str:
+        return form.page(self._families, self._resources.values() or [self._context.resource])
+
+
+FACTORY = Factory(
+    ComponentKind.EXPORTER,
+    "prometheus",
+    PrometheusExporter,
+    PrometheusSettings,
+    Stability.BETA,
+    "Serves the latest value of every metric to Prometheus, as text 0.0.4 or OpenMetrics 1.0",
+)
+
+
+@hookimpl
+def register_components() -> tuple[Factory, ...]:
+    """The exporter."""
+    return (FACTORY,)

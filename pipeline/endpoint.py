@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``host:port`` as users write it, and the socket that listens there."""
+
+from __future__ import annotations
+
+import re
+import socket
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
+
+from .errors import SidecarError
+
+_ENDPOINT = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\s:/\[\]]*)):(?P<port>\d{1,5})")
+_BACKLOG = 256
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Address:
+    """A host name or IP address, empty for all addresses of the machine, and a port, 0 for any free one."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """The address in ``host:port``, ``:port`` or ``[ipv6]:port``. Raises ValueError with the repair."""
+        match = _ENDPOINT.fullmatch(text)
+        if match is None or int(match["port"]) > 65535:
+            raise ValueError(
+                f'"{text}" is not an endpoint; write "host:port", as in "127.0.0.1:18080" or "[::1]:18080"'
+            )
+        return cls(match["v6"] or match["host"], int(match["port"]))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def listen(self) -> socket.socket:
+        """A listening socket. Raises `SidecarError` saying why not and what to do."""
+        try:
+            sock = self._bind_all() if not self.host else self._bind_one()
+        except OSError as cause:
+            raise SidecarError(f'cannot listen on "{self}": {_reason(cause)}; {_repair(cause)}') from cause
+        sock.listen(_BACKLOG)
+        return sock
+
+    def _bind_one(self) -> socket.socket:
+        found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        # a name such as "localhost" may mean both: IPv4 first, as Go does
+        family, kind, protocol, _, address = min(found, key=lambda info: info[0] != socket.AF_INET)
+        return _bound(socket.socket(family, kind, protocol), address)
+
+    def _bind_all(self) -> socket.socket:
+        """All addresses, IPv4 and IPv6 where the machine has it."""
+        try:
+            sock = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        except OSError:
+            return _bound(socket.socket(socket.AF_INET, socket.SOCK_STREAM), ("0.0.0.0", self.port))  # noqa: S104 # the user's ":port"
+        return _bound(sock, ("::", self.port))
+
+
+def _bound(sock: socket.socket, address: Any) -> socket.socket:
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a restart need not wait for old connections
+        sock.bind(address)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _reason(cause: OSError) -> str:
+    return (cause.strerror or str(cause)).lower()
+
+
+def _repair(cause: OSError) -> str:
+    if isinstance(cause, PermissionError):
+        return "choose a port above 1023 or grant CAP_NET_BIND_SERVICE"
+    if isinstance(cause, socket.gaierror) or "assign" in _reason(cause):
+        return "write an address of this machine, or leave the host out to listen on all of them"
+    return "stop the program that uses it (ss -ltnp names it) or choose another port"
+
+
+def _check(text: str) -> str:
+    Address.parse(text)
+    return text
+
+
+Endpoint = Annotated[str, AfterValidator(_check)]
+"""A setting that says where to listen: ``host:port``, ``:port`` or ``[ipv6]:port``."""

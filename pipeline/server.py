@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The HTTP servers of the process: components that name the same ``host:port`` share one.
+
+Paths are added and removed at any time; a server listens while it is started and has something to answer.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+from .component import Request, Response
+from .endpoint import Address
+from .errors import SidecarError
+
+if TYPE_CHECKING:
+    from .listener import Listener
+
+Handler = Callable[[Request], Response]
+
+_PLAIN = "text/plain; charset=utf-8"
+_CHUNK = 1 << 18
+
+
+class HttpServers:
+    """All servers; thread-safe."""
+
+    def __init__(self, logger: logging.Logger | logging.LoggerAdapter[Any] | None = None) -> None:
+        self._logger = logger or logging.getLogger(__name__)
+        self._lock = threading.RLock()
+        self._sites: dict[Address, Site] = {}
+        self._listeners: dict[Address, Listener] = {}
+        self._started = False
+
+    def add(self, endpoint: str, path: str, handler: Handler) -> None:
+        """Answer ``path`` on ``endpoint``, at once or from `start` on.
+
+        Raises `SidecarError` when the path is taken, or when the servers are started and the port cannot be bound.
+        """
+        address = _address(endpoint)
+        with self._lock:
+            site = self._sites.get(address) or Site(self._logger)
+            if path in site.handlers:
+                raise SidecarError(f'"{path}" on "{endpoint}" is taken; choose another path or endpoint')
+            if self._started and address not in self._listeners:
+                self._listeners[address] = _listen(address, site)
+            site.handlers = {**site.handlers, path: handler}
+            self._sites[address] = site
+
+    def remove(self, endpoint: str, path: str) -> None:
+        """Answer ``path`` no longer; the server closes with its last path."""
+        address = _address(endpoint)
+        with self._lock:
+            site = self._sites.get(address)
+            if site is None:
+                return
+            site.handlers = {kept: handler for kept, handler in site.handlers.items() if kept != path}
+            if site.handlers:
+                return
+            del self._sites[address]
+            listener = self._listeners.pop(address, None)
+        if listener is not None:
+            listener.close()
+
+    def start(self) -> None:
+        """Listen on every endpoint. Raises `SidecarError`, and then listens on none."""
+        with self._lock:
+            try:
+                for address, site in self._sites.items():
+                    if address not in self._listeners:
+                        self._listeners[address] = _listen(address, site)
+            except SidecarError:
+                self.shutdown()
+                raise
+            self._started = True
+
+    def shutdown(self) -> None:
+        """Answer what was asked, then close everything, within a second. Paths stay for another `start`."""
+        with self._lock:
+            listeners, self._listeners = self._listeners, {}
+            self._started = False
+        closing = [threading.Thread(target=listener.close) for listener in listeners.values()]
+        for thread in closing:
+            thread.start()
+        for thread in closing:
+            thread.join()
+
+    def bound(self, endpoint: str) -> tuple[str, int]:
+        """Host and port on which ``endpoint`` is really served (port 0 chose one). Raises KeyError when it is not."""
+        return self._listeners[_address(endpoint)].address
+
+
+def _address(endpoint: str) -> Address:
+    try:
+        return Address.parse(endpoint)
+    except ValueError as cause:
+        raise SidecarError(str(cause)) from cause
+
+
+def _listen(address: Address, site: Site) -> Listener:
+    from .listener import Listener  # noqa: PLC0415 # a service without an endpoint need not load a web server
+
+    return Listener(address.listen(), site)
+
+
+class Site:
+    """What one server answers: a WSGI application over a table of paths, replaced as a whole when it changes."""
+
+    def __init__(self, logger: logging.Logger | logging.LoggerAdapter[Any]) -> None:
+        self.handlers: Mapping[str, Handler] = {}
+        self.failures: Counter[str] = Counter()
+        """Requests that ended in an exception, by path."""
+        self._logger = logger
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer one request (PEP 3333)."""
+        request = _request(environ)
+        response = self._answer(request)
+        headers = {**response.headers, "Content-Length": str(len(response.body))}
+        start_response(f"{response.status} {HTTPStatus(response.status).phrase}", list(headers.items()))
+        if request.method == "HEAD" or not response.body:
+            return ()
+        # handed over as a file, the page is sent from this one copy to any number of slow scrapers
+        body: Iterable[bytes] = environ["wsgi.file_wrapper"](io.BytesIO(response.body), _CHUNK)
+        return body
+
+    def _answer(self, request: Request) -> Response:
+        handler = self.handlers.get(request.path)
+        if handler is None:
+            known = " ".join(sorted(self.handlers))
+            return _say(HTTPStatus.NOT_FOUND, f'"{_printable(request.path)}" is not served here; these are: {known}')
+        if request.method not in ("GET", "HEAD"):
+            return _say(HTTPStatus.METHOD_NOT_ALLOWED, "use GET or HEAD", {"Allow": "GET, HEAD"})
+        try:
+            return handler(request)
+        except Exception as cause:  # noqa: BLE001 # a handler's mistake must not end the connection without an answer
+            return self._failed(request.path, cause)
+
+    def _failed(self, path: str, cause: Exception) -> Response:
+        self.failures[path] += 1
+        if self.failures[path] == 1:
+            self._logger.error('answering "%s" failed; further failures are only counted', path, exc_info=cause)
+        return _say(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error; see the log")
+
+
+def _say(status: HTTPStatus, text: str, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(f"{text}\n".encode(), status, {"Content-Type": _PLAIN, **(headers or {})})
+
+
+def _printable(path: str) -> str:
+    return path[:200].encode("ascii", "backslashreplace").decode()
+
+
+def _request(environ: Mapping[str, Any]) -> Request:
+    headers = {
+        key.removeprefix("HTTP_").replace("_", "-").lower(): value
+        for key, value in environ.items()
+        if key.startswith("HTTP_")
+    }
+    query = dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True))
+    return Request(environ["REQUEST_METHOD"], environ["PATH_INFO"] or "/", headers, query)
