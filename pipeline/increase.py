@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""By how much counters grew since the frame before.
+
+The rules are those of Prometheus and of the OpenTelemetry data model (cumulative to delta):
+
+* the first frame of a metric tells nothing, there is no interval yet;
+* a row that was not there before was zero then: all of its value belongs to the interval;
+* a row that was away and returns goes on from where it was: up to `REMEMBERED` absent rows of a metric are kept;
+* a value below the one before, or a start time after it, is a restart: what was counted since is the increase, over
+  the time since the start;
+* a frame that is not later than the one before (the wall clock was set back) gives nothing, and is reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .frame import Frame, Kind, Temporality
+from .rows import RowSet
+
+REMEMBERED = 100_000
+Identity = tuple[str, str, tuple[tuple[str, str], ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Increase:
+    """What happened in the last interval, for each row of the frame.
+
+    ``amounts``: float64, in the metric's unit (histograms: observations), never negative. ``seconds``: float64, how
+    long that took, 0 where it is not known.
+    """
+
+    amounts: NDArray[np.float64]
+    seconds: NDArray[np.float64]
+
+
+class Increases:
+    """Remembers the last values of each metric. ``report`` is told about frames out of order."""
+
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self._report = report
+        self._seen: dict[Identity, _Seen] = {}
+
+    def of(self, frame: Frame) -> Increase | None:
+        """The increase of a counter or histogram since its frame before; None when that is not known."""
+        if frame.temporality is Temporality.DELTA:
+            starts = frame.start_times()
+            return _increase(counts(frame), frame.time_unix_nano, np.where(starts, starts, frame.time_unix_nano))
+        current, seen = counts(frame), self._seen.get(identity(frame))
+        if seen is None or seen.values.dtype != current.dtype:
+            self._seen[identity(frame)] = _Seen.first(frame, current)
+            return None
+        if frame.time_unix_nano <= seen.time:
+            self._report(f'"{frame.name}" was not read after the time of its frame before; the interval is left out')
+            seen.forget_times(frame.time_unix_nano)
+            seen.update(frame, current)
+            return None
+        return seen.update(frame, current)
+
+
+def identity(frame: Frame) -> Identity:
+    """What tells a metric from others: name, scope and resource."""
+    return frame.name, frame.scope.name, tuple(sorted(frame.resource.items()))
+
+
+def counts(frame: Frame) -> NDArray[Any]:
+    """What can only grow in a frame: values of counters, number of observations of histograms."""
+    return frame.values.sum(axis=1, dtype=frame.values.dtype) if frame.kind is Kind.HISTOGRAM else frame.values
+
+
+@dataclass
+class _Seen:
+    """The latest of every row, sorted by row id, and where in there the rows of the last frame are."""
+
+    time: int
+    rows: RowSet
+    ids: NDArray[np.uint64]
+    values: NDArray[Any]
+    starts: NDArray[np.int64]
+    times: NDArray[np.int64]
+    positions: NDArray[np.intp]
+
+    @classmethod
+    def first(cls, frame: Frame, current: NDArray[Any]) -> _Seen:
+        none = np.zeros(0, np.int64)
+        rows = RowSet(none.astype(np.uint64))
+        seen = cls(frame.time_unix_nano, rows, rows.ids, none.astype(current.dtype), none, none, none)
+        seen.update(frame, current)
+        return seen
+
+    def update(self, frame: Frame, current: NDArray[Any]) -> Increase:
+        """Take over a frame; the increase since the one before."""
+        if frame.rows is not self.rows:
+            self._make_room(frame.rows, current)
+        at, starts = self.positions, frame.start_times().astype(np.int64)
+        before, since = self.values[at], self.times[at]
+        restarted = (current < before) | ((starts > self.starts[at]) & (starts >= since))
+        with np.errstate(invalid="ignore"):  # infinite floats; left out below
+            amounts = np.where(restarted, current, current - before)
+        # only a restart inside the interval says when counting began; a row that is new was zero for all of it
+        inside = restarted & (starts > since) & (starts < frame.time_unix_nano)
+        increase = _increase(amounts, frame.time_unix_nano, np.where(inside, starts, since))
+        self.values[at], self.starts[at], self.times[at] = current, starts, frame.time_unix_nano
+        self.rows, self.time = frame.rows, frame.time_unix_nano
+        return increase
+
+    def forget_times(self, latest: int) -> None:
+        """The clock was set back: nothing can have been seen later than ``latest``."""
+        np.minimum(self.times, latest, out=self.times)
+
+    def _make_room(self, rows: RowSet, current: NDArray[Any]) -> None:
+        """Places for rows that were not there: zero, since the frame before; and forget the longest absent ones."""
+        present = np.isin(self.ids, rows.ids)
+        kept = present | _latest(self.times, ~present)
+        new = np.setdiff1d(rows.ids, self.ids)
+        ids = np.concatenate([self.ids[kept], new])
+        order = np.argsort(ids, kind="stable")
+        self.ids = ids[order]
+        self.values = np.concatenate([self.values[kept], np.zeros(len(new), current.dtype)])[order]
+        # the latest start there is: a new row's own start time is no restart
+        unstarted = np.full(len(new), np.iinfo(np.int64).max)
+        self.starts = np.concatenate([self.starts[kept], unstarted])[order]
+        self.times = np.concatenate([self.times[kept], np.full(len(new), self.time, np.int64)])[order]
+        self.positions = np.searchsorted(self.ids, rows.ids)
+
+
+def _latest(times: NDArray[np.int64], absent: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which absent rows to keep: all, or those seen last when there are more than `REMEMBERED`."""
+    surplus = int(absent.sum()) - REMEMBERED
+    if surplus <= 0:
+        return absent
+    threshold = np.partition(times[absent], surplus)[surplus]
+    return np.asarray(absent & (times >= threshold))
+
+
+def _increase(amounts: NDArray[Any], time: int, since: NDArray[Any]) -> Increase:
+    seconds = (np.int64(time) - since.astype(np.int64)) / 1e9
+    numbers = amounts.astype(np.float64)
+    usable = np.isfinite(numbers) & (numbers >= 0)  # anything else is no counter's value
+    return Increase(np.where(usable, numbers, 0.0), np.where(usable, np.maximum(seconds, 0.0), 0.0))

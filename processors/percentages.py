@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The percentages that users of this field watch, made from counters over the last interval.
+
+Each is ``100 × part / whole`` of the increases, for each row in which the whole grew; absent elsewhere, because a
+rate of nothing is neither 0 nor 100. They are held within 0 and 100 where the two counters do not move in step: the
+kernel reads ahead, so pages are brought in one interval and asked for in the next; a call that begins in one interval
+may succeed in the next. For long spans divide the counters in the query language instead of averaging percentages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..pipeline.frame import Frame, Kind
+from ..pipeline.increase import Increase
+from ..pipeline.joining import positions
+from ..pipeline.rows import RowSet, Text
+from .subset import Subset
+
+Measured = Mapping[str, tuple[Frame, Increase]]
+"""Metric name → its frame and increase, all of one resource."""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A counter, or of a counter only the rows where ``attribute`` is ``value``."""
+
+    metric: str
+    attribute: str = ""
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Percentage:
+    """A metric made of others: the first of ``parts`` that is there, over ``whole``.
+
+    ``remainder``: the name and description of the metric that is 100 minus this one.
+    """
+
+    name: str
+    description: str
+    parts: tuple[Term, ...]
+    whole: str
+    remainder: tuple[str, str] | None = None
+
+
+PERCENTAGES = (
+    # The rate is about reads. "misses" counts pages brought in for mapped access too, which never were among the pages
+    # asked for; so the adds of the read path are taken, where the probe tells them apart.
+    Percentage(
+        "ebpf.cache.miss_rate",
+        "Share of the pages asked for by reads in the last interval that had to be brought in",
+        (Term("ebpf.page_cache.adds", "cause", "read"), Term("ebpf.cache.misses")),
+        "ebpf.cache.read_attempts",
+        (
+            "ebpf.cache.hit_rate",
+            "Share of the pages asked for by reads in the last interval that were in the page cache",
+        ),
+    ),
+    Percentage(
+        "ebpf.fadvise.success_rate",
+        "Share of the fadvise calls in the last interval that succeeded",
+        (Term("ebpf.fadvise.success"),),
+        "ebpf.fadvise.calls",
+    ),
+    Percentage(
+        "ebpf.memory.reclaim_efficiency",
+        "Share of the pages scanned for reclaim in the last interval that could be reclaimed",
+        (Term("ebpf.memory.lru.pages_reclaimed"),),
+        "ebpf.memory.lru.pages_scanned",
+    ),
+)
+INPUTS = frozenset(
+    name for percentage in PERCENTAGES for name in (percentage.whole, *(part.metric for part in percentage.parts))
+)
+
+
+@dataclass
+class PercentageRows:
+    """One percentage of one resource, and what is kept of it from interval to interval."""
+
+    percentage: Percentage
+    _subset: Subset = field(default_factory=Subset)
+    _matches: dict[Term, _Match] = field(default_factory=dict)
+
+    def frames(self, measured: Measured) -> Iterable[Frame]:
+        """The frames of the percentage and of its remainder; none where an input is missing or nothing happened."""
+        part = next((term for term in self.percentage.parts if _is_there(term, measured)), None)
+        if part is None or self.percentage.whole not in measured:
+            return
+        whole, increase = measured[self.percentage.whole]
+        grew = increase.amounts > 0
+        if not grew.any():
+            return
+        rows = self._subset.of(whole.rows, grew)
+        amounts = self._aligned(part, measured, whole.rows)[grew]
+        percent = np.clip(100.0 * amounts / increase.amounts[grew], 0.0, 100.0)
+        yield gauge(whole, rows, percent, self.percentage.name, text=self.percentage.description)
+        if self.percentage.remainder:
+            name, description = self.percentage.remainder
+            yield gauge(whole, rows, 100.0 - percent, name, text=description)
+
+    def _aligned(self, term: Term, measured: Measured, rows: RowSet) -> NDArray[np.float64]:
+        """The increases of a term, added up for each of ``rows``."""
+        frame, increase = measured[term.metric]
+        if frame.rows is rows and not term.attribute:
+            return increase.amounts
+        match = self._matches.get(term)
+        if match is None or match.of is not frame.rows or match.within is not rows:
+            match = self._matches[term] = _match(term, frame.rows, rows)
+        return np.bincount(match.targets, increase.amounts[match.chosen], len(rows)).astype(np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """Which rows of one row set (``chosen``) belong to which of another (``targets``)."""
+
+    of: RowSet
+    within: RowSet
+    chosen: NDArray[np.intp]
+    targets: NDArray[np.intp]
+
+
+def _is_there(term: Term, measured: Measured) -> bool:
+    """Whether the term can be computed: without its attribute nothing would be counted, and zero be taken for true."""
+    return term.metric in measured and (not term.attribute or term.attribute in measured[term.metric][0].rows.columns)
+
+
+def _match(term: Term, of: RowSet, within: RowSet) -> _Match:
+    targets = positions(of, within, {term.attribute} if term.attribute else set())
+    chosen = np.flatnonzero((targets >= 0) & _where(term, of))
+    return _Match(of, within, chosen, targets[chosen])
+
+
+def _where(term: Term, rows: RowSet) -> NDArray[np.bool_]:
+    if not term.attribute:
+        return np.ones(len(rows), np.bool_)
+    column = rows.columns.get(term.attribute)
+    if not isinstance(column, Text):
+        return np.zeros(len(rows), np.bool_)
+    return np.isin(column.codes, [code for code, word in enumerate(column.words) if word == term.value])
+
+
+def gauge(of: Frame, rows: RowSet, values: NDArray[np.float64], name: str, *, text: str, unit: str = "%") -> Frame:
+    """A gauge about some rows of the frame that it was made from, as old as that frame."""
+    return Frame(
+        name,
+        Kind.GAUGE,
+        rows,
+        values,
+        of.time_unix_nano,
+        unit=unit,
+        description=text,
+        resource=of.resource,
+        scope=of.scope,
+    )

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Makes percentages and per-second rates of counters over the last interval, beside the counters themselves.
+
+Percentages, where their counters are there: ``ebpf.cache.hit_rate`` and ``ebpf.cache.miss_rate``,
+``ebpf.fadvise.success_rate``, ``ebpf.memory.reclaim_efficiency``. Rates on request: ``<name>.rate`` for each metric in
+``metrics``; a histogram's is the number of observations a second. Put it behind the processors that describe rows.
+Where Prometheus scrapes, its own ``rate()`` is the better choice; these rates are for back ends that cannot compute.
+
+An interval ends with each read. There are no rates before the second read, none for rows in which nothing could be
+measured, and never negative ones: a counter that starts again counts from its new start time.
+
+    processors:
+      rate: {metrics: [ebpf.block.io.size, "ebpf.syscall.*"]}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Annotated
+
+from pydantic import StringConstraints
+
+from ..pipeline.component import ComponentKind, Context, Factory, Stability
+from ..pipeline.frame import Frame, Frames, Kind
+from ..pipeline.increase import Identity, Increase, Increases, identity
+from ..pipeline.plugins import hookimpl
+from ..pipeline.settings import Settings
+from ..pipeline.suggestions import did_you_mean
+from .percentages import INPUTS, PERCENTAGES, PercentageRows, gauge
+from .subset import Subset
+
+_COUNTING = (Kind.COUNTER, Kind.HISTOGRAM)
+_SETTLED = 3
+
+
+class RateSettings(Settings):
+    """What is made of the counters."""
+
+    percentages: bool = True
+    """Make the percentages of the page cache, of fadvise and of memory reclaim."""
+    metrics: tuple[Annotated[str, StringConstraints(min_length=1)], ...] = ()
+    """Names of counters and histograms, or patterns with ``*``, ``?`` and ``[…]``, that get a per-second rate."""
+
+
+class RateProcessor:
+    """Adds gauges to the frames; the frames themselves pass unchanged."""
+
+    def __init__(self, settings: RateSettings, context: Context) -> None:
+        self._settings = settings
+        self._context = context
+        self._increases = Increases(self._report)
+        self._late = False
+        self._requested: dict[str, bool] = {}
+        self._percentages: dict[tuple[object, ...], list[PercentageRows]] = {}
+        self._subsets: dict[Identity, Subset] = {}
+        self._batches = 0
+
+    def process(self, frames: Frames) -> Frames:
+        """The frames, followed by the gauges made from them."""
+        measured = {
+            identity(frame): (frame, increase)
+            for frame in frames
+            if self._is_input(frame) and (increase := self._increases.of(frame)) is not None
+        }
+        self._settle()
+        self._warn_of_unknown(frames)
+        return [*frames, *self._percentage_frames(measured), *self._rate_frames(measured.values())]
+
+    def _report(self, problem: str) -> None:
+        self._late = True
+        self._context.telemetry.error("clock", problem)
+
+    def _settle(self) -> None:
+        if not self._late:
+            self._context.telemetry.recovered("clock")
+        self._late = False
+
+    def _is_input(self, frame: Frame) -> bool:
+        of_percentage = self._settings.percentages and frame.name in INPUTS
+        return frame.kind in _COUNTING and (of_percentage or self._is_requested(frame.name))
+
+    def _is_requested(self, name: str) -> bool:
+        if name not in self._requested:
+            self._requested[name] = any(fnmatchcase(name, pattern) for pattern in self._settings.metrics)
+        return self._requested[name]
+
+    def _percentage_frames(self, measured: Mapping[Identity, tuple[Frame, Increase]]) -> Iterator[Frame]:
+        if not self._settings.percentages:
+            return
+        by_origin: dict[tuple[object, ...], dict[str, tuple[Frame, Increase]]] = {}
+        for (name, *origin), pair in measured.items():
+            by_origin.setdefault(tuple(origin), {})[name] = pair
+        for key, metrics in by_origin.items():
+            kept = self._percentages.setdefault(key, [PercentageRows(percentage) for percentage in PERCENTAGES])
+            for percentage in kept:
+                yield from percentage.frames(metrics)
+
+    def _rate_frames(self, measured: Iterable[tuple[Frame, Increase]]) -> Iterator[Frame]:
+        for frame, increase in measured:
+            timed = increase.seconds > 0
+            if not self._is_requested(frame.name) or not timed.any():
+                continue
+            rows = self._subsets.setdefault(identity(frame), Subset()).of(frame.rows, timed)
+            rates = increase.amounts[timed] / increase.seconds[timed]
+            unit = "1/s" if frame.kind is Kind.HISTOGRAM else f"{frame.unit or 1}/s"
+            description = f"Per second in the last interval: {frame.description or frame.name}"
+            yield gauge(frame, rows, rates, f"{frame.name}.rate", text=description, unit=unit)
+
+    def _warn_of_unknown(self, frames: Frames) -> None:
+        """Say once which wishes no metric answers to, when the receivers had time to show all that they have."""
+        self._batches += bool(frames)
+        if self._batches != _SETTLED or not frames:
+            return
+        names = {frame.name for frame in frames if frame.kind in _COUNTING}
+        for pattern in self._settings.metrics:
+            if not any(fnmatchcase(name, pattern) for name in names | self._requested.keys()):
+                hint = did_you_mean(pattern, names)
+                self._context.logger.warning(
+                    'metrics: no counter or histogram "%s" has come by so far%s', pattern, hint
+                )
+
+
+@hookimpl
+def register_components() -> Sequence[Factory]:
+    """The processor ``rate``."""
+    return [
+        Factory(
+            ComponentKind.PROCESSOR,
+            "rate",
+            RateProcessor,
+            RateSettings,
+            Stability.BETA,
+            "Makes hit, success and efficiency percentages, and per-second rates on request, without negatives",
+        )
+    ]
