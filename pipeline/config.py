@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """From the user's files to checked, typed, immutable settings: the one entrance to everything about configuration.
 
-    sources     read and merge files and ``--set``       yamltree    YAML with places and the Collector's types
-    expansion   ``${env:…}`` and ``${file:…}``            validation  a component's body against its settings class
-    sections    receivers, processors, exporters, …      pipelines   service, pipelines and what they refer to
+    sources          read and merge files and ``--set``     yamltree    YAML with places and the Collector's types
+    expansion        ``${env:…}`` and ``${file:…}``          validation  a component's body against its settings class
+    sections         receivers, processors, exporters, …    pipelines   what the service section says
+    service_section  pipelines and what they refer to       wording     pydantic's findings in our words
 
 `load` reports every mistake of every part in one `ConfigError`.
 """
@@ -18,9 +19,10 @@ from typing import Any
 from .component import ComponentId, ComponentKind
 from .errors import ConfigError, Mistake
 from .expansion import expand, has_reference, plain
-from .pipelines import PipelineId, PipelineSettings, ServiceSettings, listed, read_service
+from .pipelines import PipelineId, PipelineSettings, ServiceSettings, listed
 from .plugins import Plugins
 from .sections import ConfiguredComponent, Sections, read_sections
+from .service_section import read_service
 from .sources import Inline, Source, merged
 from .suggestions import did_you_mean
 from .validation import Marks, mistake

@@ -36,8 +36,13 @@ class Mistake:
     message: str
     where: str = ""
 
+    @property
+    def rest(self) -> str:
+        """Everything but where it is."""
+        return f"{self.path}: {self.message}" if self.path else self.message
+
     def __str__(self) -> str:
-        return ": ".join(part for part in (self.where, self.path, self.message) if part)
+        return f"{self.where}: {self.rest}" if self.where else self.rest
 
 
 class ConfigError(SidecarError):

@@ -4,20 +4,21 @@
 A value that is one reference as a whole takes the type that YAML gives to the text (``8080`` is a number); inside other
 text the referenced text is put in as it is. ``$$`` stands for one ``$``. What was put in is expanded again.
 
-Differences, all on the safe side: an unset variable without default is a mistake, where the Collector only logs and goes on with
-nothing (its issue 5615); a set but empty variable takes the default, as in the shell and in OpenTelemetry's data model
+Differences, all on the safe side: an unset variable without default is a mistake, where the Collector only logs (its
+issue 5615); a set but empty variable takes the default, as in the shell and in OpenTelemetry's data model
 (https://opentelemetry.io/docs/specs/otel/configuration/data-model/); a file loses its last line break.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .errors import ConfigError, Mistake
+from .reference import UnusableError, parted, pieces
 from .suggestions import did_you_mean
 from .yamltree import Document, Location, Mark, parse
 
@@ -32,10 +33,6 @@ class Expanded:
 
     value: Any
     original: str
-
-
-class _UnusableError(ValueError):
-    """A reference that cannot be followed; the message says why."""
 
 
 def read_text(path: str) -> str:
@@ -66,15 +63,10 @@ def plain(tree: Any) -> Any:
 def has_reference(tree: Any) -> bool:
     """Whether anything in a tree that is not yet expanded refers to something outside the file."""
     if isinstance(tree, str):
-        return any(kind == "reference" for kind, _ in _pieces(tree, strict=False))
+        return any(kind == "reference" for kind, _ in pieces(tree, strict=False))
     if isinstance(tree, dict):
         return any(has_reference(value) for value in tree.values())
     return isinstance(tree, list) and any(has_reference(value) for value in tree)
-
-
-def escape(text: str) -> str:
-    """``text`` written so that it expands to itself."""
-    return text.replace("$", "$$")
 
 
 class _Expander:
@@ -94,21 +86,21 @@ class _Expander:
             return tree
         try:
             return self._text(tree, at, inside)
-        except _UnusableError as error:
+        except UnusableError as error:
             self.mistakes.append(Mistake("::".join(map(str, at)), str(error), str(self._marks.get(at, ""))))
             return None
 
     def _text(self, text: str, at: Location, inside: tuple[str, ...]) -> Any:
-        pieces = list(_pieces(text))
-        if [kind for kind, _ in pieces] == ["reference"]:
-            return self._whole(pieces[0][1], at, inside)
-        return self._joined(pieces, inside)
+        parts = list(pieces(text))
+        if [kind for kind, _ in parts] == ["reference"]:
+            return self._whole(parts[0][1], at, inside)
+        return self._joined(parts, inside)
 
     def _whole(self, reference: str, at: Location, inside: tuple[str, ...]) -> Any:
         """The value of a reference that stands alone, typed as YAML."""
         within = _deeper(inside, reference)
         original = self._follow(reference, inside)
-        if not original and _parted(reference)[1] is not None:
+        if not original and parted(reference)[1] is not None:
             return ""  # an empty default is empty text, not null
         value = _typed(original, reference)
         if isinstance(value, str):
@@ -119,70 +111,58 @@ class _Expander:
         """The text for settings that want text; a structure's references were already followed in its parts, where
         mistakes are reported, and comments may hold things that only look like references."""
         try:
-            return self._joined(list(_pieces(original)), inside)
-        except _UnusableError:
+            return self._joined(list(pieces(original)), inside)
+        except UnusableError:
             return original
 
-    def _joined(self, pieces: list[tuple[str, str]], inside: tuple[str, ...]) -> str:
-        text = "".join(self._inner(piece, inside) if kind == "reference" else piece for kind, piece in pieces)
+    def _joined(self, parts: list[tuple[str, str]], inside: tuple[str, ...]) -> str:
+        text = "".join(self._inner(piece, inside) if kind == "reference" else piece for kind, piece in parts)
         if len(text) > _LONGEST:
-            raise _UnusableError(f"expands to more than {_LONGEST} characters; look for references to references")
+            raise UnusableError(f"expands to more than {_LONGEST} characters; look for references to references")
         return text
 
     def _inner(self, reference: str, inside: tuple[str, ...]) -> str:
         """The text of a reference inside other text."""
         within = _deeper(inside, reference)
-        return self._joined(list(_pieces(self._follow(reference, inside))), within)
+        return self._joined(list(pieces(self._follow(reference, inside))), within)
 
     def _follow(self, reference: str, inside: tuple[str, ...]) -> str:
         scheme = _SCHEME.match(reference)
         if scheme is None or scheme[1] == "env":
             return self._variable(reference.removeprefix("env:"), inside)
         if scheme[1] == "file":
-            return self._file(self._joined(list(_pieces(reference.removeprefix("file:"))), inside))
+            return self._file(self._joined(list(pieces(reference.removeprefix("file:"))), inside))
         hint = did_you_mean(scheme[1], ["env", "file"])
-        raise _UnusableError(f'"${{{reference}}}": unknown source "{scheme[1]}"{hint}')
+        raise UnusableError(f'"${{{reference}}}": unknown source "{scheme[1]}"{hint}')
 
     def _variable(self, reference: str, inside: tuple[str, ...]) -> str:
-        name, default = _parted(reference)
+        name, default = parted(reference)
         if "$" in name:
-            name = self._joined(list(_pieces(name)), inside)
+            name = self._joined(list(pieces(name)), inside)
         if not _NAME.fullmatch(name):
-            raise _UnusableError(f'"{name}" is not a name of a variable; write "$${{" where no variable is meant')
+            raise UnusableError(f'"{name}" is not a name of a variable; write "$${{" where no variable is meant')
         text = self._environ.get(name)
         if text or (text is not None and default is None):
             return text
         if default is not None:
             return default
-        raise _UnusableError(
-            f'environment variable "{name}" is not set; set it or give a default, "${{env:{name}:-…}}"'
-        )
+        raise UnusableError(f'environment variable "{name}" is not set; set it or give a default, "${{env:{name}:-…}}"')
 
     def _file(self, path: str) -> str:
         try:
             return self._read(path)
         except OSError as error:
             reason = error.strerror or type(error).__name__
-            raise _UnusableError(f'cannot read "{path}": {reason.lower()}; check the path and its rights') from error
+            raise UnusableError(f'cannot read "{path}": {reason.lower()}; check the path and its rights') from error
         except UnicodeDecodeError as error:
-            raise _UnusableError(f'"{path}" is not UTF-8; save it as UTF-8') from error
+            raise UnusableError(f'"{path}" is not UTF-8; save it as UTF-8') from error
         except ValueError as error:  # a path with a NUL character
-            raise _UnusableError(f'cannot read "{path}": {error}; correct the path') from error
-
-
-def _parted(reference: str) -> tuple[str, str | None]:
-    """Name and default of a reference to a variable; the name may itself hold references with defaults."""
-    depth = 0
-    for position, character in enumerate(reference):
-        depth += {"{": 1, "}": -1}.get(character, 0)
-        if depth == 0 and reference.startswith(":-", position):
-            return reference[:position], reference[position + 2 :]
-    return reference, None
+            raise UnusableError(f'cannot read "{path}": {error}; correct the path') from error
 
 
 def _deeper(inside: tuple[str, ...], reference: str) -> tuple[str, ...]:
     if reference in inside:
-        raise _UnusableError(f'"${{{reference}}}" refers to itself; break the circle')
+        raise UnusableError(f'"${{{reference}}}" refers to itself; break the circle')
     return (*inside, reference)
 
 
@@ -192,36 +172,3 @@ def _typed(text: str, reference: str) -> Any:
         return parse(text, f"${{{reference}}}").value
     except ConfigError:
         return text
-
-
-def _pieces(text: str, *, strict: bool = True) -> Iterator[tuple[str, str]]:
-    """The text in turn as ``("text", …)``, escapes resolved, and ``("reference", what stands between the braces)``."""
-    position, literal = 0, ""
-    while (dollar := text.find("$", position)) >= 0:
-        literal += text[position:dollar]
-        following = text[dollar + 1 : dollar + 2]
-        if following != "{":  # "$$" is one "$", and a "$" alone stays
-            literal += "$"
-            position = dollar + (2 if following == "$" else 1)
-            continue
-        end = _closing(text, dollar + 2)
-        if end < 0:
-            if strict:
-                raise _UnusableError(f'"{text[dollar:]}" lacks its closing "}}"; close it, or write "$${{" for itself')
-            break
-        if literal:
-            yield "text", literal
-        yield "reference", text[dollar + 2 : end]
-        position, literal = end + 1, ""
-    if literal or position < len(text):
-        yield "text", literal + text[position:]
-
-
-def _closing(text: str, start: int) -> int:
-    """Where the brace closes that was opened before ``start``; -1 if nowhere."""
-    depth = 1
-    for position in range(start, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[position], 0)
-        if depth == 0:
-            return position
-    return -1

@@ -6,6 +6,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from pydantic import BaseModel
+
+from .fieldtypes import is_secret_field
+from .yamltree import Location
+
 MASK = "[REDACTED]"
 """What stands for a secret, as in the Collector's output."""
 
@@ -47,3 +52,12 @@ def masked(tree: Any, *, secret: bool = False) -> Any:
     if secret:
         return MASK
     return masked_text(tree) if isinstance(tree, str) else tree
+
+
+def masked_by_type(tree: Any, settings: type[BaseModel], at: Location = ()) -> Any:
+    """A component's body with each value replaced that its settings class declares as ``SecretStr``."""
+    if isinstance(tree, dict):
+        return {key: masked_by_type(value, settings, (*at, key)) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [masked_by_type(value, settings, (*at, position)) for position, value in enumerate(tree)]
+    return MASK if tree is not None and is_secret_field(settings, at) else tree

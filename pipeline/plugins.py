@@ -120,6 +120,11 @@ class Plugins:
         plugins = [plugin for name, plugin in self._plugins.items() if name.startswith("probes.")]
         return tuple(folder for plugin in plugins for folder in plugin.probe_folders())
 
+    def others(self) -> tuple[Plugin, ...]:
+        """The plugins that are no component by their name: probes, and names that say nothing."""
+        components = {plugin.entry.name for _, _, plugin in self.all()}
+        return tuple(plugin for name, plugin in self._plugins.items() if name not in components)
+
     def all(self) -> tuple[tuple[ComponentKind, str, Plugin], ...]:
         """Every component that is installed, receivers first."""
         return tuple(

@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """YAML text as plain Python values that remember where they were written.
 
-Scalars are typed as the Collector's YAML library does it (YAML 1.2 core with underscores and 0-octals): ``on``,
-``12:30:45`` and ``2024-01-01`` stay text, unlike in PyYAML. Repeated keys, which PyYAML drops silently, are mistakes.
+Repeated keys, which PyYAML drops silently, are mistakes.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,31 +14,13 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from .errors import ConfigError, Mistake
+from .yamlscalars import SCALARS, TAG, Loader
 
 Location = tuple[str | int, ...]
 """The keys and list positions that lead to a value."""
 
+_LONGEST = 60  # characters of the user's own value in a message
 _MOST_VALUES = 100_000  # aliases of aliases grow without bound ("billion laughs")
-_TAG = "tag:yaml.org,2002:"
-_INT = re.compile(r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0o[0-7_]+|[0-9][0-9_]*)")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-_RESOLVERS = (
-    ("null", re.compile(r"(?:~|null|Null|NULL|)"), ["~", "n", "N", ""]),
-    ("bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)"), list("tTfF")),
-    ("int", re.compile(r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0o?[0-7_]*|[1-9][0-9_]*)"), list("-+0123456789")),
-    ("float", re.compile(rf"(?:{_FLOAT.pattern}|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))"), list("-+.0123456789")),
-    ("merge", re.compile(r"<<"), ["<"]),
-)
-
-
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with the scalars of YAML 1.2."""
-
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's own class attribute, replaced on purpose
-
-
-for _name, _pattern, _first in _RESOLVERS:
-    _Loader.add_implicit_resolver(_TAG + _name, re.compile(f"^{_pattern.pattern}$"), _first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +47,7 @@ def parse(text: str, source: str) -> Document:
     """The document in ``text``. Raises `ConfigError` with everything wrong, as ``source:line:column``."""
     builder = _Builder(source)
     try:
-        node = yaml.compose(text, _Loader)
+        node = yaml.compose(text, Loader)
         value = None if node is None else builder.build(node, ())
     except yaml.MarkedYAMLError as error:
         raise ConfigError([_not_yaml(error, source)]) from error
@@ -127,9 +107,9 @@ class _Builder:
         merged: dict[str, Any] = {}
         own: dict[str, Any] = {}
         for key, value in node.value:
-            if key.tag == f"{_TAG}merge":
+            if key.tag == f"{TAG}merge":
                 merged = {**self._merged(value, at), **merged}
-            elif key.tag != f"{_TAG}str":
+            elif key.tag != f"{TAG}str":
                 self._wrong(key, at, f'the key "{_shown(key)}" is not text; write it in quotes')
             elif key.value in own:
                 self._wrong(key, at, f'"{key.value}" is written twice; keep one of them')
@@ -151,13 +131,15 @@ class _Builder:
         return brought
 
     def _scalar(self, node: Node, at: Location) -> Any:
-        kind = node.tag.removeprefix(_TAG)
-        if kind not in _SCALARS:
+        kind = node.tag.removeprefix(TAG)
+        if kind not in SCALARS:
             return self._wrong(node, at, f'the tag "{node.tag}" is not supported; write the value without it')
         try:
-            return _SCALARS[kind](node.value)
+            return SCALARS[kind](node.value)
         except ValueError:
-            return self._wrong(node, at, f'"{node.value}" is not of type {kind}; correct the value or its tag')
+            return self._wrong(
+                node, at, f'"{node.value[:_LONGEST]}" is not of type {kind}; correct the value or its tag'
+            )
 
     def _wrong(self, node: Node, at: Location, message: str) -> None:
         self.mistakes.append(Mistake("::".join(map(str, at)), message, str(self._mark(node))))
@@ -168,33 +150,3 @@ class _Builder:
 
 def _shown(key: Node) -> str:
     return str(key.value) if isinstance(key, ScalarNode) else "…"
-
-
-def _int(text: str) -> int:
-    digits = text.replace("_", "")
-    if not _INT.fullmatch(text):
-        raise ValueError(text)
-    octal = re.fullmatch(r"([-+]?)0([0-7]+)", digits)
-    return int(f"{octal[1]}0o{octal[2]}" if octal else digits, 0)
-
-
-def _float(text: str) -> float:
-    return float(
-        text.replace(".inf", "inf").replace(".Inf", "inf").replace(".INF", "inf").replace(".n", "n").replace(".N", "n")
-    )
-
-
-def _bool(text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise ValueError(text)
-    return text.lower() == "true"
-
-
-_SCALARS: dict[str, Callable[[str], Any]] = {
-    "str": str,
-    "int": _int,
-    "float": _float,
-    "bool": _bool,
-    "null": lambda _: None,
-    "merge": str,
-}

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command ``ebpf-sidecar``: what can be asked for, and which exit code answers.
+
+This module imports little, so that ``--help``, ``version`` and shell completion answer at once; each command imports
+its work when it is called. Exit codes: 0 done, 1 failed, 2 the configuration, a plugin or the command line is wrong.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from .errors import ConfigError, PluginError, SidecarError
+
+PROGRAM = "ebpf-sidecar"
+_COMPLETE = "_EBPF_SIDECAR_COMPLETE"
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+_SHELLS = ["bash", "zsh", "fish"]
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def main() -> None:
+    """Run the command line of this process, and end it."""
+    sys.exit(exit_code(sys.argv[1:]))
+
+
+def exit_code(arguments: Sequence[str]) -> int:
+    """What the command line ``arguments`` ends with; problems are explained on standard error."""
+    try:
+        return cli.main(list(arguments), PROGRAM, complete_var=_COMPLETE, standalone_mode=False) or 0
+    except click.Abort:
+        return 128 + signal.SIGINT
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except SidecarError as error:
+        _explain(error)
+        return 2 if isinstance(error, (ConfigError, PluginError)) else 1
+    except BrokenPipeError:  # whoever reads our output has seen enough, as in "components | head -1"
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _explain(error: SidecarError) -> None:
+    if isinstance(error, ConfigError):
+        for mistake in error.mistakes:
+            say(click.style(f"{mistake.where}: ", dim=True) if mistake.where else "", mistake.rest, colour="red")
+    else:
+        say(f"{error.component}: " if error.component else "", str(error), colour="red")
+
+
+def say(prefix: str, message: str, *, colour: str) -> None:
+    """One line for the user on standard error, coloured only on a terminal and where NO_COLOR is not set."""
+    colours = False if os.environ.get("NO_COLOR") else None
+    click.echo(prefix + click.style(message, fg=colour), err=True, color=colours)
+
+
+def _configured(command: _Command) -> _Command:
+    """The options of every command that reads a configuration."""
+    config = click.option(
+        "-c",
+        "--config",
+        "files",
+        multiple=True,
+        envvar="EBPF_SIDECAR_CONFIG",
+        show_envvar=True,
+        type=click.Path(path_type=Path, allow_dash=True),
+        help='Configuration file, "-" for standard input; later ones win; without: the packaged one.',
+    )
+    override = click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="PATH=VALUE",
+        help="Change one setting, as in receivers.ebpf.collection_interval=5s (or with :: between the keys).",
+    )
+    return config(override(command))
+
+
+@click.group(context_settings=_SETTINGS)
+@click.version_option(version_of(PROGRAM), "-V", "--version", prog_name=PROGRAM)
+def cli() -> None:
+    """Kernel-level truth about storage performance, per container, in an OpenTelemetry-style pipeline.
+
+    \b
+    Examples:
+      ebpf-sidecar run                              the packaged configuration, Prometheus on 127.0.0.1:18080
+      ebpf-sidecar run --config mine.yaml           your own
+      ebpf-sidecar check --config mine.yaml         find every mistake without starting anything
+      ebpf-sidecar components                       what can be written into a configuration
+    """
+
+
+@cli.command()
+@_configured
+def run(files: Sequence[Path], overrides: Sequence[str]) -> int:
+    """Run the pipelines until SIGINT or SIGTERM.
+
+    \b
+    Examples:
+      ebpf-sidecar run
+      ebpf-sidecar run --config base.yaml --config site.yaml
+      ebpf-sidecar run --set receivers.ebpf.collection_interval=1s
+      EBPF_SIDECAR_EXPORT_TYPE=debug ebpf-sidecar run
+    """
+    from . import commands_run
+
+    return commands_run.run(files, overrides)
+
+
+@cli.command()
+@_configured
+def check(files: Sequence[Path], overrides: Sequence[str]) -> None:
+    """Find every mistake in a configuration.
+
+    Prints "ok" and a picture of the pipelines. Starts nothing and needs no rights. Warnings are about what works but
+    is hardly meant.
+
+    \b
+    Example:
+      ebpf-sidecar check --config mine.yaml
+    """
+    from . import commands_config
+
+    commands_config.check(files, overrides)
+
+
+@cli.command("print-config")
+@_configured
+def print_config(files: Sequence[Path], overrides: Sequence[str]) -> None:
+    """Print the merged and expanded configuration.
+
+    Secrets are masked. It is also printed when components in it are wrong; they are then explained on standard error.
+
+    \b
+    Example:
+      ebpf-sidecar print-config --config base.yaml --config site.yaml
+    """
+    from . import commands_config
+
+    commands_config.print_config(files, overrides)
+
+
+@cli.command()
+def schema() -> None:
+    """Print the JSON Schema of a configuration.
+
+    With it an editor completes and checks what you write.
+
+    \b
+    Example, with the YAML language server (VS Code, Neovim, …):
+      ebpf-sidecar schema > ebpf-sidecar.schema.json
+      and as the first line of your file:
+      # yaml-language-server: $schema=ebpf-sidecar.schema.json
+    """
+    from . import commands_config
+
+    commands_config.print_schema()
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead of a table.")
+def components(*, as_json: bool) -> None:
+    """List the installed components.
+
+    Shows kind, type, stability, package and description. Plugins that cannot be loaded are listed with the cause; they
+    stop neither this command nor a configuration that does not use them.
+
+    \b
+    Example:
+      ebpf-sidecar components --json | jq '.[] | select(.kind == "processor")'
+    """
+    from . import commands_components
+
+    commands_components.components(as_json=as_json)
+
+
+@cli.command()
+@_configured
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="File to write.")
+@click.option("--duration", default="30s", show_default=True, help="How long to record, as in 30s or 2m.")
+def record(files: Sequence[Path], overrides: Sequence[str], output: Path, duration: str) -> None:
+    """Record what the receivers produce.
+
+    The receiver "replay" plays it back: to show the pipelines at work on machines without eBPF, and to look at a
+    problem again elsewhere.
+
+    \b
+    Example:
+      ebpf-sidecar record --output incident.recording --duration 2m
+    """
+    from . import commands_run
+
+    commands_run.record(files, overrides, output, duration)
+
+
+@cli.command()
+def version() -> None:
+    """Print the versions of this program, Python and the kernel."""
+    python, kernel = platform.python_version(), f"{platform.system()} {platform.release()} {platform.machine()}"
+    click.echo(f"{PROGRAM} {version_of(PROGRAM)} (Python {python}, {kernel})")
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(_SHELLS), default=lambda: Path(os.environ.get("SHELL", "bash")).name)
+def completion(shell: str) -> None:
+    """Print the code for completion in a shell.
+
+    Without an argument for the current shell.
+
+    \b
+    Examples:
+      eval "$(ebpf-sidecar completion bash)"                                  in ~/.bashrc
+      eval "$(ebpf-sidecar completion zsh)"                                   in ~/.zshrc
+      ebpf-sidecar completion fish > ~/.config/fish/completions/ebpf-sidecar.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    if kind := get_completion_class(shell):
+        click.echo(kind(cli, {}, PROGRAM, _COMPLETE).source())

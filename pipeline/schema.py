@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The JSON Schema of a whole configuration, made from the installed components' settings classes, for editors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from .component import ComponentKind, Factory
+from .errors import PluginError
+from .pipelines import PipelineBody, ServiceBody
+from .plugins import Plugins
+from .sections import QUEUE
+from .sending import QueueSettings
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_REFERENCE = "reference"
+_OWN = (ServiceBody, PipelineBody, QueueSettings)
+
+
+def schema(plugins: Plugins) -> dict[str, Any]:
+    """The schema as plain data; broken plugins are left out, their components are then unknown to the editor."""
+    factories = list(_factories(plugins))
+    models: dict[type[BaseModel], None] = dict.fromkeys([*_OWN, *(factory.settings for factory in factories)])
+    names, parts = models_json_schema([(model, "validation") for model in models], ref_template="#/$defs/{model}")
+    definitions: dict[str, Any] = {name: _with_references(part) for name, part in parts.get("$defs", {}).items()}
+    refs = {model: names[model, "validation"] for model in models}
+    sections = {kind.section: _section(kind, factories, refs, definitions) for kind in ComponentKind}
+    return {
+        "$schema": DIALECT,
+        "title": "ebpf-sidecar configuration",
+        "type": "object",
+        "properties": {**sections, "service": _service(refs, definitions)},
+        "required": [ComponentKind.RECEIVER.section, ComponentKind.EXPORTER.section, "service"],
+        "additionalProperties": False,
+        "$defs": {**definitions, _REFERENCE: {"type": "string", "pattern": r"\$\{.+\}"}},
+    }
+
+
+def _factories(plugins: Plugins) -> Iterable[Factory]:
+    for kind, type_, _ in plugins.all():
+        try:
+            yield plugins.factory(kind, type_)
+        except PluginError:
+            continue  # "components" explains it
+
+
+def _section(
+    kind: ComponentKind, factories: Iterable[Factory], refs: Mapping[type[BaseModel], Any], definitions: dict[str, Any]
+) -> dict[str, Any]:
+    """A section: ids of each installed type, each with that type's settings or nothing."""
+    bodies = {}
+    for factory in factories:
+        if factory.kind is kind:
+            name = f"{kind.value}.{factory.type}"
+            definitions[name] = _body(factory, _named(refs[factory.settings], definitions), refs)
+            bodies[f"^{re.escape(factory.type)}(/.+)?$"] = _or_nothing({"$ref": f"#/$defs/{name}"})
+    return _or_reference({"type": ["object", "null"], "patternProperties": bodies, "additionalProperties": False})
+
+
+def _body(factory: Factory, settings: Mapping[str, Any], refs: Mapping[type[BaseModel], Any]) -> dict[str, Any]:
+    body = {**settings, "title": factory.type, "description": factory.description or settings.get("description", "")}
+    if factory.kind is ComponentKind.EXPORTER:
+        queue = _or_nothing(refs[QueueSettings])
+        body["properties"] = {**settings.get("properties", {}), QUEUE: queue}
+    return body
+
+
+def _service(refs: Mapping[type[BaseModel], Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
+    own = _named(refs[ServiceBody], definitions)
+    pipelines = {
+        "type": "object",
+        "description": "Each pipeline takes from its receivers, through its processors, to all its exporters.",
+        "patternProperties": {"^metrics(/.+)?$": refs[PipelineBody]},
+        "additionalProperties": False,
+        "minProperties": 1,
+    }
+    return {
+        **own,
+        "properties": {**own["properties"], "pipelines": _or_reference(pipelines)},
+        "required": ["pipelines"],
+    }
+
+
+def _named(ref: Mapping[str, str], definitions: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(definitions[ref["$ref"].removeprefix("#/$defs/")])
+
+
+def _with_references(part: Any) -> Any:
+    """A settings class's schema in which any value may be written as ``${env:…}`` or be left empty."""
+    if "properties" not in part:
+        return part
+    return {**part, "properties": {name: _or_reference(_or_nothing(each)) for name, each in part["properties"].items()}}
+
+
+def _or_nothing(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [part, {"type": "null"}]}
+
+
+def _or_reference(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [part, {"$ref": f"#/$defs/{_REFERENCE}"}]}

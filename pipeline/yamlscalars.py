@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How YAML's plain scalars are typed: as the Collector's YAML library does it, unlike PyYAML.
+
+YAML 1.2 core with underscores and 0-octals: ``on``, ``12:30:45`` and ``2024-01-01`` are text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import yaml
+
+TAG = "tag:yaml.org,2002:"
+"""What the names of YAML's own types begin with."""
+
+_INT = r"[-+]?(?:0b[01][01_]*|0x[0-9a-fA-F][0-9a-fA-F_]*|0o[0-7][0-7_]*|0[0-7_]*|[1-9][0-9_]*)"
+_FLOAT = r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+_RESOLVERS = (
+    ("null", "~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", "true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", _INT, list("-+0123456789")),
+    ("float", rf"{_FLOAT}|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", list("-+.0123456789")),
+    ("merge", "<<", ["<"]),
+)
+
+
+class Loader(yaml.SafeLoader):
+    """PyYAML's safe loader with the scalars of YAML 1.2."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's own class attribute, replaced on purpose
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what either PyYAML's or our own rules would not read back as text."""
+
+
+for _name, _pattern, _first in _RESOLVERS:
+    for _class in (Loader, _Dumper):
+        _class.add_implicit_resolver(TAG + _name, re.compile(rf"(?:{_pattern})\Z"), _first)
+
+
+def dump(tree: Any) -> str:
+    """Mappings, lists and scalars as YAML, in their order."""
+    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _int(text: str) -> int:
+    digits = text.replace("_", "")
+    octal = re.fullmatch(r"([-+]?)0([0-7]+)", digits)
+    return int(f"{octal[1]}0o{octal[2]}" if octal else digits, 0)
+
+
+def _float(text: str) -> float:
+    return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+
+
+def _bool(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError(text)
+    return text.lower() == "true"
+
+
+SCALARS: dict[str, Callable[[str], Any]] = {
+    "str": str,
+    "int": _int,
+    "float": _float,
+    "bool": _bool,
+    "null": lambda _: None,
+    "merge": str,
+}
+"""How the text of a scalar becomes its value, by type; raises ValueError."""
