@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Exporter ``debug``: writes what comes out of a pipeline to the terminal, to see what a configuration does.
+
+``basic`` is one line per batch, ``normal`` one per point, ``detailed`` a table per metric with all that is known of it.
+
+    exporters:
+      debug: {}
+      debug/full: {verbosity: detailed, format: json, limit: 5}
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+from pydantic import Field
+
+from ..pipeline.component import ComponentKind, Context, Factory, Stability
+from ..pipeline.frame import Frames
+from ..pipeline.plugins import hookimpl
+from ..pipeline.settings import Settings
+from .printing.json_lines import JsonLines
+from .printing.tables import Tables
+
+
+class DebugSettings(Settings):
+    """What is written, and how much of it."""
+
+    verbosity: Literal["basic", "normal", "detailed"] = "normal"
+    """``basic``: one line per batch; ``normal``: one per point; ``detailed``: everything known about each metric."""
+    format: Literal["table", "json"] = "table"
+    """``table``: aligned columns for people; ``json``: one JSON object per line for programs."""
+    limit: int = Field(default=20, ge=0)
+    """The most points written of each metric of a batch; how many more there were is said. 0: no limit."""
+    every: int = Field(default=1, ge=1)
+    """Write only the first of every so many batches."""
+
+
+class DebugExporter:
+    """Writes to standard output until nobody reads it any more."""
+
+    def __init__(self, settings: DebugSettings, context: Context) -> None:
+        self._settings, self._context = settings, context
+        self._batches = 0
+        self._deaf = False
+
+    def export(self, frames: Frames) -> None:
+        """Write the batch. An output that was closed is reported once, and nothing is written after it."""
+        self._batches += 1
+        if self._deaf or (self._batches - 1) % self._settings.every:
+            return
+        try:
+            self._write("".join(f"{line}\n" for line in self._lines(frames)))
+        except (OSError, ValueError) as cause:  # ValueError: Python's word for a file that was closed on our side
+            self._deaf = True
+            self._context.telemetry.error("sending", cause)
+            _forget_unsent_output()
+
+    def _lines(self, frames: Frames) -> Iterator[str]:
+        settings = self._settings
+        limit = settings.limit or sys.maxsize
+        writer = JsonLines(limit) if settings.format == "json" else Tables(limit, colours=_colours())
+        how: dict[str, Callable[[Frames], Iterator[str]]] = {
+            "basic": writer.basic,
+            "normal": writer.normal,
+            "detailed": writer.detailed,
+        }
+        return how[settings.verbosity](frames)
+
+    @staticmethod
+    def _write(text: str) -> None:
+        encoding = sys.stdout.encoding or "utf-8"
+        # a terminal that lacks a character, or a name that is no text, shall not end the batch
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        sys.stdout.flush()
+
+
+def _colours() -> bool:
+    """Only for people at a terminal who did not say no (https://no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def _forget_unsent_output() -> None:
+    """Without this, Python tries to flush the rest when it exits, fails and turns the exit code into 120."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except (OSError, ValueError):
+        return
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, descriptor)
+    os.close(null)
+
+
+FACTORY = Factory(
+    ComponentKind.EXPORTER,
+    "debug",
+    DebugExporter,
+    DebugSettings,
+    Stability.BETA,
+    "Writes metrics to the terminal as an aligned table or JSON lines",
+)
+
+
+@hookimpl
+def register_components() -> tuple[Factory, ...]:
+    """The exporter."""
+    return (FACTORY,)
