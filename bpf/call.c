@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
+/* The programs behind all probes that follow system calls: one for every entry, one for every return, however many probes ask. The loader
+ * puts this file after the probes' own, whose handlers it calls. */
+#include <asm/ptrace.h>
+#include "thread.h"
+
+static __always_inline void describe_thread(struct thread *thread)
+{
+    struct pt_regs regs = {};
+    struct owner owner = {};
+
+    bpf_probe_read_kernel(&regs, sizeof(regs), (void *)bpf_task_pt_regs(bpf_get_current_task_btf()));
+    owner_of_current(&owner);
+    thread->owner = owner;
+    thread->compat = IS_32_BIT(&regs);
+}
+
+static __always_inline struct thread *thread_for_call(void)
+{
+    struct thread *thread = current_thread(), fresh = {};
+    u32 tid = bpf_get_current_pid_tgid();
+
+    if (thread)
+        return thread;
+    describe_thread(&fresh);
+    threads.update(&tid, &fresh);
+    thread = threads.lookup(&tid);
+    if (!thread)
+        count_drop(DROPPED_THREADS);
+    return thread;
+}
+
+#ifdef HAVE_CALL_ENTERS
+int call_enters(struct bpf_raw_tracepoint_args *ctx)
+{
+    u32 number = ctx->args[1];
+    struct call *call = calls.lookup(&number);
+    struct thread *thread;
+
+    if (!call || !call->follow)
+        return 0;
+    thread = thread_for_call();
+    if (!thread)
+        return 0;
+    if (thread->compat) {
+        count_drop(DROPPED_COMPAT_CALLS);
+        return 0;
+    }
+#ifndef CGROUP_SUBSYSTEM
+    /* Fresh for each call: container runtimes move processes, and on v2 it costs next to nothing. */
+    thread->owner.cgroup = bpf_get_current_cgroup_id();
+#endif
+    thread->inside = 1;
+    thread->number = number;
+    thread->call = *call;
+#ifdef PROBE_PAGE_CACHE
+    page_cache_call_begins(thread);
+#endif
+#ifdef PROBE_SYSCALLS
+    syscalls_call_begins(thread, (struct pt_regs *)ctx->args[0]);
+#endif
+    return 0;
+}
+#endif
+
+#ifdef HAVE_CALL_RETURNS
+int call_returns(struct bpf_raw_tracepoint_args *ctx)
+{
+    struct thread *thread = thread_inside_call();
+
+    if (!thread)
+        return 0;
+    thread->inside = 0;
+#ifdef PROBE_SYSCALLS
+    syscalls_call_returns(thread, (struct pt_regs *)ctx->args[0], ctx->args[1]);
+#endif
+#ifdef PROBE_PAGE_CACHE
+    page_cache_hand_over(thread);
+#endif
+    return 0;
+}
+#endif
+
+#ifdef HAVE_THREAD_ENDS
+/* Nothing may create a thread's state after this: files are closed later, and their pages removed. Hence only call_enters creates. */
+int thread_ends(struct bpf_raw_tracepoint_args *ctx)
+{
+    u32 tid = bpf_get_current_pid_tgid();
+    struct thread *thread = threads.lookup(&tid);
+
+    if (!thread)
+        return 0;
+#ifdef PROBE_PAGE_CACHE
+    page_cache_hand_over(thread);
+#endif
+    threads.delete(&tid);
+    return 0;
+}
+#endif
+
+#ifdef HAVE_PROGRAM_CHANGES
+/* exec: a new name, perhaps 32-bit, perhaps a cgroup that was joined just before. A thread that is not the leader takes the leader's id over. */
+int program_changes(struct tracepoint__sched__sched_process_exec *args)
+{
+    u32 tid = args->pid, former = args->old_pid;
+    struct thread *thread = threads.lookup(&tid);
+
+    if (former != tid)
+        threads.delete(&former);
+    if (thread)
+        describe_thread(thread);
+    return 0;
+}
+#endif

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
+#ifndef EBPF_SIDECAR_OWNER_H
+#define EBPF_SIDECAR_OWNER_H
+
+/* Begin of every key: to whom an event belongs. Padding-free, and zeroed before it is filled, because every byte is part of the key. */
+struct owner {
+    u64 cgroup;
+    u32 tgid; /* 0 unless KEY_BY_PROCESS: else short-lived processes would fill the maps */
+    u32 generation;
+    char comm[16];
+};
+
+/* Written by the reader: entry 0 is the generation that goes into keys. Flipping it freezes all older entries. */
+BPF_ARRAY(control, u64, 1);
+
+/* Events that could not be counted, one entry per reason (DROPPED_..., numbered by the loader). */
+BPF_ARRAY(drops, u64, DROP_REASONS);
+
+static __always_inline void count_drop(u32 reason)
+{
+    u64 *count = drops.lookup(&reason);
+
+    if (count)
+        __sync_fetch_and_add(count, 1);
+}
+
+static __always_inline u32 current_generation(void)
+{
+    u32 zero = 0;
+    u64 *generation = control.lookup(&zero);
+
+    return generation ? *generation : 0;
+}
+
+static __always_inline u64 read_pointer(u64 address)
+{
+    u64 value = 0;
+
+    bpf_probe_read_kernel(&value, sizeof(value), (void *)address);
+    return value;
+}
+
+static __always_inline u32 read_u32(u64 address)
+{
+    u32 value = 0;
+
+    bpf_probe_read_kernel(&value, sizeof(value), (void *)address);
+    return value;
+}
+
+static __always_inline u64 cgroup_of_current(void)
+{
+#ifdef CGROUP_SUBSYSTEM
+    /* cgroup v1: the directory of this hierarchy; bpf_get_current_cgroup_id() knows only v2. kernfs ids are inode numbers since 5.5 (67c0496e87d1). */
+    u64 set = read_pointer(bpf_get_current_task() + OFFSET_TASK_STRUCT_CGROUPS);
+    u64 state = read_pointer(set + OFFSET_CSS_SET_SUBSYS + 8 * CGROUP_SUBSYSTEM);
+    u64 cgroup = read_pointer(state + OFFSET_CGROUP_SUBSYS_STATE_CGROUP);
+    u64 node = read_pointer(cgroup + OFFSET_CGROUP_KN);
+
+    return read_pointer(node + OFFSET_KERNFS_NODE_ID);
+#else
+    return bpf_get_current_cgroup_id();
+#endif
+}
+
+/* Name of the process, not of the thread: a JVM names each thread, and each name would become a row. */
+static __always_inline void name_of_current(char *comm)
+{
+#if defined(OFFSET_TASK_STRUCT_GROUP_LEADER) && defined(OFFSET_TASK_STRUCT_COMM)
+    u64 leader = read_pointer(bpf_get_current_task() + OFFSET_TASK_STRUCT_GROUP_LEADER);
+
+    bpf_probe_read_kernel_str(comm, 16, (void *)(leader + OFFSET_TASK_STRUCT_COMM));
+#else
+    bpf_get_current_comm(comm, 16);
+#endif
+}
+
+/* All of "kworker/3:1H" and its kind are one row: they come and go by the hundred and work for whoever queued. */
+static __always_inline void merge_kernel_workers(char *comm)
+{
+    u64 *words = (u64 *)comm;
+
+    if (words[0] == 0x2f72656b726f776bULL) { /* "kworker/", little-endian */
+        words[0] = 0x0072656b726f776bULL;
+        words[1] = 0;
+    }
+}
+
+/* Fills a zeroed owner for the current task, all but the generation: that is set when a key is about to be used. */
+static __always_inline void owner_of_current(struct owner *owner)
+{
+    owner->cgroup = cgroup_of_current();
+#ifdef KEY_BY_PROCESS
+    owner->tgid = bpf_get_current_pid_tgid() >> 32;
+#endif
+    name_of_current(owner->comm);
+    merge_kernel_workers(owner->comm);
+}
+
+#endif

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
+#include <asm/ptrace.h>
+#include "thread.h"
+
+struct cache_key {
+    struct owner owner;
+};
+
+struct cache_value {
+    u64 lookups;
+    u64 adds[4]; /* by cause: read, write, mmap, other */
+    u64 removes;
+};
+BPF_F_TABLE("hash", struct cache_key, struct cache_value, cache_stats, CACHE_STATS_ENTRIES, MAP_FLAGS);
+
+static __always_inline struct cache_value *cache_row(const struct owner *owner)
+{
+    struct cache_key key = {.owner = *owner};
+    struct cache_value zero = {}, *row;
+
+    key.owner.generation = current_generation();
+    row = cache_stats.lookup_or_try_init(&key, &zero);
+    if (!row)
+        count_drop(DROPPED_CACHE_STATS);
+    return row;
+}
+
+static __always_inline struct cache_value *cache_row_of_current(void)
+{
+    struct owner owner = {};
+
+    find_owner(&owner);
+    return cache_row(&owner);
+}
+
+/* ---- pages added ---- */
+
+/* Cause for a thread that is in no followed call. The registers saved on entry tell: an exception (page fault) has no call number; kernel
+ * threads and io_uring workers have no user instruction pointer. */
+static __always_inline u32 cause_from_registers(void)
+{
+    struct pt_regs regs = {};
+    struct call *call;
+    u32 number;
+
+    bpf_probe_read_kernel(&regs, sizeof(regs), (void *)bpf_task_pt_regs(bpf_get_current_task_btf()));
+    if (!USER_ADDRESS(&regs))
+        return CAUSE_OTHER;
+    number = CALL_NUMBER(&regs);
+    if ((s32)number < 0)
+        return CAUSE_MMAP;
+    call = calls.lookup(&number);
+    return call && call->cause ? call->cause : CAUSE_OTHER;
+}
+
+static __always_inline void pages_added(u64 pages)
+{
+    struct thread *thread = thread_inside_call();
+    struct cache_value *row;
+    u32 cause;
+
+    if (thread) {
+        cause = ((thread->call.cause ? thread->call.cause : CAUSE_OTHER) - 1) & 3;
+        thread->counted += pages;
+        thread->adds[cause] += pages;
+        return;
+    }
+    cause = (cause_from_registers() - 1) & 3;
+    row = cache_row_of_current();
+    if (row)
+        __sync_fetch_and_add(&row->adds[cause], pages);
+}
+
+#ifdef HAVE_ADD_TRACEPOINT
+int add_tracepoint(struct tracepoint__filemap__mm_filemap_add_to_page_cache *args)
+{
+#ifdef FIELD_MM_FILEMAP_ADD_TO_PAGE_CACHE_ORDER
+    pages_added(1ULL << (args->order & 63));
+#else
+    /* Before 5.18 (25a8de7f8d97) each event is one page. */
+    pages_added(1);
+#endif
+    return 0;
+}
+#endif
+
+/* ---- pages removed ---- */
+
+static __always_inline void pages_removed(u64 pages)
+{
+    struct thread *thread = thread_inside_call();
+    struct cache_value *row;
+
+    if (thread) {
+        thread->counted += pages;
+        thread->removes += pages;
+        return;
+    }
+    row = cache_row_of_current();
+    if (row)
+        __sync_fetch_and_add(&row->removes, pages);
+}
+
+#ifdef HAVE_REMOVE_TRACEPOINT
+int remove_tracepoint(struct tracepoint__filemap__mm_filemap_delete_from_page_cache *args)
+{
+#ifdef FIELD_MM_FILEMAP_DELETE_FROM_PAGE_CACHE_ORDER
+    pages_removed(1ULL << (args->order & 63));
+#else
+    pages_removed(1);
+#endif
+    return 0;
+}
+#endif
+
+/* ---- pages looked up ---- */
+
+/* The kernel fires once per batch of folios and names the whole rest of the range each time, so only what lies beyond the last count is new. */
+static __always_inline void pages_looked_up_inside(struct thread *thread, u64 mapping, u64 index, u64 last)
+{
+    u64 first = index;
+
+    if (thread->mapping == mapping && thread->next_page > index)
+        first = thread->next_page;
+    thread->mapping = mapping;
+    thread->next_page = last + 1;
+    if (last + 1 > first) {
+        thread->counted += last + 1 - first;
+        thread->lookups += last + 1 - first;
+    }
+}
+
+/* Last lookup of threads outside followed calls (exec reading a file, io_uring workers). LRU: nobody tells when such a range ends. */
+struct range {
+    u64 mapping;
+    u64 index;
+    u64 last;
+};
+BPF_TABLE("lru_hash", u32, struct range, ranges, RANGES_ENTRIES);
+
+static __always_inline void pages_looked_up_outside(u64 mapping, u64 index, u64 last)
+{
+    u32 tid = bpf_get_current_pid_tgid();
+    struct range now = {.mapping = mapping, .index = index, .last = last};
+    struct range *before = ranges.lookup(&tid);
+    bool goes_on = before && before->mapping == mapping && before->last == last && before->index < index;
+    struct cache_value *row;
+
+    ranges.update(&tid, &now);
+    if (goes_on)
+        return;
+    row = cache_row_of_current();
+    if (row)
+        __sync_fetch_and_add(&row->lookups, last + 1 - index);
+}
+
+static __always_inline void pages_looked_up(u64 mapping, u64 index, u64 last)
+{
+    struct thread *thread = thread_inside_call();
+
+    if (thread)
+        pages_looked_up_inside(thread, mapping, index, last);
+    else
+        pages_looked_up_outside(mapping, index, last);
+}
+
+#ifdef HAVE_LOOKUP_RAW
+/* A read of 1 MiB of a 4 KiB file asks for 256 pages and touches one: what lies behind the end of the file is not looked up. */
+static __always_inline u64 last_page_in_file(u64 mapping, u64 index, u64 last)
+{
+    u64 inode = read_pointer(mapping + OFFSET_ADDRESS_SPACE_HOST);
+    u64 size = read_pointer(inode + OFFSET_INODE_I_SIZE);
+    u64 end = size ? (size - 1) / PAGE_BYTES : 0;
+
+    if (last <= end)
+        return last;
+    return end > index ? end : index;
+}
+
+int lookup_raw(struct bpf_raw_tracepoint_args *ctx)
+{
+    u64 mapping = ctx->args[0], index = ctx->args[1], last = ctx->args[2];
+
+    if (last > index)
+        last = last_page_in_file(mapping, index, last);
+    pages_looked_up(mapping, index, last);
+    return 0;
+}
+#endif
+
+/* ---- the shared call programs hand over here (call.c) ---- */
+
+static __always_inline void page_cache_call_begins(struct thread *thread)
+{
+    thread->mapping = 0;
+}
+
+/* One visit of the shared map per call, however many pages it moved. */
+static __always_inline void page_cache_hand_over(struct thread *thread)
+{
+    struct cache_value *row;
+    u32 i;
+
+    if (!thread->counted)
+        return;
+    row = cache_row(&thread->owner);
+    if (row) {
+        if (thread->lookups)
+            __sync_fetch_and_add(&row->lookups, thread->lookups);
+        if (thread->removes)
+            __sync_fetch_and_add(&row->removes, thread->removes);
+#pragma unroll
+        for (i = 0; i < 4; i++)
+            if (thread->adds[i])
+                __sync_fetch_and_add(&row->adds[i], thread->adds[i]);
+    }
+    thread->counted = 0;
+    thread->lookups = 0;
+    thread->removes = 0;
+    __builtin_memset(thread->adds, 0, sizeof(thread->adds));
+}

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
+#include <asm/ptrace.h>
+#include "histogram.h"
+#include "thread.h"
+
+struct call_key {
+    struct owner owner;
+    u32 syscall;
+    u32 direction; /* follows from the syscall, so it adds no rows */
+};
+
+struct call_value {
+    u64 duration[SYSCALL_SLOTS];
+    u64 duration_sum;
+    u64 bytes;
+};
+BPF_F_TABLE("hash", struct call_key, struct call_value, syscall_stats, SYSCALL_STATS_ENTRIES, MAP_FLAGS);
+
+struct error_key {
+    struct owner owner;
+    u32 syscall;
+    u32 error;
+};
+
+struct error_value {
+    u64 errors;
+};
+BPF_F_TABLE("hash", struct error_key, struct error_value, syscall_errors, SYSCALL_ERRORS_ENTRIES, MAP_FLAGS);
+
+struct advice_key {
+    struct owner owner;
+    u64 advice;
+};
+
+struct advice_value {
+    u64 calls;
+    u64 success;
+};
+BPF_F_TABLE("hash", struct advice_key, struct advice_value, fadvise_stats, FADVISE_STATS_ENTRIES, MAP_FLAGS);
+
+/* What a system call returns inside the kernel when a signal interrupts it (include/linux/errno.h); user space never sees these. */
+#define ERESTARTSYS 512
+#define ERESTARTNOINTR 513
+#define ERESTARTNOHAND 514
+#define ERESTART_RESTARTBLOCK 516
+#define EINTR 4
+#define SA_RESTART 0x10000000
+
+static __always_inline void count_duration(struct thread *thread, u64 nanoseconds, s64 result)
+{
+    struct call_key key = {.owner = thread->owner, .syscall = thread->number, .direction = thread->call.direction};
+    struct call_value zero = {}, *row;
+
+    key.owner.generation = current_generation();
+    row = syscall_stats.lookup_or_try_init(&key, &zero);
+    if (!row) {
+        count_drop(DROPPED_SYSCALL_STATS);
+        return;
+    }
+    __sync_fetch_and_add(&row->duration[histogram_slot(nanoseconds, SYSCALL_LOWEST, SYSCALL_SLOTS)], 1);
+    __sync_fetch_and_add(&row->duration_sum, nanoseconds);
+    if (key.direction && result > 0)
+        __sync_fetch_and_add(&row->bytes, result);
+}
+
+static __always_inline void count_error(struct thread *thread, u32 error)
+{
+    struct error_key key = {.owner = thread->owner, .syscall = thread->number, .error = error};
+    struct error_value zero = {}, *row;
+
+    key.owner.generation = current_generation();
+    row = syscall_errors.lookup_or_try_init(&key, &zero);
+    if (row)
+        __sync_fetch_and_add(&row->errors, 1);
+    else
+        count_drop(DROPPED_SYSCALL_ERRORS);
+}
+
+static __always_inline void count_advice(struct thread *thread, s64 result)
+{
+    struct advice_key key = {.owner = thread->owner, .advice = thread->advice};
+    struct advice_value zero = {}, *row;
+
+    key.owner.generation = current_generation();
+    row = fadvise_stats.lookup_or_try_init(&key, &zero);
+    if (!row) {
+        count_drop(DROPPED_FADVISE_STATS);
+        return;
+    }
+    __sync_fetch_and_add(&row->calls, 1);
+    if (result == 0)
+        __sync_fetch_and_add(&row->success, 1);
+}
+
+static __always_inline void count_call(struct thread *thread, u64 nanoseconds, s64 result)
+{
+    count_duration(thread, nanoseconds, result);
+    if (result < 0 && result >= -4095)
+        count_error(thread, -result);
+    if (thread->call.advice)
+        count_advice(thread, result);
+}
+
+/* ---- interrupted calls: one call, however often the kernel restarts it ---- */
+
+/* The restarted call comes back with the same stack pointer: calls made by a signal handler meanwhile have a lower or another one. */
+static __always_inline void resume_if_restarted(struct thread *thread, u64 stack)
+{
+    struct call *call;
+
+    if (thread->paused_stack != stack)
+        return;
+    if (thread->call.restarts) {
+        thread->number = thread->paused_number;
+        call = calls.lookup(&thread->number);
+        if (call)
+            thread->call = *call;
+    }
+    if (thread->number == thread->paused_number)
+        thread->started = thread->paused_since;
+    thread->paused_since = 0;
+}
+
+static __always_inline bool is_interrupted(s64 result)
+{
+    return result == -ERESTARTSYS || result == -ERESTARTNOINTR || result == -ERESTARTNOHAND || result == -ERESTART_RESTARTBLOCK;
+}
+
+static __always_inline void pause_call(struct thread *thread, struct pt_regs *at, s64 result)
+{
+    struct pt_regs regs = {};
+
+    bpf_probe_read_kernel(&regs, sizeof(regs), at);
+    thread->paused_since = thread->started;
+    thread->paused_until = bpf_ktime_get_ns();
+    thread->paused_stack = USER_STACK(&regs);
+    thread->paused_number = thread->number;
+    thread->paused_result = result;
+}
+
+static __always_inline bool handler_ends_call(s32 result, u64 flags)
+{
+    if (result == -ERESTARTSYS)
+        return !(flags & SA_RESTART);
+    return result == -ERESTARTNOHAND || result == -ERESTART_RESTARTBLOCK;
+}
+
+#ifdef HAVE_SIGNAL_TRACEPOINT
+/* With a handler (neither SIG_DFL nor SIG_IGN) the interrupted call ends here as EINTR, unless it is one that restarts. */
+int signal_tracepoint(struct tracepoint__signal__signal_deliver *args)
+{
+    struct thread *thread = current_thread();
+    struct call *call;
+
+    if (!thread || !thread->paused_since || args->sa_handler < 2)
+        return 0;
+    if (!handler_ends_call(thread->paused_result, args->sa_flags))
+        return 0;
+    thread->number = thread->paused_number;
+    call = calls.lookup(&thread->number);
+    if (call)
+        thread->call = *call;
+    count_call(thread, thread->paused_until - thread->paused_since, -EINTR);
+    thread->paused_since = 0;
+    return 0;
+}
+#endif
+
+/* ---- the shared call programs hand over here (call.c) ---- */
+
+static __always_inline void syscalls_call_begins(struct thread *thread, struct pt_regs *at)
+{
+    struct pt_regs regs = {};
+
+    thread->started = bpf_ktime_get_ns();
+    if (!thread->call.advice && !thread->paused_since)
+        return;
+    bpf_probe_read_kernel(&regs, sizeof(regs), at);
+    thread->advice = FOURTH_ARGUMENT(&regs);
+    if (thread->paused_since)
+        resume_if_restarted(thread, USER_STACK(&regs));
+}
+
+static __always_inline void syscalls_call_returns(struct thread *thread, struct pt_regs *at, s64 result)
+{
+    if (!thread->call.timed)
+        return;
+    if (is_interrupted(result))
+        pause_call(thread, at, result);
+    else
+        count_call(thread, bpf_ktime_get_ns() - thread->started, result);
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
+#ifndef EBPF_SIDECAR_THREAD_H
+#define EBPF_SIDECAR_THREAD_H
+
+#include "owner.h"
+
+#define CALL_NUMBERS 512 /* highest system call number of x86-64 and arm64 is below 480 */
+
+enum cause { CAUSE_NONE, CAUSE_READ, CAUSE_WRITE, CAUSE_MMAP, CAUSE_OTHER };
+
+/* What to do for one system call number; filled by the loader from the probes' `calls`. All zero: nobody asked for it. */
+struct call {
+    u8 follow; /* keep a thread's state during this call */
+    u8 cause;  /* of pages added during it, enum cause */
+    u8 timed;
+    u8 direction; /* of the bytes it returns: 1 read, 2 write, 3 copy */
+    u8 advice;    /* its fourth argument is an advice */
+    u8 restarts;  /* it is restart_syscall, which stands for another call */
+    u16 unused;
+};
+BPF_ARRAY(calls, struct call, CALL_NUMBERS);
+
+/* What one thread is doing. Created at the first followed call, reused by all later ones, deleted when the thread ends. */
+struct thread {
+    struct owner owner;
+    u32 inside; /* 1 while the thread is inside a followed call */
+    u32 number;
+    struct call call;
+    u64 compat; /* 1: a 32-bit program, whose call numbers mean something else */
+#ifdef PROBE_PAGE_CACHE
+    u64 mapping;   /* file that the call looks pages up in */
+    u64 next_page; /* pages before it have been counted for this call */
+    u64 counted;   /* sum of all below: 0 means nothing to hand over */
+    u64 lookups;
+    u64 adds[4];
+    u64 removes;
+#endif
+#ifdef PROBE_SYSCALLS
+    u64 started;
+    u64 advice;
+    u64 paused_since;  /* start of a call that a signal interrupted and that may be restarted; 0: none */
+    u64 paused_until;
+    u64 paused_stack;
+    u32 paused_number;
+    s32 paused_result;
+#endif
+};
+BPF_F_TABLE("hash", u32, struct thread, threads, THREADS_ENTRIES, MAP_FLAGS);
+
+static __always_inline struct thread *current_thread(void)
+{
+    u32 tid = bpf_get_current_pid_tgid();
+
+    return threads.lookup(&tid);
+}
+
+/* The thread if it is inside a followed call, else NULL. */
+static __always_inline struct thread *thread_inside_call(void)
+{
+    struct thread *thread = current_thread();
+
+    return thread && thread->inside ? thread : NULL;
+}
+
+/* Fills a zeroed owner from the thread's kept one, or afresh for threads that never made a followed call. */
+static __always_inline void find_owner(struct owner *owner)
+{
+    struct thread *thread = current_thread();
+
+    if (thread)
+        *owner = thread->owner;
+    else
+        owner_of_current(owner);
+}
+
+#endif

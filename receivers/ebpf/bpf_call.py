@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bpf(2) system call, as far as a reader of maps needs it. Works without any capability on descriptors that were handed over."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+import struct
+from collections.abc import Callable
+from enum import IntEnum
+
+BpfCall = Callable[[int, bytearray], int]
+"""Takes a command and its attributes (changed in place); returns 0 or an errno. Injected, so that kernels can be imagined."""
+
+ENOTSUPP = 524
+"""What kernels answer that know a command but not for this kind of map; not in Python's errno."""
+_NUMBER = {"x86_64": 321, "aarch64": 280}
+_ELEMENT = struct.Struct("<I4xQQQ")
+_INFO = struct.Struct("<IIQ")
+_ATTRIBUTES = 128
+
+
+class Command(IntEnum):
+    """bpf(2) commands."""
+
+    LOOKUP = 1
+    UPDATE = 2
+    DELETE = 3
+    NEXT_KEY = 4
+    INFO = 15
+    LOOKUP_BATCH = 24
+    DELETE_BATCH = 27
+
+
+def kernel_call(command: int, attributes: bytearray) -> int:
+    """The real one."""
+    libc = _libc()
+    buffer = (ctypes.c_char * len(attributes)).from_buffer(attributes)
+    while libc.syscall(_NUMBER[platform.machine()], command, buffer, len(attributes)) != 0:
+        number = ctypes.get_errno()
+        if number != errno.EAGAIN:
+            return number
+    return 0
+
+
+def element(call: BpfCall, command: Command, fd: int, key: int, value: int = 0) -> int:
+    """A command on one element; ``key`` and ``value`` (the next key's place for `Command.NEXT_KEY`) are addresses."""
+    attributes = bytearray(_ATTRIBUTES)
+    _ELEMENT.pack_into(attributes, 0, fd, key, value, 0)
+    return call(command, attributes)
+
+
+def info(fd: int, size: int) -> bytes:
+    """The first ``size`` bytes of what the kernel tells about a map or program. Raises `OSError`."""
+    buffer = ctypes.create_string_buffer(size)
+    attributes = bytearray(_ATTRIBUTES)
+    _INFO.pack_into(attributes, 0, fd, size, ctypes.addressof(buffer))
+    number = kernel_call(Command.INFO, attributes)
+    if number:
+        raise OSError(number, os.strerror(number))
+    return buffer.raw
+
+
+def map_sizes(fd: int) -> tuple[int, int, int]:
+    """Bytes of a key, bytes of a value, and how many entries the map can hold. Raises `OSError`."""
+    _, _, key_size, value_size, entries = struct.unpack("<IIIII", info(fd, 20))
+    return key_size, value_size, entries
+
+
+def program_runs(fd: int) -> tuple[int, int]:
+    """How often a program ran and for how many nanoseconds, since kernel.bpf_stats_enabled was set. Raises `OSError`."""
+    nanoseconds, runs = struct.unpack_from("<QQ", info(fd, 208), 192)
+    return runs, nanoseconds
+
+
+_kept: list[ctypes.CDLL] = []
+
+
+def _libc() -> ctypes.CDLL:
+    if not _kept:
+        _kept.append(ctypes.CDLL(None, use_errno=True))
+    return _kept[0]

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A message of JSON and the descriptors that belong to it, over a Unix stream socket."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+_LENGTH = struct.Struct("<II")
+_PER_MESSAGE = 200  # the kernel takes 253 (SCM_MAX_FD)
+
+
+def send_message(channel: socket.socket, message: Any, descriptors: Sequence[int] = ()) -> None:
+    """Send ``message`` (anything JSON can say) and descriptors. Raises `OSError`."""
+    data = json.dumps(message).encode()
+    channel.sendall(_LENGTH.pack(len(data), len(descriptors)) + data)
+    for begin in range(0, len(descriptors), _PER_MESSAGE):
+        socket.send_fds(channel, [b"."], list(descriptors[begin : begin + _PER_MESSAGE]))
+
+
+def receive_message(channel: socket.socket) -> tuple[Any, list[int]]:
+    """The next message and its descriptors. Raises `EOFError` when the sender went away, `OSError` (also on timeout)."""
+    length, count = _LENGTH.unpack(_exactly(channel, _LENGTH.size))
+    message = json.loads(_exactly(channel, length))
+    descriptors: list[int] = []
+    try:
+        while len(descriptors) < count:
+            descriptors += _some_descriptors(channel)
+    except BaseException:
+        close_all(descriptors)
+        raise
+    return message, descriptors
+
+
+def close_all(descriptors: Sequence[int]) -> None:
+    """Close them."""
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def _some_descriptors(channel: socket.socket) -> list[int]:
+    # one byte of data per message, so that two messages are never read as one
+    data, received, _, _ = socket.recv_fds(channel, 1, _PER_MESSAGE)
+    if not data:
+        raise EOFError
+    for descriptor in received:
+        os.set_inheritable(descriptor, False)  # noqa: FBT003 # the parameter has no name
+    return list(received)
+
+
+def _exactly(channel: socket.socket, length: int) -> bytes:
+    parts: list[bytes] = []
+    while length:
+        part = channel.recv(min(length, 1 << 16))
+        if not part:
+            raise EOFError
+        parts.append(part)
+        length -= len(part)
+    return b"".join(parts)

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clearing maps without losing what is being counted at that moment.
+
+Programs copy a generation bit from the ``control`` map into their keys. After `Generation.flip` new events go to new
+entries; once all programs that were running have ended, the old entries cannot change any more and are read for
+the last time and removed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from .maps import KernelMap
+
+_MEMBARRIER = {"x86_64": 324, "aarch64": 283}
+_GLOBAL = 1
+
+
+def wait_for_programs() -> bool:
+    """Wait until every BPF program that is running now has ended; False when the kernel offers no way to wait.
+
+    membarrier(GLOBAL) is synchronize_rcu() for user space, and programs run inside RCU's read side. With one
+    processor it returns at once, and with nohz_full it is refused.
+    """
+    if (os.cpu_count() or 1) < 2 or platform.machine() not in _MEMBARRIER:
+        return False
+    libc = ctypes.CDLL(None, use_errno=True)
+    return bool(libc.syscall(_MEMBARRIER[platform.machine()], _GLOBAL, 0, 0) == 0)
+
+
+@dataclass
+class Generation:
+    """The generation that keys carry. ``control``: the map behind it."""
+
+    control: KernelMap
+    wait: Callable[[], bool] = field(default=wait_for_programs, repr=False)
+    current: int = 0
+
+    def flip(self) -> int:
+        """Begin the next generation; the retired one is returned. All its entries must have been removed before the next flip."""
+        retired, self.current = self.current, 1 - self.current
+        self.control.write(0, self.current)
+        return retired
+
+    def settled(self) -> bool:
+        """Wait until the retired generation is frozen. False: not known to be; read it again one interval later, then remove it."""
+        return self.wait()

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is in the kernel after loading, as the reader sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .bpf_call import program_runs
+from .descriptors import close_all
+from .generation import Generation
+from .maps import KernelMap
+
+
+@dataclass(frozen=True, slots=True)
+class HookStatus:
+    """A hook of a probe; ``program`` is empty when it is not attached, and ``reason`` then says why."""
+
+    probe: str
+    hook: str
+    program: str
+    reason: str
+
+    @property
+    def attached(self) -> bool:
+        """Whether events reach the probe through this hook."""
+        return bool(self.program)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program in the kernel."""
+
+    name: str
+    fd: int
+
+    def runs(self) -> tuple[int, int]:
+        """Runs and nanoseconds spent in them, both 0 while kernel.bpf_stats_enabled is off. Raises `OSError`."""
+        return program_runs(self.fd)
+
+
+@dataclass(frozen=True, slots=True)
+class Drops:
+    """Events that could not be counted. ``reasons``: in the map's order; a map's name means that it was full."""
+
+    map: KernelMap
+    reasons: Sequence[str]
+
+    def read(self) -> Mapping[str, int]:
+        """How many since loading, by reason."""
+        _, counts = self.map.read()
+        return dict(zip(self.reasons, counts[:, 0].tolist(), strict=False))
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Probes at work. They stop when this is closed or the process ends.
+
+    ``maps``: by published name. ``unavailable``: reasons by metric; such metrics must be absent, never zero.
+    ``cgroup_hierarchy``: where the ids in keys come from: ``v2``, or the name of a v1 controller.
+    ``compile_seconds`` and ``peak_rss_bytes``: what the loader took.
+    """
+
+    maps: Mapping[str, KernelMap]
+    hooks: tuple[HookStatus, ...]
+    unavailable: Mapping[str, str]
+    programs: tuple[Program, ...]
+    drops: Drops
+    generation: Generation
+    cgroup_hierarchy: str
+    compile_seconds: float
+    peak_rss_bytes: int
+    descriptors: tuple[int, ...] = field(repr=False)
+    _closed: list[bool] = field(default_factory=list, repr=False, compare=False)
+
+    def close(self) -> None:
+        """Detach all hooks and let the kernel free programs and maps. Again is no error."""
+        if not self._closed:
+            self._closed.append(True)
+            close_all(self.descriptors)
+
+    def __enter__(self) -> Loaded:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

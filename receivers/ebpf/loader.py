@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The short-lived child that compiles and attaches: the only file that imports BCC (and LLVM with it, about 125 MB).
+
+Started by `loading.py` as ``python -m ebpf_sidecar.receivers.ebpf.loader <socket>``. It hands all descriptors over and goes;
+what they hold lives on.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import re
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import rights
+from .btf import Btf
+from .descriptors import receive_message, send_message
+from .plan import Choice, Plan, make_plan
+from .request import LoadRequest, Way
+from .source import assemble
+from .tracefs import Tracefs, find_tracefs, mount_tracefs
+
+_LOG_LINES = 3
+
+
+class Refused(Exception):
+    """Loading cannot go on; carries the diagnosis for the parent."""
+
+    def __init__(self, diagnosis: rights.Diagnosis) -> None:
+        super().__init__(diagnosis.message)
+        self.diagnosis = diagnosis
+
+
+@dataclass
+class Loader:
+    """Attaches the hooks of one compiled object one by one, so that one refusal stops no other."""
+
+    bpf: Any
+    standing: rights.Standing
+    programs: dict[str, int] = field(default_factory=dict)
+    attachments: list[int] = field(default_factory=list)
+    refusals: dict[str, str] = field(default_factory=dict)
+
+    def attach(self, choice: Choice) -> dict[str, Any]:
+        """The status of the hook: attached by the first way that works, or the reasons of all."""
+        reasons = [choice.reason] if choice.reason else []
+        for way in choice.ways:
+            reason = self._attach(way)
+            if not reason:
+                return _status(choice, way.program, "")
+            reasons.append(reason)
+        return _status(choice, "", "; ".join(reasons))
+
+    def _attach(self, way: Way) -> str:
+        """Empty when attached, else why not. A program shared by several probes is attached once."""
+        if way.program in self.programs:
+            return ""
+        if way.program not in self.refusals:
+            self.refusals[way.program] = self._try(way)
+        return self.refusals[way.program]
+
+    def _try(self, way: Way) -> str:
+        began = len(_log())
+        try:
+            program, attachment = self._load_and_attach(way)
+        except Refused as refusal:
+            return f"{way.event}: {refusal}{_verdict(_log()[began:])}"
+        self.programs[way.program] = program
+        self.attachments.append(attachment)
+        return ""
+
+    def _load_and_attach(self, way: Way) -> tuple[int, int]:
+        category, _, name = way.event.partition(":")
+        raw = way.attach == "raw_tracepoint"
+        try:
+            program = self.bpf.load_func(way.program.encode(), self.bpf.RAW_TRACEPOINT if raw else self.bpf.TRACEPOINT).fd
+        except Exception as error:
+            raise Refused(rights.after_refusal("bpf", ctypes.get_errno(), self.standing)) from error
+        from bcc import lib  # noqa: PLC0415 # loaded only once BCC is known to be there
+
+        if raw:
+            attachment = lib.bpf_attach_raw_tracepoint(program, name.encode())
+        else:
+            attachment = lib.bpf_attach_tracepoint(program, category.encode(), name.encode())
+        if attachment < 0:
+            call = "bpf" if raw else "perf_event_open"
+            raise Refused(rights.after_refusal(call, ctypes.get_errno(), self.standing))
+        return program, attachment
+
+
+def main(descriptor: int) -> None:
+    """Answer the one request that comes over the socket ``descriptor``."""
+    channel = socket.socket(fileno=descriptor)
+    request = LoadRequest.from_json(receive_message(channel)[0])
+    try:
+        answer, descriptors = _load(request)
+    except Refused as refusal:
+        answer, descriptors = {"failure": refusal.diagnosis.failure, "message": refusal.diagnosis.message}, []
+    send_message(channel, answer, descriptors)
+
+
+def _load(request: LoadRequest) -> tuple[dict[str, Any], list[int]]:
+    standing = rights.own_standing()
+    certain = rights.before_loading(standing)
+    if certain:
+        raise Refused(certain)
+    tracefs = _tracefs(standing)
+    plan = make_plan(request, tracefs, Btf.of_kernel(), standing.release)
+    began = time.monotonic()
+    bpf = _compile(request, plan, standing)
+    seconds = time.monotonic() - began
+    _fill_calls(bpf, request)
+    loader = Loader(bpf, standing)
+    hooks = [loader.attach(choice) for choice in plan.choices]
+    _refuse_if_nothing_works(hooks, loader, request)
+    maps = [_describe(bpf, name) for name in request.maps]
+    answer = {
+        "maps": maps,
+        "hooks": hooks,
+        "programs": list(loader.programs),
+        "compile_seconds": seconds,
+        "peak_rss_bytes": _peak_rss(),
+        "cgroup_hierarchy": plan.cgroup_hierarchy,
+    }
+    return answer, [each["fd"] for each in maps] + [*loader.programs.values(), *loader.attachments]
+
+
+def _tracefs(standing: rights.Standing) -> Tracefs:
+    found = find_tracefs()
+    if found is None:
+        try:
+            mount_tracefs()
+        except OSError as error:
+            raise Refused(rights.no_tracefs(error.errno or 0, standing)) from error
+        found = find_tracefs()
+    if found is None:
+        raise Refused(rights.no_tracefs(0, standing))
+    return found
+
+
+def _compile(request: LoadRequest, plan: Plan, standing: rights.Standing) -> Any:
+    # BCC then takes our stand-ins for the kernel's headers, which need not be installed
+    os.environ["BCC_KERNEL_SOURCE"] = request.headers
+    try:
+        from bcc import BPF  # noqa: PLC0415 # takes long, and may be missing
+    except (ImportError, OSError) as error:
+        raise Refused(rights.no_bcc(str(error))) from error
+    text = assemble(Path(file) for file in request.files)
+    # BCC's own headers raise warnings that are not ours to mend
+    flags = [f"-D{name}={value}" for name, value in plan.macros.items()] + ["-Wno-everything"]
+    try:
+        return BPF(text=text, cflags=flags)
+    except Exception as error:  # noqa: BLE001 # BCC raises nothing more exact
+        raise Refused(rights.from_log(_log(), standing) or rights.compile_error(_log() or str(error))) from error
+
+
+def _fill_calls(bpf: Any, request: LoadRequest) -> None:
+    if not request.calls:
+        return
+    calls = bpf["calls"]
+    for number, fields in request.calls.items():
+        calls[ctypes.c_int(number)] = calls.Leaf(**fields)
+
+
+def _refuse_if_nothing_works(hooks: Sequence[dict[str, Any]], loader: Loader, request: LoadRequest) -> None:
+    reasons = [f"{hook['probe']}::{hook['hook']}: {hook['reason']}" for hook in hooks if not hook["program"]]
+    if reasons and request.strict:
+        raise Refused(rights.strict_refusal(reasons))
+    if reasons and not loader.programs:
+        number = ctypes.get_errno()
+        raise Refused(rights.Diagnosis(rights.after_refusal("bpf", number, loader.standing).failure, reasons[0]))
+
+
+def _describe(bpf: Any, name: str) -> dict[str, Any]:
+    from bcc import lib  # noqa: PLC0415 # see above
+
+    table, encoded = bpf[name], name.encode()
+    return {
+        "name": name,
+        "fd": table.map_fd,
+        "key": json.loads(lib.bpf_table_key_desc(bpf.module, encoded)),
+        "value": json.loads(lib.bpf_table_leaf_desc(bpf.module, encoded)),
+        "max_entries": table.max_entries,
+    }
+
+
+def _status(choice: Choice, program: str, reason: str) -> dict[str, Any]:
+    return {"probe": choice.hook.probe, "hook": choice.hook.name, "program": program, "reason": reason}
+
+
+def _log() -> str:
+    """What BCC and clang wrote to stderr, which the parent opened as a file."""
+    try:
+        return os.pread(2, os.fstat(2).st_size, 0).decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _verdict(log: str) -> str:
+    lines = [line.strip() for line in log.splitlines() if line.strip() and not line.startswith(("HINT", "processed"))]
+    return f" ({' / '.join(lines[-_LOG_LINES:])})" if lines else ""
+
+
+def _peak_rss() -> int:
+    # not ru_maxrss: that begins with the parent's
+    match = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
+    return int(match[1]) * 1024 if match else 0
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
+    # without BCC's exit handler: it would disable perf events that now belong to the parent
+    os._exit(0)

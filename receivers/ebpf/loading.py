@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compiles and attaches probes in a child process and keeps what it hands over: maps, programs, attachments.
+
+The parent imports no BCC, and its memory never holds a compiler.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from ...pipeline.errors import ProbeError
+from .bpf_call import map_sizes
+from .descriptors import close_all, receive_message, send_message
+from .generation import Generation
+from .layout import key_dtype, value_fields
+from .loaded import Drops, HookStatus, Loaded, Program
+from .maps import KernelMap
+from .probe import Probe
+from .request import LoadRequest
+from .rights import Failure
+
+_CONTROL, _DROPS = "control", "drops"
+
+
+class LoadError(ProbeError):
+    """Probes could not be loaded; ``failure`` says why in one word."""
+
+    def __init__(self, message: str, failure: Failure, *, component: str = "") -> None:
+        super().__init__(message, component=component)
+        self.failure = failure
+
+
+def load(probes: Sequence[Probe], request: LoadRequest, *, timeout: float = 60) -> Loaded:
+    """Load ``request`` (see `request_for`), which was made from ``probes``, within ``timeout`` seconds. Raises `LoadError`."""
+    with tempfile.TemporaryFile() as log:
+        answer, descriptors = _ask_child(request, log, timeout)
+    if "failure" in answer:
+        raise LoadError(f"cannot load probes: {answer['message']}", Failure(answer["failure"]))
+    try:
+        return _loaded(probes, request, answer, descriptors)
+    except BaseException:
+        close_all(descriptors)
+        raise
+
+
+def _ask_child(request: LoadRequest, log: IO[bytes], timeout: float) -> tuple[Any, list[int]]:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    with ours, theirs:
+        ours.settimeout(timeout)
+        command = [sys.executable, "-m", f"{__package__}.loader", str(theirs.fileno())]
+        child = subprocess.Popen(  # noqa: S603 # our own module
+            command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment()
+        )
+        theirs.close()
+        try:
+            send_message(ours, request.to_json())
+            return receive_message(ours)
+        except TimeoutError as error:
+            raise LoadError(
+                f"cannot load probes: the loader did not finish within {timeout:g} s; raise the timeout", Failure.TIMEOUT
+            ) from error
+        except (EOFError, OSError) as error:
+            raise LoadError(f"cannot load probes: the loader died:\n{_tail(log)}", Failure.CRASH) from error
+        finally:
+            child.kill()
+            child.wait()
+
+
+def _environment() -> dict[str, str]:
+    """The child must find this package where the parent found it, installed or not."""
+    top = sys.modules[__name__.partition(".")[0]].__file__ or ""
+    path = os.pathsep.join(filter(None, [str(Path(top).parent.parent), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path}
+
+
+def _tail(log: IO[bytes], lines: int = 8) -> str:
+    log.seek(0)
+    return "\n".join(log.read().decode(errors="replace").splitlines()[-lines:])
+
+
+def _loaded(probes: Sequence[Probe], request: LoadRequest, answer: Any, descriptors: list[int]) -> Loaded:
+    described, programs = answer["maps"], answer["programs"]
+    counted = {metric.map for probe in probes for metric in probe.metrics} | {_CONTROL, _DROPS}
+    maps = {each["name"]: (each, fd, each["name"] in counted) for each, fd in zip(described, descriptors, strict=False)}
+    specs = {spec.name: spec.published for probe in probes for spec in probe.maps}
+    hooks = tuple(HookStatus(each["probe"], each["hook"], each["program"], each["reason"]) for each in answer["hooks"])
+    return Loaded(
+        maps={published: _map(published, *maps[name]) for name, published in specs.items()},
+        hooks=hooks,
+        unavailable=_unavailable(probes, hooks),
+        programs=tuple(map(Program, programs, descriptors[len(described) :])),
+        drops=Drops(_map(_DROPS, *maps[_DROPS]), request.drop_reasons),
+        generation=Generation(_map(_CONTROL, *maps[_CONTROL])),
+        cgroup_hierarchy=answer["cgroup_hierarchy"],
+        compile_seconds=answer["compile_seconds"],
+        peak_rss_bytes=answer["peak_rss_bytes"],
+        descriptors=tuple(descriptors),
+    )
+
+
+def _map(published: str, described: Any, fd: int, counted: bool) -> KernelMap:  # noqa: FBT001 # from a tuple
+    key_size, value_size, entries = map_sizes(fd)
+    try:
+        keys = key_dtype(described["key"], key_size)
+        # the programs' own notes (threads, requests under way) are only ever counted, so one opaque field will do
+        values = value_fields(described["value"], value_size) if counted else {"notes": slice(0, value_size // 8)}
+    except (KeyError, ValueError) as error:
+        raise LoadError(f'map "{published}": its layout cannot be read: {error}', Failure.COMPILE) from error
+    return KernelMap(published, fd, keys, values, entries)
+
+
+def _unavailable(probes: Sequence[Probe], hooks: Sequence[HookStatus]) -> Mapping[str, str]:
+    """Why, by metric, for the metrics that depend on a hook that is not attached."""
+    refused = {(hook.probe, hook.hook): hook.reason for hook in hooks if not hook.attached}
+    return {
+        metric.name: "; ".join(dict.fromkeys(reasons))
+        for probe in probes
+        for metric in probe.metrics
+        if (reasons := [refused[probe.name, hook] for hook in metric.hooks if (probe.name, hook) in refused])
+    }

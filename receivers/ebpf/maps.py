@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kernel maps as arrays. Reads thousands of entries by one system call where the kernel can."""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...pipeline.errors import ProbeError
+from .bpf_call import ENOTSUPP, BpfCall, Command, element, kernel_call
+
+Keys = NDArray[np.void]
+Values = NDArray[np.uint64]
+
+_BATCH = struct.Struct("<QQQQIIQQ")
+_COUNT_OFFSET = 32
+_FIRST_CAPACITY = 256
+_NO_BATCH = (errno.EINVAL, errno.ENOTSUP, ENOTSUPP)
+
+
+@dataclass
+class _Buffers:
+    """Room for what the kernel writes, kept between readings and only ever enlarged."""
+
+    keys: NDArray[np.uint8]
+    values: Values
+    batched: bool = True
+
+    def grow(self, used: int, capacity: int) -> None:
+        """Make room for ``capacity`` entries, keeping the first ``used``."""
+        keys, values = self.keys, self.values
+        self.keys = np.zeros((capacity, keys.shape[1]), np.uint8)
+        self.values = np.zeros((capacity, values.shape[1]), np.uint64)
+        self.keys[:used], self.values[:used] = keys[:used], values[:used]
+
+
+@dataclass(frozen=True)
+class KernelMap:
+    """A kernel hash map (or array) by its descriptor.
+
+    ``name``: as published. ``key_dtype``: structured, the owner's fields first. ``value_fields``: columns of u64 by field.
+    Errors of the kernel are raised as `ProbeError`.
+    """
+
+    name: str
+    fd: int
+    key_dtype: np.dtype[np.void]
+    value_fields: Mapping[str, slice]
+    max_entries: int
+    call: BpfCall = field(default=kernel_call, repr=False)
+    _buffers: _Buffers = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        capacity = min(_FIRST_CAPACITY, self.max_entries)
+        keys, values = np.zeros((capacity, self.key_dtype.itemsize), np.uint8), np.zeros((capacity, self.columns), np.uint64)
+        object.__setattr__(self, "_buffers", _Buffers(keys, values))
+
+    @property
+    def columns(self) -> int:
+        """The number of u64 columns of a value."""
+        return max((columns.stop for columns in self.value_fields.values()), default=0)
+
+    def read(self) -> tuple[Keys, Values]:
+        """All entries: keys of shape (n,), values of shape (n, columns), in the same order."""
+        count = self._read_batches() if self._buffers.batched else None
+        if count is None:
+            self._buffers.batched = False
+            count = self._read_singly()
+        keys = self._buffers.keys[:count].copy().reshape(-1).view(self.key_dtype)
+        return keys, self._buffers.values[:count].copy()
+
+    def entries(self) -> int:
+        """How many entries there are now. The kernel does not tell, so they are read."""
+        return len(self.read()[0])
+
+    def delete(self, keys: Keys) -> None:
+        """Remove the entries; keys that are not there (any more) are no error."""
+        raw = np.ascontiguousarray(keys).view(np.uint8).reshape(len(keys), -1)
+        done = 0
+        while self._buffers.batched and done < len(raw):
+            count, number = self._batch(Command.DELETE_BATCH, len(raw) - done, keys=raw[done:])
+            if number in _NO_BATCH and not count:
+                break
+            # the kernel stops at a key that is not there: go on behind it
+            done += count if number == 0 else count + 1
+            self._check(number, (0, errno.ENOENT), "delete from")
+        for key in raw[done:]:
+            self._check(element(self.call, Command.DELETE, self.fd, key.ctypes.data), (0, errno.ENOENT), "delete from")
+
+    def write(self, key: int, value: int) -> None:
+        """Set one entry of an array map."""
+        key_bytes, value_array = np.array([key], np.uint32), np.array([value], np.uint64)
+        number = element(self.call, Command.UPDATE, self.fd, key_bytes.ctypes.data, value_array.ctypes.data)
+        self._check(number, (0,), "write to")
+
+    def memory(self) -> int:
+        """Bytes of kernel memory the map takes now (before 6.4: an upper bound)."""
+        for line in Path(f"/proc/self/fdinfo/{self.fd}").read_text(encoding="ascii").splitlines():
+            if line.startswith("memlock:"):
+                return int(line.split()[1])
+        return 0
+
+    def _read_batches(self) -> int | None:
+        """The number of entries read into the buffers; None when the kernel cannot read this map by batch."""
+        buffers, used, first = self._buffers, 0, True
+        place = np.zeros(max(8, self.key_dtype.itemsize), np.uint8)
+        while True:
+            if used == len(buffers.keys):
+                buffers.grow(used, 2 * used)
+            count, number = self._batch(Command.LOOKUP_BATCH, len(buffers.keys) - used, used, place, first=first)
+            if first and number in _NO_BATCH:
+                return None
+            if number == errno.ENOSPC:  # one bucket holds more entries than there is room for
+                buffers.grow(used, 2 * len(buffers.keys))
+                continue
+            self._check(number, (0, errno.ENOENT), "read")
+            used, first = used + count, False
+            if number == errno.ENOENT:  # the end; what was counted is good
+                return used
+
+    def _batch(
+        self, command: Command, room: int, used: int = 0, place: NDArray[Any] | None = None, *, first: bool = True,
+        keys: NDArray[np.uint8] | None = None,
+    ) -> tuple[int, int]:  # fmt: skip
+        source = self._buffers.keys[used:] if keys is None else keys
+        at = 0 if place is None else place.ctypes.data
+        values = self._buffers.values[used:].ctypes.data if keys is None else 0
+        attributes = bytearray(_BATCH.pack(0 if first else at, at, source.ctypes.data, values, room, self.fd, 0, 0))
+        number = self.call(command, attributes)
+        return struct.unpack_from("<I", attributes, _COUNT_OFFSET)[0], number
+
+    def _read_singly(self) -> int:
+        buffers, used = self._buffers, 0
+        key = np.zeros(self.key_dtype.itemsize, np.uint8)
+        following = np.zeros_like(key)
+        at = 0
+        while element(self.call, Command.NEXT_KEY, self.fd, at, following.ctypes.data) == 0:
+            if used == len(buffers.keys):
+                buffers.grow(used, 2 * used)
+            key[:] = buffers.keys[used] = following
+            at = key.ctypes.data
+            number = element(self.call, Command.LOOKUP, self.fd, at, buffers.values[used:].ctypes.data)
+            self._check(number, (0, errno.ENOENT), "read")
+            used += number == 0
+            if used >= self.max_entries:  # entries removed meanwhile make the kernel begin anew: never run for ever
+                break
+        return used
+
+    def _check(self, number: int, good: tuple[int, ...], doing: str) -> None:
+        if number not in good:
+            raise ProbeError(f'map "{self.name}": cannot {doing} it: {os.strerror(number)}{_hint(number)}')
+
+
+def _hint(number: int) -> str:
+    if number == errno.EPERM:
+        return "; before kernel 6.1 the reader needs CAP_BPF, or kernel.unprivileged_bpf_disabled=0"
+    return ""

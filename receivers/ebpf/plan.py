@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which way into the kernel each hook can take here, and the macros that tell the C code. Pure: the kernel is passed in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from .request import HookRequest, LoadRequest, Way
+
+_NO_PREALLOC = 1
+_SAFE_ON_DEMAND = (6, 1)  # before (34dd3bad1a6f), on-demand maps in tracing programs raised WARN_ONCE in check_map_prog_compatibility
+_OWNER_FIELDS = ("task_struct.group_leader", "task_struct.comm")
+_CGROUP_FIELDS = ("task_struct.cgroups", "css_set.subsys", "cgroup_subsys_state.cgroup", "cgroup.kn", "kernfs_node.id")
+_SUBSYSTEM = {"blkio": "io"}  # the name that the kernel's code kept for users of v1
+
+
+class Types(Protocol):
+    """What the kernel knows of its types; see `Btf`."""
+
+    def offset(self, struct_name: str, field: str) -> int | None:
+        """Bytes from the struct's begin to the field."""
+
+    def tracepoint_arguments(self, event: str) -> tuple[str, ...] | None:
+        """The named types behind the arguments of a raw tracepoint."""
+
+    def enumerator(self, name: str) -> int | None:
+        """The value of an enum's constant."""
+
+
+class Events(Protocol):
+    """Which tracepoints exist; see `Tracefs`."""
+
+    def has(self, event: str) -> bool:
+        """Whether the kernel has ``category:name``."""
+
+    def fields(self, event: str) -> tuple[str, ...]:
+        """The tracepoint's fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The usable ways of a hook, best first, and why the others are not."""
+
+    hook: HookRequest
+    ways: tuple[Way, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """``cgroup_hierarchy``: where ids come from really: ``v2`` when the kernel does not tell where v1's are."""
+
+    choices: tuple[Choice, ...]
+    macros: Mapping[str, str]
+    cgroup_hierarchy: str
+
+
+def make_plan(request: LoadRequest, events: Events, types: Types | None, release: tuple[int, int]) -> Plan:
+    """What to compile and attach for ``request`` on a kernel with these events and types."""
+    choices = tuple(_choose(hook, events, types) for hook in request.hooks)
+    cgroup = _cgroup_macros(request.cgroup_hierarchy, types)
+    macros: dict[str, str] = {
+        **{name: str(value) for name, value in request.macros.items()},
+        **{f"PROBE_{name.upper()}": "1" for name in request.probes},
+        **{f"DROPPED_{reason.upper()}": str(i) for i, reason in enumerate(request.drop_reasons)},
+        "DROP_REASONS": str(max(1, len(request.drop_reasons))),
+        "MAP_FLAGS": str(_NO_PREALLOC if release >= _SAFE_ON_DEMAND else 0),
+        **({"KEY_BY_PROCESS": "1"} if request.by_process else {}),
+        **_offsets((*request.btf, *_OWNER_FIELDS), types),
+        **cgroup,
+    }
+    for choice in choices:
+        for way in choice.ways:
+            macros.update(_way_macros(way, events, types))
+    return Plan(choices, macros, request.cgroup_hierarchy if cgroup else "v2")
+
+
+def _choose(hook: HookRequest, events: Events, types: Types | None) -> Choice:
+    missing = {way: _missing(way, events, types) for way in hook.ways}
+    usable = tuple(way for way in hook.ways if not missing[way])
+    return Choice(hook, usable, "; ".join(reason for reason in missing.values() if reason))
+
+
+def _missing(way: Way, events: Events, types: Types | None) -> str:
+    if not events.has(way.event):
+        since = f" (it came with {way.since})" if way.since else ""
+        return f"this kernel has no tracepoint {way.event}{since}"
+    if way.btf and types is None:
+        return f"{way.event} needs the kernel's type information (CONFIG_DEBUG_INFO_BTF), which this kernel lacks"
+    absent = [field for field in way.btf if types and types.offset(*_split(field)) is None]
+    return f"this kernel has no field {' and '.join(absent)}, needed at {way.event}" if absent else ""
+
+
+def _way_macros(way: Way, events: Events, types: Types | None) -> dict[str, str]:
+    event = way.event.partition(":")[2]
+    macros = {f"HAVE_{way.program.upper()}": "1", **_offsets(way.btf, types)}
+    if way.attach == "tracepoint":
+        return macros | {f"FIELD_{event}_{name}".upper(): "1" for name in events.fields(way.event)}
+    arguments = (types and types.tracepoint_arguments(event)) or ()
+    return macros | {_macro(f"ARG_{event}_{name}"): str(i) for i, name in enumerate(arguments) if name}
+
+
+def _offsets(fields: tuple[str, ...], types: Types | None) -> dict[str, str]:
+    found = {field: types.offset(*_split(field)) for field in fields} if types else {}
+    return {_macro(f"OFFSET_{field}"): str(offset) for field, offset in found.items() if offset is not None}
+
+
+def _cgroup_macros(hierarchy: str, types: Types | None) -> dict[str, str]:
+    if hierarchy == "v2" or types is None:
+        return {}
+    subsystem = types.enumerator(f"{_SUBSYSTEM.get(hierarchy, hierarchy)}_cgrp_id")
+    offsets = _offsets(_CGROUP_FIELDS, types)
+    if subsystem is None or len(offsets) < len(_CGROUP_FIELDS):
+        return {}
+    return {**offsets, "CGROUP_SUBSYSTEM": str(subsystem)}
+
+
+def _split(field: str) -> tuple[str, str]:
+    name, _, member = field.partition(".")
+    return name, member
+
+
+def _macro(text: str) -> str:
+    return re.sub(r"_+", "_", re.sub(r"\W", "_", text)).upper()

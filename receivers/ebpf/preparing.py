@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From probes and the user's settings for them to the request that the loader understands."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...pipeline.errors import ProbeError
+from ...pipeline.suggestions import did_you_mean
+from .probe import Calls, Probe, Setting
+from .request import HookRequest, LoadRequest, Way
+from .syscall_table import SyscallTable, known_anywhere, syscall_table
+
+BUDGET = 16 << 20
+"""Bytes of kernel memory that all maps together may take; the entries in the probes' YAML are made for it."""
+
+_FEWEST_ENTRIES = 64
+_HEADERS = Path(__file__).resolve().parents[2] / "bpf"
+_SHARED_MAPS = ("control", "drops")
+
+Chosen = Mapping[str, Mapping[str, Any]]
+"""The user's settings by probe name, then by setting."""
+
+
+def request_for(
+    probes: Sequence[Probe],
+    chosen: Chosen | None = None,
+    *,
+    cgroup_hierarchy: str = "v2",
+    by_process: bool = False,
+    strict: bool = False,
+    budget: int = BUDGET,
+) -> LoadRequest:
+    """The request for ``probes``. Raises `ProbeError` with all mistakes in ``chosen``, one a line."""
+    chosen, table = chosen or {}, syscall_table()
+    mistakes = [mistake for probe in probes for mistake in check_settings(probe, chosen.get(probe.name, {}))]
+    if mistakes:
+        raise ProbeError("\n".join(mistakes))
+    values = {probe.name: _with_defaults(probe, chosen.get(probe.name, {})) for probe in probes}
+    return LoadRequest(
+        probes=tuple(probe.name for probe in probes),
+        files=_files(probes),
+        headers=str(_HEADERS),
+        hooks=tuple(_hook(probe, i) for probe in probes for i in range(len(probe.hooks))),
+        maps=tuple(dict.fromkeys([*_SHARED_MAPS, *(spec.name for probe in probes for spec in probe.maps)])),
+        macros=_macros(probes, values, budget),
+        btf=tuple(dict.fromkeys(field for probe in probes for field in probe.btf)),
+        calls=_calls(probes, values, table),
+        drop_reasons=_drop_reasons(probes),
+        cgroup_hierarchy=cgroup_hierarchy,
+        by_process=by_process,
+        strict=strict,
+    )
+
+
+def check_settings(probe: Probe, chosen: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the user's settings for ``probe``, each as ``setting: what; what to do``."""
+    known = {setting.name: setting for setting in probe.settings}
+    mistakes = []
+    for name, value in chosen.items():
+        if name in known:
+            mistakes += _check(known[name], value)
+        else:
+            mistakes.append(f'unknown setting "{name}" of probe "{probe.name}"{did_you_mean(name, known)}')
+    return mistakes
+
+
+def _check(setting: Setting, value: Any) -> list[str]:
+    if setting.type == "integer":
+        good = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+        return [] if good else [f'{setting.name}: "{value}" must be a whole number, not negative']
+    if not isinstance(value, list | tuple):
+        return [f'{setting.name}: "{value}" must be a list of system calls']
+    return [
+        f'{setting.name}: unknown system call "{name}"{did_you_mean(str(name), known_anywhere())}'
+        for name in value
+        if name not in known_anywhere()
+    ]
+
+
+def _with_defaults(probe: Probe, chosen: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {setting.name: chosen.get(setting.name, setting.default) for setting in probe.settings}
+
+
+def _files(probes: Sequence[Probe]) -> tuple[str, ...]:
+    """The probes' own files, then those that call their handlers, each once."""
+    own = [probe.source for probe in probes]
+    shared = [probe.path.parent / name for probe in probes for name in probe.programs]
+    return tuple(dict.fromkeys(str(path.resolve()) for path in [*own, *shared]))
+
+
+def _hook(probe: Probe, position: int) -> HookRequest:
+    hook = probe.hooks[position]
+    ways = tuple(Way(each.attach, each.event, each.program, each.btf, each.since) for each in hook.alternatives)
+    return HookRequest(probe.name, hook.name, ways)
+
+
+def _macros(probes: Sequence[Probe], values: Mapping[str, Mapping[str, Any]], budget: int) -> Mapping[str, int]:
+    macros: dict[str, int] = {"PAGE_BYTES": os.sysconf("SC_PAGE_SIZE")}
+    for probe in probes:
+        macros.update(probe.macros)
+        macros.update({name.upper(): value for name, value in values[probe.name].items() if isinstance(value, int)})
+        for spec in probe.maps:
+            macros[f"{spec.name}_entries".upper()] = max(_FEWEST_ENTRIES, spec.entries * budget // BUDGET)
+    return macros
+
+
+def _calls(
+    probes: Sequence[Probe], values: Mapping[str, Mapping[str, Any]], table: SyscallTable
+) -> Mapping[int, Mapping[str, int]]:
+    rows: dict[int, dict[str, int]] = {}
+    for probe in probes:
+        for calls in probe.calls:
+            for name in _names(calls, values[probe.name]):
+                if name in table.numbers:  # other machines have calls that this one lacks, and the reverse
+                    rows.setdefault(table.numbers[name], {}).update(calls.set)
+    return rows
+
+
+def _names(calls: Calls, values: Mapping[str, Any]) -> Sequence[str]:
+    if not isinstance(calls.names, str):
+        return calls.names
+    names: Sequence[str] = values[calls.names.removeprefix("$")]
+    return names
+
+
+def _drop_reasons(probes: Sequence[Probe]) -> tuple[str, ...]:
+    maps = [spec.name for probe in probes for spec in probe.maps]
+    return tuple(dict.fromkeys([*maps, *(reason for probe in probes for reason in probe.drops)]))

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a probe's YAML says, as immutable data. `probe_file.py` reads it; nothing here knows the kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+MetricKind = Literal["counter", "gauge", "histogram", "updowncounter"]
+AttachKind = Literal["tracepoint", "raw_tracepoint"]
+KINDS: tuple[MetricKind, ...] = ("counter", "gauge", "histogram", "updowncounter")
+ATTACH_KINDS: tuple[AttachKind, ...] = ("tracepoint", "raw_tracepoint")
+DECODERS = ("syscall", "errno", "device")
+ELSE = "else"
+"""The entry of a table of words for all values that it does not list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """One way to hook in: ``event`` as ``category:name``; ``btf`` are fields (``struct.field``) it cannot do without."""
+
+    attach: AttachKind
+    event: str
+    program: str
+    since: str = ""
+    commit: str = ""
+    btf: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A place in the kernel, reached by the first of ``alternatives`` that this kernel has."""
+
+    name: str
+    alternatives: tuple[Alternative, ...]
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MapSpec:
+    """A kernel map: ``name`` in C, ``published`` to users; ``entries`` are for a budget of 16 MiB for all maps."""
+
+    name: str
+    published: str
+    entries: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """What the shared programs do for some system calls: ``names``, or ``$setting`` that holds them; ``set`` by field."""
+
+    names: tuple[str, ...] | str
+    set: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Something that the user may set: ``syscalls`` (a list of names) or ``integer`` (becomes a macro of the same name)."""
+
+    name: str
+    type: Literal["syscalls", "integer"]
+    default: tuple[str, ...] | int
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """A value that is the sum of columns: ``lookups``, or ``adds[2]`` for one element of an array."""
+
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """One row per element of the array ``field``, told apart by ``attribute`` with ``values`` in the array's order."""
+
+    field: str
+    attribute: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """A histogram: the array ``slots`` and the column ``sum``.
+
+    The upper bound of slot *i* is ``scale * 2 ** (lowest_exponent + i)``, inclusive; the last slot has none.
+    """
+
+    slots: str
+    sum: str
+    lowest_exponent: int
+    scale: float
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """An attribute of a metric from a key's field; ``decode`` is a decoder's name or a table of words by value."""
+
+    name: str
+    field: str
+    decode: str | Mapping[int | str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric; absent when one of its ``hooks`` (names) is not attached."""
+
+    name: str
+    kind: MetricKind
+    unit: str
+    description: str
+    reading: str
+    map: str
+    hooks: tuple[str, ...]
+    value: Sum | Spread | Slots
+    attributes: tuple[Attribute, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A pair of files: ``path`` is the YAML, the C stands beside it. ``programs``: shared C files that call its handlers."""
+
+    name: str
+    path: Path
+    summary: str
+    reading: str
+    cost: str
+    stability: str
+    kernel: str
+    settings: tuple[Setting, ...]
+    hooks: tuple[Hook, ...]
+    maps: tuple[MapSpec, ...]
+    metrics: tuple[Metric, ...]
+    calls: tuple[Calls, ...] = ()
+    programs: tuple[str, ...] = ()
+    btf: tuple[str, ...] = ()
+    drops: tuple[str, ...] = ()
+    macros: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def source(self) -> Path:
+        """The C file."""
+        return self.path.with_suffix(".c")
+
+    def map(self, name: str) -> MapSpec:
+        """The map with this C name. Raises `KeyError`."""
+        return next((spec for spec in self.maps if spec.name == name), None) or _missing(name)
+
+
+def _missing(name: str) -> MapSpec:
+    raise KeyError(name)

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads a probe's YAML to a `Probe`, naming every mistake with its path."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from ...pipeline.errors import ProbeError
+from ...pipeline.suggestions import did_you_mean
+from .probe import (
+    ATTACH_KINDS,
+    DECODERS,
+    ELSE,
+    KINDS,
+    Alternative,
+    Attribute,
+    Calls,
+    Hook,
+    MapSpec,
+    Metric,
+    Probe,
+    Setting,
+    Slots,
+    Spread,
+    Sum,
+)
+from .yaml_reader import Node
+
+_NEEDED = ("summary", "reading", "cost", "stability", "kernel", "settings", "hooks", "maps", "metrics")
+_KEYS = (*_NEEDED, "macros", "calls", "btf", "programs", "drops")
+_CALL_FIELDS = ("follow", "cause", "timed", "direction", "advice", "restarts")
+_STABILITY = ("development", "alpha", "beta", "stable", "deprecated")
+_EVENT = re.compile(r"\w+:\w+")
+_SETTING_TYPES: tuple[Literal["syscalls", "integer"], ...] = ("syscalls", "integer")
+
+
+def find_probes(folders: Iterable[Path]) -> Mapping[str, Path]:
+    """The YAML file of every probe pair in ``folders`` by probe name; a name found first hides later ones."""
+    found: dict[str, Path] = {}
+    for folder in folders:
+        for path in sorted(folder.glob("*.yaml")):
+            if path.with_suffix(".c").exists():
+                found.setdefault(path.stem, path)
+    return found
+
+
+def read_probe(path: Path) -> Probe:
+    """The probe that ``path`` describes. Raises `ProbeError` listing all mistakes, one a line."""
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ProbeError(f"{path}: cannot be read: {error}") from error
+    mistakes: list[str] = []
+    probe = _probe(path, Node(document, path.name, mistakes))
+    if not mistakes:
+        mistakes.extend(_wrong_references(probe))
+    if mistakes:
+        raise ProbeError("\n".join(mistakes))
+    return probe
+
+
+def _probe(path: Path, top: Node) -> Probe:
+    top = top.only(_KEYS, _NEEDED)
+    return Probe(
+        name=path.stem,
+        path=path,
+        summary=top.text("summary"),
+        reading=top.text("reading"),
+        cost=top.text("cost"),
+        stability=top.choice("stability", _STABILITY, "development"),
+        kernel=top.text("kernel"),
+        settings=_settings(top.child("settings", {})),
+        hooks=top.each("hooks", _hook),
+        maps=top.each("maps", _map),
+        metrics=top.each("metrics", _metric),
+        calls=top.each("calls", _calls),
+        programs=top.texts("programs"),
+        btf=top.texts("btf"),
+        drops=top.texts("drops"),
+        macros=_macros(top.child("macros", {})),
+    )
+
+
+def _settings(node: Node) -> tuple[Setting, ...]:
+    names = tuple(str(name) for name in node.value or {})
+    return tuple(_setting(name, node.child(name)) for name in node.only(names).value or {})
+
+
+def _setting(name: str, node: Node) -> Setting:
+    node = node.only(("type", "default", "description"), ("type", "default", "description"))
+    kind = node.choice("type", _SETTING_TYPES, "integer")
+    default = node.texts("default") if kind == "syscalls" else node.number("default")
+    return Setting(name, kind, default, node.text("description"))
+
+
+def _macros(node: Node) -> Mapping[str, int]:
+    node = node.only(tuple(str(name) for name in node.value or {}))
+    return {name: node.number(name) for name in node.value}
+
+
+def _calls(node: Node) -> Calls:
+    node = node.only(("names", "set"), ("names", "set"))
+    names = node.value.get("names", [])
+    chosen = names if isinstance(names, str) else node.texts("names")
+    fields = node.child("set", {}).only(_CALL_FIELDS)
+    return Calls(chosen, {name: fields.number(name) for name in fields.value})
+
+
+def _hook(node: Node) -> Hook:
+    node = node.only(("name", "reason", "alternatives"), ("name", "alternatives"))
+    return Hook(node.text("name"), node.each("alternatives", _alternative), node.text("reason"))
+
+
+def _alternative(node: Node) -> Alternative:
+    node = node.only((*ATTACH_KINDS, "program", "since", "commit", "btf"), ("program",))
+    attach = next((kind for kind in ATTACH_KINDS if node.has(kind)), None)
+    if attach is None:
+        node.wrong(f'one of "{ATTACH_KINDS[0]}" and "{ATTACH_KINDS[1]}" is missing; add the event to hook')
+        attach = ATTACH_KINDS[0]
+    event = node.text(attach)
+    if not _EVENT.fullmatch(event):
+        node.child(attach).wrong(f'"{event}" must be written category:event')
+    return Alternative(attach, event, node.text("program"), node.text("since"), node.text("commit"), node.texts("btf"))
+
+
+def _map(node: Node) -> MapSpec:
+    node = node.only(("name", "published", "entries", "reason"), ("name", "entries", "reason"))
+    name = node.text("name")
+    return MapSpec(name, node.text("published", name), node.number("entries"), node.text("reason"))
+
+
+def _metric(node: Node) -> Metric:
+    needed = ("name", "kind", "unit", "description", "reading", "map", "hooks", "value")
+    node = node.only((*needed, "attributes"), needed)
+    return Metric(
+        name=node.text("name"),
+        kind=node.choice("kind", KINDS, KINDS[0]),
+        unit=node.text("unit"),
+        description=node.text("description"),
+        reading=node.text("reading"),
+        map=node.text("map"),
+        hooks=node.texts("hooks"),
+        value=_value(node.child("value", {})),
+        attributes=node.each("attributes", _attribute),
+    )
+
+
+def _value(node: Node) -> Sum | Spread | Slots:
+    node = node.only(("sum", "spread", "histogram"))
+    if node.has("spread"):
+        inner = node.child("spread").only(("field", "attribute", "values"), ("field", "attribute", "values"))
+        return Spread(inner.text("field"), inner.text("attribute"), inner.texts("values"))
+    if node.has("histogram"):
+        keys = ("slots", "sum", "lowest_exponent", "scale")
+        inner = node.child("histogram").only(keys, keys)
+        return Slots(inner.text("slots"), inner.text("sum"), inner.number("lowest_exponent"), inner.decimal("scale", 1))
+    if not node.has("sum"):
+        node.wrong('one of "sum", "spread" and "histogram" is missing; say where the value is')
+    return Sum(node.texts("sum"))
+
+
+def _attribute(node: Node) -> Attribute:
+    node = node.only(("name", "field", "decode"), ("name", "field", "decode"))
+    return Attribute(node.text("name"), node.text("field"), _decode(node))
+
+
+def _decode(node: Node) -> str | Mapping[int | str, str]:
+    table = node.value.get("decode")
+    if not isinstance(table, dict):
+        return node.choice("decode", DECODERS, DECODERS[0])
+    for key in table:
+        if not isinstance(key, int) and key != ELSE:
+            node.child("decode").wrong(f'"{key}" must be a whole number or "{ELSE}"')
+    return {key: str(word) for key, word in table.items()}
+
+
+def _wrong_references(probe: Probe) -> list[str]:
+    """What the parts of a probe say about each other must be true."""
+    hooks, maps = [hook.name for hook in probe.hooks], [spec.name for spec in probe.maps]
+    settings = [f"${setting.name}" for setting in probe.settings]
+    found: list[str] = []
+    for i, metric in enumerate(probe.metrics):
+        found += _unknown(f"metrics[{i}]::map", [metric.map], maps)
+        found += _unknown(f"metrics[{i}]::hooks", metric.hooks, hooks)
+    for i, calls in enumerate(probe.calls):
+        found += _unknown(f"calls[{i}]::names", [calls.names] if isinstance(calls.names, str) else [], settings)
+    found += _twice("hooks", hooks) + _twice("maps", maps) + _twice("metrics", [each.name for each in probe.metrics])
+    return [f"{probe.path.name}::{mistake}" for mistake in found]
+
+
+def _unknown(path: str, words: Iterable[str], known: Sequence[str]) -> list[str]:
+    return [f'{path}: unknown "{word}"{did_you_mean(word, known)}' for word in words if word not in known]
+
+
+def _twice(path: str, names: Sequence[Any]) -> list[str]:
+    return [f'{path}: "{name}" stands there {count} times; keep one' for name, count in Counter(names).items() if count > 1]

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the parent asks of the loader child, as immutable data that survives JSON. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One alternative of a hook."""
+
+    attach: str
+    event: str
+    program: str
+    btf: tuple[str, ...] = ()
+    since: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HookRequest:
+    """A hook of a probe and its ways in, best first."""
+
+    probe: str
+    name: str
+    ways: tuple[Way, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRequest:
+    """All that the loader needs. ``files``: C files in order; ``headers``: the folder that holds ``include``; ``calls``:
+    rows of the map of that name by system call number; ``maps``: C names to hand over; ``drop_reasons``: in index order."""
+
+    probes: tuple[str, ...]
+    files: tuple[str, ...]
+    headers: str
+    hooks: tuple[HookRequest, ...]
+    maps: tuple[str, ...]
+    macros: Mapping[str, int]
+    btf: tuple[str, ...]
+    calls: Mapping[int, Mapping[str, int]]
+    drop_reasons: tuple[str, ...]
+    cgroup_hierarchy: str = "v2"
+    by_process: bool = False
+    strict: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values only."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> LoadRequest:
+        """The inverse of `to_json`, after a trip through JSON."""
+        hooks = tuple(
+            HookRequest(hook["probe"], hook["name"], tuple(Way(**{**way, "btf": tuple(way["btf"])}) for way in hook["ways"]))
+            for hook in data["hooks"]
+        )
+        calls = {int(number): fields for number, fields in data["calls"].items()}
+        sequences = {key: tuple(data[key]) for key in ("probes", "files", "maps", "btf", "drop_reasons")}
+        return cls(**{**data, **sequences, "hooks": hooks, "calls": calls})

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Why the kernel said no, in words that tell what to do. Pure: takes what is known of the process, touches nothing."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import resource
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from .tracefs import MOUNT_COMMAND
+
+_BITS = {"CAP_SYS_ADMIN": 21, "CAP_SYS_RESOURCE": 24, "CAP_PERFMON": 38, "CAP_BPF": 39}
+_OLDEST = (5, 10)
+_OWN_CAPABILITIES = (5, 8)  # CAP_BPF and CAP_PERFMON exist from here on
+_NO_MEMLOCK = (5, 11)  # map memory is charged to the cgroup from here on
+_SECCOMP_FILTER = 2
+_MEMLOCK_NEEDED = 64 << 20
+_ALTERNATIVE = "run as root or grant it (docker: --cap-add, Kubernetes: securityContext.capabilities.add)"
+
+
+class Failure(StrEnum):
+    """Why probes could not be loaded."""
+
+    RIGHTS = "rights"
+    SECCOMP = "seccomp"
+    TRACEFS = "tracefs"
+    BCC = "bcc"
+    KERNEL = "kernel"
+    MEMLOCK = "memlock"
+    COMPILE = "compile"
+    ATTACH = "attach"
+    TIMEOUT = "timeout"
+    CRASH = "crash"
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """A cause and the message to show."""
+
+    failure: Failure
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a process may do. ``capabilities``: the effective set as a bit mask; ``seccomp``: 0 none, 1 strict, 2 filter;
+    ``memlock``: its limit in bytes, -1 for none."""
+
+    capabilities: int
+    seccomp: int
+    release: tuple[int, int]
+    memlock: int = -1
+
+    def may(self, capability: str) -> bool:
+        """Whether it has the capability (by name), or the older one that includes it."""
+        stands_for = {"CAP_BPF": "CAP_SYS_ADMIN", "CAP_PERFMON": "CAP_SYS_ADMIN"}
+        names = [capability, *([stands_for[capability]] if capability in stands_for else [])]
+        return any(self.capabilities >> _BITS[name] & 1 for name in names)
+
+
+def own_standing() -> Standing:
+    """This process'."""
+    status = dict(re.findall(r"^(\w+):\s*(\w+)", Path("/proc/self/status").read_text(encoding="ascii"), re.MULTILINE))
+    memlock = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
+    return Standing(int(status["CapEff"], 16), int(status.get("Seccomp", 0)), release_of(os.uname().release), memlock)
+
+
+def release_of(text: str) -> tuple[int, int]:
+    """``(6, 18)`` for ``6.18.44-amd64``; ``(0, 0)`` for what is no kernel release."""
+    match = re.match(r"(\d+)\.(\d+)", text)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+def before_loading(standing: Standing) -> Diagnosis | None:
+    """What is certain to fail, known before it is tried."""
+    release = standing.release
+    if release < _OLDEST:
+        return Diagnosis(
+            Failure.KERNEL, f"kernel {release[0]}.{release[1]} is too old; use {_OLDEST[0]}.{_OLDEST[1]} or later"
+        )
+    missing = missing_capabilities(standing)
+    if missing:
+        words = " and ".join(missing)
+        return Diagnosis(Failure.RIGHTS, f"cannot load BPF programs: {words} missing; {_ALTERNATIVE}")
+    return _memlock(standing)
+
+
+def missing_capabilities(standing: Standing) -> tuple[str, ...]:
+    """The capabilities that loading and attaching needs and the process lacks."""
+    needed = ("CAP_BPF", "CAP_PERFMON") if standing.release >= _OWN_CAPABILITIES else ("CAP_SYS_ADMIN",)
+    return tuple(name for name in needed if not standing.may(name))
+
+
+def after_refusal(call: str, number: int, standing: Standing) -> Diagnosis:
+    """Why the system call ``call`` (``bpf`` or ``perf_event_open``) failed with errno ``number``."""
+    denied = number in (errno.EPERM, errno.EACCES)
+    certain = before_loading(standing) if denied else None
+    if certain:
+        return certain
+    if denied and standing.seccomp == _SECCOMP_FILTER:
+        return Diagnosis(
+            Failure.SECCOMP,
+            f"{call}(2) is refused although the capabilities are there: a seccomp filter forbids it; "
+            f"allow bpf and perf_event_open in the profile, or use seccomp=unconfined (Kubernetes: seccompProfile Unconfined)",
+        )
+    if denied:
+        return Diagnosis(
+            Failure.RIGHTS,
+            f"{call}(2) is refused although the capabilities are there; look for kernel lockdown "
+            "(/sys/kernel/security/lockdown) or a security module's rule",
+        )
+    if number == errno.ENOMEM and standing.release < _NO_MEMLOCK:
+        return _memlock(standing) or Diagnosis(Failure.MEMLOCK, "no memory for BPF maps; lower the map budget")
+    return Diagnosis(Failure.ATTACH, f"{call}(2) failed: {os.strerror(number)}")
+
+
+def no_tracefs(number: int, standing: Standing) -> Diagnosis:
+    """tracefs is not mounted, and mounting it failed with errno ``number``."""
+    lacking = "" if standing.may("CAP_SYS_ADMIN") else " (CAP_SYS_ADMIN missing)"
+    return Diagnosis(
+        Failure.TRACEFS,
+        f"tracefs is not mounted and cannot be mounted: {os.strerror(number)}{lacking}; run as root on the host: "
+        f"{MOUNT_COMMAND}, and in a container mount the host's /sys/kernel/tracing",
+    )
+
+
+def no_bcc(cause: str) -> Diagnosis:
+    """The BCC module could not be imported."""
+    return Diagnosis(
+        Failure.BCC,
+        f"BCC for Python cannot be imported ({cause}); install the package python3-bpfcc (Debian, Ubuntu) or "
+        "python3-bcc (Fedora) for the Python that runs this, it is not on PyPI",
+    )
+
+
+def compile_error(log: str, lines: int = 12) -> Diagnosis:
+    """clang did not like a probe; ``log`` is what it wrote."""
+    last = [line for line in log.splitlines() if line.strip()][-lines:]
+    return Diagnosis(Failure.COMPILE, "the probes do not compile; clang said:\n" + "\n".join(last))
+
+
+def from_log(log: str, standing: Standing) -> Diagnosis | None:
+    """The cause that BCC wrote to stderr when it could not make a map; None when the log says nothing of maps."""
+    match = re.search(r"could not open bpf map: (\S+), error: (.+)", log)
+    if match is None:
+        return None
+    number = next((code for code in errno.errorcode if os.strerror(code) == match[2].strip()), errno.EINVAL)
+    return after_refusal("bpf", number, standing)
+
+
+def strict_refusal(reasons: Sequence[str]) -> Diagnosis:
+    """Not everything could be attached, and the user asked for everything."""
+    return Diagnosis(Failure.ATTACH, "not every hook could be attached, and strict is on: " + "; ".join(reasons))
+
+
+def _memlock(standing: Standing) -> Diagnosis | None:
+    enough = standing.memlock < 0 or standing.memlock >= _MEMLOCK_NEEDED or standing.may("CAP_SYS_RESOURCE")
+    if standing.release >= _NO_MEMLOCK or enough:
+        return None
+    return Diagnosis(
+        Failure.MEMLOCK,
+        f"the limit for locked memory is {standing.memlock} bytes, too low for BPF maps on kernels before 5.11; "
+        "grant CAP_SYS_RESOURCE or raise it (ulimit -l unlimited)",
+    )
