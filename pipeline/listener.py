@@ -39,10 +39,9 @@ class Listener:
     """Serves a WSGI application on a listening socket until closed."""
 
     def __init__(self, sock: socket.socket, application: Wsgi) -> None:
-        self._map: dict[int, Any] = {}
-        self._server = _Server(
+        self.server = _Server(
             application,
-            self._map,
+            {},
             True,  # noqa: FBT003 # waitress' own signature
             sock,
             adj=_adjustments(sock),
@@ -50,18 +49,21 @@ class Listener:
             bind_socket=False,
         )
         self.address: tuple[str, int] = sock.getsockname()[:2]
-        self._thread = threading.Thread(target=self._server.run, name=f"http {self.address[1]}", daemon=True)
+        self._thread = threading.Thread(target=self.server.run, name=f"http {self.address[1]}", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Accept no more, give answers under way a moment, then close every connection."""
-        self._server.trigger.pull_trigger(self._server.stop_accepting)
+        self.server.trigger.pull_trigger(self.server.stop_accepting)
         deadline = time.monotonic() + _GRACE_SECONDS
-        while self._server.busy() and time.monotonic() < deadline:
+        while self.server.busy() and time.monotonic() < deadline:
             time.sleep(0.01)
-        self._server.trigger.pull_trigger(lambda: wasyncore.close_all(self._map))
+        self.server.trigger.pull_trigger(self.server.drop_connections)
         self._thread.join(_GRACE_SECONDS)
-        self._server.task_dispatcher.shutdown(timeout=_GRACE_SECONDS / 2)
+        self.server.task_dispatcher.shutdown(timeout=_GRACE_SECONDS / 2)
+        # last, and only when no worker is left that could still write into it: its number may be another file's soon
+        if not self.server.task_dispatcher.threads:
+            self.server.trigger.close()
 
 
 def _adjustments(sock: socket.socket) -> Adjustments:
@@ -106,5 +108,10 @@ class _Server(TcpWSGIServer):  # type: ignore[misc] # waitress ships no types
 
     def stop_accepting(self) -> None:
         """Close the listening socket; the port is free at once."""
-        self.accepting = False
         wasyncore.dispatcher.close(self)
+
+    def drop_connections(self) -> None:
+        """Close every connection and let the loop end; the trigger stays open for whoever is about to pull it."""
+        for channel in list(self.active_channels.values()):
+            channel.handle_close()
+        self.trigger.del_channel()

@@ -95,6 +95,10 @@ class HttpServers:
         """Host and port on which ``endpoint`` is really served (port 0 chose one). Raises KeyError when it is not."""
         return self._listeners[_address(endpoint)].address
 
+    def failures(self, endpoint: str) -> Mapping[str, int]:
+        """How many requests on ``endpoint`` ended in an exception, by path."""
+        return self._sites[_address(endpoint)].failures
+
 
 def _address(endpoint: str) -> Address:
     try:

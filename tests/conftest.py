@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all tests share: golden files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--update-golden``: write golden files anew, to be reviewed like code."""
+    parser.addoption("--update-golden", action="store_true", help="write golden files anew instead of comparing")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
+    """Compares a text with a file that was reviewed, or writes the file with ``--update-golden``."""
+
+    def compare(file: Path, actual: str) -> None:
+        if request.config.getoption("--update-golden"):
+            file.write_text(actual, encoding="utf-8")
+
+        assert file.read_text(encoding="utf-8") == actual
+
+    return compare
