@@ -72,10 +72,9 @@ class Entries:
                 self._free.append(position)
         self._previous = (b"", np.zeros(0, np.intp))
 
-    def idle(self, keys: Keys, since: float) -> NDArray[np.bool_]:
-        """Which of the (known) entries did not change after ``since``."""
-        positions = [self._position[raw] for raw in _raw(keys)]
-        return np.asarray(self._changed[positions] <= since)
+    def any_idle(self, since: float) -> bool:
+        """Whether some entry did not change after ``since``."""
+        return bool((self._changed[list(self._position.values())] <= since).any())
 
     def rows_in_use(self, view: int) -> Positions:
         """The rows of a view that kernel entries count into."""

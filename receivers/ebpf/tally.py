@@ -96,9 +96,9 @@ class Tally:
             self.map.delete(keys)
             self._entries.forget(keys)
 
-    def has_stale_entries(self, keys: Keys) -> bool:
-        """Whether some of the entries did not change for `stale_after`."""
-        return bool(self._entries.idle(keys, self._now - self.stale_after).any())
+    def has_stale_entries(self, now: float) -> bool:
+        """Whether some kernel entry did not change for `stale_after`."""
+        return self._entries.any_idle(now - self.stale_after)
 
     def snapshot(self, view: int = 0) -> Snapshot:
         """The rows of a view that are not stale, with their totals."""

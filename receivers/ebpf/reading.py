@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All maps of the loaded probes, read together: from one look at the kernel to frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+
+from ...pipeline.component import MapCleanup
+from ...pipeline.frame import Frame, Kind
+from .attribution import ATTRIBUTES, Attribution, GroupBy
+from .cgroup_path import container_of
+from .cleaning import Cleaning
+from .decode import Decoders
+from .loaded import Loaded
+from .metrics import Moment, ToFrame, frame_maker, view_of
+from .probe import Attribute, Metric, Probe
+from .tally import Tally, View
+
+_CGROUP = ATTRIBUTES[GroupBy.CGROUP]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A metric: the tally and the view it is made from, and how."""
+
+    tally: Tally
+    view: int
+    make: ToFrame
+
+    def frame(self, moment: Moment) -> Frame:
+        """The metric now."""
+        return self.make(self.tally.snapshot(self.view), moment)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Reads all maps and makes the frames of all metrics that are available."""
+
+    tallies: Mapping[str, Tally]
+    shown: Sequence[Shown]
+    cleaning: Cleaning
+
+    def update(self, now: float) -> None:
+        """Read every map once, and clean up where that is due. ``now``: monotonic. Raises `ProbeError`."""
+        tallies = list(self.tallies.values())
+        self.cleaning.before_reading(tallies, now)
+        keys = [tally.update(now) for tally in tallies]
+        self.cleaning.after_reading(tallies, keys)
+
+    def frames(self, moment: Moment) -> list[Frame]:
+        """The frames of all available metrics; those that have no row yet left out."""
+        frames = [shown.frame(moment) for shown in self.shown]
+        return [frame for frame in frames if len(frame)]
+
+
+def reading_of(
+    probes: Sequence[Probe], loaded: Loaded, attribution: Attribution, start: int, cleanup: MapCleanup, limit: int
+) -> Reading:
+    """The reading of loaded probes. ``start``: when they were attached, ns since the epoch; ``limit``: rows of a view."""
+    decoders = Decoders.of_machine()
+    stale_after = inf if cleanup.strategy == "no_cleanup" else cleanup.stale_after
+    tallies: dict[str, Tally] = {}
+    shown: list[Shown] = []
+    for name, metrics in _by_map(probes, loaded).items():
+        views = _distinct([metric.attributes for metric in metrics])
+        built: list[View] = [view_of(attributes, attribution, decoders) for attributes in views]
+        tally = tallies[name] = Tally(loaded.maps[name], built, start, limit, stale_after)
+        fields = loaded.maps[name].value_fields
+        shown += [Shown(tally, views.index(metric.attributes), frame_maker(metric, fields)) for metric in metrics]
+    return Reading(tallies, tuple(shown), Cleaning(cleanup, loaded.generation))
+
+
+def _distinct(views: Sequence[tuple[Attribute, ...]]) -> list[tuple[Attribute, ...]]:
+    """Each once; decoders may be tables, which have no hash."""
+    return [view for i, view in enumerate(views) if view not in views[:i]]
+
+
+def _by_map(probes: Sequence[Probe], loaded: Loaded) -> dict[str, list[Metric]]:
+    """The available metrics by published map name."""
+    metrics: dict[str, list[Metric]] = {}
+    for probe in probes:
+        for metric in probe.metrics:
+            if metric.name not in loaded.unavailable:
+                metrics.setdefault(probe.map(metric.map).published, []).append(metric)
+    return metrics
+
+
+def coverage(frames: Sequence[Frame]) -> float | None:
+    """The share of counted events that belong to a container; None when nothing was counted.
+
+    Judged by the frames' own units (pages, calls, bytes …), each frame weighing the same.
+    """
+    shares = [share for frame in frames if (share := _share(frame)) is not None]
+    return sum(shares) / len(shares) if shares else None
+
+
+def _share(frame: Frame) -> float | None:
+    column = frame.rows.columns.get(_CGROUP)
+    if frame.kind is not Kind.COUNTER or column is None:
+        return None
+    inside = column.map(lambda path: "1" if container_of(path) else "").strings()  # type: ignore[union-attr] # text
+    total = int(frame.values.sum())
+    return sum(v for v, flag in zip(frame.values.tolist(), inside, strict=True) if flag) / total if total else None

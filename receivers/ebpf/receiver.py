@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Receiver ``ebpf``: counts in the kernel what storage does, and reads the counts at each interval.
+
+Needs root, or CAP_BPF and CAP_PERFMON (and tracefs); no kernel headers. Probes that come with the product:
+``page_cache``, ``block_io`` and ``syscalls``. A hook that this kernel does not have makes its metrics absent, never zero.
+
+    receivers:
+      ebpf: {collection_interval: 10s, probes: [page_cache, block_io, syscalls], group_by: [container, executable]}
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from ...pipeline.component import ComponentKind, Consumer, Context, Factory, MapCleanup, Stability
+from ...pipeline.plugins import Plugins, hookimpl
+from .collection import Collection, open_collection
+from .loaded import Loaded
+from .probe_file import find_probes
+from .settings import EbpfSettings
+
+
+class EbpfReceiver:
+    """Loads probes, then reads them at each interval from a thread of its own."""
+
+    def __init__(self, settings: EbpfSettings, context: Context) -> None:
+        self._settings, self._context = settings, context
+        self._cleanup = MapCleanup()
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._missed = 0
+        self._duration = 0.0
+
+    def clean_maps(self, cleanup: MapCleanup) -> None:
+        """Follow ``cleanup`` from the first reading on."""
+        self._cleanup = cleanup
+
+    def start(self, consumer: Consumer) -> None:
+        """Load the probes and begin to read. Raises `ProbeError` with what is missing and how to get it."""
+        files = find_probes(Plugins().probe_folders())
+        collection = open_collection(self._settings, files, self._cleanup, self._context)
+        self._say(collection.loaded)
+        self._publish(collection)
+        self._context.heartbeat.expect(self._settings.collection_interval)
+        self._thread = threading.Thread(
+            target=self._run, args=(collection, consumer), name=f"receiver {self._context.id}", daemon=True
+        )
+        self._thread.start()
+
+    def shutdown(self) -> None:
+        """Read a last time, so that nothing counted is left in the kernel, then detach everything."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._context.heartbeat.stop()
+
+    def _say(self, loaded: Loaded) -> None:
+        attached = sum(hook.attached for hook in loaded.hooks)
+        self._context.logger.info(
+            "attached %d of %d hooks of %s; compiled in %.2fs",
+            attached,
+            len(loaded.hooks),
+            ", ".join(self._settings.probes),
+            loaded.compile_seconds,
+        )
+        for metric, reason in loaded.unavailable.items():
+            self._context.logger.warning("metric %s is absent: %s", metric, reason)
+
+    def _publish(self, collection: Collection) -> None:
+        observe = self._context.telemetry.observe
+        prefix = "ebpf_sidecar.receiver"
+        observe(f"{prefix}.collection_duration", "s", "Time that the last reading took", lambda: self._duration)
+        observe(f"{prefix}.missed_intervals", "{interval}", "Readings that were late", lambda: self._missed)
+        observe(f"{prefix}.load_duration", "s", "Time to compile the probes", lambda: collection.loaded.compile_seconds)
+        observe(
+            f"{prefix}.overflowed_groups",
+            "{group}",
+            "Groups of rows beyond max_rows, which share one row",
+            collection.rows_beyond_limit,
+        )
+
+    def _run(self, collection: Collection, consumer: Consumer) -> None:
+        clock, interval = self._context.clock, self._settings.collection_interval
+        due = clock.monotonic()
+        try:
+            while not clock.wait(self._stopped, due - clock.monotonic()):
+                self._collect(collection, consumer)
+                late = int((clock.monotonic() - due) / interval)
+                self._missed += late
+                due += (late + 1) * interval
+            self._collect(collection, consumer)
+        finally:
+            collection.close()
+
+    def _collect(self, collection: Collection, consumer: Consumer) -> None:
+        """Read and pass on; whatever goes wrong is counted, and the next interval tries again."""
+        clock = self._context.clock
+        begin = clock.monotonic()
+        try:
+            frames = collection.collect(begin, clock.time_ns())
+        except Exception as problem:  # noqa: BLE001 # a reading may fail in many ways, the service must go on
+            self._context.telemetry.error("receiving", problem)
+            return
+        self._duration = clock.monotonic() - begin
+        self._context.telemetry.recovered("receiving")
+        self._context.heartbeat.beat()
+        consumer(frames)
+
+
+@hookimpl
+def register_components() -> Sequence[Factory]:
+    """The receiver ``ebpf``."""
+    return [
+        Factory(
+            ComponentKind.RECEIVER,
+            "ebpf",
+            EbpfReceiver,
+            EbpfSettings,
+            Stability.BETA,
+            "page cache, block I/O and system calls, counted in the kernel",
+        )
+    ]

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the receiver says about its own work in the kernel: hooks, maps, and events that could not be counted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ...pipeline.frame import Frame, Kind
+from ...pipeline.rows import RowSet
+from .loaded import Loaded
+from .metrics import Moment
+
+_THREADS = "threads"
+
+
+@dataclass
+class SelfFrames:
+    """Makes the frames. ``proc``: where /proc is; ``start``: when the probes were attached, ns since the epoch."""
+
+    loaded: Loaded
+    proc: Path
+    start: int
+    _maps: RowSet = field(init=False)
+    _hooks: RowSet = field(init=False)
+    _drops: RowSet = field(init=False)
+    _one: RowSet = field(default_factory=lambda: RowSet.of([{}]))
+
+    def __post_init__(self) -> None:
+        self._maps = RowSet.of([{"map": name} for name in self.loaded.maps])
+        self._hooks = RowSet.of([_hook(hook.probe, hook.hook, hook.reason) for hook in self.loaded.hooks])
+        self._drops = RowSet.of([{"reason": reason} for reason in self.loaded.drops.reasons])
+
+    def frames(self, moment: Moment, entries: Mapping[str, int], coverage: float | None) -> list[Frame]:
+        """The frames now. ``entries``: live entries of the maps that were read anyway; others are counted here."""
+        maps, threads = self.loaded.maps, self._thread_ids()
+        counted = {name: entries.get(name, len(threads) if name == _THREADS else -1) for name in maps}
+        live = [len(maps[name].read()[0]) if count < 0 else count for name, count in counted.items()]
+        gauges = [
+            self._gauge("ebpf.map.entries", "{entry}", "Live entries of a kernel map", self._maps, live, moment),
+            self._gauge("ebpf.map.capacity", "{entry}", "Entries that a kernel map can hold", self._maps,
+                        [kernel_map.max_entries for kernel_map in maps.values()], moment),
+            self._gauge("ebpf.map.memory", "By", "Kernel memory of a map", self._maps,
+                        [kernel_map.memory() for kernel_map in maps.values()], moment),
+            self._gauge("ebpf.probe.attached", "{hook}", "1 where a probe's hook is attached", self._hooks,
+                        [int(hook.attached) for hook in self.loaded.hooks], moment),
+            self._gauge("ebpf.tracked_pids", "{process}", "Processes whose system calls are followed now", self._one,
+                        [self._processes(threads)], moment),
+        ]  # fmt: skip
+        if coverage is not None:
+            description = "Share of counted events that belong to a container"
+            gauges.append(self._gauge("ebpf.attribution.coverage", "1", description, self._one, [coverage], moment))
+        return [*gauges, self._dropped(moment)]
+
+    def _thread_ids(self) -> Sequence[int]:
+        threads = self.loaded.maps.get(_THREADS)
+        return threads.read()[0]["key"].tolist() if threads is not None else ()
+
+    def _processes(self, threads: Sequence[int]) -> int:
+        """How many of the threads are a process's first one: those alone have a folder that /proc lists."""
+        try:
+            return len(set(map(str, threads)).intersection(folder.name for folder in self.proc.iterdir()))
+        except OSError:
+            return 0
+
+    @staticmethod
+    def _gauge(name: str, unit: str, description: str, rows: RowSet, values: Sequence[float], moment: Moment) -> Frame:
+        array = np.array(values, np.float64)
+        return Frame(
+            name, Kind.GAUGE, rows, array, moment.time_unix_nano, 0, unit, description, resource=moment.resource
+        )
+
+    def _dropped(self, moment: Moment) -> Frame:
+        return Frame(
+            "ebpf.dropped.events",
+            Kind.COUNTER,
+            self._drops,
+            np.array(list(self.loaded.drops.read().values()), np.uint64),
+            moment.time_unix_nano,
+            min(self.start, moment.time_unix_nano),
+            "{event}",
+            "Kernel events that could not be counted; the reason is the map that was full, or a word",
+            resource=moment.resource,
+        )
+
+
+def _hook(probe: str, hook: str, reason: str) -> dict[str, str]:
+    return {"probe": probe, "hook": hook, "reason": reason}

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The eBPF receiver's settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from ...pipeline.plugins import Plugins
+from ...pipeline.settings import Interval, Settings
+from ...pipeline.suggestions import did_you_mean
+from .attribution import GroupBy
+from .preparing import check_settings
+from .probe_file import find_probes, read_probe
+
+DEFAULT_PROBES = ("page_cache", "block_io", "syscalls")
+
+
+class EbpfSettings(Settings):
+    """What to measure, how often, and what tells rows apart."""
+
+    collection_interval: Interval = 10.0
+    """How often the kernel maps are read."""
+    probes: dict[str, dict[str, Any]] = Field(default={name: {} for name in DEFAULT_PROBES}, min_length=1)
+    """The probes to load: a list of names, or a mapping from name to the probe's own settings (see bpf/README.md)."""
+    group_by: tuple[GroupBy, ...] = (GroupBy.CONTAINER, GroupBy.EXECUTABLE)
+    """What tells rows apart: ``container`` (else the cgroup), ``cgroup``, ``executable``, ``pid``; ``pid`` makes series
+    come and go with every process."""
+    strict: bool = False
+    """Whether a hook that cannot be attached is an error. Otherwise its metrics are absent and the log says why."""
+    max_rows: int = Field(default=100_000, ge=1)
+    """How many rows a kernel map may be shown as; what exceeds it shares a row marked ``otel.metric.overflow``."""
+    load_timeout: Interval = 60.0
+    """How long compiling and attaching may take."""
+
+    @field_validator("probes", mode="before")
+    @classmethod
+    def _by_name(cls, value: Any) -> Any:
+        """A list of names is a mapping without settings; so is a name with nothing behind it."""
+        if isinstance(value, list):
+            repeated = [name for name in value if value.count(name) > 1]
+            if repeated:
+                raise ValueError(f'probe "{repeated[0]}" is listed twice; list it once')
+            value = dict.fromkeys(value)
+        return {name: body or {} for name, body in value.items()} if isinstance(value, dict) else value
+
+    @field_validator("probes")
+    @classmethod
+    def _known(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """Every probe is installed, and takes the settings that are written for it."""
+        found = find_probes(Plugins().probe_folders())
+        mistakes = []
+        for name, chosen in value.items():
+            if name not in found:
+                mistakes.append(f'unknown probe "{name}"{did_you_mean(name, found)}')
+            elif chosen:
+                mistakes += check_settings(read_probe(found[name]), chosen)
+        if mistakes:
+            raise ValueError("; ".join(mistakes))
+        return value
+
+    @field_validator("group_by")
+    @classmethod
+    def _one_cgroup(cls, value: tuple[GroupBy, ...]) -> tuple[GroupBy, ...]:
+        if GroupBy.CONTAINER in value and GroupBy.CGROUP in value:
+            raise ValueError('"container" and "cgroup" exclude each other; name one of them')
+        if len(set(value)) < len(value):
+            raise ValueError("a part is named twice; name each once")
+        return value
