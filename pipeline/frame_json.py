@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Row sets and frames as JSON values and back, without loss; see `recording_file` for what the keys mean."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .frame import Frame, Kind, Scope, Temporality
+from .rows import Column, RowSet, Text
+
+Json = dict[str, Any]
+_NUMBER_KINDS = "biuf"
+
+
+def row_set_to_json(rows: RowSet) -> Json:
+    """Ids and columns of a row set. Raises ValueError for a column that is neither text nor numbers."""
+    return {
+        "ids": rows.ids.tolist(),
+        "columns": {name: _column_to_json(column) for name, column in rows.columns.items()},
+    }
+
+
+def row_set_from_json(value: Json) -> RowSet:
+    """The row set. Raises KeyError, TypeError, ValueError or `FrameError` where the value does not hold one."""
+    columns = {sys.intern(name): _column_from_json(column) for name, column in value["columns"].items()}
+    return RowSet(np.array(value["ids"], dtype=np.uint64), columns)
+
+
+def frame_to_json(frame: Frame, rows: int, resource: Mapping[str, str]) -> Json:
+    """A frame about the row set number ``rows``; parts that have their default value are left out, as is ``resource``.
+
+    Raises ValueError for values that are no numbers.
+    """
+    start = frame.start_time_unix_nano
+    parts: Json = {
+        "name": frame.name,
+        "kind": frame.kind.value,
+        "rows": rows,
+        "time": int(frame.time_unix_nano),
+        "start": start.tolist() if isinstance(start, np.ndarray) else int(start),
+        "unit": frame.unit,
+        "description": frame.description,
+        "values": _numbers_to_json(frame.values),
+        "temporality": frame.temporality.value,
+        "scope": [frame.scope.name, frame.scope.version],
+    }
+    if frame.bounds is not None and frame.sums is not None:
+        parts |= {"bounds": _numbers_to_json(frame.bounds), "sums": _numbers_to_json(frame.sums)}
+    if frame.resource != resource:
+        parts["resource"] = dict(frame.resource)
+    return parts
+
+
+def frame_from_json(value: Json, rows: RowSet, resource: Mapping[str, str]) -> Frame:
+    """The frame about ``rows``. Raises KeyError, TypeError, ValueError or `FrameError` for what is no frame."""
+    start, histogram = value["start"], value["kind"] == Kind.HISTOGRAM
+    values = _numbers_from_json(value["values"])
+    bounds = _numbers_from_json(value["bounds"]) if histogram else None
+    if bounds is not None and not len(rows):
+        values = values.reshape(0, len(bounds) + 1)  # an empty list does not tell how long its rows would be
+    return Frame(
+        name=sys.intern(value["name"]),
+        kind=Kind(value["kind"]),
+        rows=rows,
+        values=values,
+        time_unix_nano=int(value["time"]),
+        start_time_unix_nano=np.array(start, dtype=np.uint64) if isinstance(start, list) else int(start),
+        unit=sys.intern(value["unit"]),
+        description=sys.intern(value["description"]),
+        temporality=Temporality(value["temporality"]),
+        bounds=bounds,
+        sums=_numbers_from_json(value["sums"]) if histogram else None,
+        resource=value.get("resource", resource),
+        scope=Scope(*value["scope"]),
+    )
+
+
+def _column_to_json(column: Column) -> Json:
+    if isinstance(column, Text):
+        return {"words": list(column.words), "codes": column.codes.tolist()}
+    return _numbers_to_json(column)
+
+
+def _column_from_json(value: Json) -> Column:
+    if "words" not in value:
+        return _numbers_from_json(value)
+    words, codes = tuple(value["words"]), np.array(value["codes"], dtype=np.int32)
+    if len(codes) and not 0 <= codes.min() <= codes.max() < len(words):
+        raise ValueError("a code has no word")
+    return Text(codes, words)
+
+
+def _numbers_to_json(array: NDArray[Any]) -> Json:
+    if array.dtype.kind not in _NUMBER_KINDS:
+        raise ValueError(f"{array.dtype} is no type of numbers")
+    numbers: Any = array.tolist()
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        numbers = array.astype(str).tolist()  # JSON has no infinities and no NaN
+    return {"type": array.dtype.name, "numbers": numbers}
+
+
+def _numbers_from_json(value: Json) -> NDArray[Any]:
+    dtype = np.dtype(str(value["type"]))
+    if dtype.kind not in _NUMBER_KINDS:
+        raise ValueError(f'"{dtype}" is no type of numbers')
+    return np.array(value["numbers"], dtype=dtype)

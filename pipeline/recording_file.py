@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The format of recordings: what receivers produced, batch by batch, to be replayed on another machine.
+
+A recording is JSON lines (UTF-8, one object a line) compressed with gzip. The first line is the header:
+
+    {"format": "ebpf-sidecar recording", "version": 1, "product": "0.1.0", "kernel": "6.18.44", "machine": "x86_64",
+     "recorded_at": "2026-01-01T12:00:00+00:00", "interval": 1.0, "resource": {"os.type": "linux"}}
+
+``version`` changes when an older reader would misread the file; keys that a reader does not know are ignored.
+``interval`` is the receivers' collection interval in seconds. Each further line is a batch, the frames that a receiver
+passed on together:
+
+    {"time": 1767268800000000000,
+     "rows": {"0": {"ids": [1, 2], "columns": {"device": {"words": ["sda", "sdb"], "codes": [0, 1]},
+                                               "process.pid": {"type": "int64", "numbers": [23, 42]}}}},
+     "frames": [{"name": "ebpf.block.io.errors", "kind": "counter", "rows": 0, "time": 1767268800000000000,
+                 "start": 1767268700000000000, "unit": "{error}", "description": "…", "temporality": "cumulative",
+                 "values": {"type": "uint64", "numbers": [5, 7]}, "scope": ["ebpf_sidecar", "0.1.0"]}]}
+
+``rows`` holds the row sets that the batch before did not have; a frame names its row set by number, and one that a
+batch does not name is forgotten. ``start`` is one number or one per row. Numbers that JSON does not have are written as
+the strings ``nan``, ``inf`` and ``-inf``. Histograms have ``bounds`` and ``sums`` besides, ``values`` being a list per
+row. A frame has a ``resource`` of its own where that is not the header's.
+
+Every batch is flushed, so that a recording that was cut off can be replayed up to there.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from .errors import SidecarError
+from .frame import Frames
+from .frame_json import frame_from_json, frame_to_json, row_set_from_json, row_set_to_json
+from .rows import RowSet
+
+FORMAT = "ebpf-sidecar recording"
+VERSION = 1
+_LONGEST_LINE = 256 * 2**20
+_UNREADABLE = (EOFError, OSError, zlib.error, ValueError, LookupError, TypeError, AttributeError, OverflowError)
+"""What reading a damaged file can raise: FrameError, JSONDecodeError and UnicodeDecodeError are ValueErrors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Where and when a recording was made; ``interval`` in seconds."""
+
+    product: str
+    kernel: str
+    machine: str
+    recorded_at: str
+    interval: float
+    resource: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Frames that were passed on together, and when (ns since the epoch)."""
+
+    time_unix_nano: int
+    frames: Frames
+
+
+class RecordingWriter:
+    """Writes a recording. Raises `SidecarError` where ``path`` cannot be written."""
+
+    def __init__(self, path: Path, header: Header) -> None:
+        self._path = path
+        self._resource = header.resource
+        self._numbers: dict[RowSet, int] = {}
+        self._next = 0
+        try:
+            # neither time nor name inside: the same data gives the same file
+            self._plain = path.open("wb")
+            self._file = gzip.GzipFile("", "wb", 9, self._plain, mtime=0)
+        except OSError as problem:
+            raise self._unwritable(problem) from problem
+        try:
+            self._line({"format": FORMAT, "version": VERSION, **asdict(header)})
+        except SidecarError:
+            with suppress(SidecarError):  # of the same kind as the one on its way
+                self.close()
+            raise
+
+    def write(self, frames: Frames) -> None:
+        """Add a batch. Raises `SidecarError` when the disk is full; ValueError, with nothing written, for frames with
+        values that are no numbers."""
+        if not frames:
+            return
+        used = {frame.rows: self._numbers.get(frame.rows, -1) for frame in frames}
+        new = [rows for rows, number in used.items() if number < 0]
+        used |= {rows: self._next + place for place, rows in enumerate(new)}
+        batch = {
+            "time": max(int(frame.time_unix_nano) for frame in frames),
+            "rows": {str(used[rows]): row_set_to_json(rows) for rows in new},
+            "frames": [frame_to_json(frame, used[frame.rows], self._resource) for frame in frames],
+        }
+        self._line(batch)
+        self._numbers, self._next = used, self._next + len(new)
+
+    def close(self) -> None:
+        """Complete the file; safe to call twice. Raises `SidecarError` when the disk is full."""
+        if self._plain.closed:
+            return
+        try:
+            with self._plain:
+                self._file.close()
+        except OSError as problem:
+            raise self._unwritable(problem) from problem
+
+    def _line(self, value: Mapping[str, Any]) -> None:
+        try:
+            self._file.write(json.dumps(value, separators=(",", ":"), allow_nan=False).encode() + b"\n")
+            self._file.flush()
+        except OSError as problem:
+            raise self._unwritable(problem) from problem
+
+    def _unwritable(self, problem: OSError) -> SidecarError:
+        return SidecarError(f'recording "{self._path}": cannot be written: {problem.strerror}; choose another file')
+
+
+class Recording:
+    """A recording to read. Raises `SidecarError` when the file cannot be read, is none, is newer, or holds nothing.
+
+    ``started``: when the first batch was recorded, ns since the epoch.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.header = self._header()
+        reasons: list[str] = []
+        with closing(self.batches(reasons.append)) as batches:
+            first = next(batches, None)
+        if first is None:
+            raise SidecarError(
+                reasons[0] if reasons else self._said("holds no data; record for longer than an interval")
+            )
+        self.started = first.time_unix_nano
+
+    def batches(self, damaged: Callable[[str], None]) -> Generator[Batch, None, None]:
+        """All batches from the first on, read while they are asked for.
+
+        ``damaged`` is told why when the file ends early; what was read up to there is good.
+        """
+        known: dict[str, RowSet] = {}
+        try:
+            with closing(self._lines()) as lines:
+                next(lines)
+                for line in lines:
+                    batch, known = self._batch(json.loads(line), known)
+                    yield batch
+        except _UNREADABLE as problem:
+            reason = f"{type(problem).__name__}: {problem}"
+            damaged(self._said(f"damaged or cut off; what is before is good, record again for more ({reason})"))
+
+    def _batch(self, value: Mapping[str, Any], known: Mapping[str, RowSet]) -> tuple[Batch, dict[str, RowSet]]:
+        rows = {**known, **{number: row_set_from_json(each) for number, each in value["rows"].items()}}
+        numbers = [str(each["rows"]) for each in value["frames"]]
+        resource = self.header.resource
+        frames = [frame_from_json(e, rows[n], resource) for e, n in zip(value["frames"], numbers, strict=True)]
+        return Batch(int(value["time"]), tuple(frames)), {number: rows[number] for number in numbers}
+
+    def _lines(self) -> Generator[str, None, None]:
+        with gzip.open(self._path, "rt", encoding="utf-8") as file:
+            while line := file.readline(_LONGEST_LINE):
+                if not line.endswith("\n"):
+                    raise EOFError("a line has no end")
+                yield line
+
+    def _header(self) -> Header:
+        try:
+            with closing(self._lines()) as lines:
+                value = json.loads(next(lines, ""))
+            if value["format"] != FORMAT:
+                raise ValueError(f'format "{value["format"]}"')
+            version = value["version"]
+            if version != VERSION:
+                newer = f"has format version {version}, and this program reads {VERSION}; use a matching ebpf-sidecar"
+                raise SidecarError(self._said(newer))
+            return _checked(Header(**{each.name: value[each.name] for each in fields(Header)}))
+        except (FileNotFoundError, PermissionError, IsADirectoryError) as problem:
+            raise SidecarError(
+                self._said(f"cannot be read: {problem.strerror}; give the path of a recording")
+            ) from problem
+        except _UNREADABLE as problem:
+            raise SidecarError(self._said('is no recording; make one with "ebpf-sidecar record"')) from problem
+
+    def _said(self, what: str) -> str:
+        return f'recording "{self._path}": {what}'
+
+
+def _checked(header: Header) -> Header:
+    if not (isinstance(header.interval, (int, float)) and header.interval > 0):
+        raise ValueError("interval")
+    if not all(isinstance(part, str) for pair in header.resource.items() for part in pair):
+        raise ValueError("resource")
+    return header

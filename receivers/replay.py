@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plays a recording of real kernel data, for machines without eBPF or without the rights for it.
+
+What it produces are another machine's numbers: each frame's resource says ``ebpf_sidecar.replay = "true"``, the gauge
+``ebpf.replay.info`` names kernel and time of the recording, and a warning is logged at start. Without settings it plays
+a recording that comes with the product, over and over; ``ebpf-sidecar record`` makes others.
+
+    receivers:
+      replay: {path: incident.recording, speed: 2, loop: false}
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field
+
+from ..pipeline.component import ComponentKind, Consumer, Context, Factory, Stability
+from ..pipeline.frame import Frame, Kind
+from ..pipeline.plugins import hookimpl
+from ..pipeline.recording_file import Batch, Recording
+from ..pipeline.rows import RowSet
+from ..pipeline.settings import Interval, Settings
+from .replayed import Replayed
+
+PACKAGED = Path(__file__).parent / "recordings" / "default.recording"
+MARK = "ebpf_sidecar.replay"
+_SHUTDOWN_SECONDS = 5.0
+
+
+class ReplaySettings(Settings):
+    """What is played, and how."""
+
+    path: Path | None = None
+    """The recording, a file made by ``ebpf-sidecar record``. Without: the one that comes with the product."""
+    speed: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    """How many times faster than it was recorded."""
+    loop: bool = True
+    """Begin again at the end; counters go on."""
+    collection_interval: Interval | None = None
+    """Time between two batches, instead of the recorded one; ``speed`` applies to it, too."""
+
+
+class ReplayReceiver:
+    """Reads a recording while it plays it, so that its length is no matter of memory."""
+
+    def __init__(self, settings: ReplaySettings, context: Context) -> None:
+        self._settings = settings
+        self._context = context
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, consumer: Consumer) -> None:
+        """Begin to play. Raises `SidecarError` when the file cannot be read, is no recording, or holds no data."""
+        recording = Recording(self._settings.path or PACKAGED)
+        header = recording.header
+        message = "replaying a recording made on kernel %s at %s: these are not this machine's numbers"
+        self._context.logger.warning(message, header.kernel, header.recorded_at)
+        self._context.heartbeat.expect(self._pause(header.interval))
+        name, arguments = f"receiver {self._context.id}", (recording, consumer)
+        self._thread = threading.Thread(target=self._play, args=arguments, name=name, daemon=True)
+        self._thread.start()
+
+    def shutdown(self) -> None:
+        """Stop; nothing is passed on afterwards."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join(_SHUTDOWN_SECONDS)
+        self._context.heartbeat.stop()
+
+    def _play(self, recording: Recording, consumer: Consumer) -> None:
+        clock = self._context.clock
+        resource = {**self._context.resource, MARK: "true"}
+        replayed = Replayed(recording.started, clock.time_ns(), self._settings.speed, resource)
+        info = _info(recording, resource)
+        due = clock.monotonic()
+        for batch, pause in self._paced(recording, replayed):
+            due += pause
+            if clock.wait(self._stopped, due - clock.monotonic()):
+                return
+            if clock.monotonic() - due > pause:
+                due = clock.monotonic()  # after a standstill of the machine: no need to catch up
+            now = clock.time_ns()
+            consumer([*replayed.frames(batch.frames, now), replace(info, time_unix_nano=now)])
+            self._context.heartbeat.beat()
+
+    def _paced(self, recording: Recording, replayed: Replayed) -> Iterator[tuple[Batch, float]]:
+        """Batches, and how many seconds before each of them."""
+        gap, more = 0.0, True
+        while more:
+            last = None
+            for batch in recording.batches(self._damaged):
+                if last is not None:
+                    gap = (batch.time_unix_nano - last) / 1e9
+                yield batch, self._pause(min(max(gap, 0.0), recording.header.interval))
+                last = batch.time_unix_nano
+            gap, more = recording.header.interval, self._settings.loop and last is not None
+            replayed.again()
+        if not self._settings.loop:
+            self._context.heartbeat.stop()  # done; where the file has gone, health shall show it
+            self._context.logger.info("the recording is at its end")
+
+    def _pause(self, recorded: float) -> float:
+        return (recorded and (self._settings.collection_interval or recorded)) / self._settings.speed
+
+    def _damaged(self, reason: str) -> None:
+        self._context.telemetry.error("receiving", reason)
+
+
+def _info(recording: Recording, resource: Mapping[str, str]) -> Frame:
+    """The frame that says where the numbers come from, as Prometheus' info metrics do."""
+    header = recording.header
+    rows = RowSet.of([{"kernel": header.kernel, "recorded_at": header.recorded_at}])
+    description = "1 while a recording is replayed: all numbers are of the machine that it was made on"
+    return Frame("ebpf.replay.info", Kind.GAUGE, rows, np.ones(1), 0, description=description, resource=resource)
+
+
+@hookimpl
+def register_components() -> Sequence[Factory]:
+    """The receiver ``replay``."""
+    return [
+        Factory(
+            ComponentKind.RECEIVER,
+            "replay",
+            ReplayReceiver,
+            ReplaySettings,
+            Stability.BETA,
+            "Plays a recording of real kernel data, clearly marked, where eBPF is not available",
+        )
+    ]

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A recording's frames as if they happened now, and on and on.
+
+Times move to now. Counters and histograms that count since a start go on over the repetitions: each adds all that the
+ones before counted, so they never fall; their start times stay. Gauges and deltas are shown as they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..pipeline.frame import Frame, Frames, Kind, Temporality
+from ..pipeline.increase import Identity, identity
+from ..pipeline.rows import RowSet
+
+_COUNTING = (Kind.COUNTER, Kind.HISTOGRAM)
+
+
+@dataclass
+class Replayed:
+    """Moves frames in time.
+
+    ``recorded``: when the recording's first batch was taken; ``shown``: when it is shown for the first time (both ns
+    since the epoch). ``speed``: how many times faster than recorded. ``resource``: what to put on every frame.
+    """
+
+    recorded: int
+    shown: int
+    speed: float
+    resource: Mapping[str, str]
+    _counted: dict[Identity, _Counted] = field(default_factory=dict)
+
+    def frames(self, recorded: Frames, now: int) -> Frames:
+        """The frames as of ``now``, ns since the epoch."""
+        return [self._moved(frame, now) for frame in recorded]
+
+    def again(self) -> None:
+        """The recording begins anew."""
+        for counted in self._counted.values():
+            counted.again()
+
+    def _moved(self, frame: Frame, now: int) -> Frame:
+        frame = replace(frame, time_unix_nano=now, resource={**frame.resource, **self.resource})
+        if frame.kind is Kind.GAUGE:
+            return frame
+        starts = self._starts(frame, now)
+        if frame.kind not in _COUNTING or frame.temporality is not Temporality.CUMULATIVE:
+            return replace(frame, start_time_unix_nano=starts)
+        key = identity(frame)
+        if key not in self._counted or not self._counted[key].fits(frame):
+            self._counted[key] = _Counted.like(frame)
+        return self._counted[key].gone_on(frame, starts)
+
+    def _starts(self, frame: Frame, now: int) -> NDArray[np.uint64]:
+        """The start times, as long before now as they were before the first batch; unknown ones (0) stay unknown."""
+        recorded = frame.start_times().astype(np.int64)
+        since = self.shown + ((recorded - self.recorded) / self.speed).astype(np.int64)
+        return np.where(recorded > 0, np.clip(since, 1, now), 0).astype(np.uint64)
+
+
+@dataclass
+class _Counted:
+    """What a metric's rows counted: ``before`` in earlier repetitions, ``now`` in this one, by ascending row id.
+
+    Of a histogram the columns are its buckets, and ``sums`` go along.
+    """
+
+    rows: RowSet
+    places: NDArray[np.intp]
+    ids: NDArray[np.uint64]
+    before: NDArray[Any]
+    now: NDArray[Any]
+    sums_before: NDArray[np.float64]
+    sums_now: NDArray[np.float64]
+    starts: NDArray[np.uint64]
+    """0 for a row that was not shown yet."""
+
+    @classmethod
+    def like(cls, frame: Frame) -> _Counted:
+        """Nothing counted yet."""
+        rows = RowSet(np.zeros(0, np.uint64))
+        values, sums = frame.values[:0].copy(), np.zeros(0)
+        return cls(rows, np.zeros(0, np.intp), rows.ids, values, values, sums, sums, rows.ids)
+
+    def fits(self, frame: Frame) -> bool:
+        """Whether the frame still has the same form."""
+        return self.now.dtype == frame.values.dtype and self.now.shape[1:] == frame.values.shape[1:]
+
+    def gone_on(self, frame: Frame, starts: NDArray[np.uint64]) -> Frame:
+        """The frame with all that was counted before, and the start times that its rows were first shown with."""
+        if frame.rows is not self.rows:
+            self._make_room(frame.rows)
+        at = self.places
+        self.now[at] = frame.values
+        self.starts[at] = np.where(self.starts[at] > 0, self.starts[at], starts)
+        moved = replace(frame, values=self.before[at] + frame.values, start_time_unix_nano=self.starts[at])
+        if frame.sums is None:
+            return moved
+        self.sums_now[at] = frame.sums
+        return replace(moved, sums=self.sums_before[at] + frame.sums)
+
+    def again(self) -> None:
+        """What was counted is counted for good."""
+        self.before, self.now = self.before + self.now, np.zeros_like(self.now)
+        self.sums_before, self.sums_now = self.sums_before + self.sums_now, np.zeros_like(self.sums_now)
+
+    def _make_room(self, rows: RowSet) -> None:
+        ids = np.union1d(self.ids, rows.ids)
+        old = np.searchsorted(ids, self.ids)
+        for name in ("before", "now", "sums_before", "sums_now", "starts"):
+            array = getattr(self, name)
+            longer = np.zeros((len(ids), *array.shape[1:]), array.dtype)
+            longer[old] = array
+            setattr(self, name, longer)
+        self.ids, self.rows, self.places = ids, rows, np.searchsorted(ids, rows.ids)

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+import logging
+
+import pytest
+
+from ebpf_sidecar.pipeline import ComponentKind, SidecarError
+from ebpf_sidecar.pipeline.recording_file import Header, Recording, RecordingWriter
+from ebpf_sidecar.pipeline.testing import (
+    NOON,
+    FakeClock,
+    RecordedHeartbeat,
+    RecordedTelemetry,
+    Sink,
+    check_contract,
+    fake_context,
+    frame,
+)
+from ebpf_sidecar.receivers.replay import PACKAGED, ReplayReceiver, ReplaySettings, register_components
+
+[FACTORY] = register_components()
+SECOND = 1_000_000_000
+INTERVAL = 2
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A recording of a counter that is 1, 2 and 3, read every two seconds."""
+    header = Header("0.1.0", "6.18.44", "x86_64", "2026-01-01T12:00:00+00:00", float(INTERVAL), {"os.type": "linux"})
+    writer = RecordingWriter(tmp_path / "recording", header)
+    for tick in range(3):
+        time = NOON - 10**6 * SECOND + tick * INTERVAL * SECOND
+        writer.write([frame("c", [tick + 1], time_unix_nano=time, resource={"os.type": "linux"})])
+    writer.close()
+    return tmp_path / "recording"
+
+
+class Stage:
+    """A replay with everything around it."""
+
+    def __init__(self, path, **settings):
+        self.clock, self.sink = FakeClock(), Sink()
+        self.telemetry, self.heartbeat = RecordedTelemetry(), RecordedHeartbeat()
+        context = fake_context(
+            ComponentKind.RECEIVER,
+            "replay",
+            clock=self.clock,
+            telemetry=self.telemetry,
+            heartbeat=self.heartbeat,
+            resource={"service.name": "ebpf-sidecar"},
+        )
+        self.receiver = ReplayReceiver(ReplaySettings(path=path, **settings), context)
+
+    def play(self, *pauses):
+        """Let the receiver play through those pauses; what it passed on: seconds since the start → value of ``c``."""
+        self.receiver.start(self.sink)
+        try:
+            for number, pause in enumerate(pauses, start=1):
+                self.sink.until(number)
+                self.clock.until_waiting()
+                self.clock.advance(pause)
+            self.sink.until(len(pauses) + 1)
+        finally:
+            self.receiver.shutdown()
+        return {(f.time_unix_nano - NOON) / SECOND: int(f.values[0]) for f in self.sink.frames if f.name == "c"}
+
+
+def test_the_contract_is_kept():
+    """The receiver behaves as every component must."""
+    check_contract(FACTORY, {"speed": 2, "loop": False, "collection_interval": "1s"})
+
+
+def test_a_recording_is_played_at_its_pace_and_again(path):
+    """Batches come as far apart as recorded, the repetition follows after an interval, and counters go on."""
+    assert {0: 1, 2: 2, 4: 3, 6: 4, 8: 5} == Stage(path).play(2, 2, 2, 2)
+
+
+def test_a_pause_is_kept_to_its_end(path):
+    """Nothing comes before it is due."""
+    stage = Stage(path)
+    stage.receiver.start(stage.sink)
+    stage.sink.until(1)
+    stage.clock.until_waiting()
+    stage.clock.advance(1.9)
+    stage.clock.until_waiting()
+    early = len(stage.sink.batches)
+    stage.clock.advance(0.1)
+    stage.sink.until(2)
+    stage.receiver.shutdown()
+
+    assert 1 == early
+
+
+@pytest.mark.parametrize(
+    ("settings", "pause"),
+    [
+        ({"speed": 4}, 0.5),
+        ({"speed": 0.5}, 4),
+        ({"collection_interval": "500ms"}, 0.5),
+        ({"collection_interval": "1s", "speed": 2}, 0.5),
+    ],
+)
+def test_the_pace_can_be_chosen(path, settings, pause):
+    """Speed and interval set how far batches are apart, and how often a sign of life is due."""
+    stage = Stage(path, **settings)
+    expected = {0: 1, pause: 2, 2 * pause: 3, 3 * pause: 4}
+
+    assert expected == stage.play(pause, pause, pause)
+
+
+def test_a_standstill_is_not_caught_up(path):
+    """After the machine slept, one batch follows and the pace goes on from there."""
+    assert {0: 1, 100: 2, 102: 3} == Stage(path).play(100, 2)
+
+
+def test_without_loop_it_ends(path, caplog):
+    """Played once, no sign of life is owed any more."""
+    stage = Stage(path, loop=False)
+    with caplog.at_level(logging.INFO):
+        stage.receiver.start(stage.sink)
+        for number in (1, 2):
+            stage.sink.until(number)
+            stage.clock.until_waiting()
+            stage.clock.advance(INTERVAL)
+        stage.receiver._thread.join(5)
+
+    assert 3 == len(stage.sink.batches) == stage.heartbeat.beats
+    assert stage.heartbeat.expected is None
+    assert "the recording is at its end" in caplog.messages
+    stage.receiver.shutdown()
+
+
+def test_replayed_data_is_clearly_marked(path, caplog):
+    """A warning, the resource of every frame and an info metric say whose numbers these are."""
+    stage = Stage(path)
+    stage.play()
+    [counter, info] = stage.sink.batches[0]
+
+    origin = "replaying a recording made on kernel 6.18.44 at 2026-01-01T12:00:00+00:00"
+
+    [warning] = caplog.records
+
+    assert f"{origin}: these are not this machine's numbers" == warning.getMessage()
+    assert logging.WARNING == warning.levelno
+        (record.levelno, record.getMessage()) for record in caplog.records
+    ]
+    assert {"os.type": "linux", "service.name": "ebpf-sidecar", "ebpf_sidecar.replay": "true"} == counter.resource
+    assert ("ebpf.replay.info", [1.0], NOON) == (info.name, info.values.tolist(), info.time_unix_nano)
+    assert [{"kernel": "6.18.44", "recorded_at": "2026-01-01T12:00:00+00:00"}] == info.rows.records()
+    assert "true" == info.resource["ebpf_sidecar.replay"]
+
+
+def test_the_info_metric_keeps_its_rows(path):
+    """The same row set each time, so that its labels are rendered once."""
+    stage = Stage(path)
+    stage.play(2, 2, 2)
+
+    assert 1 == len({id(batch[-1].rows) for batch in stage.sink.batches})
+
+
+def test_signs_of_life_follow_the_pace(path):
+    """A beat is promised for each interval, given for each batch, and no longer promised after the end."""
+    stage = Stage(path, speed=2)
+    stage.receiver.start(stage.sink)
+    promised = stage.heartbeat.expected
+    stage.sink.until(1)
+    stage.clock.until_waiting()
+    stage.receiver.shutdown()
+
+    assert (INTERVAL / 2, 1, None) == (promised, stage.heartbeat.beats, stage.heartbeat.expected)
+
+
+def test_a_recording_cut_off_is_played_up_to_there_and_counted(path):
+    """The truncated tail is an error of receiving; the rest goes on and on."""
+    path.write_bytes(path.read_bytes()[:-12])
+    stage = Stage(path)
+
+    assert {0: 1, 2: 2, 4: 3, 6: 4} == stage.play(2, 2, 2)
+    assert ["receiving"] == [stage_ for stage_, _ in stage.telemetry.errors]
+
+
+def test_a_recording_that_goes_away_ends_unhealthy(path):
+    """When the file cannot be read again, the missing signs of life show it, and the error says why."""
+    stage = Stage(path)
+    stage.receiver.start(stage.sink)
+    for number in (1, 2):
+        stage.sink.until(number)
+        stage.clock.until_waiting()
+        if number == 2:
+            path.unlink()
+        stage.clock.advance(INTERVAL)
+    stage.receiver._thread.join(5)
+    expected = stage.heartbeat.expected
+    stage.receiver.shutdown()
+
+    assert INTERVAL == expected
+    assert "No such file" in stage.telemetry.errors[0][1]
+
+
+@pytest.mark.parametrize("settings", [{"speed": 0}, {"speed": -1}, {"speed": "inf"}, {"collection_interval": "0s"}])
+def test_a_pace_that_is_none_is_refused(settings):
+    """Speed and interval are above zero."""
+    with pytest.raises(ValueError, match=r"greater than 0|above zero|finite"):
+        ReplaySettings(**settings)
+
+
+def test_a_wrong_file_stops_the_start(tmp_path):
+    """The service says at start what is wrong with the file."""
+    (tmp_path / "x").write_text("hello")
+
+    with pytest.raises(SidecarError, match="is no recording; make one with"):
+        Stage(tmp_path / "x").receiver.start(Sink())
+
+
+def test_the_packaged_recording_is_good():
+    """What ships with the product can be played to its end, and shows the metrics of all three probes."""
+    recording, reasons = Recording(PACKAGED), []
+    names = {each.name for batch in recording.batches(reasons.append) for each in batch.frames}
+
+    assert [] == reasons
+    assert {"ebpf.cache.read_attempts", "ebpf.block.io.duration", "ebpf.syscall.duration"} <= names
