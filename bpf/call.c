@@ -52,6 +52,7 @@ int call_enters(struct bpf_raw_tracepoint_args *ctx)
 #endif
     thread->inside = 1;
     thread->number = number;
+    thread->direction = call->direction;
     thread->call = *call;
 #ifdef PROBE_PAGE_CACHE
     page_cache_call_begins(thread);
@@ -71,6 +72,7 @@ int call_returns(struct bpf_raw_tracepoint_args *ctx)
     if (!thread)
         return 0;
     thread->inside = 0;
+    thread->owner.generation = current_generation();
 #ifdef PROBE_SYSCALLS
     syscalls_call_returns(thread, (struct pt_regs *)ctx->args[0], ctx->args[1]);
 #endif
@@ -91,6 +93,7 @@ int thread_ends(struct bpf_raw_tracepoint_args *ctx)
     if (!thread)
         return 0;
 #ifdef PROBE_PAGE_CACHE
+    thread->owner.generation = current_generation();
     page_cache_hand_over(thread);
 #endif
     threads.delete(&tid);

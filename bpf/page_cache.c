@@ -13,24 +13,31 @@ struct cache_value {
 };
 BPF_F_TABLE("hash", struct cache_key, struct cache_value, cache_stats, CACHE_STATS_ENTRIES, MAP_FLAGS);
 
-static __always_inline struct cache_value *cache_row(const struct owner *owner)
+/* Out of the common path, so that this does not pay for clearing a value that exists already. */
+static __always_inline struct cache_value *new_cache_row(struct cache_key *key)
 {
-    struct cache_key key = {.owner = *owner};
     struct cache_value zero = {}, *row;
 
-    key.owner.generation = current_generation();
-    row = cache_stats.lookup_or_try_init(&key, &zero);
+    row = cache_stats.lookup_or_try_init(key, &zero);
     if (!row)
         count_drop(DROPPED_CACHE_STATS);
     return row;
 }
 
+static __always_inline struct cache_value *cache_row(struct cache_key *key)
+{
+    struct cache_value *row = cache_stats.lookup(key);
+
+    return row ? row : new_cache_row(key);
+}
+
 static __always_inline struct cache_value *cache_row_of_current(void)
 {
-    struct owner owner = {};
+    struct cache_key key = {};
 
-    find_owner(&owner);
-    return cache_row(&owner);
+    find_owner(&key.owner);
+    key.owner.generation = current_generation();
+    return cache_row(&key);
 }
 
 /* ---- pages added ---- */
@@ -195,7 +202,7 @@ static __always_inline void page_cache_call_begins(struct thread *thread)
     thread->mapping = 0;
 }
 
-/* One visit of the shared map per call, however many pages it moved. */
+/* One visit of the shared map per call, however many pages it moved. The thread's owner must have its generation set. */
 static __always_inline void page_cache_hand_over(struct thread *thread)
 {
     struct cache_value *row;
@@ -203,7 +210,7 @@ static __always_inline void page_cache_hand_over(struct thread *thread)
 
     if (!thread->counted)
         return;
-    row = cache_row(&thread->owner);
+    row = cache_row((struct cache_key *)&thread->owner);
     if (row) {
         if (thread->lookups)
             __sync_fetch_and_add(&row->lookups, thread->lookups);

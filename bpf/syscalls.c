@@ -46,20 +46,34 @@ BPF_F_TABLE("hash", struct advice_key, struct advice_value, fadvise_stats, FADVI
 #define EINTR 4
 #define SA_RESTART 0x10000000
 
+/* All zero: a new row is copied from here, so that calls whose row exists do not pay for clearing one. */
+BPF_ARRAY(blank_call, struct call_value, 1);
+
+static __always_inline struct call_value *new_call_row(struct call_key *key)
+{
+    u32 first = 0;
+    struct call_value *blank = blank_call.lookup(&first), *row;
+
+    if (!blank)
+        return NULL;
+    row = syscall_stats.lookup_or_try_init(key, blank);
+    if (!row)
+        count_drop(DROPPED_SYSCALL_STATS);
+    return row;
+}
+
 static __always_inline void count_duration(struct thread *thread, u64 nanoseconds, s64 result)
 {
-    struct call_key key = {.owner = thread->owner, .syscall = thread->number, .direction = thread->call.direction};
-    struct call_value zero = {}, *row;
+    struct call_key *key = (struct call_key *)&thread->owner;
+    struct call_value *row = syscall_stats.lookup(key);
 
-    key.owner.generation = current_generation();
-    row = syscall_stats.lookup_or_try_init(&key, &zero);
-    if (!row) {
-        count_drop(DROPPED_SYSCALL_STATS);
+    if (!row)
+        row = new_call_row(key);
+    if (!row)
         return;
-    }
     __sync_fetch_and_add(&row->duration[histogram_slot(nanoseconds, SYSCALL_LOWEST, SYSCALL_SLOTS)], 1);
     __sync_fetch_and_add(&row->duration_sum, nanoseconds);
-    if (key.direction && result > 0)
+    if (thread->direction && result > 0)
         __sync_fetch_and_add(&row->bytes, result);
 }
 
@@ -68,7 +82,6 @@ static __always_inline void count_error(struct thread *thread, u32 error)
     struct error_key key = {.owner = thread->owner, .syscall = thread->number, .error = error};
     struct error_value zero = {}, *row;
 
-    key.owner.generation = current_generation();
     row = syscall_errors.lookup_or_try_init(&key, &zero);
     if (row)
         __sync_fetch_and_add(&row->errors, 1);
@@ -81,7 +94,6 @@ static __always_inline void count_advice(struct thread *thread, s64 result)
     struct advice_key key = {.owner = thread->owner, .advice = thread->advice};
     struct advice_value zero = {}, *row;
 
-    key.owner.generation = current_generation();
     row = fadvise_stats.lookup_or_try_init(&key, &zero);
     if (!row) {
         count_drop(DROPPED_FADVISE_STATS);
@@ -92,6 +104,7 @@ static __always_inline void count_advice(struct thread *thread, s64 result)
         __sync_fetch_and_add(&row->success, 1);
 }
 
+/* The thread's owner must have its generation set. */
 static __always_inline void count_call(struct thread *thread, u64 nanoseconds, s64 result)
 {
     count_duration(thread, nanoseconds, result);
@@ -103,19 +116,25 @@ static __always_inline void count_call(struct thread *thread, u64 nanoseconds, s
 
 /* ---- interrupted calls: one call, however often the kernel restarts it ---- */
 
-/* The restarted call comes back with the same stack pointer: calls made by a signal handler meanwhile have a lower or another one. */
-static __always_inline void resume_if_restarted(struct thread *thread, u64 stack)
+static __always_inline void restore_paused_call(struct thread *thread)
 {
     struct call *call;
 
+    thread->number = thread->paused_number;
+    call = calls.lookup(&thread->number);
+    if (call) {
+        thread->call = *call;
+        thread->direction = call->direction;
+    }
+}
+
+/* The restarted call comes back with the same stack pointer: calls made by a signal handler meanwhile have a lower or another one. */
+static __always_inline void resume_if_restarted(struct thread *thread, u64 stack)
+{
     if (thread->paused_stack != stack)
         return;
-    if (thread->call.restarts) {
-        thread->number = thread->paused_number;
-        call = calls.lookup(&thread->number);
-        if (call)
-            thread->call = *call;
-    }
+    if (thread->call.restarts)
+        restore_paused_call(thread);
     if (thread->number == thread->paused_number)
         thread->started = thread->paused_since;
     thread->paused_since = 0;
@@ -150,16 +169,13 @@ static __always_inline bool handler_ends_call(s32 result, u64 flags)
 int signal_tracepoint(struct tracepoint__signal__signal_deliver *args)
 {
     struct thread *thread = current_thread();
-    struct call *call;
 
     if (!thread || !thread->paused_since || args->sa_handler < 2)
         return 0;
     if (!handler_ends_call(thread->paused_result, args->sa_flags))
         return 0;
-    thread->number = thread->paused_number;
-    call = calls.lookup(&thread->number);
-    if (call)
-        thread->call = *call;
+    restore_paused_call(thread);
+    thread->owner.generation = current_generation();
     count_call(thread, thread->paused_until - thread->paused_since, -EINTR);
     thread->paused_since = 0;
     return 0;

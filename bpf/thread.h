@@ -22,11 +22,12 @@ BPF_ARRAY(calls, struct call, CALL_NUMBERS);
 
 /* What one thread is doing. Created at the first followed call, reused by all later ones, deleted when the thread ends. */
 struct thread {
-    struct owner owner;
-    u32 inside; /* 1 while the thread is inside a followed call */
+    struct owner owner; /* these three are the key of a call's row (struct call_key), used in place */
     u32 number;
+    u32 direction;
     struct call call;
-    u64 compat; /* 1: a 32-bit program, whose call numbers mean something else */
+    u32 inside; /* 1 while the thread is inside a followed call */
+    u32 compat; /* 1: a 32-bit program, whose call numbers mean something else */
 #ifdef PROBE_PAGE_CACHE
     u64 mapping;   /* file that the call looks pages up in */
     u64 next_page; /* pages before it have been counted for this call */

@@ -83,7 +83,7 @@ class KernelMap:
 
     def delete(self, keys: Keys) -> None:
         """Remove the entries; keys that are not there (any more) are no error."""
-        raw = np.ascontiguousarray(keys).view(np.uint8).reshape(len(keys), -1)
+        raw = np.ascontiguousarray(keys).view(np.uint8).reshape(len(keys), keys.dtype.itemsize)
         done = 0
         while self._buffers.batched and done < len(raw):
             count, number = self._batch(Command.DELETE_BATCH, len(raw) - done, keys=raw[done:])

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Probes on the running kernel, and known workloads in processes of their own."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ebpf_sidecar.receivers.ebpf.cgroups import find_hierarchy
+from ebpf_sidecar.receivers.ebpf.loading import load
+from ebpf_sidecar.receivers.ebpf.preparing import request_for
+from ebpf_sidecar.receivers.ebpf.probe_file import read_probe
+
+BPF = Path(__file__).parents[2] / "bpf"
+WORKLOADS = Path(__file__).parent / "workloads"
+MIB = 1 << 20
+
+
+def why_not():
+    """Why kernel tests cannot run here; empty when they can."""
+    if os.geteuid() != 0:
+        return "not root"
+    if importlib.util.find_spec("bcc") is None:
+        return "BCC for Python is not installed (python3-bpfcc)"
+    return ""
+
+
+def pytest_collection_modifyitems(items):
+    """All tests of this folder need the kernel."""
+    reason = why_not()
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.kernel)
+            if reason:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+def attach():
+    """Load probes by name until the test ends; rows are kept by process unless asked otherwise."""
+    opened = []
+
+    def attach(*names, chosen=None, by_process=True, **more):
+        probes = [read_probe(BPF / f"{name}.yaml") for name in names]
+        more.setdefault("cgroup_hierarchy", find_hierarchy(Path("/sys/fs/cgroup")).controller)
+        loaded = load(probes, request_for(probes, chosen, by_process=by_process, **more))
+        opened.append(loaded)
+        return loaded
+
+    yield attach
+    for loaded in opened:
+        loaded.close()
+
+
+@pytest.fixture
+def run():
+    """Run a workload to its end and return what it printed as JSON."""
+
+    def run(script, *arguments):
+        command = [sys.executable, "-S", "-E", str(WORKLOADS / script), *map(str, arguments)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=120)
+        return json.loads(done.stdout)
+
+    return run
+
+
+@pytest.fixture
+def rows():
+    """The values of one process in a map, summed over its rows, by field; ``where`` narrows by fields of the key."""
+
+    def rows(loaded, name, pid=None, **where):
+        kernel_map = loaded.maps[name]
+        keys, values = kernel_map.read()
+        wanted = keys["tgid"] == pid if pid is not None else keys["tgid"] >= 0
+        for field, value in where.items():
+            wanted &= keys[field] == value
+        total = values[wanted].sum(axis=0)
+        return {field: total[columns].tolist() for field, columns in kernel_map.value_fields.items()}
+
+    return rows
+
+
+@pytest.fixture
+def file_of(tmp_path):
+    """Make a file of random bytes, on disk and in no cache."""
+
+    def file_of(size, name="data"):
+        path = tmp_path / name
+        path.write_bytes(os.urandom(size))
+        forget(path)
+        return path
+
+    return file_of
+
+
+@pytest.fixture(name="forget")
+def forget_fixture():
+    """Write a file to disk and drop it from the page cache."""
+    return forget
+
+
+def forget(path):
+    descriptor = os.open(path, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    os.close(descriptor)

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+import errno
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+READ, WRITE = 0, 1
+OPERATIONS = {"read": READ, "write": WRITE, "randread": READ, "randwrite": WRITE}
+
+
+def device_of(path):
+    """The disk that holds ``path``: its number as the kernel writes it, and its counters' file."""
+    number = os.stat(path).st_dev
+    device = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}").resolve()
+    disk = device.parent if (device / "partition").exists() else device
+    major, minor = (disk / "dev").read_text().strip().split(":")
+    return int(major) << 20 | int(minor), disk / "stat"
+
+
+def completed(stat, operation):
+    """Requests and sectors of one operation since boot."""
+    fields = [int(field) for field in stat.read_text().split()]
+    return (fields[0], fields[2]) if operation == READ else (fields[4], fields[6])
+
+
+def fio(folder, kind, block, count):
+    """Direct I/O of ``count`` blocks; what fio says it did."""
+    command = ["fio", "--name=test", f"--directory={folder}", f"--rw={kind}", f"--bs={block}", f"--size={block * count}"]
+    command += ["--direct=1", "--ioengine=psync", "--output-format=json", "--fallocate=none", "--filename=fio.data"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=120)
+    job = json.loads(done.stdout)["jobs"][0]["read" if OPERATIONS[kind] == READ else "write"]
+    return job["total_ios"], job["io_bytes"]
+
+
+@pytest.mark.skipif(shutil.which("fio") is None, reason="fio is not installed")
+@pytest.mark.parametrize(("kind", "block"), [("randread", 4096), ("read", 65536), ("randwrite", 4096), ("write", 65536)])
+def test_requests_and_bytes_equal_what_fio_and_the_kernel_count(attach, rows, tmp_path, kind, block):
+    """1,000 direct requests are 1,000, of the same bytes, with a duration and a queue time each."""
+    if not list(Path("/sys/block").iterdir()):
+        pytest.skip("no block device")
+    fio(tmp_path, "write", block, 1000)  # lay the file out first
+    os.sync()
+    device, stat = device_of(tmp_path)
+    loaded = attach("block_io", by_process=False)
+    before = completed(stat, OPERATIONS[kind])
+
+    requests, size = fio(tmp_path, kind, block, 1000)
+
+    after = completed(stat, OPERATIONS[kind])
+    counted = rows(loaded, "block_stats", comm=b"fio", device=device, operation=OPERATIONS[kind])
+    everyone = rows(loaded, "block_stats", device=device, operation=OPERATIONS[kind])
+    assert (1000, 1000 * block) == (requests, size)
+    assert (requests, size) == (sum(counted["duration"]), counted["size_sum"][0])
+    assert sum(everyone["duration"]) == pytest.approx(after[0] - before[0], abs=8)  # others write to the disk as well
+    assert everyone["size_sum"][0] == pytest.approx((after[1] - before[1]) * 512, rel=0.01)
+
+
+def test_nothing_stays_in_flight(attach, run, file_of):
+    """When the work is done, no request is remembered."""
+    loaded = attach("block_io")
+    path = file_of(16 << 20)
+
+    run("files.py", "sequential", path, 16, 1 << 20)
+    os.sync()
+
+    assert 4 >= loaded.maps["requests"].entries()
+
+
+def test_a_queued_request_waits_before_it_is_issued(attach, rows, run, file_of):
+    """Where the disk has a scheduler, queue times are counted, never more than requests."""
+    loaded = attach("block_io", by_process=False)
+
+    run("files.py", "sequential", file_of(16 << 20), 16, 1 << 20)
+
+    counted = rows(loaded, "block_stats", comm=b"sequential")
+    assert 0 < sum(counted["duration"])
+    assert sum(counted["queue"]) <= sum(counted["duration"])
+
+
+@pytest.fixture
+def broken_disk(tmp_path):
+    """A loop device of 16 MiB whose file lies in a file system of 1 MiB: most writes fail."""
+    if shutil.which("losetup") is None:
+        pytest.skip("losetup is not installed")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder], check=True)
+    (folder / "disk").touch()
+    os.truncate(folder / "disk", 16 << 20)
+    made = subprocess.run(["losetup", "--find", "--show", folder / "disk"], stdout=subprocess.PIPE, text=True)
+    if made.returncode == 0:
+        yield Path(made.stdout.strip())
+        subprocess.run(["losetup", "--detach", made.stdout.strip()], check=True)
+    subprocess.run(["umount", folder], check=True)
+    if made.returncode != 0:
+        pytest.skip("no loop device can be made here")
+
+
+def test_a_failed_request_is_an_error_of_its_owner(attach, broken_disk):
+    """Each write that the program sees fail with EIO or ENOSPC is a failed request."""
+    loaded = attach("block_io", by_process=True)
+
+    with broken_disk.open("rb") as device:
+        number = os.fstat(device.fileno()).st_rdev
+    said = subprocess.run(["fio", "--name=test", f"--filename={broken_disk}", "--rw=write", "--bs=64k", "--size=8m", "--direct=1",
+                           "--ioengine=psync", "--continue_on_error=write", "--output-format=json"],
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60)  # fmt: skip
+    failed = json.loads(said.stdout[said.stdout.index(b"{") :])["jobs"][0]["total_err"]
+
+    keys, values = loaded.maps["block_errors"].read()
+    mine = (keys["device"] == (os.major(number) << 20 | os.minor(number))) & (keys["operation"] == WRITE)
+    assert 0 < failed == values[mine].sum()
+    assert {errno.EIO, errno.ENOSPC} >= set(keys["error"][mine].tolist())

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ebpf_sidecar.receivers.ebpf.cgroups import find_hierarchy
+
+WORKLOAD = Path(__file__).parent / "workloads" / "files.py"
+
+
+@pytest.fixture
+def cgroup():
+    """A cgroup of our own in the hierarchy that tells containers apart."""
+    folder = find_hierarchy(Path("/sys/fs/cgroup")).root / f"sidecar-test-{os.getpid()}"
+    folder.mkdir()
+    yield folder
+    folder.rmdir()
+
+
+def joined(folder):
+    """For a child before exec: what a container runtime does."""
+    return lambda: (folder / "cgroup.procs").write_text(str(os.getpid()))
+
+
+def test_a_row_carries_the_inode_of_the_cgroups_directory(attach, cgroup, file_of):
+    """So it can still be attributed when its process is gone."""
+    loaded = attach("page_cache", by_process=False)
+    path = file_of(1 << 20)
+
+    subprocess.run(
+        [sys.executable, "-S", "-E", WORKLOAD, "sequential", path, "1", "4096"],
+        preexec_fn=joined(cgroup), stdout=subprocess.DEVNULL, check=True,
+    )  # fmt: skip
+
+    keys, values = loaded.maps["cache_stats_map"].read()
+    mine = (keys["cgroup"] == cgroup.stat().st_ino) & (keys["comm"] == Path(sys.executable).name[:15].encode())
+    assert 256 <= values[mine][:, 0].sum()
+
+
+def test_unified_ids_are_inodes_too(attach, file_of):
+    """In a v2 hierarchy of its own, also beside v1 controllers."""
+    root = next((p for p in (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup")) if (p / "cgroup.controllers").exists()), None)
+    if root is None:
+        pytest.skip("no cgroup v2 hierarchy is mounted")
+    folder = root / f"sidecar-test-{os.getpid()}"
+    folder.mkdir()
+    loaded = attach("page_cache", by_process=False, cgroup_hierarchy="v2")
+
+    subprocess.run(
+        [sys.executable, "-S", "-E", WORKLOAD, "sequential", file_of(1 << 20), "1", "4096"],
+        preexec_fn=joined(folder), stdout=subprocess.DEVNULL, check=True,
+    )  # fmt: skip
+
+    keys, values = loaded.maps["cache_stats_map"].read()
+    inode = folder.stat().st_ino
+    folder.rmdir()
+    assert 256 <= values[keys["cgroup"] == inode][:, 0].sum()
+
+
+def test_threads_with_names_of_their_own_share_the_process_row(attach, run, file_of):
+    """A JVM names its threads; the row keeps the name of the process."""
+    loaded = attach("page_cache", by_process=True)
+
+    pid = run("files.py", "in_threads", file_of(8 << 20), 8, 65536)["pid"]
+
+    keys, _ = loaded.maps["cache_stats_map"].read()
+    names = set(keys["comm"][keys["tgid"] == pid].tolist())
+    assert not [name for name in names if name.startswith(b"reader")]
+
+
+def test_ten_thousand_processes_leave_no_state_and_lose_nothing(attach, run):
+    """Each makes two reads of one cached page: 20,000 lookups, one row, no thread left behind."""
+    loaded = attach("page_cache", "syscalls", by_process=False)
+    before = loaded.maps["threads"].entries()
+
+    run("processes.py", 10_000, 2)
+
+    keys, values = loaded.maps["cache_stats_map"].read()
+    mine = keys["comm"] == Path(sys.executable).name[:15].encode()
+    assert 20_000 <= values[mine][:, 0].sum() <= 20_500
+    assert 1 == np.unique(keys[mine]).size
+    assert before + 20 > loaded.maps["threads"].entries()
+    assert {0} == set(loaded.drops.read().values())

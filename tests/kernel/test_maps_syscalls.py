@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+import errno
+
+import numpy as np
+import pytest
+
+from ebpf_sidecar.receivers.ebpf.syscall_table import syscall_table
+
+TIMES = 23
+NUMBER = syscall_table().numbers
+UNUSED_BY_PYTHON = (
+    "preadv preadv2 pwrite64 writev pwritev pwritev2 sendfile splice copy_file_range fsync fdatasync sync_file_range "
+    "msync fadvise64 fallocate unlink unlinkat rename renameat renameat2 io_uring_enter"
+).split()
+
+
+def duration(loaded, rows, pid, name):
+    return rows(loaded, "syscall_stats", pid, syscall=NUMBER[name])
+
+
+def errors(loaded, pid):
+    keys, values = loaded.maps["syscall_errors"].read()
+    mine = keys["tgid"] == pid
+    return {(int(key["syscall"]), int(key["error"])): int(value[0]) for key, value in zip(keys[mine], values[mine])}
+
+
+def test_23_calls_of_each_system_call_count_23(attach, run, rows):
+    """Durations, and errors by the errno that the caller saw."""
+    loaded = attach("syscalls")
+    numbers = [NUMBER[name] for name in UNUSED_BY_PYTHON]
+
+    said = run("calls.py", "failing", *numbers)
+
+    counted = {name: sum(duration(loaded, rows, said["pid"], name)["duration"]) for name in UNUSED_BY_PYTHON}
+    failed = errors(loaded, said["pid"])
+    assert dict.fromkeys(UNUSED_BY_PYTHON, TIMES) == counted
+    assert {number: TIMES for number in numbers} == {n: failed.get((n, said["result"][str(n)])) for n in numbers}
+
+
+def test_calls_that_nobody_asked_for_are_not_counted(attach, run):
+    """The setting replaces the default list."""
+    loaded = attach("syscalls", chosen={"syscalls": {"syscalls": ["fdatasync"]}})
+
+    said = run("calls.py", "failing", NUMBER["fdatasync"], NUMBER["fsync"])
+
+    keys, _ = loaded.maps["syscall_stats"].read()
+    assert [NUMBER["fdatasync"]] == keys["syscall"][keys["tgid"] == said["pid"]].tolist()
+
+
+def test_the_sum_of_durations_is_within_the_slots_bounds(attach, run, rows):
+    """Every value lies in its slot: the sum lies between the sums of the lower and of the upper bounds."""
+    loaded = attach("syscalls")
+
+    pid = run("calls.py", "failing", NUMBER["fsync"])["pid"]
+
+    counted = duration(loaded, rows, pid, "fsync")
+    upper = 2.0 ** (8 + np.arange(len(counted["duration"])))
+    lower = np.where(upper == 256, 0, upper / 2)
+    assert (counted["duration"] * lower).sum() <= counted["duration_sum"][0] <= (counted["duration"] * upper).sum()
+
+
+def test_bytes_are_what_the_calls_returned(attach, run, rows, file_of):
+    """By call, whatever was asked for; the direction stands in the key."""
+    loaded = attach("syscalls")
+
+    pid = run("calls.py", "moved", file_of(4096))["pid"]
+
+    assert [TIMES * 1000] == rows(loaded, "syscall_stats", pid, syscall=NUMBER["pwrite64"], direction=2)["bytes"]
+    assert [400] == rows(loaded, "syscall_stats", pid, syscall=NUMBER["preadv2"], direction=1)["bytes"]
+    assert TIMES + 1 <= sum(duration(loaded, rows, pid, "pread64")["duration"])
+
+
+def test_advice_is_counted_by_kind_and_success(attach, run, rows, file_of):
+    """Advice n was given n + 1 times; 23 more of the first kind failed."""
+    loaded = attach("syscalls")
+
+    pid = run("calls.py", "advice", file_of(4096))["pid"]
+
+    counted = [rows(loaded, "fadvise_stats", pid, advice=which) for which in range(6)]
+    assert [1 + TIMES, 2, 3, 4, 5, 6] == [each["calls"][0] for each in counted]
+    assert [1, 2, 3, 4, 5, 6] == [each["success"][0] for each in counted]
+
+
+@pytest.mark.parametrize("how", ["restarted", "stopped"])
+def test_a_restarted_call_counts_once_from_its_first_start(attach, run, rows, how):
+    """Two interruptions in 0.3 s: one call of 0.3 s, no error."""
+    loaded = attach("syscalls")
+
+    said = run("calls.py", how)
+
+    counted = duration(loaded, rows, said["pid"], "readv")
+    assert [100] == said["result"]
+    assert 1 == sum(counted["duration"])
+    assert 0.28e9 < counted["duration_sum"][0] < 0.6e9
+    assert (NUMBER["readv"], errno.EINTR) not in errors(loaded, said["pid"])
+
+
+def test_an_interrupted_call_counts_as_eintr(attach, run, rows):
+    """Without SA_RESTART each interruption ends a call with EINTR, and the last one succeeds."""
+    loaded = attach("syscalls")
+
+    said = run("calls.py", "interrupted")
+
+    counted = duration(loaded, rows, said["pid"], "readv")
+    assert [-1, -1, 100] == said["result"]
+    assert 3 == sum(counted["duration"])
+    assert 0.28e9 < counted["duration_sum"][0] < 0.6e9
+    assert 2 == errors(loaded, said["pid"])[NUMBER["readv"], errno.EINTR]
+
+
+def test_threads_that_die_inside_a_call_leave_nothing(attach, run):
+    """Their state goes with them; the calls never returned, so they are not counted."""
+    loaded = attach("syscalls", "page_cache")
+
+    said = run("calls.py", "killed")
+
+    keys, values = loaded.maps["threads"].read()
+    tgids = values[:, 1] & 0xFFFFFFFF
+    assert not np.isin(tgids, [said["pid"], said["result"]]).any()

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A known use of a file, in a process of its own: python3 -S -E files.py ACTION PATH MEGABYTES READ_SIZE.
+
+Prints what the kernel counted for this process meanwhile: bytes fetched from disk, as JSON.
+"""
+
+import ctypes
+import json
+import mmap
+import os
+import random
+import sys
+import threading
+
+PAGE = 4096
+
+
+def fetched():
+    with open("/proc/self/io", "rb") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith(b"read_bytes"))
+
+
+def sequential(path, size, step):
+    descriptor = os.open(path, os.O_RDONLY)
+    while os.read(descriptor, step):
+        pass
+
+
+def at_random(path, size, step):
+    descriptor = os.open(path, os.O_RDONLY)
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
+    places = list(range(0, size, step))
+    random.Random(23).shuffle(places)
+    for place in places:
+        os.pread(descriptor, step, place)
+
+
+def mapped(path, size, step):
+    descriptor = os.open(path, os.O_RDONLY)
+    with mmap.mmap(descriptor, size, prot=mmap.PROT_READ) as view:
+        for place in range(0, size, PAGE):
+            view[place]
+
+
+def written(path, size, step):
+    block = b"x" * step
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    for _ in range(0, size, step):
+        os.write(descriptor, block)
+    os.fsync(descriptor)
+
+
+def in_threads(path, size, step):
+    """Eight threads read an eighth each."""
+    descriptor = os.open(path, os.O_RDONLY)
+    share = size // 8
+
+    def part(number):
+        for place in range(number * share, (number + 1) * share, step):
+            os.pread(descriptor, step, place)
+
+    threads = [threading.Thread(target=part, args=(number,), name=f"reader-{number}") for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def populated(path, size, step):
+    """The kernel reads the file in while it maps it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    mmap.mmap(descriptor, size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE, prot=mmap.PROT_READ).close()
+
+
+def dropped(path, size, step):
+    sequential(path, size, step)
+    os.posix_fadvise(os.open(path, os.O_RDONLY), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def nothing(path, size, step):
+    """The start of the interpreter only."""
+
+
+def oversized(path, size, step):
+    """One read per file end: asks for far more than there is."""
+    for _ in range(23):
+        descriptor = os.open(path, os.O_RDONLY)
+        os.read(descriptor, step)
+        os.close(descriptor)
+
+
+ACTIONS = {each.__name__: each for each in (sequential, at_random, mapped, written, in_threads, populated, dropped, nothing, oversized)}
+
+
+def main():
+    action, path, megabytes, step = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+    ctypes.CDLL(None).prctl(15, action[:15].encode(), 0, 0, 0)
+    before = fetched()
+    ACTIONS[action](path, int(float(megabytes) * (1 << 20)), step)
+    sys.stdout.write(json.dumps({"pid": os.getpid(), "fetched": fetched() - before}))
+
+
+main()

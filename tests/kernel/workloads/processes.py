@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many short-lived processes: python3 -S -E processes.py PROCESSES READS; each reads one cached page that often.
+
+Prints the id of the parent and how many reads all children made, as JSON.
+"""
+
+import json
+import os
+import sys
+import tempfile
+
+PAGE = 4096
+
+
+def main():
+    processes, reads = int(sys.argv[1]), int(sys.argv[2])
+    with tempfile.TemporaryFile() as file:
+        file.write(b"x" * PAGE)
+        file.flush()
+        for _ in range(processes):
+            child = os.fork()
+            if child == 0:
+                for _ in range(reads):
+                    os.pread(file.fileno(), 512, 0)
+                os._exit(0)
+            os.waitpid(child, 0)
+    sys.stdout.write(json.dumps({"pid": os.getpid(), "reads": processes * reads}))
+
+
+main()
