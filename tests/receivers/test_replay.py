@@ -141,8 +141,6 @@ def test_replayed_data_is_clearly_marked(path, caplog):
 
     assert f"{origin}: these are not this machine's numbers" == warning.getMessage()
     assert logging.WARNING == warning.levelno
-        (record.levelno, record.getMessage()) for record in caplog.records
-    ]
     assert {"os.type": "linux", "service.name": "ebpf-sidecar", "ebpf_sidecar.replay": "true"} == counter.resource
     assert ("ebpf.replay.info", [1.0], NOON) == (info.name, info.values.tolist(), info.time_unix_nano)
     assert [{"kernel": "6.18.44", "recorded_at": "2026-01-01T12:00:00+00:00"}] == info.rows.records()
