@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recording: the receivers of a configuration, run for a while into a file.
+
+The file holds the raw frames, before any processor, so that a replay goes through the pipelines as the real data did.
+See `recording_file` for the format, and the receiver ``replay`` for the other direction.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from . import logs
+from .clock import Clock, SystemClock
+from .component import ComponentId, ComponentKind, Factory
+from .config import Config, ConfiguredComponent, PipelineId, PipelineSettings
+from .errors import ExportError, SidecarError
+from .frame import Frames
+from .plugins import Plugins
+from .recording_file import Header, RecordingWriter
+from .service import Service
+from .settings import Settings
+
+_FILE = ComponentId(ComponentKind.EXPORTER, "recording")
+_KEPT = ("os.", "host.arch", "service.name", "service.version")
+_REPORTS = 10
+"""How often progress is reported, in all."""
+_INTERVAL = 10.0
+"""Taken for receivers that have no collection interval."""
+
+
+@dataclass
+class RecordingExporter:
+    """Writes what arrives to a file, which appears with the first frames: a failed start leaves no file behind.
+
+    Resource attributes that identify a machine, a person or a process are not written, recordings being for others.
+    """
+
+    path: Path
+    interval: float
+    clock: Clock
+    batches: int = 0
+    problem: SidecarError | None = None
+    """Why nothing more can be written."""
+    failed: threading.Event = field(default_factory=threading.Event)
+    """Set when there is a problem: waiting for more is of no use."""
+    _writer: RecordingWriter | None = None
+
+    def export(self, frames: Frames) -> None:
+        """Write a batch. Raises `ExportError`, not to be retried, where the file cannot be written."""
+        public = [replace(frame, resource=_public(frame.resource)) for frame in frames]
+        if not public:
+            return
+        try:
+            if self._writer is None:
+                self._writer = RecordingWriter(self.path, self._header(public[0].resource))
+            self._writer.write(public)
+            self.batches += 1
+        except (SidecarError, ValueError) as problem:
+            self.problem = problem if isinstance(problem, SidecarError) else SidecarError(str(problem))
+            self.failed.set()
+            raise ExportError(str(problem), retry=False) from problem
+
+    def shutdown(self) -> None:
+        """Complete the file."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def _header(self, resource: Mapping[str, str]) -> Header:
+        recorded_at = datetime.fromtimestamp(self.clock.time_ns() // 10**9, UTC).isoformat()
+        return Header(
+            version("ebpf-sidecar"), platform.release(), platform.machine(), recorded_at, self.interval, resource
+        )
+
+
+def _public(resource: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in resource.items() if name.startswith(_KEPT)}
+
+
+def record(
+    config: Config,
+    output: Path,
+    seconds: float,
+    *,
+    plugins: Plugins,
+    progress: Callable[[str], None],
+    clock: Clock | None = None,
+) -> None:
+    """Run the receivers of ``config``, and nothing else of it, for ``seconds``, into the file ``output``.
+
+    ``progress`` is told in plain text how far it is. An interrupt (Ctrl-C) ends the recording early and keeps it.
+    Raises `SidecarError` when a receiver cannot start, the file cannot be written, or nothing arrived.
+    """
+    del plugins  # already asked while the configuration was read
+    _check_writable(output)
+    logs.configure(config.service.telemetry.logs.level, config.service.telemetry.logs.encoding)
+    clock = clock or SystemClock()
+    exporter = RecordingExporter(output, _interval(config), clock)
+    service = Service(_recording_only(config, exporter), clock)
+    service.start()
+    try:
+        _watch(exporter, seconds, progress)
+    except KeyboardInterrupt:
+        progress("interrupted: keeping what was recorded")
+    finally:
+        service.shutdown()
+    if exporter.problem:
+        raise exporter.problem
+    if not exporter.batches:
+        raise SidecarError(f"nothing arrived within {seconds:g}s; record for longer than the collection interval")
+    progress(f"recorded {exporter.batches} batches into {output} ({output.stat().st_size / 1000:.0f} kB)")
+
+
+def _check_writable(output: Path) -> None:
+    """Before probes are attached for nothing."""
+    target = output if output.exists() else output.parent
+    if output.is_dir() or not os.access(target, os.W_OK):
+        raise SidecarError(f'recording "{output}": cannot be written; choose a file in a folder that you may write to')
+
+
+def _interval(config: Config) -> float:
+    intervals = [getattr(made.settings, "collection_interval", None) for made in _receivers(config).values()]
+    return min((interval for interval in intervals if isinstance(interval, float)), default=_INTERVAL)
+
+
+def _receivers(config: Config) -> dict[ComponentId, ConfiguredComponent]:
+    used = config.service.used(ComponentKind.RECEIVER)
+    return {id_: configured for id_, configured in config.receivers.items() if id_ in used}
+
+
+def _recording_only(config: Config, exporter: RecordingExporter) -> Config:
+    """The receivers that some pipeline uses, straight into the file."""
+    factory = Factory(ComponentKind.EXPORTER, _FILE.type, lambda _settings, _context: exporter)
+    receivers = _receivers(config)
+    pipelines = {PipelineId("recording"): PipelineSettings(tuple(receivers), (), (_FILE,))}
+    return Config(
+        receivers=receivers,
+        processors={},
+        exporters={_FILE: ConfiguredComponent(factory, Settings())},
+        extensions={},
+        service=replace(config.service, pipelines=pipelines, extensions=()),
+    )
+
+
+def _watch(exporter: RecordingExporter, seconds: float, progress: Callable[[str], None]) -> None:
+    progress(f"recording for {seconds:g}s; Ctrl-C ends it early")
+    for step in range(1, _REPORTS + 1):
+        if exporter.clock.wait(exporter.failed, seconds / _REPORTS):
+            return
+        progress(f"{seconds * step / _REPORTS:g}s of {seconds:g}s, {exporter.batches} batches")
