@@ -23,7 +23,7 @@ from .pipelines import PipelineId, PipelineSettings, ServiceSettings, listed
 from .plugins import Plugins
 from .sections import ConfiguredComponent, Sections, read_sections
 from .service_section import read_service
-from .sources import Inline, Source, merged
+from .sources import Inline, Source, merged, name_of
 from .suggestions import did_you_mean
 from .validation import Marks, mistake
 from .yamltree import Document
@@ -71,8 +71,9 @@ def load(sources: Sequence[Source], overrides: Sequence[str], plugins: Plugins, 
     document = merged(sources, overrides)
     tree, mistakes = expand(document, environ)
     if not tree:
+        where = ", ".join(map(name_of, sources))
         raise ConfigError(
-            [Mistake("", 'the configuration is empty; begin with "receivers:", as in configs/default.yaml')]
+            [Mistake("", 'nothing is configured; begin with "receivers:", as in configs/default.yaml', where)]
         )
     components, wrong = read_sections(tree, document.marks, plugins)
     service, more = read_service(tree, document.marks)
@@ -100,7 +101,9 @@ def _unknown_sections(tree: Mapping[str, Any], marks: Marks) -> Iterator[Mistake
     known = [*(kind.section for kind in ComponentKind), "service"]
     for key in tree:
         if key == "connectors":
-            yield mistake((key,), "connectors are not supported; list the exporters in each pipeline instead", marks)
+            yield mistake(
+                (), "connectors are not supported; list the exporters in each pipeline instead", marks, (key,)
+            )
         elif key not in known:
             yield mistake((), f'unknown section "{key}"{did_you_mean(key, known)}', marks, (key,))
 

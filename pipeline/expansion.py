@@ -24,6 +24,7 @@ from .yamltree import Document, Location, Mark, parse
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?!-)")
+_MOST = 10_000  # references in one value
 _LONGEST = 1_000_000  # characters: variables that double each other grow without bound
 
 
@@ -74,6 +75,7 @@ class _Expander:
         self._marks = marks
         self._environ = environ
         self._read = read
+        self._followed = 0
         self.mistakes: list[Mistake] = []
 
     def tree(self, tree: Any, at: Location, inside: tuple[str, ...]) -> Any:
@@ -84,6 +86,7 @@ class _Expander:
             return [self.tree(value, (*at, position), inside) for position, value in enumerate(tree)]
         if not isinstance(tree, str) or "$" not in tree:
             return tree
+        self._followed = self._followed if inside else 0
         try:
             return self._text(tree, at, inside)
         except UnusableError as error:
@@ -127,6 +130,9 @@ class _Expander:
         return self._joined(list(pieces(self._follow(reference, inside))), within)
 
     def _follow(self, reference: str, inside: tuple[str, ...]) -> str:
+        self._followed += 1
+        if self._followed > _MOST:
+            raise UnusableError(f"more than {_MOST} references are followed; look for references to references")
         scheme = _SCHEME.match(reference)
         if scheme is None or scheme[1] == "env":
             return self._variable(reference.removeprefix("env:"), inside)

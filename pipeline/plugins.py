@@ -84,7 +84,9 @@ class Plugin:
 
     def _error(self, cause: object) -> PluginError:
         said = f"{type(cause).__name__}: {cause}" if isinstance(cause, BaseException) else str(cause)
-        return PluginError(f'plugin "{self.entry.name}" of {self.distribution} cannot be loaded: {said}')
+        return PluginError(
+            f'plugin "{self.entry.name}" of {self.distribution} cannot be loaded: {said}; update or remove that package'
+        )
 
 
 class Plugins:
@@ -112,7 +114,8 @@ class Plugins:
             if (factory.kind, factory.type) == (kind, type_):
                 return factory
         raise PluginError(
-            f'plugin "{plugin.entry.name}" of {plugin.distribution} registers no {kind.value} of type "{type_}"'
+            f'plugin "{plugin.entry.name}" of {plugin.distribution} registers no {kind.value} of type "{type_}"; '
+            "update or remove that package"
         )
 
     def probe_folders(self) -> tuple[Path, ...]:

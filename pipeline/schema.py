@@ -58,7 +58,10 @@ def _section(
         if factory.kind is kind:
             name = f"{kind.value}.{factory.type}"
             definitions[name] = _body(factory, _named(refs[factory.settings], definitions), refs)
-            bodies[f"^{re.escape(factory.type)}(/.+)?$"] = _or_nothing({"$ref": f"#/$defs/{name}"})
+            body = {"$ref": f"#/$defs/{name}"}
+            bodies[f"^{re.escape(factory.type)}(/.+)?$"] = (
+                body if definitions[name].get("required") else _or_nothing(body)
+            )
     return _or_reference({"type": ["object", "null"], "patternProperties": bodies, "additionalProperties": False})
 
 
@@ -91,10 +94,12 @@ def _named(ref: Mapping[str, str], definitions: Mapping[str, Any]) -> dict[str, 
 
 
 def _with_references(part: Any) -> Any:
-    """A settings class's schema in which any value may be written as ``${env:…}`` or be left empty."""
+    """A settings class's schema in which values may be written as ``${env:…}`` or, unless required, be empty."""
     if "properties" not in part:
         return part
-    return {**part, "properties": {name: _or_reference(_or_nothing(each)) for name, each in part["properties"].items()}}
+    needed = part.get("required", ())
+    properties = part["properties"].items()
+    return {**part, "properties": {n: _or_reference(p if n in needed else _or_nothing(p)) for n, p in properties}}
 
 
 def _or_nothing(part: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,8 +40,13 @@ def merged(sources: Sequence[Source], overrides: Sequence[str] = ()) -> Document
     return _merged(documents)
 
 
+def name_of(source: Source) -> str:
+    """How messages call a source."""
+    return source.name if isinstance(source, Inline) else str(source)
+
+
 def _document(source: Source) -> Document:
-    name = source.name if isinstance(source, Inline) else str(source)
+    name = name_of(source)
     document = parse(_text(source, name), name)
     if document.value is None:
         return Document({}, document.marks)

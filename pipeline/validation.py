@@ -38,13 +38,11 @@ def validated(model: type[Model], body: Any, at: Location, marks: Marks) -> tupl
     tree = {} if body is None else body
     if not isinstance(plain(tree), dict):
         return None, [mistake(at, f"{shown(plain(tree))} is not a mapping; write {{key: value}}", marks)]
-    settings, first = _tried(model, tree)
-    if settings is None and (repaired := _repaired(tree, first)) != tree:
-        settings, second = _tried(model, repaired)
-        before = {error["loc"]: error for error in first}
-        first = [before.get(error["loc"], error) for error in second]
-        tree = repaired if settings is None else tree
-    return settings, list(_mistakes(model, tree, first, at, marks))
+    settings, errors = _tried(model, tree)
+    if settings is None and (repaired := _repaired(tree, errors)) != tree:
+        tree = repaired  # what is still refused is quoted as the user wrote it
+        settings, errors = _tried(model, tree)
+    return settings, list(_mistakes(model, tree, errors, at, marks))
 
 
 def _tried(model: type[Model], tree: Any) -> tuple[Model | None, list[ErrorDetails]]:
@@ -100,7 +98,7 @@ def _mistakes(
         found = [error for _, error in group]
         where = (*at, *location)
         if found[0]["type"] == "extra_forbidden":
-            hint = did_you_mean(str(location[-1]), known_settings(model, location[:-1]))
+            hint = did_you_mean(str(location[-1]), known_settings(model, location[:-1])) or "; remove it"
             yield mistake(where[:-1], f'unknown setting "{location[-1]}"{hint}', marks, where)
         elif found[0]["type"] == "missing":
             name = found[0]["loc"][-1]

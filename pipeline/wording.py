@@ -37,8 +37,8 @@ _LIMITS = {
 _LENGTHS = {
     "too_short": ("min_length", "has too few entries", "give at least"),
     "too_long": ("max_length", "has too many entries", "give at most"),
-    "string_too_short": ("min_length", "is too short", "give at least this many characters:"),
-    "string_too_long": ("max_length", "is too long", "give at most this many characters:"),
+    "string_too_short": ("min_length", "is too short", "its least length is"),
+    "string_too_long": ("max_length", "is too long", "its greatest length is"),
 }
 
 
@@ -83,17 +83,15 @@ def _wrong_type(types: Sequence[str], given: Any, value: str) -> str:
 
 def _message(error: ErrorDetails, value: str) -> str:
     kind, context = error["type"], error.get("ctx", {})
-    for table, what in ((_LIMITS, value), (_LENGTHS, value)):
-        if kind in table:
-            key, wrong, advice = table[kind]
-            return f"{what} {wrong}{_limit(table, context[key])}; {advice} {_number(context[key])}"
+    if kind in _LIMITS:
+        key, wrong, advice = _LIMITS[kind]
+        return f"{value} {wrong} {_number(context[key])}; {advice} {_number(context[key])}"
+    if kind in _LENGTHS:
+        key, wrong, advice = _LENGTHS[kind]
+        return f"{value} {wrong}; {advice} {context[key]}"
     if kind in ("value_error", "assertion_error"):
         return str(context["error"])
     return _OTHERS.get(kind, _unknown)(error, value)
-
-
-def _limit(table: object, limit: Any) -> str:
-    return f" {_number(limit)}" if table is _LIMITS else ""
 
 
 def _number(limit: Any) -> str:

@@ -17,6 +17,7 @@ TAG = "tag:yaml.org,2002:"
 
 _INT = r"[-+]?(?:0b[01][01_]*|0x[0-9a-fA-F][0-9a-fA-F_]*|0o[0-7][0-7_]*|0[0-7_]*|[1-9][0-9_]*)"
 _FLOAT = r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+_LINE_BREAKS = {"\x85", "\u2028", "\u2029"}
 _RESOLVERS = (
     ("null", "~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", "true|True|TRUE|false|False|FALSE", list("tTfF")),
@@ -43,7 +44,14 @@ for _name, _pattern, _first in _RESOLVERS:
 
 def dump(tree: Any) -> str:
     """Mappings, lists and scalars as YAML, in their order."""
-    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    text = _dumped(tree, as_it_is=True)
+    # PyYAML writes Unicode's own line breaks as they are, and reads them back as a blank
+    return _dumped(tree, as_it_is=False) if _LINE_BREAKS & set(text) else text
+
+
+def _dumped(tree: Any, *, as_it_is: bool) -> str:
+    text: str = yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=as_it_is, width=120)
+    return text
 
 
 def _int(text: str) -> int:

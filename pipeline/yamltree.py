@@ -50,7 +50,7 @@ def parse(text: str, source: str) -> Document:
         node = yaml.compose(text, Loader)
         value = None if node is None else builder.build(node, ())
     except yaml.MarkedYAMLError as error:
-        raise ConfigError([_not_yaml(error, source)]) from error
+        raise ConfigError([_not_yaml(error, text, source)]) from error
     except yaml.reader.ReaderError as error:
         raise ConfigError([_unprintable(error, text, source)]) from error
     except RecursionError as error:
@@ -60,11 +60,14 @@ def parse(text: str, source: str) -> Document:
     return Document(value, builder.marks)
 
 
-def _not_yaml(error: yaml.MarkedYAMLError, source: str) -> Mistake:
+def _not_yaml(error: yaml.MarkedYAMLError, text: str, source: str) -> Mistake:
     mark = error.problem_mark or error.context_mark
     where = Mark(source, mark.line + 1, mark.column + 1) if mark else Mark(source)
     said = " ".join(part for part in (error.context, error.problem) if part)
-    return Mistake("", f"not YAML: {said}; check indentation, brackets and quotes there", str(where))
+    advice = "check indentation, brackets and quotes there"
+    if mark and text[: mark.index].endswith("$"):
+        advice = 'write a reference in quotes, "${…}", inside brackets and braces'
+    return Mistake("", f"not YAML: {said}; {advice}", str(where))
 
 
 def _unprintable(error: yaml.reader.ReaderError, text: str, source: str) -> Mistake:
@@ -97,6 +100,8 @@ class _Builder:
             self._open.remove(id(node))
 
     def _value(self, node: Node, at: Location) -> Any:
+        if not isinstance(node, ScalarNode) and node.tag.removeprefix(TAG) not in ("map", "seq"):
+            return self._wrong(node, at, f'the tag "{node.tag}" is not supported; write the value without it')
         if isinstance(node, MappingNode):
             return self._mapping(node, at)
         if isinstance(node, SequenceNode):

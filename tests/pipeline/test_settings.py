@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Durations as Go writes them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from ebpf_sidecar.pipeline.settings import Duration, Interval, Settings, parse_duration
+
+NANOSECONDS = {"h": 3_600_000_000_000, "m": 60_000_000_000, "s": 10**9, "ms": 10**6, "us": 1000, "µs": 1000, "ns": 1}
+
+
+class Waits(Settings):
+    interval: Interval = 1.0
+    timeout: Duration = 0.0
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("10s", 10),
+        ("1m30s", 90),
+        ("500ms", 0.5),
+        ("1.5h", 5400),
+        (".5s", 0.5),
+        ("1.s", 1),
+        ("0", 0),
+        ("+5s", 5),
+        ("-5s", -5),
+    ],
+)
+def test_durations_are_read_as_go_reads_them(text, seconds):
+    """The examples of Go's time.ParseDuration."""
+    assert seconds == parse_duration(text)
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.sampled_from(sorted(NANOSECONDS))), min_size=1))
+def test_a_duration_is_the_sum_of_its_parts(parts):
+    """Any units in any order."""
+    text = "".join(f"{number}{unit}" for number, unit in parts)
+
+    assert pytest.approx(sum(number * NANOSECONDS[unit] for number, unit in parts) / 1e9) == parse_duration(text)
+
+
+@given(st.text() | st.integers() | st.floats() | st.none() | st.lists(st.text()))
+def test_what_is_no_duration_is_refused_with_the_repair(value):
+    """Nothing but a duration is read as one, and nothing fails in another way."""
+    try:
+        seconds = parse_duration(value)
+    except ValueError as error:
+        said = str(error)
+    else:
+        said = f'"{seconds}" came of it; write a number with its unit'
+
+    assert "; write a number with its unit" in said
+
+
+@pytest.mark.parametrize("text", ["0s", "-1s", "0", "5", "", "s", "1d", "1 s", "1s ", "1e3s", "5 seconds"])
+def test_intervals_are_above_zero(text):
+    """Zero, negative and unit-less ones are refused."""
+    with pytest.raises(ValidationError):
+        Waits(interval=text)
+
+
+def test_durations_may_be_zero_but_not_negative():
+    """As a timeout."""
+    assert 0.0 == Waits(timeout="0s").timeout
+    with pytest.raises(ValidationError, match="is negative; give zero or a longer duration"):
+        Waits(timeout="-1ms")
