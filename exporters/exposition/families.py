@@ -99,6 +99,7 @@ class Family:
 
     name: Name
     kind: Kind
+    unit: str
     description: str
     bounds: NDArray[np.float64] | None
     live: Points
@@ -172,6 +173,10 @@ class Families:
 
     def put(self, name: Name, frame: Frame, table: LabelTable, now: float) -> int:
         """Take in a frame; returns how many series came twice. Raises `RefusedError`."""
+        if frame.values.dtype.kind not in "uifb":
+            raise RefusedError(
+                "no numbers", _conflict(frame, f"has values of type {frame.values.dtype}", "give numbers")
+            )
         family = self._families.get(name)
         if family is None or not family.parts():
             self._remove(name)
@@ -179,12 +184,12 @@ class Families:
                 return 0  # without series there is nothing to claim names for
             self._claim(name, frame)
             points = Points.of(frame, table, now)
-            self._families[name] = Family(name, frame.kind, frame.description, frame.bounds, points, table)
+            self._families[name] = Family(name, frame.kind, frame.unit, frame.description, frame.bounds, points, table)
             return 0
         if family.kind is not frame.kind:
-            raise RefusedError(
-                "conflicting type", _conflict(frame, f"is a {family.kind} already", "give it another name")
-            )
+            raise RefusedError("conflicting type", _conflict(frame, f"is a {family.kind} already", _REPAIR))
+        if family.unit != frame.unit:
+            raise RefusedError("conflicting unit", _conflict(frame, f'has the unit "{family.unit}" already', _REPAIR))
         if not _same_bounds(family.bounds, frame.bounds):
             self._remove(name)
             return self.put(name, frame, table, now)
@@ -213,6 +218,9 @@ class Families:
     def oldest(self) -> float:
         """When the series that expires first was exported."""
         return min((family.oldest() for family in self._families.values()), default=float("inf"))
+
+
+_REPAIR = "give it another name"
 
 
 def _conflict(frame: Frame, what: str, repair: str) -> str:

@@ -81,7 +81,7 @@ class Format:
         name = family.name.sample if self.openmetrics else family.name.text
         texts = self._stamped(number_texts(points.values), points)
         if self.openmetrics and self.created and family.kind is Kind.COUNTER:
-            created = _seconds(points.starts)
+            created = self._stamped(_seconds(points.starts), points)
             template = f"{name}%s%s\n{family.name.family}_created%s%s\n"
             rows = zip(points.blocks, texts, points.blocks, created, strict=True)
             return "".join(map(template.__mod__, rows))
@@ -113,7 +113,7 @@ class Format:
             columns += (points.blocks, self._stamped(number_texts(values), points))
         if self.openmetrics and self.created:
             template += f"{name}_created%s%s\n"
-            columns += (points.blocks, _seconds(points.starts))
+            columns += (points.blocks, self._stamped(_seconds(points.starts), points))
         return "".join(map(template.__mod__, zip(*columns, strict=True)))
 
 

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""OpenTelemetry names become the Prometheus names that alerts and dashboards use."""
+
+import re
+
+import pytest
+from hypothesis import given
+from strategies import metric_names, units
+
+from ebpf_sidecar.exporters.exposition.names import label_name, metric_name
+from ebpf_sidecar.pipeline import Kind
+
+CATALOGUE = [
+    ("ebpf.cache.read_attempts", "{page}", Kind.COUNTER, "ebpf_cache_read_attempts_total"),
+    ("ebpf.cache.misses", "{page}", Kind.COUNTER, "ebpf_cache_misses_total"),
+    ("ebpf.page_cache.adds", "{page}", Kind.COUNTER, "ebpf_page_cache_adds_total"),
+    ("ebpf.page_cache.removes", "{page}", Kind.COUNTER, "ebpf_page_cache_removes_total"),
+    ("ebpf.page_cache.written_back", "{page}", Kind.COUNTER, "ebpf_page_cache_written_back_total"),
+    ("ebpf.cache.hit_rate", "%", Kind.GAUGE, "ebpf_cache_hit_rate_percent"),
+    ("ebpf.cache.miss_rate", "%", Kind.GAUGE, "ebpf_cache_miss_rate_percent"),
+    ("ebpf.fadvise.calls", "{call}", Kind.COUNTER, "ebpf_fadvise_calls_total"),
+    ("ebpf.fadvise.success", "{call}", Kind.COUNTER, "ebpf_fadvise_success_total"),
+    ("ebpf.fadvise.advice", "{call}", Kind.COUNTER, "ebpf_fadvise_advice_total"),
+    ("ebpf.fadvise.success_rate", "%", Kind.GAUGE, "ebpf_fadvise_success_rate_percent"),
+    ("ebpf.memory.lru.pages_scanned", "{page}", Kind.COUNTER, "ebpf_memory_lru_pages_scanned_total"),
+    ("ebpf.memory.reclaim_efficiency", "%", Kind.GAUGE, "ebpf_memory_reclaim_efficiency_percent"),
+    ("ebpf.memory.direct_reclaim.processes", "{process}", Kind.GAUGE, "ebpf_memory_direct_reclaim_processes"),
+    ("ebpf.memory.direct_reclaim.duration", "s", Kind.HISTOGRAM, "ebpf_memory_direct_reclaim_duration_seconds"),
+    ("ebpf.memory.oom_kills", "{kill}", Kind.COUNTER, "ebpf_memory_oom_kills_total"),
+    ("ebpf.syscall.duration", "s", Kind.HISTOGRAM, "ebpf_syscall_duration_seconds"),
+    ("ebpf.syscall.errors", "{error}", Kind.COUNTER, "ebpf_syscall_errors_total"),
+    ("ebpf.syscall.io", "By", Kind.COUNTER, "ebpf_syscall_io_bytes_total"),
+    ("ebpf.block.io.duration", "s", Kind.HISTOGRAM, "ebpf_block_io_duration_seconds"),
+    ("ebpf.block.io.size", "By", Kind.HISTOGRAM, "ebpf_block_io_size_bytes"),
+    ("ebpf.block.io.errors", "{error}", Kind.COUNTER, "ebpf_block_io_errors_total"),
+    ("ebpf.map.entries", "{entry}", Kind.GAUGE, "ebpf_map_entries"),
+    ("ebpf.map.memory", "By", Kind.GAUGE, "ebpf_map_memory_bytes"),
+    ("ebpf.collector.errors", "{error}", Kind.COUNTER, "ebpf_collector_errors_total"),
+    ("ebpf.probe.attached", "", Kind.GAUGE, "ebpf_probe_attached"),
+    ("ebpf.probe.runs", "{run}", Kind.COUNTER, "ebpf_probe_runs_total"),
+    ("ebpf.probe.run_time", "s", Kind.COUNTER, "ebpf_probe_run_time_seconds_total"),
+    ("ebpf.tracked_pids", "{process}", Kind.GAUGE, "ebpf_tracked_pids"),
+    ("ebpf.attribution.coverage", "1", Kind.GAUGE, "ebpf_attribution_coverage_ratio"),
+]
+SPECIFICATION = [
+    ("(lambda).function.executions(#)", "", Kind.GAUGE, "lambda_function_executions"),
+    ("system.filesystem.usage", "By", Kind.UPDOWNCOUNTER, "system_filesystem_usage_bytes"),
+    ("system.network.dropped", "{packets}", Kind.GAUGE, "system_network_dropped"),
+    ("system.network.dropped", "packets", Kind.GAUGE, "system_network_dropped_packets"),
+    ("system.memory.utilization", "1", Kind.GAUGE, "system_memory_utilization_ratio"),
+    ("system.memory.utilization", "1", Kind.UPDOWNCOUNTER, "system_memory_utilization"),
+    ("astro.light.speed", "m/s", Kind.GAUGE, "astro_light_speed_meters_per_second"),
+    ("work", "{request}/s", Kind.GAUGE, "work_per_second"),
+    ("1st.place", "", Kind.GAUGE, "_1st_place"),
+    ("a__b..c", "", Kind.GAUGE, "a_b_c"),
+    ("request.duration.seconds", "s", Kind.HISTOGRAM, "request_duration_seconds"),
+    ("total.requests", "", Kind.COUNTER, "requests_total"),
+    ("requests.total", "", Kind.COUNTER, "requests_total"),
+    ("time.ratio.used", "1", Kind.GAUGE, "time_used_ratio"),
+    ("§", "", Kind.GAUGE, "_"),
+]
+
+
+@pytest.mark.parametrize(("name", "unit", "kind", "expected"), CATALOGUE + SPECIFICATION)
+def test_a_metric_gets_its_prometheus_name(name, unit, kind, expected):
+    """The catalogue's names come out exactly, the specification's examples too."""
+    assert expected == metric_name(name, unit, kind).text
+
+
+def test_openmetrics_names_a_counter_without_total_and_its_sample_with_it():
+    """The unit stands at the family's end, as OpenMetrics demands."""
+    name = metric_name("ebpf.syscall.io", "By", Kind.COUNTER)
+
+    assert ("ebpf_syscall_io_bytes", "ebpf_syscall_io_bytes_total", "bytes") == (name.family, name.sample, name.unit)
+
+
+def test_a_unit_that_is_not_at_the_end_is_no_openmetrics_unit():
+    """The name says it already, in its middle."""
+    name = metric_name("bytes.used", "By", Kind.GAUGE)
+
+    assert ("bytes_used", "") == (name.family, name.unit)
+
+
+def test_without_suffixes_names_are_only_made_valid():
+    """OpenMetrics cannot do without ``_total`` on a counter's sample."""
+    plain = metric_name("ebpf.syscall.io", "By", Kind.COUNTER, suffixes=False)
+    named_total = metric_name("io.total", "By", Kind.COUNTER, suffixes=False)
+
+    assert ("ebpf_syscall_io", "ebpf_syscall_io_total") == (plain.text, plain.sample)
+    assert ("io_total", "io", "io_total") == (named_total.text, named_total.family, named_total.sample)
+
+
+@given(metric_names, units)
+def test_every_name_is_valid(name, unit):
+    """Whatever comes in, Prometheus accepts what comes out, and a family of a counter never ends in ``_total``."""
+    for kind in Kind:
+        made = metric_name(name, unit, kind)
+
+        for text in (made.family, made.text, made.sample):
+            assert re.fullmatch(r"[a-zA-Z_:][a-zA-Z0-9_:]*", text)
+            assert "__" not in text
+        assert not (kind is Kind.COUNTER and made.family.endswith("_total"))
+
+
+@pytest.mark.parametrize(
+    ("attribute", "semantic", "short"),
+    [
+        ("k8s.namespace.name", "k8s_namespace_name", "namespace"),
+        ("k8s.pod.name", "k8s_pod_name", "pod"),
+        ("k8s.container.name", "k8s_container_name", "container"),
+        ("k8s.node.name", "k8s_node_name", "node"),
+        ("k8s.pod.uid", "k8s_pod_uid", "k8s_pod_uid"),
+        ("error.type", "error_type", "error_type"),
+        ("__name__", "_name_", "_name_"),
+        ("1st", "key_1st", "key_1st"),
+        ("é.ü", "_", "_"),
+        ("le", "exported_le", "exported_le"),
+        ("", "_", "_"),
+    ],
+)
+def test_an_attribute_gets_its_label(attribute, semantic, short):
+    """By its semantic convention, or as Kubernetes' own metrics call it."""
+    assert (semantic, short) == (label_name(attribute), label_name(attribute, short=True))
