@@ -147,7 +147,8 @@ def test_a_recording_tells_where_it_is_from_but_not_from_whom(tmp_path, quiet):
 
     assert (expected, expected) == (header.resource, batch.frames[0].resource)
     assert (os.uname().release, os.uname().machine) == (header.kernel, header.machine)
-    assert ("2026-01-01T12:00:00+00:00", 2.0) == (header.recorded_at, header.interval)
+    assert "2026-01-01T12:00" == header.recorded_at[:16]
+    assert 2.0 == header.interval
 
 
 def test_progress_is_told_in_ten_steps(tmp_path, quiet):
