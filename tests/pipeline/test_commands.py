@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
@@ -97,9 +98,7 @@ def test_run_starts_nothing_when_the_configuration_is_wrong(run):
 
 def test_several_files_and_standard_input_are_merged(run, monkeypatch):
     """``-`` reads standard input; later files win."""
-    monkeypatch.setattr(
-        "sys.stdin", type("Stdin", (), {"buffer": type("B", (), {"read": lambda: b"receivers: {ebpf/2: {buffer: 0}}"})})
-    )
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(b"receivers: {ebpf/2: {buffer: 0}}")))
     code, _, err = run("check", "--config", "-", text=BRANCHED)
 
     assert (2, 'stdin:1:22: receivers::ebpf/2::buffer: "0" is below 1; write at least 1\n') == (code, err)
