@@ -101,7 +101,8 @@ def cli() -> None:
 
 @cli.command()
 @_configured
-def run(files: Sequence[Path], overrides: Sequence[str]) -> int:
+@click.option("--or-replay", is_flag=True, help="Where eBPF cannot be used, say why and play a recording instead.")
+def run(files: Sequence[Path], overrides: Sequence[str], *, or_replay: bool) -> int:
     """Run the pipelines until SIGINT or SIGTERM.
 
     \b
@@ -113,7 +114,7 @@ def run(files: Sequence[Path], overrides: Sequence[str]) -> int:
     """
     from . import commands_run
 
-    return commands_run.run(files, overrides)
+    return commands_run.run(files, overrides, or_replay=or_replay)
 
 
 @cli.command()

@@ -9,18 +9,41 @@ from pathlib import Path
 
 import click
 
+from .cli import say
 from .config import load
-from .configfiles import sources
+from .configfiles import REPLAY, sources
+from .errors import ProbeError
 from .plugins import Plugins
 from .settings import parse_duration
 
 
-def run(files: Sequence[Path], overrides: Sequence[str]) -> int:
-    """Run the service until it is told to stop; its exit code. Raises `SidecarError`."""
+def run(files: Sequence[Path], overrides: Sequence[str], *, or_replay: bool = False) -> int:
+    """Run the service until it is told to stop; its exit code. Raises `SidecarError`.
+
+    ``or_replay``: where eBPF cannot be used, explain it in three lines and run the packaged replay instead.
+    """
+    plugins = Plugins()
+    config = load(sources(files), overrides, plugins, os.environ)
     from .service import run_service
 
-    plugins = Plugins()
-    return run_service(load(sources(files), overrides, plugins, os.environ), plugins=plugins)
+    try:
+        return run_service(config, plugins=plugins)
+    except ProbeError as problem:
+        if not or_replay:
+            raise
+        _explain_replay(problem)
+    return run_service(load([REPLAY], (), plugins, os.environ), plugins=plugins)
+
+
+def _explain_replay(problem: ProbeError) -> None:
+    missing, _, remedy = str(problem).partition("; ")
+    say("no eBPF here: ", missing, colour="red")
+    say("to get it: ", remedy or "see README.md", colour="green")
+    say(
+        "until then: ",
+        "a recording of another machine is played; its numbers are not those of this one",
+        colour="yellow",
+    )
 
 
 def record(files: Sequence[Path], overrides: Sequence[str], output: Path, duration: str) -> None:

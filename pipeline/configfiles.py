@@ -12,6 +12,8 @@ from .sources import Inline, Source
 _PACKAGE = Path(__file__).parent.parent
 DEFAULT = _PACKAGE / "configs" / "default.yaml"
 """The packaged configuration that runs when no file is given."""
+REPLAY = _PACKAGE / "configs" / "replay.yaml"
+"""The packaged configuration that plays a recording, for where eBPF cannot be used."""
 
 
 def sources(files: Sequence[Path]) -> list[Source]:

@@ -11,6 +11,7 @@ import pytest
 
 from ebpf_sidecar.pipeline import commands_components, commands_config, commands_run
 from ebpf_sidecar.pipeline.cli import exit_code
+from ebpf_sidecar.pipeline.errors import ProbeError
 from ebpf_sidecar.pipeline.plugins import Plugins
 from ebpf_sidecar.pipeline.yamltree import parse
 
@@ -94,6 +95,42 @@ def test_run_starts_nothing_when_the_configuration_is_wrong(run):
 
     assert (2, "") == (code, out)
     assert '--set receivers.ebpf.buffer: receivers::ebpf::buffer: "x" is not a whole number; write digits' in err
+
+
+@pytest.fixture
+def services(monkeypatch):
+    """Runs no service but keeps the configurations; one with the receiver ``ebpf`` lacks its rights."""
+    ran = []
+
+    def run_service(config, *, plugins):
+        types = [str(id_) for id_ in config.receivers]
+        ran.append(types)
+        if "ebpf" in types:
+            raise ProbeError("cannot load: CAP_BPF missing; run as root", component="ebpf")
+        return 0
+
+    monkeypatch.setattr("ebpf_sidecar.pipeline.service.run_service", run_service)
+    return ran
+
+
+def test_run_fails_with_1_where_ebpf_cannot_be_used(run, services):
+    """And says what is missing and how to get it."""
+    assert (1, "", "ebpf: cannot load: CAP_BPF missing; run as root\n") == run("run", text=BRANCHED)
+    assert [["ebpf", "ebpf/slow"]] == services
+
+
+def test_run_or_replay_explains_in_three_lines_and_plays_a_recording(run, services, monkeypatch):
+    """The first impression works everywhere, and is clearly labelled."""
+    monkeypatch.setattr(commands_run, "Plugins", Plugins)  # the packaged configurations need the real ones
+    code, out, err = run("run", "--or-replay")
+
+    assert (0, "") == (code, out)
+    assert [["ebpf"], ["replay"]] == services
+    assert [
+        "no eBPF here: cannot load: CAP_BPF missing",
+        "to get it: run as root",
+        "until then: a recording of another machine is played; its numbers are not those of this one",
+    ] == err.splitlines()
 
 
 def test_several_files_and_standard_input_are_merged(run, monkeypatch):

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ready configurations, with the components that are really installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ebpf_sidecar.pipeline.cli import exit_code
+from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind
+from ebpf_sidecar.pipeline.config import Inline, PipelineId, load
+from ebpf_sidecar.pipeline.configfiles import DEFAULT
+from ebpf_sidecar.pipeline.plugins import Plugins
+
+CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+USERS = b"""
+receivers:
+  ebpf:
+    collection_interval: 500ms
+    probes: [page_cache, syscalls, block_io]     # or a mapping: probe name -> its settings
+processors:
+  map_cleanup: {cleanup_strategy: clear_after_read, cleanup_interval: 30s}
+  container: {}
+  rate: {}
+exporters:
+  prometheus: {endpoint: 127.0.0.1:18080}
+  debug/sample: {verbosity: detailed}
+service:
+  pipelines:
+    metrics: {receivers: [ebpf], processors: [map_cleanup, container, rate], exporters: [prometheus]}
+"""
+
+
+def default(**environ):
+    """The packaged configuration."""
+    return load([DEFAULT], [], Plugins(), environ)
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
+def test_every_ready_configuration_passes_the_check_without_a_warning(file, capsys):
+    """With no environment variable set."""
+    assert 0 == exit_code(["check", "--config", str(file)])
+    out, err = capsys.readouterr()
+
+    assert out.startswith("ok\n")
+    assert "" == err
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
+def test_every_ready_configuration_begins_with_whom_it_is_for(file):
+    """The first line says it."""
+    assert file.read_text(encoding="utf-8").startswith("# For ")
+
+
+def test_the_default_measures_everything_for_prometheus():
+    """Page cache, block I/O and syscalls of the whole machine, by container and executable, with rates."""
+    config = default()
+    [receiver] = config.receivers.values()
+    pipeline = config.service.pipelines[PipelineId()]
+
+    assert (10.0, {"page_cache", "block_io", "syscalls"}) == (
+        receiver.settings.collection_interval,
+        set(receiver.settings.probes),
+    )
+    assert ["container", "executable"] == list(receiver.settings.group_by)
+    assert ["map_cleanup", "container", "rate"] == [str(id_) for id_ in pipeline.processors]
+    assert ["prometheus"] == [str(id_) for id_ in pipeline.exporters]
+    assert "127.0.0.1:18080" == config.exporters[ComponentId(ComponentKind.EXPORTER, "prometheus")].settings.endpoint
+
+
+def test_two_environment_variables_change_the_default():
+    """Interval and exporter, as the documentation says."""
+    config = default(EBPF_SIDECAR_COLLECTOR_INTERVAL="1m30s", EBPF_SIDECAR_EXPORT_TYPE="debug")
+
+    assert [90.0] == [receiver.settings.collection_interval for receiver in config.receivers.values()]
+    assert ["debug"] == [str(id_) for id_ in config.service.pipelines[PipelineId()].exporters]
+
+
+def test_a_users_configuration_loads_with_the_real_components():
+    """The documentation's example, as it stands."""
+    config = load([Inline(USERS)], [], Plugins(), {})
+    [receiver] = config.receivers.values()
+
+    assert (0.5, ["page_cache", "syscalls", "block_io"]) == (
+        receiver.settings.collection_interval,
+        list(receiver.settings.probes),
+    )
+    assert ["exporters::debug/sample"] == [warning.path for warning in config.warnings]
