@@ -3,8 +3,8 @@
 
 The rules are those of Prometheus and of the OpenTelemetry data model (cumulative to delta):
 
-* the first frame of a metric tells nothing, there is no interval yet;
-* a row that was not there before was zero then: all of its value belongs to the interval;
+* the first batch tells nothing, there is no interval yet;
+* a metric or a row that was not there in the batch before was zero then: all of its value belongs to the interval;
 * a row that was away and returns goes on from where it was: up to `REMEMBERED` absent rows of a metric are kept;
 * a value below the one before, or a start time after it, is a restart: what was counted since is the increase, over
   the time since the start;
@@ -20,11 +20,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .frame import Frame, Kind, Temporality
+from .frame import Frame, Frames, Kind, Temporality
 from .rows import RowSet
 
 REMEMBERED = 100_000
+Origin = tuple[str, tuple[tuple[str, str], ...]]
+"""Scope and resource, of what a receiver produces."""
 Identity = tuple[str, str, tuple[tuple[str, str], ...]]
+"""Metric, scope and resource."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +48,31 @@ class Increases:
     def __init__(self, report: Callable[[str], None]) -> None:
         self._report = report
         self._seen: dict[Identity, _Seen] = {}
+        self._latest: dict[Origin, int] = {}
+        self._before: dict[Origin, int] = {}
+
+    def batch(self, frames: Frames) -> None:
+        """Begin with a batch: its frames will be asked about next, some or all.
+
+        Receivers leave out metrics of which nothing has happened; a batch of the same scope and resource without the
+        metric is how one knows that it was zero.
+        """
+        newest = {identity(frame)[1:]: int(frame.time_unix_nano) for frame in frames}
+        self._before = {origin: self._latest[origin] for origin in newest if origin in self._latest}
+        self._latest |= newest
 
     def of(self, frame: Frame) -> Increase | None:
         """The increase of a counter or histogram since its frame before; None when that is not known."""
         if frame.temporality is Temporality.DELTA:
             starts = frame.start_times()
             return _increase(counts(frame), frame.time_unix_nano, np.where(starts, starts, frame.time_unix_nano))
-        current, seen = counts(frame), self._seen.get(identity(frame))
+        key, current = identity(frame), counts(frame)
+        seen = self._seen.get(key)
         if seen is None or seen.values.dtype != current.dtype:
-            self._seen[identity(frame)] = _Seen.first(frame, current)
-            return None
+            before = self._before.get(key[1:], frame.time_unix_nano) if seen is None else frame.time_unix_nano
+            self._seen[key] = _Seen.nothing(before, current)
+            increase = self._seen[key].update(frame, current)
+            return increase if before < frame.time_unix_nano else None
         if frame.time_unix_nano <= seen.time:
             self._report(f'"{frame.name}" was not read after the time of its frame before; the interval is left out')
             seen.forget_times(frame.time_unix_nano)
@@ -86,12 +104,11 @@ class _Seen:
     positions: NDArray[np.intp]
 
     @classmethod
-    def first(cls, frame: Frame, current: NDArray[Any]) -> _Seen:
+    def nothing(cls, time: int, like: NDArray[Any]) -> _Seen:
+        """No rows at all, as of ``time``."""
         none = np.zeros(0, np.int64)
         rows = RowSet(none.astype(np.uint64))
-        seen = cls(frame.time_unix_nano, rows, rows.ids, none.astype(current.dtype), none, none, none)
-        seen.update(frame, current)
-        return seen
+        return cls(time, rows, rows.ids, none.astype(like.dtype), none, none, none)
 
     def update(self, frame: Frame, current: NDArray[Any]) -> Increase:
         """Take over a frame; the increase since the one before."""

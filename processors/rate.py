@@ -6,7 +6,7 @@ Percentages, where their counters are there: ``ebpf.cache.hit_rate`` and ``ebpf.
 ``metrics``; a histogram's is the number of observations a second. Put it behind the processors that describe rows.
 Where Prometheus scrapes, its own ``rate()`` is the better choice; these rates are for back ends that cannot compute.
 
-An interval ends with each read. There are no rates before the second read, none for rows in which nothing could be
+An interval ends with each batch. There are no rates in the first one, none for rows in which nothing could be
 measured, and never negative ones: a counter that starts again counts from its new start time.
 
     processors:
@@ -58,13 +58,14 @@ class RateProcessor:
 
     def process(self, frames: Frames) -> Frames:
         """The frames, followed by the gauges made from them."""
+        self._increases.batch(frames)
         measured = {
             identity(frame): (frame, increase)
             for frame in frames
             if self._is_input(frame) and (increase := self._increases.of(frame)) is not None
         }
         self._settle()
-        self._warn_of_unknown(frames)
+        self._tell_unknown(frames)
         return [*frames, *self._percentage_frames(measured), *self._rate_frames(measured.values())]
 
     def _report(self, problem: str) -> None:
@@ -107,8 +108,8 @@ class RateProcessor:
             description = f"Per second in the last interval: {frame.description or frame.name}"
             yield gauge(frame, rows, rates, f"{frame.name}.rate", text=description, unit=unit)
 
-    def _warn_of_unknown(self, frames: Frames) -> None:
-        """Say once which wishes no metric answers to, when the receivers had time to show all that they have."""
+    def _tell_unknown(self, frames: Frames) -> None:
+        """Say once which wishes no metric answers to so far. It may be right: metrics appear with their first event."""
         self._batches += bool(frames)
         if self._batches != _SETTLED or not frames:
             return

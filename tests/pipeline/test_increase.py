@@ -36,9 +36,28 @@ class Meter:
         return self._increases.of(made)
 
 
-def test_the_first_frame_tells_nothing():
+def test_the_first_batch_tells_nothing():
     """There is no interval before the second read."""
     assert Meter()(0, {1: 23}) is None
+
+
+def test_a_metric_that_was_not_in_the_batch_before_was_zero():
+    """Another metric of the same origin shows that the receiver was there; another origin's does not."""
+    increases, elsewhere = Increases([].append), {"host.name": "b"}
+    first = [frame("a", [1], rows(1)), frame("a", [1], rows(1), resource=elsewhere)]
+    late = [
+        frame("b", [23], rows(1), time_unix_nano=NOON + SECOND),
+        frame("b", [23], rows(1), time_unix_nano=NOON + SECOND, resource={"host.name": "new"}),
+        frame("b", [23], rows(1), time_unix_nano=NOON - SECOND, resource=elsewhere),
+    ]
+    increases.batch(first)
+    nothing = [increases.of(each) for each in first]
+    increases.batch(late)
+    known, *unknown = [increases.of(each) for each in late]
+
+    assert [None] * 2 == nothing
+    assert ([23.0], [1.0]) == (known.amounts.tolist(), known.seconds.tolist())
+    assert [None] * 2 == unknown
 
 
 def test_growth_and_its_time_are_told_by_row():

@@ -213,6 +213,19 @@ def test_a_subset_is_the_same_object_while_its_rows_are_the_same():
     assert [{"process.executable.name": "sh"}] == seen[4][0].records()
 
 
+def test_the_first_calls_of_a_machine_have_a_rate():
+    """A metric that appears with its first event was zero in the batch before: a single burst is not lost."""
+    idle = [at(0, "other", [1, 1])]
+    burst = [at(2, "ebpf.fadvise.calls", [23, 2]), at(2, "ebpf.fadvise.success", [23, 1])]
+
+    expected = {
+        "ebpf.fadvise.success_rate": {"dd": 100.0, "sh": 50.0},
+        "ebpf.fadvise.calls.rate": {"dd": 11.5, "sh": 1.0},
+    }
+
+    assert expected == run(made(metrics=["*.calls"]), idle, burst)
+
+
 def test_a_clock_set_back_is_counted_and_forgiven():
     """The interval is absent and the problem named; later intervals are right again."""
     telemetry = RecordedTelemetry()
@@ -231,7 +244,7 @@ def test_a_clock_set_back_is_counted_and_forgiven():
 def test_a_wish_that_no_metric_answers_is_named_once(caplog):
     """A misspelt metric is not silently ignored."""
     processor = made(metrics=["ebpf.block.io.sizes", "ebpf.block.*"])
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.INFO):
         for second in range(6):
             processor.process([at(second, "ebpf.block.io.size", [1, 1])])
             processor.process([])
