@@ -132,9 +132,13 @@ class _Seen:
 
     def _make_room(self, rows: RowSet, current: NDArray[Any]) -> None:
         """Places for rows that were not there: zero, since the frame before; and forget the longest absent ones."""
-        present = np.isin(self.ids, rows.ids)
-        kept = present | _latest(self.times, ~present)
-        new = np.setdiff1d(rows.ids, self.ids)
+        place = np.searchsorted(self.ids, rows.ids)
+        there = np.append(self.ids, rows.ids[:1])[place] == rows.ids  # the appended one: where place is the end
+        there &= place < len(self.ids)
+        absent = np.ones(len(self.ids), np.bool_)
+        absent[place[there]] = False
+        kept = ~absent | _latest(self.times, absent)
+        new = np.unique(rows.ids[~there])
         ids = np.concatenate([self.ids[kept], new])
         order = np.argsort(ids, kind="stable")
         self.ids = ids[order]

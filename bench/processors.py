@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the processors `container` and `rate` cost in each interval, by the number of rows.
+
+    python bench/processors.py
+
+``same rows``: the usual tick, the row set is the object of the tick before. ``other rows``: rows came or went.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from ebpf_sidecar.pipeline import ComponentKind, Frames, RowSet, Text
+from ebpf_sidecar.pipeline.testing import NOON, fake_context, frame
+from ebpf_sidecar.processors.container import ContainerProcessor, ContainerSettings
+from ebpf_sidecar.processors.rate import RateProcessor, RateSettings
+
+TICKS = 7
+CAUSES = ("read", "write", "mmap", "other")
+
+
+def page_cache(size: int, tick: int, shared: tuple[RowSet, RowSet] | None) -> Frames:
+    """A tick of the page cache: ``size`` rows, each with four causes of adds."""
+    owners, adds = shared or row_sets(size)
+    when = {"time_unix_nano": NOON + tick * 10**9}
+    attempts = np.arange(size, dtype=np.uint64) * np.uint64(tick + 1)
+    return [
+        frame("ebpf.cache.read_attempts", attempts, owners, **when),
+        frame("ebpf.cache.misses", attempts // np.uint64(3), owners, **when),
+        frame("ebpf.page_cache.adds", np.repeat(attempts // np.uint64(3), len(CAUSES)), adds, **when),
+    ]
+
+
+def row_sets(size: int) -> tuple[RowSet, RowSet]:
+    """Containers with five executables each, and the same once for each cause."""
+    columns = {
+        "process.linux.cgroup": Text.of(f"/kubepods/burstable/pod{i // 5:032x}/{i // 5:064x}" for i in range(size)),
+        "process.executable.name": Text.of(f"program-{i % 5}" for i in range(size)),
+    }
+    owners = RowSet(np.arange(size, dtype=np.uint64), columns)
+    spread = owners.take(np.repeat(np.arange(size), len(CAUSES)))
+    cause = Text.of(CAUSES * size)
+    return owners, RowSet(np.arange(len(cause), dtype=np.uint64), {**spread.columns, "cause": cause})
+
+
+def milliseconds(process: Callable[[Frames], Frames], ticks: list[Frames]) -> float:
+    """The median time of a tick, the first one left out."""
+    process(ticks[0])
+    times = []
+    for frames in ticks[1:]:
+        begin = time.perf_counter()
+        process(frames)
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times) * 1e3
+
+
+def main() -> None:
+    """Print the table."""
+    print(f"{'rows':>8} {'processor':<10} {'same rows':>12} {'other rows':>12}")
+    for size in (100, 1_000, 10_000, 100_000):
+        for name in ("container", "rate"):
+            context, cells = fake_context(ComponentKind.PROCESSOR, name), []
+            for shared in (row_sets(size), None):
+                container, rate = (
+                    ContainerProcessor(ContainerSettings(), context),
+                    RateProcessor(RateSettings(), context),
+                )
+                processor = container if name == "container" else rate
+                ticks = [page_cache(size, tick, shared) for tick in range(TICKS)]
+                cells.append(f"{milliseconds(processor.process, ticks):>9.2f} ms")
+            print(f"{size:>8} {name:<10} {' '.join(cells)}")
+
+
+if __name__ == "__main__":
+    main()
