@@ -180,3 +180,12 @@ def test_rows_without_a_cgroup_are_completed_by_name_alone(proc):
 def test_without_proc_names_stay_as_they_are(tmp_path):
     """A missing /proc is no reason to fail."""
     assert [CUT] == completed(ExecutableNames(tmp_path / "missing", FakeClock()), (CUT, SERVICE))
+
+
+def test_a_process_that_ends_while_it_is_looked_at_does_no_harm(proc):
+    """Files that are gone, and processes without a readable place, are passed over."""
+    (proc / "22").mkdir()
+    (add_process(proc, 23) / "cgroup").unlink()
+    add_process(proc, 24)
+
+    assert [LONG] == completed(ExecutableNames(proc, FakeClock()), (CUT, SERVICE))

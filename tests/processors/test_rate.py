@@ -86,6 +86,28 @@ def test_without_causes_the_misses_are_taken():
     assert expected == run(made(), [*before, adds[0]], [*after, adds[1]])
 
 
+def test_parts_in_other_row_sets_are_matched_by_attributes():
+    """Success counted elsewhere, in other rows and another order, is divided by the calls of the same executable."""
+    others = RowSet.of([{"process.executable.name": name} for name in ("gone", "sh", "dd")], first_id=50)
+    ticks = [
+        [
+            at(second, "ebpf.fadvise.calls", [10 * second, 4 * second]),
+            at(second, "ebpf.fadvise.success", [9 * second, 3 * second, 5 * second], others),
+        ]
+        for second in (1, 2)
+    ]
+
+    assert {"ebpf.fadvise.success_rate": {"dd": 50.0, "sh": 75.0}} == run(made(), *ticks)
+
+
+def test_causes_that_are_no_words_are_nobodys_reads():
+    """A foreign source's numbers in the column match no cause."""
+    coded = RowSet.of([{"process.executable.name": "dd", "cause": 7}])
+    ticks = [[at(s, "ebpf.cache.read_attempts", [s, 0]), at(s, "ebpf.page_cache.adds", [s], coded)] for s in (1, 2)]
+
+    assert {"dd": 0.0} == run(made(), *ticks)["ebpf.cache.miss_rate"]
+
+
 def test_read_ahead_never_makes_a_rate_leave_its_range():
     """Pages that are brought in before they are asked for count as 100 % misses, not as 400 %."""
     before = page_cache(0, [0, 0], [0] * 6, [0, 0])
