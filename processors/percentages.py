@@ -127,7 +127,9 @@ class _Match:
 
 def _is_there(term: Term, measured: Measured) -> bool:
     """Whether the term can be computed: without its attribute nothing would be counted, and zero be taken for true."""
-    return term.metric in measured and (not term.attribute or term.attribute in measured[term.metric][0].rows.columns)
+    if term.metric not in measured or not term.attribute:
+        return term.metric in measured
+    return isinstance(measured[term.metric][0].rows.columns.get(term.attribute), Text)
 
 
 def _match(term: Term, of: RowSet, within: RowSet) -> _Match:
@@ -137,11 +139,9 @@ def _match(term: Term, of: RowSet, within: RowSet) -> _Match:
 
 
 def _where(term: Term, rows: RowSet) -> NDArray[np.bool_]:
-    if not term.attribute:
-        return np.ones(len(rows), np.bool_)
     column = rows.columns.get(term.attribute)
-    if not isinstance(column, Text):
-        return np.zeros(len(rows), np.bool_)
+    if not isinstance(column, Text):  # the term has no attribute, see _is_there
+        return np.ones(len(rows), np.bool_)
     return np.isin(column.codes, [code for code, word in enumerate(column.words) if word == term.value])
 
 
