@@ -89,12 +89,15 @@ def oversized(path, size, step):
         os.close(descriptor)
 
 
-ACTIONS = {each.__name__: each for each in (sequential, at_random, mapped, written, in_threads, populated, dropped, nothing, oversized)}
+ACTIONS = {
+    each.__name__: each
+    for each in (sequential, at_random, mapped, written, in_threads, populated, dropped, nothing, oversized)
+}
 
 
 def main():
     action, path, megabytes, step = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
-    ctypes.CDLL(None).prctl(15, action[:15].encode(), 0, 0, 0)
+    ctypes.CDLL(None).prctl(15, os.environ.get("WORKLOAD", action)[:15].encode(), 0, 0, 0)
     before = fetched()
     ACTIONS[action](path, int(float(megabytes) * (1 << 20)), step)
     sys.stdout.write(json.dumps({"pid": os.getpid(), "fetched": fetched() - before}))

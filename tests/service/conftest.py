@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole service as a process of its own on the running kernel, read back as its users do: from /metrics."""
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+WORKLOADS = Path(__file__).parents[1] / "kernel" / "workloads"
+READY_SECONDS = 30
+CONFIG = """
+receivers:
+  ebpf: {{collection_interval: {interval}, probes: {probes}, group_by: {group_by}}}
+processors:
+  map_cleanup: {{cleanup_strategy: {cleanup}, cleanup_interval: {cleanup_interval}}}
+  container: {{}}
+  rate: {{}}
+exporters:
+  prometheus: {{endpoint: "127.0.0.1:{port}"}}
+service:
+  pipelines:
+    metrics: {{receivers: [ebpf], processors: [map_cleanup, container, rate], exporters: [prometheus]}}
+"""
+
+
+def pytest_collection_modifyitems(items):
+    """All tests of this folder need the kernel."""
+    reason = "not root" if os.geteuid() else "" if importlib.util.find_spec("bcc") else "python3-bpfcc is not installed"
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.kernel)
+            if reason:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@dataclass(frozen=True)
+class Page:
+    """One scrape: every sample by name and labels."""
+
+    samples: dict
+
+    def rows(self, name, **labels):
+        """Labels → value of the samples of that name that have ``labels`` (``comm``: the executable's name)."""
+        if "comm" in labels:
+            labels["process_executable_name"] = labels.pop("comm")
+        wanted = set(labels.items())
+        return {key[1:]: value for key, value in self.samples.items() if key[0] == name and wanted <= set(key[1:])}
+
+    def sum(self, name, **labels):
+        """Those samples added up."""
+        return sum(self.rows(name, **labels).values())
+
+
+@dataclass
+class Service:
+    """A running service. ``page`` scrapes it."""
+
+    process: subprocess.Popen
+    port: int
+    interval: float
+    log: Path
+    pages: list = field(default_factory=list)
+
+    def get(self, path, accept="application/openmetrics-text; version=1.0.0"):
+        """The body of an answer."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers={"Accept": accept})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.read().decode()
+
+    def page(self):
+        """A scrape, read by prometheus_client's strict OpenMetrics parser."""
+        families = text_string_to_metric_families(self.get("/metrics"))
+        page = Page({(s.name, *sorted(s.labels.items())): s.value for f in families for s in f.samples})
+        self.pages.append(page)
+        return page
+
+    def settled(self):
+        """A scrape that shows everything that was done before now: two more readings have begun and passed on."""
+        name = "ebpf_sidecar_exporter_sent_metric_points_total"
+        seen, changes, deadline = self.page().sum(name), 0, time.monotonic() + 30
+        while changes < 2 and time.monotonic() < deadline:
+            time.sleep(self.interval / 5)
+            page = self.page()
+            changes, seen = changes + (page.sum(name) != seen), page.sum(name)
+
+        assert changes == 2, self.log.read_text()
+        return page
+
+    def stop(self):
+        """SIGTERM; the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(20)
+
+
+def free_port():
+    """A port of the loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@pytest.fixture
+def command():
+    """The command line of the product."""
+    return [sys.executable, "-c", "import sys; from ebpf_sidecar.pipeline.cli import main; main()"]
+
+
+@pytest.fixture
+def serve(command, tmp_path):
+    """Start the service and wait until it is ready; stopped, and its exit code checked, when the test ends."""
+    started = []
+
+    def serve(interval=0.2, probes="[page_cache, block_io, syscalls]", cleanup="keep_recent", cleanup_interval="30s",
+              group_by="[container, executable]"):  # fmt: skip
+        port = free_port()
+        config, log = tmp_path / f"config{port}.yaml", tmp_path / f"log{port}"
+        config.write_text(CONFIG.format(interval=f"{int(interval * 1000)}ms", probes=probes, cleanup=cleanup, port=port,
+                                        cleanup_interval=cleanup_interval, group_by=group_by))  # fmt: skip
+        with log.open("wb") as output:
+            process = subprocess.Popen([*command, "run", "--config", str(config)], stderr=output)
+        service = Service(process, port, interval, log)
+        started.append(service)
+        _until_ready(service)
+        return service
+
+    yield serve
+    for service in started:
+        if service.process.poll() is None:
+            assert 0 == service.stop(), service.log.read_text()
+
+
+def _until_ready(service):
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline and service.process.poll() is None:
+        try:
+            service.get("/ready")
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return
+    pytest.fail(f"not ready within {READY_SECONDS} s: {service.log.read_text()}")
+
+
+@pytest.fixture
+def work(tmp_path):
+    """Run a workload under a name of its own (at most 15 bytes); what it printed as JSON."""
+
+    def work(name, script, *arguments):
+        python = tmp_path / name
+        if not python.exists():
+            python.symlink_to(Path(sys.executable).resolve())
+        command = [str(python), "-S", "-E", str(WORKLOADS / script), *map(str, arguments)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=300,
+                              env={**os.environ, "WORKLOAD": name})  # fmt: skip
+        return json.loads(done.stdout)
+
+    return work
+
+
+@pytest.fixture
+def fio(tmp_path):
+    """Run fio; its JSON for the first job's reads or writes."""
+    if shutil.which("fio") is None:
+        pytest.skip("fio is not installed")
+
+    def fio(kind, block, count, *more):
+        options = {"name": "test", "filename": tmp_path / "fio.data", "rw": kind, "bs": block, "size": block * count,
+                   "direct": 1, "ioengine": "psync", "output-format": "json", "fallocate": "none"}  # fmt: skip
+        arguments = [f"--{name}={value}" for name, value in options.items()]
+        done = subprocess.run(["fio", *arguments, *more], stdout=subprocess.PIPE, check=True, timeout=120, text=True)
+        return json.loads(done.stdout)["jobs"][0]["read" if re.search("read", kind) else "write"]
+
+    return fio

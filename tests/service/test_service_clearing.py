@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Maps cleared at every reading under full load: the total is what was done, to the last count."""
+
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+HAMMER = Path(__file__).parents[1] / "kernel" / "workloads" / "hammer.py"
+SECONDS, PROCESSES, INTERVAL = 60, 2, 0.2
+COUNT = "ebpf_syscall_duration_seconds_count"
+
+
+def hammer(folder, name, seconds):
+    """Start a process of that name that reads one cached page as fast as it can."""
+    python = folder / name
+    python.symlink_to(Path(sys.executable).resolve())
+    return subprocess.Popen([python, "-S", "-E", HAMMER, str(seconds)], stdout=subprocess.PIPE, text=True)
+
+
+def falls(pages):
+    """Counters and histogram counts of ours that were lower in a scrape than in the one before."""
+    for earlier, later in itertools.pairwise(pages):
+        for key, value in earlier.samples.items():
+            counter = key[0].startswith("ebpf_") and key[0].endswith(("_total", "_count", "_bucket", "_sum"))
+            if counter and later.samples.get(key, value) < value:
+                yield key, value, later.samples[key]
+
+
+def test_clear_after_read_under_full_load_for_a_minute_loses_nothing(serve, tmp_path):
+    """Every read of 60 s at full speed is on the page, although the maps were emptied 300 times; nothing ever fell."""
+    service = serve(INTERVAL, cleanup="clear_after_read", cleanup_interval="200ms")
+    idle = hammer(tmp_path, "idle", 0)
+    idle.communicate()
+    hammers = [hammer(tmp_path, f"hammer{number}", SECONDS) for number in range(PROCESSES)]
+    while any(process.poll() is None for process in hammers):
+        service.page()
+        try:
+            hammers[0].wait(1.0)
+        except subprocess.TimeoutExpired:
+            continue
+    done = {f"hammer{number}": int(process.communicate()[0]) for number, process in enumerate(hammers)}
+    page = service.settled()
+    startup = page.sum(COUNT, comm="idle", syscall="pread64")
+    counted = {comm: page.sum(COUNT, comm=comm, syscall="pread64") - startup for comm in done}
+    pages = {comm: page.sum("ebpf_cache_read_attempts_total", comm=comm) for comm in (*done, "idle")}
+
+    assert 1_000_000 < sum(done.values())
+    assert done == counted
+    assert done == {comm: pages[comm] - pages["idle"] for comm in done}
+    assert 30 < len(service.pages)
+    assert [] == list(falls(service.pages))
+    assert 0 == page.sum("ebpf_dropped_events_total")

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starting, stopping and failing as a user sees it."""
+
+import json
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from ebpf_sidecar.receivers.ebpf.bpf_call import kernel_call
+
+PROG_GET_NEXT_ID = 11  # enum bpf_cmd in include/uapi/linux/bpf.h
+
+REPLAY = """
+receivers: {{replay: {{speed: 1000}}}}
+exporters: {{{exporter}}}
+service: {{pipelines: {{metrics: {{receivers: [replay], exporters: [{name}]}}}}, shutdown_timeout: {timeout}}}
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_drains_and_exits_with_0(serve, number):
+    """Whatever the signal, the service stops in order and says so."""
+    service = serve()
+    service.process.send_signal(number)
+
+    assert 0 == service.process.wait(15)
+    assert "stopped" in service.log.read_text()
+
+
+def programs_of(pid):
+    """The ids of the BPF programs that a process holds."""
+    texts = [path.read_text() for path in Path(f"/proc/{pid}/fdinfo").iterdir()]
+    return {int(found[1]) for text in texts if (found := re.search(r"prog_id:\s*(\d+)", text))}
+
+
+def exists(program):
+    """Whether the kernel has a BPF program with that id."""
+    attributes = bytearray(struct.pack("III", program - 1, 0, 0))
+    return kernel_call(PROG_GET_NEXT_ID, attributes) == 0 and struct.unpack_from("III", attributes)[1] == program
+
+
+def test_after_its_end_nothing_of_it_is_left_in_the_kernel(serve):
+    """Programs live as long as the process, no longer."""
+    service = serve()
+    programs = programs_of(service.process.pid)
+    alive = {program for program in programs if exists(program)}
+    service.stop()
+    deadline = time.monotonic() + 5
+    while any(map(exists, programs)) and time.monotonic() < deadline:
+        time.sleep(0.05)  # the kernel frees programs a little later, from a work queue
+
+    assert 10 < len(programs)
+    assert programs == alive
+    assert not [program for program in programs if exists(program)]
+
+
+def test_the_status_pages_are_beside_the_metrics(serve):
+    """/health, /ready and /api/v1/stats answer on the exporter's endpoint."""
+    service = serve()
+    stats = json.loads(service.get("/api/v1/stats"))
+
+    assert {"status": "ok"} == json.loads(service.get("/health")) == json.loads(service.get("/ready"))
+    assert ["container", "map_cleanup", "rate"] == sorted(stats["pipelines"][0]["processors"])
+    assert any(metric["name"] == "ebpf_sidecar.receiver.accepted_metric_points" for metric in stats["metrics"])
+
+
+def test_a_port_in_use_is_named_and_ends_the_start(command, tmp_path):
+    """One line says who wanted which port; the exit code is 1 and nothing is left running."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        endpoint = f"127.0.0.1:{server.getsockname()[1]}"
+        config = tmp_path / "config.yaml"
+        exporter = f'prometheus: {{endpoint: "{endpoint}"}}'
+        config.write_text(REPLAY.format(exporter=exporter, name="prometheus", timeout="5s"))
+        done = subprocess.run(
+            [*command, "run", "--config", config], capture_output=True, text=True, timeout=30, check=False
+        )
+
+    assert 1 == done.returncode
+    assert f'cannot listen on "{endpoint}"' in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def stuck(command, tmp_path):
+    """A service whose exporter writes to a pipe that nobody reads, and therefore cannot drain."""
+    config = tmp_path / "config.yaml"
+    config.write_text(REPLAY.format(exporter="debug: {verbosity: detailed}", name="debug", timeout="60s"))
+    reading, writing = os.pipe()
+    process = subprocess.Popen([*command, "run", "--config", config], stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    while "ready" not in process.stderr.readline():
+        pass
+    time.sleep(1)  # until the pipe, 64 KiB, is full
+    yield process
+    process.kill()
+    process.communicate()
+    os.close(reading)
+
+
+def test_a_second_signal_exits_at_once(stuck):
+    """Who cannot wait for the drain need not."""
+    stuck.send_signal(signal.SIGTERM)
+    while "stopping" not in stuck.stderr.readline():
+        pass
+    stuck.send_signal(signal.SIGTERM)
+
+    assert 128 + signal.SIGTERM == stuck.wait(2)

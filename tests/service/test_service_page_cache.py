@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Known uses of a file, read back from /metrics, against what the kernel says it fetched for the process."""
+
+import os
+
+import pytest
+
+PAGE = 4096
+MIB = 64
+PAGES = MIB * 256
+EXACT = 0.005
+
+
+@pytest.fixture(scope="module")
+def big_file(tmp_path_factory):
+    """64 MiB of random bytes."""
+    path = tmp_path_factory.mktemp("cache") / "big"
+    path.write_bytes(os.urandom(MIB << 20))
+    return path
+
+
+@pytest.fixture
+def forget():
+    """Write a file to disk and drop it from the page cache."""
+
+    def forget(path):
+        descriptor = os.open(path, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(descriptor)
+
+    return forget
+
+
+def counted(page, comm):
+    """Attempts, misses and adds by cause of one executable."""
+    name = "ebpf_page_cache_adds_total"
+    adds = {cause: page.sum(name, comm=comm, cause=cause) for cause in ("read", "write", "mmap")}
+    attempts = page.sum("ebpf_cache_read_attempts_total", comm=comm)
+    return attempts, page.sum("ebpf_cache_misses_total", comm=comm), adds
+
+
+def test_every_workload_is_counted_in_pages(serve, work, forget, big_file, tmp_path):
+    """Cold, warm, mapped and written: attempts, misses and causes equal the file's pages and the kernel's own count."""
+    service = serve(probes="[page_cache, syscalls]")
+    cold = [("cold4k", "sequential", PAGE), ("cold64k", "sequential", 1 << 16), ("cold1m", "sequential", 1 << 20),
+            ("coldrandom", "at_random", PAGE), ("threads8", "in_threads", 1 << 16)]  # fmt: skip
+    fetched = {}
+    for name, action, step in cold:
+        forget(big_file)
+        fetched[name] = work(name, "files.py", action, big_file, MIB, step)["fetched"] // PAGE
+    work("warm", "files.py", "sequential", big_file, MIB, 1 << 16)
+    forget(big_file)
+    fetched["mapped"] = work("mapped", "files.py", "mapped", big_file, MIB, PAGE)["fetched"] // PAGE
+    work("written", "files.py", "written", tmp_path / "new", MIB, 1 << 16)
+    work("idle", "files.py", "nothing", big_file, MIB, PAGE)
+    page = service.settled()
+    startup = counted(page, "idle")[0]
+
+    for name, _, _ in cold:
+        attempts, misses, adds = counted(page, name)
+        assert pytest.approx(PAGES, rel=EXACT) == attempts - startup, name
+        assert pytest.approx(fetched[name], rel=EXACT) == misses == adds["read"] + adds["mmap"], name
+        assert 16 > adds["write"], name
+    attempts, misses, adds = counted(page, "warm")
+    assert (pytest.approx(PAGES, rel=EXACT), True) == (attempts - startup, misses < 16)
+    attempts, misses, adds = counted(page, "mapped")
+    assert pytest.approx(fetched["mapped"], rel=EXACT) == adds["mmap"] == pytest.approx(misses, rel=EXACT)
+    attempts, misses, adds = counted(page, "written")
+    assert pytest.approx(PAGES, rel=EXACT) == adds["write"]
+    assert 16 > misses
+
+
+def test_the_rate_processor_shows_the_hit_rate_of_the_interval(serve, work, forget, big_file):
+    """All cold is a hit rate near 0, all warm near 100, in the interval in which it happened."""
+    service = serve(interval=1.0, probes="[page_cache]")
+    forget(big_file)
+    work("cold", "files.py", "sequential", big_file, MIB, 1 << 16)
+    work("warm", "files.py", "sequential", big_file, MIB, 1 << 16)
+    page = service.settled()
+    name = "ebpf_cache_hit_rate_percent"
+    seen = {
+        comm: [rate for scrape in (*service.pages, page) for rate in scrape.rows(name, comm=comm).values()]
+        for comm in ("cold", "warm")
+    }
+
+    assert 5 > min(seen["cold"])
+    assert 95 < max(seen["warm"])
+
+
+def test_a_process_that_lives_between_two_readings_is_counted(serve, work, forget, big_file):
+    """It came after one reading and was gone before the next; all its pages are there."""
+    service = serve(interval=5.0, probes="[page_cache]")
+    service.settled()
+    forget(big_file)
+    fetched = work("shortlived", "files.py", "sequential", big_file, MIB, 1 << 20)["fetched"] // PAGE
+    page = service.settled()
+
+    assert pytest.approx(fetched, rel=EXACT) == page.sum("ebpf_cache_misses_total", comm="shortlived")
+
+
+def test_ten_thousand_short_lived_processes_are_counted_and_leave_nothing(serve, work):
+    """Every read of every process is there; no kernel entry, thread or row is left for each of them."""
+    service = serve(cleanup="clear_after_read", cleanup_interval="1s")
+    before = service.settled()
+    done = work("manychildren", "processes.py", 10_000, 2)
+    work("nochildren", "processes.py", 0, 2)
+    page = service.settled()
+    count, startup = (
+        page.sum("ebpf_syscall_duration_seconds_count", comm=comm, syscall="pread64")
+        for comm in ("manychildren", "nochildren")
+    )
+    threads = [p.sum("ebpf_map_entries", map="threads") for p in (before, page)]
+
+    assert done["reads"] == count - startup
+    assert 1 == len(page.rows("ebpf_cache_read_attempts_total", comm="manychildren"))
+    assert threads[1] < threads[0] + 50
+    assert 0 == page.sum("ebpf_dropped_events_total")
