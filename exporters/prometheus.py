@@ -12,7 +12,7 @@ the same endpoint with different paths. The service's own metrics stand at the e
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal
 from weakref import WeakKeyDictionary
 
@@ -176,7 +176,7 @@ class PrometheusExporter:
             self._context.telemetry.error("self metrics", cause)
             return b""
 
-    def _render(self, form: Format) -> str:
+    def _render(self, form: Format) -> Iterator[bytes]:
         return form.page(self._families, self._resources.values() or [self._context.resource])
 
 

@@ -7,6 +7,7 @@ their last value until they expire; series that return go on.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -50,6 +51,18 @@ class Points:
 
     def __len__(self) -> int:
         return len(self.blocks)
+
+    def slices(self, size: int) -> Iterator[Points]:
+        """The same series, at most ``size`` at a time, as views."""
+        if len(self) <= size:
+            yield self
+            return
+        for first in range(0, len(self), size):
+            part = slice(first, first + size)
+            sums = None if self.sums is None else self.sums[part]
+            yield Points(
+                self.blocks[part], self.values[part], sums, self.times[part], self.starts[part], self.seen[part]
+            )
 
     def take(self, mask: NDArray[np.bool_]) -> Points:
         """The series that the mask chooses."""
@@ -160,7 +173,7 @@ class Families:
     _families: dict[Name, Family] = field(default_factory=dict)
     _owners: dict[str, Name] = field(default_factory=dict)
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Family]:
         return iter(sorted(self._families.values(), key=lambda family: family.name.text))
 
     def get(self, name: Name) -> Family | None:

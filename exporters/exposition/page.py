@@ -2,7 +2,8 @@
 """Families as text, in format 0.0.4 or OpenMetrics 1.0.
 
 Speed comes from keeping Python out of the loop over series: label blocks and number texts are joined by `map` and
-`str.join`, with what repeats from line to line as the separator.
+`str.join`, with what repeats from line to line as the separator. Text is made in pieces that fit into the processor's
+cache; a page of 30 MB in one string costs more in page faults than in work.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from .numbers import bound_text, number_texts
 TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
+_NUMBERS_AT_ONCE, _HISTOGRAMS_AT_ONCE = 2048, 128
+
 _TYPES = {Kind.COUNTER: "counter", Kind.UPDOWNCOUNTER: "gauge", Kind.GAUGE: "gauge", Kind.HISTOGRAM: "histogram"}
 
 
@@ -41,9 +44,11 @@ class Format:
         """The page's Content-Type."""
         return OPENMETRICS_TYPE if self.openmetrics else TEXT_TYPE
 
-    def page(self, families: Iterable[Family], resources: Iterable[Mapping[str, str]] = ()) -> str:
-        """Everything but the final ``# EOF``."""
-        return "".join((*self._target_info(resources), *map(self.family, families)))
+    def page(self, families: Iterable[Family], resources: Iterable[Mapping[str, str]] = ()) -> Iterator[bytes]:
+        """The page in pieces, everything but the final ``# EOF``."""
+        yield "".join(self._target_info(resources)).encode()
+        for family in families:
+            yield from (piece.encode() for piece in self._family(family))
 
     def _target_info(self, resources: Iterable[Mapping[str, str]]) -> Iterator[str]:
         """OpenMetrics wants the target's own family first."""
@@ -54,13 +59,15 @@ class Format:
         yield f"# HELP {name} Target metadata\n# TYPE {name} {kind}\n"
         yield from (f"target_info{block}1\n" for block in blocks)
 
-    def family(self, family: Family) -> str:
-        """One family with its comments; empty without series."""
+    def _family(self, family: Family) -> Iterator[str]:
+        """One family with its comments; nothing without series."""
         parts = family.parts()
-        if not parts:
-            return ""
-        samples = self._histogram if family.kind is Kind.HISTOGRAM else self._numbers
-        return self._head(family) + "".join(samples(family, part) for part in parts)
+        if parts:
+            yield self._head(family)
+        histogram = family.kind is Kind.HISTOGRAM
+        for part in parts:
+            for few in part.slices(_HISTOGRAMS_AT_ONCE if histogram else _NUMBERS_AT_ONCE):
+                yield self._histogram(family, few) if histogram else self._numbers(family, few)
 
     def _head(self, family: Family) -> str:
         name = family.name.family if self.openmetrics else family.name.text

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from .page import Format
 
@@ -17,7 +17,7 @@ class Press:
 
     def __init__(self, form: Format) -> None:
         self.format = form
-        self._body: bytes | None = None
+        self._body: list[bytes] | None = None
         self._packed: bytes | None = None
         self._packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
 
@@ -25,19 +25,20 @@ class Press:
         """The body is out of date."""
         self._body = self._packed = None
 
-    def plain(self, render: Callable[[Format], str], tail: bytes) -> bytes:
+    def plain(self, render: Callable[[Format], Iterable[bytes]], tail: bytes) -> bytes:
         """The page; ``render`` writes the body where none is kept."""
-        return self._rendered(render) + tail
+        return b"".join((*self._rendered(render), tail))
 
-    def gzipped(self, render: Callable[[Format], str], tail: bytes) -> bytes:
+    def gzipped(self, render: Callable[[Format], Iterable[bytes]], tail: bytes) -> bytes:
         """The page as one gzip member: the compressor's state after the body is kept, and goes on with the tail."""
         if self._packed is None:
             self._packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
-            self._packed = self._packer.compress(self._rendered(render)) + self._packer.flush(zlib.Z_SYNC_FLUSH)
+            pieces = map(self._packer.compress, self._rendered(render))
+            self._packed = b"".join(pieces) + self._packer.flush(zlib.Z_SYNC_FLUSH)
         packer = self._packer.copy()
         return self._packed + packer.compress(tail) + packer.flush()
 
-    def _rendered(self, render: Callable[[Format], str]) -> bytes:
+    def _rendered(self, render: Callable[[Format], Iterable[bytes]]) -> list[bytes]:
         if self._body is None:
-            self._body = render(self.format).encode()
+            self._body = list(render(self.format))
         return self._body
