@@ -13,6 +13,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_LONGEST = 9_223_372_036.0  # as Go has it, and as long as Python's locks can wait
 _PART = r"(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h)"
 _DURATION = re.compile(rf"[+-]?(?:{_PART})+|[+-]?0")
 
@@ -25,10 +26,14 @@ class Settings(BaseModel):
 
 def parse_duration(text: object) -> float:
     """Seconds in a duration as Go writes them: ``10s``, ``1m30s``, ``500ms``. Raises ValueError with the repair."""
+    if text == 0 and isinstance(text, int) and not isinstance(text, bool):
+        return 0.0  # YAML reads the unit-less "0", the one that Go allows, as a number
     if not isinstance(text, str) or not _DURATION.fullmatch(text):
         raise ValueError(f'"{text}" is not a duration; write a number with its unit, as in "10s", "1m30s" or "500ms"')
     parts = re.findall(r"(\d+\.?\d*|\.\d+)([a-zµμ]+)", text)
     seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    if seconds > _LONGEST:
+        raise ValueError(f'"{text[:40]}" is longer than 292 years; give a shorter duration')
     return -seconds if text.startswith("-") else seconds
 
 

@@ -34,7 +34,7 @@ class EbpfSettings(Settings):
     load_timeout: Interval = 60.0
     """How long compiling and attaching may take."""
 
-    @field_validator("probes", mode="before")
+    @field_validator("probes", mode="before", json_schema_input_type=list[str] | dict[str, dict[str, Any] | None])
     @classmethod
     def _by_name(cls, value: Any) -> Any:
         """A list of names is a mapping without settings; so is a name with nothing behind it."""
