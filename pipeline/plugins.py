@@ -41,6 +41,8 @@ class Plugin:
     """An installed entry point, not imported until a factory is asked for."""
 
     entry: EntryPoint
+    rival: str = ""
+    """Another package that brings something else under the same name; which one is meant cannot be known."""
 
     @property
     def distribution(self) -> str:
@@ -51,6 +53,8 @@ class Plugin:
     @cached_property
     def hooks(self) -> Any:
         """The plugin's hook callers. Raises `PluginError` naming distribution and cause."""
+        if self.rival:
+            raise self._error(f"{self.rival} brings a plugin of the same name")
         manager = pluggy.PluginManager(PROJECT)
         manager.add_hookspecs(Hooks)
         try:
@@ -94,7 +98,11 @@ class Plugins:
 
     def __init__(self, entries: Iterable[EntryPoint] | None = None) -> None:
         found = entry_points(group=PROJECT) if entries is None else entries
-        self._plugins = {entry.name: Plugin(entry) for entry in sorted(found, key=lambda entry: entry.name)}
+        self._plugins: dict[str, Plugin] = {}
+        for entry in sorted(found, key=lambda entry: entry.name):
+            other = self._plugins.get(entry.name)
+            rival = other.distribution if other and other.entry.value != entry.value else ""
+            self._plugins[entry.name] = Plugin(entry, rival)
 
     def types(self, kind: ComponentKind) -> tuple[str, ...]:
         """The types of components of a kind that are installed, by entry-point name alone: nothing is imported."""

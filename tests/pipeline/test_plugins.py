@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plugins: found by name, imported late, blamed by name."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import EntryPoint
+from types import ModuleType
+
+import pytest
+
+from ebpf_sidecar.pipeline.component import ComponentKind
+from ebpf_sidecar.pipeline.errors import PluginError
+from ebpf_sidecar.pipeline.plugins import Plugins, hookimpl
+
+PROCESSOR = ComponentKind.PROCESSOR
+
+
+class ReturnsNonsense:
+    @hookimpl
+    def register_components(self):
+        return ["rate"]
+
+
+class Raises:
+    @hookimpl
+    def register_components(self):
+        raise RuntimeError("no libc")
+
+
+class Misspells:
+    @hookimpl
+    def register_component(self):
+        return []
+
+
+def test_types_are_known_without_importing_anything():
+    """By the names of entry points alone."""
+    plugins = Plugins([EntryPoint("processor.rate", "no_such_module", "ebpf_sidecar")])
+
+    assert ("rate",) == plugins.types(PROCESSOR)
+    assert () == plugins.types(ComponentKind.EXPORTER)
+
+
+def test_a_component_that_is_not_installed_is_refused():
+    """By kind and type."""
+    with pytest.raises(PluginError, match='exporter "rate" is not installed'):
+        Plugins([]).factory(ComponentKind.EXPORTER, "rate")
+
+
+@pytest.mark.parametrize(
+    ("plugin", "cause"),
+    [
+        (ReturnsNonsense(), "register_components returned 'rate'; return Factory objects"),
+        (Raises(), "RuntimeError: no libc"),
+        (Misspells(), "PluginValidationError: unknown hook 'register_component'"),
+    ],
+)
+def test_a_broken_plugin_is_named_with_its_cause(install, plugin, cause):
+    """Whatever it does wrong, and without harm to others."""
+    plugins = Plugins([install("processor.rate", plugin)])
+
+    with pytest.raises(PluginError) as caught:
+        plugins.factory(PROCESSOR, "rate")
+    assert 'plugin "processor.rate" of unknown distribution cannot be loaded: ' in str(caught.value)
+    assert cause in str(caught.value)
+
+
+def test_two_packages_with_one_name_are_not_chosen_between(entries, monkeypatch):
+    """Which of them is meant cannot be known; the same entry point found twice is no conflict."""
+    module = ModuleType("another_rate")
+    monkeypatch.setitem(sys.modules, "another_rate", module)
+    rate = next(entry for entry in entries if entry.name == "processor.rate")
+    other = EntryPoint("processor.rate", "another_rate", "ebpf_sidecar")
+
+    assert "rate" == Plugins([rate, rate]).factory(PROCESSOR, "rate").type
+    with pytest.raises(PluginError, match="brings a plugin of the same name; update or remove that package"):
+        Plugins([rate, other]).factory(PROCESSOR, "rate")
+
+
+def test_probes_and_misnamed_plugins_are_listed_apart(entries):
+    """Everything that is installed is in one of the two lists."""
+    odd = [EntryPoint("probes.mine", "x", "ebpf_sidecar"), EntryPoint("nonsense", "x", "ebpf_sidecar")]
+    plugins = Plugins([*entries, *odd])
+
+    assert ["nonsense", "probes.mine"] == [plugin.entry.name for plugin in plugins.others()]
+    assert len(entries) == len(plugins.all())
