@@ -36,6 +36,10 @@ Identity = tuple[tuple[str, str], ...]
 """A resource's attributes, sorted, as a key."""
 
 
+def _identity(resource: Mapping[str, str]) -> Identity:
+    return tuple(sorted((name, str(value)) for name, value in resource.items()))
+
+
 class ResourceConversion(Settings):
     """Whether the resource's attributes stand on each sample."""
 
@@ -82,7 +86,8 @@ class PrometheusExporter:
         self._lock = threading.Lock()
         self._families = Families()
         self._tables: WeakKeyDictionary[RowSet, dict[Identity, LabelTable]] = WeakKeyDictionary()
-        self._resources: dict[Identity, Mapping[str, str]] = {}
+        self._identity = _identity(context.resource)
+        self._resources: dict[Identity, float] = {}
         self._named: set[str] = set()
         self._presses = {
             openmetrics: Press(Format(openmetrics, settings.send_timestamps, settings.created_timestamps))
@@ -124,13 +129,12 @@ class PrometheusExporter:
 
     def _put(self, frame: Frame, now: float) -> int:
         """Take in a frame; returns how many of its series were written over by others of the same labels."""
-        resource = frame.resource or self._context.resource
-        identity = tuple(sorted(resource.items()))
+        identity = _identity(frame.resource) or self._identity
         name = metric_name(frame.name, frame.unit, frame.kind, suffixes=self._settings.add_metric_suffixes)
         table = self._table(frame, name, identity)
         collapsed = len(frame) - len(table.blocks)
         twice = self._families.put(name, frame, table, now)
-        self._resources[identity] = resource
+        self._resources[identity] = now
         return collapsed + twice
 
     def _table(self, frame: Frame, name: Name, identity: Identity) -> LabelTable:
@@ -150,6 +154,7 @@ class PrometheusExporter:
         before = now - self._settings.metric_expiration
         if self._families.oldest() < before:
             self._families.expire(before)
+            self._resources = {identity: seen for identity, seen in self._resources.items() if seen >= before}
             self._clear()
 
     def _clear(self) -> None:
@@ -159,15 +164,23 @@ class PrometheusExporter:
     def scrape(self, request: Request) -> Response:
         """The page, in the format and encoding that the request accepts."""
         openmetrics = wants_openmetrics(request.headers.get("accept", ""))
+        packed = wants_gzip(request.headers.get("accept-encoding", ""))
         headers = {"Content-Type": OPENMETRICS_TYPE if openmetrics else TEXT_TYPE, "Vary": "Accept, Accept-Encoding"}
-        own = self._own_metrics(openmetrics)  # asked for outside of the lock: it reads other components' gauges
+        if packed:
+            headers["Content-Encoding"] = "gzip"
+        return Response(self._page(self._presses[openmetrics], packed=packed), headers=headers)
+
+    def _page(self, press: Press, *, packed: bool) -> bytes:
+        now = self._context.clock.monotonic()
         with self._lock:
-            self._expire(self._context.clock.monotonic())
-            tail = without_names(own, self._families.names()) + (b"# EOF\n" if openmetrics else b"")
-            press = self._presses[openmetrics]
-            if wants_gzip(request.headers.get("accept-encoding", "")):
-                return Response(press.gzipped(self._render, tail), headers={**headers, "Content-Encoding": "gzip"})
-            return Response(press.plain(self._render, tail), headers=headers)
+            self._expire(now)
+            page = press.fresh(now, packed=packed)
+        if page is not None:
+            return page
+        own = self._own_metrics(press.format.openmetrics)  # outside of the lock: it reads other components' gauges
+        with self._lock:
+            tail = without_names(own, self._families.names()) + (b"# EOF\n" if press.format.openmetrics else b"")
+            return press.page(self._render, tail, now, packed=packed)
 
     def _own_metrics(self, openmetrics: bool) -> bytes:  # noqa: FBT001 # the context's own signature
         try:
@@ -177,7 +190,14 @@ class PrometheusExporter:
             return b""
 
     def _render(self, form: Format) -> Iterator[bytes]:
-        return form.page(self._families, self._resources.values() or [self._context.resource])
+        yield form.target_info([dict(identity) for identity in self._resources or [self._identity]])
+        for family in self._families:
+            try:
+                pieces = form.family(family)
+            except Exception as cause:  # noqa: BLE001 # whatever is wrong with one metric, the others are served
+                self._context.telemetry.error("rendering", cause)
+            else:
+                yield from pieces
 
 
 FACTORY = Factory(

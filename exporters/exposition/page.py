@@ -8,7 +8,7 @@ cache; a page of 30 MB in one string costs more in page faults than in work.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import add
 
@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...pipeline.frame import Kind
-from .families import Family, Points
+from .families import Family
 from .labels import label_block
 from .names import label_name
 from .numbers import bound_text, number_texts
+from .series import Points
 
 TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -44,30 +45,22 @@ class Format:
         """The page's Content-Type."""
         return OPENMETRICS_TYPE if self.openmetrics else TEXT_TYPE
 
-    def page(self, families: Iterable[Family], resources: Iterable[Mapping[str, str]] = ()) -> Iterator[bytes]:
-        """The page in pieces, everything but the final ``# EOF``."""
-        yield "".join(self._target_info(resources)).encode()
-        for family in families:
-            yield from (piece.encode() for piece in self._family(family))
-
-    def _target_info(self, resources: Iterable[Mapping[str, str]]) -> Iterator[str]:
-        """OpenMetrics wants the target's own family first."""
+    def target_info(self, resources: Iterable[Mapping[str, str]]) -> bytes:
+        """Who is scraped; OpenMetrics wants this family first on the page."""
         blocks = sorted({label_block({label_name(k): v for k, v in r.items()}) for r in resources if r})
         if not blocks:
-            return
+            return b""
         name, kind = ("target", "info") if self.openmetrics else ("target_info", "gauge")
-        yield f"# HELP {name} Target metadata\n# TYPE {name} {kind}\n"
-        yield from (f"target_info{block}1\n" for block in blocks)
+        samples = "".join(f"target_info{block}1\n" for block in blocks)
+        return f"# HELP {name} Target metadata\n# TYPE {name} {kind}\n{samples}".encode()
 
-    def _family(self, family: Family) -> Iterator[str]:
-        """One family with its comments; nothing without series."""
+    def family(self, family: Family) -> list[bytes]:
+        """One family with its comments, in pieces; nothing without series."""
         parts = family.parts()
-        if parts:
-            yield self._head(family)
         histogram = family.kind is Kind.HISTOGRAM
-        for part in parts:
-            for few in part.slices(_HISTOGRAMS_AT_ONCE if histogram else _NUMBERS_AT_ONCE):
-                yield self._histogram(family, few) if histogram else self._numbers(family, few)
+        write, size = (self._histogram, _HISTOGRAMS_AT_ONCE) if histogram else (self._numbers, _NUMBERS_AT_ONCE)
+        pieces = [write(family, few).encode() for part in parts for few in part.slices(size)]
+        return [self._head(family).encode(), *pieces] if pieces else []
 
     def _head(self, family: Family) -> str:
         name = family.name.family if self.openmetrics else family.name.text

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from pydantic import ValidationError
 from strategies import counters_with_resets
 
+from ebpf_sidecar.exporters.exposition.press import FRESH_SECONDS
 from ebpf_sidecar.exporters.prometheus import FACTORY
 from ebpf_sidecar.pipeline import ComponentKind, Kind, RowSet, SidecarError, Temporality, Text
 from ebpf_sidecar.pipeline.testing import NOON, FakeClock, check_contract, fake_context, frame
@@ -193,6 +194,7 @@ def test_rows_whose_labels_collapse_are_counted(served):
     ("second", "said"),
     [
         (frame("work.total", [1.5], kind=Kind.GAUGE), 'needs the name "work_total", which "work_total" has'),
+        (frame("target.info", [1.5], kind=Kind.GAUGE), 'needs the name "target_info", which "target_info" has'),
         (frame("wait.sum", [1.5], kind=Kind.GAUGE), 'needs the name "wait_sum", which "wait" has'),
         (frame("level", [[1, 2]], bounds=[1], sums=[1]), "is a gauge already"),
         (frame("level", [1], kind=Kind.UPDOWNCOUNTER), "is a gauge already"),
@@ -231,6 +233,14 @@ def test_without_suffixes_another_unit_is_refused(caplog):
     assert ['metric "level" (gauge, unit "By") is left out: it has the unit "s" already; give it another name'] == [
         record.message for record in caplog.records
     ]
+
+
+def test_one_family_that_cannot_be_written_does_not_take_others_off_the_page(served):
+    """It is reported."""
+    served.export(frame("a", [1]), frame("bad", [1], description=["no", "text"]), frame("b", [2]))
+
+    assert ["a_total 1", "b_total 2"] == served.samples()
+    assert ["rendering"] == [stage for stage, _ in served.context.telemetry.errors]
 
 
 class Unspeakable:
@@ -301,6 +311,19 @@ def test_resource_attributes_become_labels_where_asked_for():
     served.export(frame("work", [1], rows), frame("other", [1], rows, resource={"host.name": "i"}))
 
     assert ['other_total{host_name="i",who="a"} 1', 'work_total{host_name="h",who="a"} 1'] == served.samples()[2:]
+
+
+def test_each_resource_has_its_target_info_until_its_metrics_expire():
+    """Frames may come from several."""
+    served = Served(resource={"host.name": "h"})
+    served.export(frame("a", [1]), frame("b", [1], resource={"host.name": "i"}))
+    both = served.samples()[:2]
+    served.clock.advance(200)
+    served.export(frame("a", [1]))
+    served.clock.advance(200)
+
+    assert ['target_info{host_name="h"} 1', 'target_info{host_name="i"} 1'] == both
+    assert ['target_info{host_name="h"} 1', "a_total 1"] == served.samples()
 
 
 def test_labels_can_be_short_and_constant_ones_added():
@@ -392,12 +415,34 @@ def test_our_own_metrics_are_fresh_on_a_page_from_the_cache():
     calls = iter(range(1, 100))
     served = Served(self_metrics=lambda openmetrics: b"# TYPE calls gauge\ncalls %d\n" % next(calls))
     served.export(frame("work", list(range(100))))
-    plain = served.page().splitlines()[-1]
-    packed = [served.context.routes.get("/metrics", {"accept-encoding": "gzip"}).body for _ in range(2)]
+    plain, packed = served.page().splitlines(), []
+    for _ in range(2):
+        served.clock.advance(FRESH_SECONDS)
+        packed.append(served.context.routes.get("/metrics", {"accept-encoding": "gzip"}).body)
 
-    assert "calls 1" == plain
+    assert "calls 1" == plain[-1]
     assert [b"calls 2", b"calls 3"] == [gzip.decompress(page).splitlines()[-1] for page in packed]
-    assert served.page().splitlines()[:-1] == gzip.decompress(packed[1]).decode().splitlines()[:-1]
+    assert plain[:-1] == gzip.decompress(packed[1]).decode().splitlines()[:-1]
+
+
+def test_scrapers_that_come_together_share_one_page_in_memory(served):
+    """However slowly they read it; an export makes a new one at once."""
+    served.export(frame("work", [1]))
+    for headers in ({}, OPENMETRICS, {"accept-encoding": "gzip"}):
+        pages = [served.context.routes.get("/metrics", headers).body for _ in range(3)]
+
+        assert pages[0] is pages[1] is pages[2]
+    served.export(frame("work", [2], time_unix_nano=NOON + SECOND))
+
+    assert ["work_total 2"] == served.samples()
+
+
+def test_our_own_target_info_does_not_stand_there_twice():
+    """The SDK's reader may bring one."""
+    own = b"# TYPE target_info gauge\ntarget_info 1\n"
+    served = Served(self_metrics=lambda openmetrics: own, resource={"a": "b"})
+
+    assert ['target_info{a="b"} 1'] == served.samples()
 
 
 def test_the_answer_says_what_it_is(served):
