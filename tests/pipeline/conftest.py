@@ -33,6 +33,7 @@ class EbpfSettings(Settings):
     ratio: float = Field(0.5, ge=0, lt=1)
     threads: int = Field(1, le=8)
     shares: float = Field(1, gt=0)
+    step: int = Field(5, multiple_of=5)
     verify: bool = False
     labels: dict[str, str] = Field(default_factory=dict)
     filter: FilterSettings = FilterSettings()

@@ -82,6 +82,7 @@ def test_components_are_named_type_slash_name_and_may_be_shared(loaded):
     assert (slow,) == config.service.pipelines[PipelineId("slow")].receivers
     assert 90.0 == config.receivers[slow].settings.collection_interval
     assert {PROMETHEUS} == config.service.used(EXPORTER)
+    assert [EBPF, slow] == list(config.components(RECEIVER))
     assert (None, ()) == (config.service.pipelines.get(PipelineId("x")), config.warnings)
 
 

@@ -125,6 +125,14 @@ def test_a_file_is_yaml_as_a_value_and_text_inside_text(tmp_path):
     assert "s3cret" == expanded(f"${{file:{tmp_path}/${{UNSET:-token}}}}")
 
 
+def test_a_file_that_is_no_text_is_a_mistake(tmp_path):
+    """Only UTF-8 can be put into a configuration."""
+    (tmp_path / "key").write_bytes(b"\xff\xfe")
+    tree, [mistake] = expand(Document(f"${{file:{tmp_path}/key}}"), {})
+
+    assert (None, f'"{tmp_path}/key" is not UTF-8; save it as UTF-8') == (tree, mistake.message)
+
+
 def test_a_default_is_not_looked_at_when_it_is_not_needed():
     """What is wrong in an unused default is no mistake."""
     assert "plain" == expanded("${WORD:-${env:UNSET}}")
@@ -163,4 +171,5 @@ def test_no_value_makes_expansion_fail(text):
 def test_references_are_seen_before_they_are_followed():
     """Escaped ones are none."""
     assert has_reference({"a": ["x", {"b": "in ${env:X}"}]})
+    assert not has_reference("${unclosed")
     assert not has_reference({"${env:KEY}": ["$${env:X}", "$X", 5, None]})

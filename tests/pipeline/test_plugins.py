@@ -48,6 +48,20 @@ def test_a_component_that_is_not_installed_is_refused():
         Plugins([]).factory(ComponentKind.EXPORTER, "rate")
 
 
+class RaisesForProbes:
+    @hookimpl
+    def register_probes(self):
+        raise OSError("no folder")
+
+
+def test_a_broken_plugin_of_probes_is_named_with_its_cause(install):
+    """The eBPF receiver asks for the folders."""
+    plugins = Plugins([install("probes.mine", RaisesForProbes())])
+
+    with pytest.raises(PluginError, match=r'plugin "probes.mine" of .* cannot be loaded: OSError: no folder; '):
+        plugins.probe_folders()
+
+
 @pytest.mark.parametrize(
     ("plugin", "cause"),
     [
