@@ -3,6 +3,7 @@
 
 import gzip
 import logging
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -471,6 +472,28 @@ def test_many_scrapes_between_exports_cost_one_rendering(served, monkeypatch):
     served.page()
 
     assert [False, True, False] == rendered
+
+
+def test_a_page_holds_all_frames_of_an_export_or_none(served):
+    """Scrapers that come while frames are exported never see half a batch, nor a counter that falls."""
+
+    def scrapes(_):
+        return [{int(line.rsplit(" ", 1)[1]) for line in served.samples()} or {0} for _ in range(100)]
+
+    def export():
+        for value in range(1, 300):
+            time = NOON + value * SECOND
+            served.export(*(frame(name, [value], time_unix_nano=time) for name in ("a", "b", "c")))
+
+    with ThreadPoolExecutor(5) as pool:
+        exporting = pool.submit(export)
+        scrapers = list(pool.map(scrapes, range(4)))
+        exporting.result(30)
+
+    assert {} == served.drops
+    for seen in scrapers:
+        assert {1} == {len(values) for values in seen}
+        assert sorted(max(values) for values in seen) == [max(values) for values in seen]
 
 
 def test_a_row_that_is_enriched_gets_its_new_labels(served):
