@@ -13,43 +13,52 @@ _GZIP = 31  # zlib's wbits for a gzip header and trailer around the largest wind
 FRESH_SECONDS = 1.0
 """How long a whole page is given to every scraper that comes: slow ones then hold the same one, not each their own."""
 
+Piece = bytes | memoryview
+
 
 class Press:
-    """The page in one format: a body that is kept until `clear`, and a tail that is newer. Not thread-safe."""
+    """The page in one format: a body that is kept until `clear`, and a tail that is newer. Not thread-safe.
+
+    The body is kept as the beginning of the newest whole page, so that it is in memory once.
+    """
 
     def __init__(self, form: Format) -> None:
         self.format = form
-        self._body: list[bytes] | None = None
-        self._packed: bytes | None = None
         self._packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
-        self._whole: dict[bool, tuple[float, bytes]] = {}
+        self.clear()
 
     def clear(self) -> None:
         """The body is out of date."""
-        self._body = self._packed = None
-        self._whole.clear()
+        self._whole: dict[bool, tuple[float, bytes]] = {}
+        self._body_length = 0
+        self._packed: bytes | None = None
 
     def fresh(self, now: float, *, packed: bool) -> bytes | None:
         """The whole page where one was made less than `FRESH_SECONDS` ago; ``packed``: as gzip."""
         made, page = self._whole.get(packed, (float("-inf"), None))
         return page if now - made < FRESH_SECONDS else None
 
-    def page(self, render: Callable[[Format], Iterable[bytes]], tail: bytes, now: float, *, packed: bool) -> bytes:
+    def page(self, render: Callable[[Format], Iterable[Piece]], tail: bytes, now: float, *, packed: bool) -> bytes:
         """A new page; ``render`` writes the body where none is kept."""
-        page = self._gzipped(render, tail) if packed else b"".join((*self._rendered(render), tail))
+        page = self._gzipped(render, tail) if packed else self._plain(render, tail)
         self._whole[packed] = (now, page)
         return page
 
-    def _gzipped(self, render: Callable[[Format], Iterable[bytes]], tail: bytes) -> bytes:
+    def _plain(self, render: Callable[[Format], Iterable[Piece]], tail: bytes) -> bytes:
+        page = b"".join((*self._body(render), tail))
+        self._body_length = len(page) - len(tail)
+        return page
+
+    def _gzipped(self, render: Callable[[Format], Iterable[Piece]], tail: bytes) -> bytes:
         """One gzip member: the compressor's state after the body is kept, and a copy of it goes on with the tail."""
         if self._packed is None:
             self._packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
-            pieces = map(self._packer.compress, self._rendered(render))
-            self._packed = b"".join(pieces) + self._packer.flush(zlib.Z_SYNC_FLUSH)
+            self._packed = b"".join(map(self._packer.compress, self._body(render)))
+            self._packed += self._packer.flush(zlib.Z_SYNC_FLUSH)
         packer = self._packer.copy()
         return self._packed + packer.compress(tail) + packer.flush()
 
-    def _rendered(self, render: Callable[[Format], Iterable[bytes]]) -> list[bytes]:
-        if self._body is None:
-            self._body = list(render(self.format))
-        return self._body
+    def _body(self, render: Callable[[Format], Iterable[Piece]]) -> Iterable[Piece]:
+        if False not in self._whole:
+            return render(self.format)
+        return (memoryview(self._whole[False][1])[: self._body_length],)
