@@ -103,6 +103,17 @@ def test_rows_with_other_columns_have_changed(columns):
     assert 0 == len(unchanged_rows(after, before.ids, before.columns)[0])
 
 
+def test_numbers_that_stayed_are_used_again_too():
+    """A number column is compared as numbers."""
+    before = RowSet(np.array([1, 2], dtype=np.uint64), {"pid": np.array([10, 20])})
+    after = RowSet(np.array([2, 1], dtype=np.uint64), {"pid": np.array([20, 11])})
+    old = PLAIN.table(before)
+    new = PLAIN.table(after, old)
+
+    assert ['{pid="20"} ', '{pid="11"} '] == new.blocks
+    assert old.blocks[1] is new.blocks[0]
+
+
 @given(row_sets(), row_sets(), st.booleans())
 def test_what_is_used_again_equals_what_would_be_rendered(before, after, short):
     """Whatever happened to the rows in between, also when another source has the same ids."""

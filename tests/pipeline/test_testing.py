@@ -40,6 +40,72 @@ def test_the_contract_accepts_a_good_component():
     check_contract(GOOD, {"times": 3})
 
 
+class Beep:
+    """A receiver that passes on one frame when started, and again where ``after`` is asked."""
+
+    after = False
+
+    def __init__(self, settings, context):
+        self._consumer = None
+
+    def start(self, consumer):
+        self._consumer = consumer
+        consumer([frame("beep", [1])])
+
+    def shutdown(self):
+        if self._consumer is not None and self.after:
+            self._consumer([frame("late", [1])])
+
+
+class LateBeep(Beep):
+    after = True
+
+
+class Denied(Beep):
+    def start(self, consumer):
+        raise SidecarError("no rights; run as root")
+
+
+class Reject:
+    """An exporter whose back end is never there."""
+
+    def __init__(self, settings, context):
+        pass
+
+    def export(self, frames):
+        raise ExportError("nobody listens", retry=True)
+
+
+class Crash(Reject):
+    def export(self, frames):
+        raise KeyError(len(frames))
+
+
+@pytest.mark.parametrize(
+    ("kind", "create"),
+    [(ComponentKind.RECEIVER, Beep), (ComponentKind.RECEIVER, Denied), (ComponentKind.EXPORTER, Reject)],
+)
+def test_the_contract_accepts_what_a_test_cannot_provide(kind, create):
+    """A receiver without rights and an exporter without a back end keep it all the same."""
+    check_contract(Factory(kind, "component", create, Doubling, description="Does something"), {})
+
+
+def test_the_contract_refuses_frames_after_shutdown():
+    """What is passed on the second time it is shut down comes too late."""
+    late = Factory(ComponentKind.RECEIVER, "late", LateBeep, Doubling, description="Beeps too late")
+
+    with pytest.raises(AssertionError, match="frames were passed on after shutdown"):
+        check_contract(late, {})
+
+
+def test_the_contract_refuses_exporters_that_raise_anything_else():
+    """Only an `ExportError` says what to do with the frames."""
+    crash = Factory(ComponentKind.EXPORTER, "crash", Crash, Doubling, description="Crashes")
+
+    with pytest.raises(KeyError):
+        check_contract(crash, {})
+
+
 class Undocumented(Settings):
     times: int = 2
 
@@ -59,6 +125,11 @@ class Mutating(Double):
 class Forgetful(Double):
     def process(self, frames):
         return None
+
+
+class Wrapping(Double):
+    def process(self, frames):
+        return ["no frame"]
 
 
 class StopsOnce(Double):
@@ -87,6 +158,7 @@ class Leaking(Double):
         (Mutating, Doubling, "read-only"),
         (Forgetful, Doubling, "process returned NoneType"),
         (StopsOnce, Doubling, "pop from empty list"),
+        (Wrapping, Doubling, "process returned a str among frames"),
         (Leaking, Doubling, "threads are left after shutdown: \\['leaked'\\]"),
     ],
 )
