@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The contract between the pipeline and its components: protocols with few methods, no base classes.
 
-A component may have ``start`` and ``shutdown`` (see `Lifecycle`); one that needs neither leaves them out.
+A component may have ``start`` and ``shutdown`` (see `Lifecycle`), and leaves out what it does not need.
 ``start`` is called once, before any data, exporters first and receivers last. ``shutdown`` is called from the receivers
 forwards, so that everything drains; it must be safe without ``start`` and twice; nothing is passed on after it.
 """

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .component import CleansMaps, ComponentId, Context, Lifecycle, MapCleanup, UpstreamRequest
+from .component import CleansMaps, ComponentId, Context, MapCleanup, UpstreamRequest
 from .config import Config, ConfiguredComponent, PipelineId, PipelineSettings
 from .errors import ConfigError, Mistake, SidecarError
 from .ledger import QUEUE_CAPACITY, QUEUE_SIZE, Ledger
@@ -35,19 +35,20 @@ class Graph:
         """Start everything, from the exporters backwards. Raises `SidecarError` naming the component, after shutting
         down again what had been started."""
         try:
-            for id_, component in self._receiving_side():
-                _guarded(id_, component.start)
+            for id_, start in self._receiving_side():
+                _guarded(id_, start)
             for source in self.sources:
                 _guarded(source.id, source.start)
         except SidecarError:
             self.shutdown(0.0)
             raise
 
-    def _receiving_side(self) -> list[tuple[ComponentId, Lifecycle]]:
+    def _receiving_side(self) -> list[tuple[ComponentId, Callable[[], None]]]:
+        """How to start what receives, in order; a component may leave ``start`` out."""
         exporters = [(id_, part) for id_, queue in self.queues.items() for part in (queue.exporter, queue)]
         stages = [(stage.id, stage.processor) for pipe in self.pipelines for stage in reversed(pipe.stages)]
         parts: list[tuple[ComponentId, Any]] = [*self.extensions.items(), *exporters, *stages]
-        return [(id_, part) for id_, part in parts if isinstance(part, Lifecycle)]
+        return [(id_, part.start) for id_, part in parts if hasattr(part, "start")]
 
     def shutdown(self, seconds: float) -> None:
         """Stop everything from the receivers forwards; each queue may use ``seconds`` to empty itself."""

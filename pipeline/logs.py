@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from datetime import UTC, datetime
 from typing import TextIO
@@ -17,7 +18,7 @@ _PLAIN = "\x1b[0m"
 class ConsoleFormatter(logging.Formatter):
     """``2026-11-23T04:05:06.789Z info  exporter prometheus: listening …``."""
 
-    def __init__(self, coloured: bool = False) -> None:  # noqa: FBT001, FBT002 # as logging's own formatters
+    def __init__(self, *, coloured: bool = False) -> None:
         super().__init__()
         self._coloured = coloured
 
@@ -50,5 +51,6 @@ def configure(level: str, encoding: str, stream: TextIO | None = None) -> None:
     """Log to ``stream`` (stderr) from now on; ``level`` is a key of `LEVELS`, ``encoding`` console or json."""
     stream = sys.stderr if stream is None else stream
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(JsonFormatter() if encoding == "json" else ConsoleFormatter(coloured=stream.isatty()))
+    coloured = stream.isatty() and not os.environ.get("NO_COLOR")
+    handler.setFormatter(JsonFormatter() if encoding == "json" else ConsoleFormatter(coloured=coloured))
     logging.basicConfig(level=LEVELS[level], handlers=[handler], force=True)
