@@ -3,14 +3,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
-import hypothesis
 import pytest
+from hypothesis import settings
+from hypothesis.database import DirectoryBasedExampleDatabase
 
-hypothesis.settings.register_profile("shared", deadline=None)  # on a busy machine an example may take its time
-hypothesis.settings.load_profile("shared")
+_EXAMPLES = Path(__file__).parents[1] / ".hypothesis" / "examples"
+# another user may run the tests in a folder that is not theirs; and a deadline measures the machine's other work
+settings.register_profile(
+    "shared",
+    database=DirectoryBasedExampleDatabase(_EXAMPLES) if os.access(Path(__file__).parents[1], os.W_OK) else None,
+    deadline=None,
+)
+settings.load_profile("shared")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
