@@ -28,6 +28,7 @@ class Context:
 
 @pytest.fixture
 def clock():
+    """Time that the test moves."""
     return FakeClock()
 
 

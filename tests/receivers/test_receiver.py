@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The eBPF receiver's life: readings on time, failures counted, a last reading before the end."""
+
+import pytest
+from pydantic import ValidationError
+
+from ebpf_sidecar.pipeline.component import ComponentKind, MapCleanup
+from ebpf_sidecar.pipeline.errors import ProbeError
+from ebpf_sidecar.pipeline.testing import FakeClock, RecordedHeartbeat, RecordedTelemetry, Sink, fake_context, frame
+from ebpf_sidecar.receivers.ebpf import receiver as module
+from ebpf_sidecar.receivers.ebpf.attribution import GroupBy
+from ebpf_sidecar.receivers.ebpf.loaded import HookStatus
+from ebpf_sidecar.receivers.ebpf.receiver import EbpfReceiver
+from ebpf_sidecar.receivers.ebpf.settings import EbpfSettings
+
+
+class Collection:
+    """Probes that the test plays."""
+
+    compile_seconds = 0.4
+    hooks = (HookStatus("page_cache", "page_add", "add", ""), HookStatus("page_cache", "page_lookup", "", "not there"))
+    unavailable = {"ebpf.cache.read_attempts": "not there"}
+
+    def __init__(self, clock, takes=0.0):
+        self.loaded, self.clock, self.takes = self, clock, takes
+        self.problems, self.readings, self.closed = [], 0, False
+
+    def collect(self, monotonic, time_unix_nano):
+        self.readings += 1
+        self.clock.advance(self.takes)
+        if self.problems:
+            raise self.problems.pop()
+        return [frame("ebpf.cache.misses", [self.readings], time_unix_nano=time_unix_nano)]
+
+    def rows_beyond_limit(self):
+        return 0
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.fixture
+def parts(monkeypatch):
+    """A receiver over a played collection: clock, collection, telemetry, heartbeat, sink, receiver."""
+    clock, telemetry, heartbeat = FakeClock(), RecordedTelemetry(), RecordedHeartbeat()
+    collection, sink = Collection(clock), Sink()
+    monkeypatch.setattr(module, "open_collection", lambda *_: collection)
+    context = fake_context(ComponentKind.RECEIVER, "ebpf", clock=clock, telemetry=telemetry, heartbeat=heartbeat)
+    receiver = EbpfReceiver(EbpfSettings(collection_interval="10s"), context)
+    yield clock, collection, telemetry, heartbeat, sink, receiver
+    receiver.shutdown()
+
+
+def test_the_first_reading_is_at_once_and_the_next_after_the_interval(parts):
+    """A user sees numbers as soon as the service is up."""
+    clock, _, _, heartbeat, sink, receiver = parts
+    receiver.start(sink)
+    sink.until(1)
+    for batches in (2, 3):
+        clock.until_waiting()
+        clock.advance(10.0)
+        sink.until(batches)
+
+    assert 10.0 == heartbeat.expected
+    assert 3 <= heartbeat.beats
+
+
+def test_the_end_has_a_last_reading_and_detaches(parts):
+    """What was counted since the last interval is not left in the kernel."""
+    clock, collection, _, heartbeat, sink, receiver = parts
+    receiver.start(sink)
+    clock.until_waiting()
+    receiver.shutdown()
+
+    assert [1, 2] == [int(kept.values[0]) for kept in sink.frames]
+    assert collection.closed
+    assert heartbeat.expected is None
+
+
+def test_a_reading_that_fails_is_counted_and_the_next_goes_on(parts):
+    """No beat for it, so that /health can tell; and the recovery is said."""
+    clock, collection, telemetry, heartbeat, sink, receiver = parts
+    collection.problems = [ProbeError("map: cannot read it")]
+    receiver.start(sink)
+    clock.until_waiting()
+    beats = heartbeat.beats
+    clock.advance(10.0)
+    sink.until(1)
+
+    assert 0 == beats
+    assert [("receiving", "map: cannot read it")] == telemetry.errors
+    assert ["receiving"] == telemetry.recoveries
+
+
+def test_readings_that_take_too_long_are_skipped_and_counted(parts):
+    """The receiver keeps to its rhythm instead of running after it."""
+    clock, collection, telemetry, _, sink, receiver = parts
+    collection.takes = 25.0
+    receiver.start(sink)
+    clock.until_waiting()
+    missed = telemetry.gauges["ebpf_sidecar.receiver.missed_intervals"]()
+    clock.advance(5.0)
+    sink.until(2)
+
+    assert 2 == missed
+    assert 25.0 == telemetry.gauges["ebpf_sidecar.receiver.collection_duration"]()
+
+
+def test_what_is_absent_is_said_with_its_reason(parts, caplog):
+    """A hook that this kernel does not have is a line in the log, once."""
+    _, _, _, _, sink, receiver = parts
+    with caplog.at_level("INFO"):
+        receiver.start(sink)
+
+    assert "attached 1 of 2 hooks of page_cache, block_io, syscalls; compiled in 0.40s" in caplog.messages
+    assert "metric ebpf.cache.read_attempts is absent: not there" in caplog.messages
+
+
+def test_shutting_down_without_start_is_safe(parts):
+    """As the contract says; twice as well."""
+    parts[-1].clean_maps(MapCleanup())
+    parts[-1].shutdown()
+    parts[-1].shutdown()
+
+
+def test_probes_may_be_a_list_or_a_mapping():
+    """Names alone, or names with settings."""
+    listed = EbpfSettings(probes=["page_cache", "syscalls"])
+    mapped = EbpfSettings(probes={"page_cache": None, "syscalls": {"syscalls": ["read"]}})
+
+    assert {"page_cache": {}, "syscalls": {}} == listed.probes
+    assert {"page_cache": {}, "syscalls": {"syscalls": ["read"]}} == mapped.probes
+    assert (GroupBy.CONTAINER, GroupBy.EXECUTABLE) == listed.group_by
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"probes": ["page_cach"]}, 'unknown probe "page_cach"; did you mean "page_cache"?'),
+        ({"probes": ["syscalls", "syscalls"]}, 'probe "syscalls" is listed twice'),
+        (
+            {"probes": {"syscalls": {"syscals": ["read"]}}},
+            'unknown setting "syscals" of probe "syscalls"; did you mean',
+        ),
+        ({"probes": {"syscalls": {"syscalls": ["raed"]}}}, 'unknown system call "raed"; did you mean "read"?'),
+        ({"probes": []}, "at least 1"),
+        ({"group_by": ["container", "cgroup"]}, "exclude each other"),
+        ({"group_by": ["pid", "pid"]}, "named twice"),
+        ({"group_by": ["pod"]}, "container"),
+        ({"collection_interval": "0s"}, "not above zero"),
+        ({"collection_interval": "-1s"}, "not above zero"),
+        ({"max_rows": 0}, "greater than or equal to 1"),
+    ],
+)
+def test_wrong_settings_are_refused_with_the_repair(wrong, message):
+    """Before anything is loaded."""
+    with pytest.raises(ValidationError) as caught:
+        EbpfSettings(**wrong)
+
+    assert message in str(caught.value)
