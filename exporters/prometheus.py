@@ -97,6 +97,7 @@ class PrometheusExporter:
     def start(self) -> None:
         """Serve the page. Raises `SidecarError` when the endpoint cannot be opened."""
         self._context.routes.add(self._settings.endpoint, self._settings.path, self.scrape)
+        self._context.logger.info("serving http://%s%s", self._settings.endpoint, self._settings.path)
 
     def shutdown(self) -> None:
         """Serve the page no longer."""

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from .component import ComponentKind, Context, Factory, Request, Response, Stability
+from .endpoint import Endpoint
 from .errors import SidecarError
 from .plugins import hookimpl
 from .settings import Settings
@@ -27,14 +28,14 @@ _REFRESH_SECONDS = 1.0
 class GrpcSettings(Settings):
     """A gRPC server for ``grpc.health.v1.Health``."""
 
-    endpoint: str = "127.0.0.1:19090"
+    endpoint: Endpoint = "127.0.0.1:19090"
     """Where to listen, as ``host:port``."""
 
 
 class HealthCheckSettings(Settings):
     """Where the service's health can be asked for."""
 
-    endpoint: str | None = "127.0.0.1:13133"
+    endpoint: Endpoint | None = "127.0.0.1:13133"
     """HTTP: where to serve ``/health``, ``/ready`` and ``/api/v1/stats``; null for nowhere."""
     grpc: GrpcSettings | None = None
     """gRPC health checking, only where written."""

@@ -11,7 +11,7 @@ SETTINGS = {"rate": {"metrics": ["ebpf.*"]}}
 COMPONENTS = [(kind, type_) for kind, type_, _ in Plugins().all()]
 
 
-@pytest.mark.parametrize(("kind", "type_"), COMPONENTS, ids=lambda part: str(part))
+@pytest.mark.parametrize(("kind", "type_"), COMPONENTS, ids=str)
 def test_every_component_keeps_the_contract(kind, type_):
     """Documented, strict about unknown settings, safe to stop in any state, content with empty frames."""
     check_contract(Plugins().factory(kind, type_), SETTINGS.get(type_, {}))

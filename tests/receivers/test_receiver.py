@@ -19,9 +19,9 @@ class Collection:
 
     compile_seconds = 0.4
     hooks = (HookStatus("page_cache", "page_add", "add", ""), HookStatus("page_cache", "page_lookup", "", "not there"))
-    unavailable = {"ebpf.cache.read_attempts": "not there"}
 
     def __init__(self, clock, takes=0.0):
+        self.unavailable = {"ebpf.cache.read_attempts": "not there"}
         self.loaded, self.clock, self.takes = self, clock, takes
         self.problems, self.readings, self.closed = [], 0, False
 
