@@ -79,8 +79,8 @@ class GrpcHealth:
     def start(self) -> None:
         """Listen. Raises `SidecarError` when gRPC is not installed or the port cannot be had."""
         try:
-            import grpc
-            from grpc_health.v1 import health, health_pb2_grpc
+            import grpc  # noqa: PLC0415 # most services never load it
+            from grpc_health.v1 import health, health_pb2_grpc  # noqa: PLC0415 # as above
         except ImportError as cause:
             raise SidecarError("gRPC is not installed; run: pip install 'ebpf-sidecar[grpc]'") from cause
         self._server = grpc.server(ThreadPoolExecutor(2, "grpc health"), options=[("grpc.so_reuseport", 0)])
@@ -94,7 +94,7 @@ class GrpcHealth:
         threading.Thread(target=self._refresh, name="grpc health", daemon=True).start()
 
     def _refresh(self) -> None:
-        from grpc_health.v1 import health_pb2
+        from grpc_health.v1 import health_pb2  # noqa: PLC0415 # as above
 
         status = health_pb2.HealthCheckResponse
         while True:

@@ -26,7 +26,7 @@ class SelfMetrics:
         self._ledger = ledger
         self._registry = CollectorRegistry()
         # target_info is written by the exporter, once for the page; scope labels would only repeat our own name
-        reader = PrometheusMetricReader(True, scope_info_enabled=False, registry=self._registry)
+        reader = PrometheusMetricReader(disable_target_info=True, scope_info_enabled=False, registry=self._registry)
         self._provider = MeterProvider([reader], Resource(dict(resource)), shutdown_on_exit=False)
         self._meter = self._provider.get_meter("ebpf_sidecar")
         ProcessCollector(registry=self._registry)

@@ -39,7 +39,7 @@ class Service:
 
     config: Config
     clock: Clock = field(default_factory=SystemClock)
-    paths: Paths = Paths()
+    paths: Paths = field(default_factory=Paths)
 
     def __post_init__(self) -> None:
         self.ledger = Ledger()

@@ -61,7 +61,7 @@ def open_collection(
         hierarchy = replace(hierarchy, controller="v2", root=context.paths.cgroup / "unified")
     start = context.clock.time_ns()
     attribution = Attribution(CgroupTree(hierarchy), settings.group_by)
-    reading = reading_of(probes, loaded, attribution, start, cleanup, settings.max_rows)
+    reading = reading_of(probes, loaded, attribution, start=start, cleanup=cleanup, limit=settings.max_rows)
     return Collection(loaded, reading, SelfFrames(loaded, context.paths.proc, start), context.resource)
 
 

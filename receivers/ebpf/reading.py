@@ -56,9 +56,12 @@ class Reading:
 
 
 def reading_of(
-    probes: Sequence[Probe], loaded: Loaded, attribution: Attribution, start: int, cleanup: MapCleanup, limit: int
+    probes: Sequence[Probe], loaded: Loaded, attribution: Attribution, *, start: int, cleanup: MapCleanup, limit: int
 ) -> Reading:
-    """The reading of loaded probes. ``start``: when they were attached, ns since the epoch; ``limit``: rows of a view."""
+    """The reading of loaded probes. ``start``: when they were attached, ns since the epoch.
+
+    ``limit``: how many rows a view may have.
+    """
     decoders = Decoders.of_machine()
     stale_after = inf if cleanup.strategy == "no_cleanup" else cleanup.stale_after
     tallies: dict[str, Tally] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +28,15 @@ class SelfFrames:
     _maps: RowSet = field(init=False)
     _hooks: RowSet = field(init=False)
     _drops: RowSet = field(init=False)
+    _attached: list[int] = field(init=False)
+    _capacities: list[int] = field(init=False)
     _one: RowSet = field(default_factory=lambda: RowSet.of([{}]))
 
     def __post_init__(self) -> None:
         self._maps = RowSet.of([{"map": name} for name in self.loaded.maps])
         self._hooks = RowSet.of([_hook(hook.probe, hook.hook, hook.reason) for hook in self.loaded.hooks])
+        self._attached = [int(hook.attached) for hook in self.loaded.hooks]
+        self._capacities = [kernel_map.max_entries for kernel_map in self.loaded.maps.values()]
         self._drops = RowSet.of([{"reason": reason} for reason in self.loaded.drops.reasons])
 
     def frames(self, moment: Moment, entries: Mapping[str, int], coverage: float | None) -> list[Frame]:
@@ -39,20 +44,22 @@ class SelfFrames:
         maps, threads = self.loaded.maps, self._thread_ids()
         counted = {name: entries.get(name, len(threads) if name == _THREADS else -1) for name in maps}
         live = [len(maps[name].read()[0]) if count < 0 else count for name, count in counted.items()]
+        gauge = partial(_gauge, moment)
         gauges = [
-            self._gauge("ebpf.map.entries", "{entry}", "Live entries of a kernel map", self._maps, live, moment),
-            self._gauge("ebpf.map.capacity", "{entry}", "Entries that a kernel map can hold", self._maps,
-                        [kernel_map.max_entries for kernel_map in maps.values()], moment),
-            self._gauge("ebpf.map.memory", "By", "Kernel memory of a map", self._maps,
-                        [kernel_map.memory() for kernel_map in maps.values()], moment),
-            self._gauge("ebpf.probe.attached", "{hook}", "1 where a probe's hook is attached", self._hooks,
-                        [int(hook.attached) for hook in self.loaded.hooks], moment),
-            self._gauge("ebpf.tracked_pids", "{process}", "Processes whose system calls are followed now", self._one,
-                        [self._processes(threads)], moment),
-        ]  # fmt: skip
+            gauge("ebpf.map.entries", "{entry}", "Live entries of a kernel map", (self._maps, live)),
+            gauge("ebpf.map.capacity", "{entry}", "Entries that a kernel map can hold", (self._maps, self._capacities)),
+            gauge("ebpf.map.memory", "By", "Kernel memory of a map", (self._maps, [m.memory() for m in maps.values()])),
+            gauge("ebpf.probe.attached", "{hook}", "1 where a probe's hook is attached", (self._hooks, self._attached)),
+            gauge(
+                "ebpf.tracked_pids",
+                "{process}",
+                "Processes whose system calls are followed now",
+                (self._one, [self._processes(threads)]),
+            ),
+        ]
         if coverage is not None:
             description = "Share of counted events that belong to a container"
-            gauges.append(self._gauge("ebpf.attribution.coverage", "1", description, self._one, [coverage], moment))
+            gauges.append(gauge("ebpf.attribution.coverage", "1", description, (self._one, [coverage])))
         return [*gauges, self._dropped(moment)]
 
     def _thread_ids(self) -> Sequence[int]:
@@ -66,13 +73,6 @@ class SelfFrames:
         except OSError:
             return 0
 
-    @staticmethod
-    def _gauge(name: str, unit: str, description: str, rows: RowSet, values: Sequence[float], moment: Moment) -> Frame:
-        array = np.array(values, np.float64)
-        return Frame(
-            name, Kind.GAUGE, rows, array, moment.time_unix_nano, 0, unit, description, resource=moment.resource
-        )
-
     def _dropped(self, moment: Moment) -> Frame:
         return Frame(
             "ebpf.dropped.events",
@@ -85,6 +85,12 @@ class SelfFrames:
             "Kernel events that could not be counted; the reason is the map that was full, or a word",
             resource=moment.resource,
         )
+
+
+def _gauge(moment: Moment, name: str, unit: str, description: str, points: tuple[RowSet, Sequence[float]]) -> Frame:
+    rows, values = points
+    array = np.array(values, np.float64)
+    return Frame(name, Kind.GAUGE, rows, array, moment.time_unix_nano, 0, unit, description, resource=moment.resource)
 
 
 def _hook(probe: str, hook: str, reason: str) -> dict[str, str]:

@@ -204,5 +204,5 @@ def test_two_pipelines_that_ask_for_different_cleanups_are_a_mistake():
     """One receiver cannot follow both, and both pipelines are named."""
     house = House()
     parts = {"c": {"part": Cleaning("c", [])}, "d": {"part": Emptying("d", [])}}
-    with pytest.raises(ConfigError, match="receivers::r: .* service::pipelines::metrics and .*metrics/two"):
+    with pytest.raises(ConfigError, match=r"receivers::r: .* service::pipelines::metrics and .*metrics/two"):
         house.build({"": ("r", "c", "e"), "two": ("r", "d", "e")}, **parts)
