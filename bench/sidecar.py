@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The service as the benchmarks see it: a process of its own, and what the kernel says about that process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+COMMAND = [sys.executable, "-c", "from ebpf_sidecar.pipeline.cli import main; main()", "run"]
+START_SECONDS = 60
+MEMORY_FILES = ("status", "smaps_rollup")
+
+
+def say(text: str) -> None:
+    """Progress, apart from the table."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def environment() -> dict[str, str]:
+    """As where it is installed: compiled modules are kept, else each start would compile and measure that."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[object]], left: int = 1) -> str:
+    """Aligned columns, the first ``left`` of them to the left."""
+    lines = [[f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row] for row in (heads, *rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
+    aligned = [
+        [
+            cell.ljust(width) if i < left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        for line in lines
+    ]
+    return "\n".join("  ".join(line).rstrip() for line in aligned)
+
+
+def in_mib(pid: int | str = "self") -> dict[str, float]:
+    """Memory of a process in MiB: ``rss`` all that is mapped, ``anon`` its own, ``file`` of files, which others may
+    map as well, ``pss`` with shared parts divided, ``private`` what its end would free, ``peak`` the highest ``rss``."""
+    return memory_in("".join(Path(f"/proc/{pid}/{name}").read_text() for name in MEMORY_FILES))
+
+
+def memory_in(text: str) -> dict[str, float]:
+    """The same from the text of `MEMORY_FILES`."""
+    lines = [line.split() for line in text.splitlines() if line.endswith(" kB")]
+    found = {name.rstrip(":"): int(size) / 1024 for name, size, _ in lines}
+    private = found["Private_Clean"] + found["Private_Dirty"]
+    mapped = {"rss": found["VmRSS"], "anon": found["RssAnon"], "file": found["RssFile"], "pss": found["Pss"]}
+    return {**mapped, "private": private, "peak": found["VmHWM"]}
+
+
+def cpu_ns(pid: int) -> dict[str, int]:
+    """Nanoseconds on a processor by thread, as the scheduler counts them."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return {task.name: int((task / "schedstat").read_text().split()[0]) for task in tasks}
+
+
+@dataclass
+class Sidecar:
+    """A service that runs until the end of the block: ``with Sidecar("10s") as service``."""
+
+    interval: str
+    port: int = 0
+    begin: float = 0.0
+    process: subprocess.Popen[bytes] = field(init=False)
+    log: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
+
+    def __enter__(self) -> Sidecar:
+        self.port = free_port()
+        settings = {
+            "exporters.prometheus.endpoint": f"127.0.0.1:{self.port}",
+            "receivers.ebpf.collection_interval": self.interval,
+        }
+        options = [f"--set={name}={value}" for name, value in settings.items()]
+        self.begin = time.monotonic()
+        self.process = subprocess.Popen([*COMMAND, *options], stderr=self.log, env=environment())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(30)
+        self.log.close()
+
+    def scrape(self) -> str:
+        """The page."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as answer:
+            return answer.read().decode()
+
+    def first_page(self) -> tuple[float, str]:
+        """Seconds from the start to the first page with a metric of a probe, and that page."""
+        while time.monotonic() < self.begin + START_SECONDS and self.process.poll() is None:
+            try:
+                page = self.scrape()
+            except OSError:
+                page = ""
+            if total(page, "ebpf_map_memory_bytes"):
+                return time.monotonic() - self.begin, page
+            time.sleep(0.005)
+        self.log.seek(0)
+        raise SystemExit(f"the service does not run:\n{self.log.read().decode(errors='replace')}")
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def by_labels(page: str, name: str) -> dict[str, float]:
+    """The samples of ``name`` on a page by the text of their labels."""
+    lines = [line for line in page.splitlines() if line.startswith((name + "{", name + " "))]
+    return {line[len(name) :].rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines}
+
+
+def total(page: str, name: str) -> float:
+    """Those samples added up."""
+    return sum(by_labels(page, name).values())
