@@ -3,6 +3,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help run test test-kernel test-peers test-unprivileged check docs bench clean setup
 PYTEST = .venv/bin/python -m pytest
+COG = -P -I .ci -p "import documents" --verbosity=1
+MARKDOWN = $(wildcard *.md */*.md)
 ARGS ?=
 
 help: ## list the targets
@@ -34,12 +36,13 @@ check: ## lint, types, formatting, generated documents
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
+	@.venv/bin/mypy .ci/documents
 	@clang-format --dry-run --Werror bpf/*.c bpf/*.h
-	@.venv/bin/python docs.py --check
+	@.venv/bin/cog $(COG) --check --check-fail-msg="run make docs" $(MARKDOWN)
 
 docs: ## write the generated parts of the READMEs anew
 	@.ci/setup
-	@.venv/bin/python docs.py
+	@.venv/bin/cog $(COG) -r $(MARKDOWN)
 
 bench: ## print what the product costs here, against a control in the same run
 	@.ci/setup fio

@@ -6,7 +6,7 @@ the same endpoint with different paths. The service's own metrics stand at the e
 
     exporters:
       prometheus: {endpoint: 127.0.0.1:18080}
-      prometheus/short: {endpoint: :9090, label_names: short, const_labels: {cluster: blue}}
+      prometheus/short: {endpoint: ":9090", label_names: short, const_labels: {cluster: blue}}
 """
 
 from __future__ import annotations

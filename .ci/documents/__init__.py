@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The generated parts of the markdown files, made from the code that they describe.
+
+`make docs` runs cog over the files; each cog block there calls one function from here. Everything comes from the tree
+and nothing from the machine, so that two people always get the same text.
+"""
+
+from .components import components, service_settings
+from .metrics import added_by_rate, own_telemetry, receiver_metrics
+from .overview import benches, commands, configurations, hooks, make_targets, markers, modules, tests
+from .probes import probes
+from .sample import sample
+
+__all__ = [
+    "added_by_rate",
+    "benches",
+    "commands",
+    "components",
+    "configurations",
+    "hooks",
+    "make_targets",
+    "markers",
+    "modules",
+    "own_telemetry",
+    "probes",
+    "receiver_metrics",
+    "sample",
+    "service_settings",
+    "tests",
+]

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Metrics that no probe's YAML describes: the receiver's own, what `rate` adds, and the service's telemetry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from ebpf_sidecar.pipeline.component import ComponentKind
+from ebpf_sidecar.pipeline.frame import Frame, Kind
+from ebpf_sidecar.pipeline.ledger import COUNTERS, QUEUE_CAPACITY, QUEUE_SIZE, Instrument
+from ebpf_sidecar.pipeline.testing import NOON, RecordedTelemetry, fake_context
+from ebpf_sidecar.processors.percentages import PERCENTAGES
+from ebpf_sidecar.receivers.ebpf.loaded import HookStatus
+from ebpf_sidecar.receivers.ebpf.metrics import Moment
+from ebpf_sidecar.receivers.ebpf.receiver import EbpfReceiver
+from ebpf_sidecar.receivers.ebpf.selfframes import SelfFrames
+from ebpf_sidecar.receivers.ebpf.settings import EbpfSettings
+
+from .probes import prometheus_name
+from .text import block, code, codes, inline, table
+
+_HEADER = ("OpenTelemetry name", "Prometheus name", "kind", "unit", "attributes", "meaning")
+
+
+def receiver_frames() -> list[Frame]:
+    """What the receiver says about its work, with one map, one hook and one reason, none of them in a kernel."""
+    kernel_map = SimpleNamespace(max_entries=1, memory=lambda: 0, read=lambda: ([], []))
+    drops = SimpleNamespace(reasons=("map",), read=lambda: {"map": 0})
+    loaded: Any = SimpleNamespace(maps={"map": kernel_map}, hooks=(HookStatus("p", "h", "", "r"),), drops=drops)
+    moment = Moment(NOON, {})
+    return SelfFrames(loaded, Path("/nonexistent"), NOON).frames(moment, {"map": 0}, coverage=1.0)
+
+
+@block
+def receiver_metrics() -> str:
+    """Their table."""
+    return _table(
+        (frame.name, frame.unit, frame.kind, list(frame.rows.columns), frame.description) for frame in receiver_frames()
+    )
+
+
+@block
+def added_by_rate() -> str:
+    """The percentages that the processor `rate` makes."""
+    found = [(each.name, each.description) for each in PERCENTAGES]
+    found += [each.remainder for each in PERCENTAGES if each.remainder]
+    return _table((name, "%", Kind.GAUGE, [], description) for name, description in sorted(found))
+
+
+@dataclass
+class _Published(RecordedTelemetry):
+    """Remembers what gauges a component describes."""
+
+    described: list[Instrument] = field(default_factory=list)
+
+    def observe(self, name: str, unit: str, description: str, read: Callable[[], float]) -> None:
+        super().observe(name, unit, description, read)
+        self.described.append(Instrument(name, unit, description))
+
+
+def receiver_gauges() -> list[Instrument]:
+    """What the eBPF receiver publishes about its readings."""
+    telemetry = _Published()
+    receiver = EbpfReceiver(EbpfSettings(), fake_context(ComponentKind.RECEIVER, "ebpf", telemetry=telemetry))
+    nothing: Any = SimpleNamespace(loaded=SimpleNamespace(compile_seconds=0.0), rows_beyond_limit=int)
+    receiver._publish(nothing)  # the only place where names, units and descriptions stand
+    return telemetry.described
+
+
+@block
+def own_telemetry() -> str:
+    """The service's own counters and gauges."""
+    counters = [(each.name, each.unit, Kind.COUNTER, (), each.description) for each in COUNTERS]
+    gauges = [QUEUE_SIZE, QUEUE_CAPACITY, *receiver_gauges()]
+    return _table([*counters, *((each.name, each.unit, Kind.GAUGE, (), each.description) for each in gauges)])
+
+
+def _table(metrics: Iterable[tuple[str, str, Kind, Iterable[str], str]]) -> str:
+    """Without the column of attributes where no metric has any."""
+    rows = [
+        (code(name), code(prometheus_name(name, unit, kind)), kind.value, code(unit), codes(attributes), inline(said))
+        for name, unit, kind, attributes, said in metrics
+    ]
+    kept = [place for place, title in enumerate(_HEADER) if title != "attributes" or any(row[place] for row in rows)]
+    return table([_HEADER[place] for place in kept], [[row[place] for place in kept] for row in rows])

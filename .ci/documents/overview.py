@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What lies in a folder, what can be called, and what a plugin may implement."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from ebpf_sidecar.pipeline.cli import PROGRAM, cli
+from ebpf_sidecar.pipeline.plugins import Hooks
+
+from .text import block, code, first_sentence, sentence, table
+from .tree import ROOT, project
+
+_HELP_WIDTH = 100
+
+
+@block
+def modules(folder: str) -> str:
+    """Every module of a folder, with the first sentence of its docstring."""
+    return _listed("module", (ROOT / folder).rglob("*.py"), ROOT / folder)
+
+
+@block
+def tests() -> str:
+    """Every file of tests, with what it proves."""
+    return _listed("file", (ROOT / "tests").rglob("test_*.py"), ROOT / "tests")
+
+
+@block
+def benches() -> str:
+    """Every bench, with the question that it answers."""
+    return _listed("bench", (ROOT / "bench").glob("*.py"), ROOT / "bench")
+
+
+def _listed(title: str, files: Iterator[Path], folder: Path) -> str:
+    named = sorted((path.relative_to(folder), path) for path in files)
+    rows = [
+        (f"[{name}]({name})", first_sentence(ast.get_docstring(ast.parse(path.read_text())))) for name, path in named
+    ]
+    return table((title, "what it is about"), [row for row in rows if row[1]])
+
+
+@block
+def configurations() -> str:
+    """Every ready configuration, with whom it is for."""
+    files = sorted((ROOT / "configs").glob("*.yaml"))
+    rows = [(f"[{file.name}]({file.name})", file.read_text().partition("\n")[0].removeprefix("# ")) for file in files]
+    return table(("file", "for whom"), rows)
+
+
+@block
+def hooks() -> str:
+    """Every hook that a plugin may implement, with its signature."""
+    rows = [(code(_signature(name)), first_sentence(hook.__doc__)) for name, hook in _hooks()]
+    return table(("hook", "what it does"), rows)
+
+
+def _hooks() -> Iterator[tuple[str, object]]:
+    return ((name, hook) for name, hook in vars(Hooks).items() if not name.startswith("_"))
+
+
+def _signature(name: str) -> str:
+    signature = inspect.signature(getattr(Hooks, name))
+    shown = signature.replace(parameters=[each for each in signature.parameters.values() if each.name != "self"])
+    return f"{name}{shown}".replace("'", "")
+
+
+@block
+def commands() -> str:
+    """What each command says to ``--help``."""
+    return "\n\n".join([*(_help(name, command) for name, command in sorted(cli.commands.items()))])
+
+
+def _help(name: str, command: click.Command) -> str:
+    parent = click.Context(cli, info_name=PROGRAM, **cli.context_settings)
+    context = click.Context(command, parent, info_name=name, terminal_width=_HELP_WIDTH, max_content_width=_HELP_WIDTH)
+    text = "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
+    return f"### {name}\n\n```console\n$ {PROGRAM} {name} --help\n{text}\n```"
+
+
+@block
+def make_targets() -> str:
+    """Every target of the Makefile, with its comment."""
+    found = re.findall(r"^([a-z-]+):.*?## (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    return table(("command", "what it does"), [(code(f"make {name}"), sentence(said)) for name, said in found])
+
+
+@block
+def markers() -> str:
+    """The markers of tests that cannot run everywhere."""
+    said = (marker.partition(": ") for marker in project()["tool"]["pytest"]["ini_options"]["markers"])
+    return table(("marker", "what it needs"), [(code(name), sentence(what)) for name, _, what in said])

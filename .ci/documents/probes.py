@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each probe as its YAML describes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ebpf_sidecar.exporters.exposition.names import metric_name
+from ebpf_sidecar.pipeline.frame import Kind
+from ebpf_sidecar.receivers.ebpf.probe import Alternative, Attribute, Hook, Metric, Probe, Spread
+from ebpf_sidecar.receivers.ebpf.probe_file import find_probes, read_probe
+
+from .text import block, bullets, code, codes, either, inline, paragraph, sentence, table
+from .tree import ROOT
+
+_DECODED = {
+    "syscall": "the call's name, as in `pread64`",
+    "errno": "the error's name, as in `ENOENT`",
+    "device": "the block device, as in `sda`",
+}
+
+
+def all_probes() -> list[Probe]:
+    """Our own probes, by name."""
+    return [read_probe(path) for _, path in sorted(find_probes([ROOT / "bpf"]).items())]
+
+
+@block
+def probes() -> str:
+    """A table of all probes, then each in a section of its own."""
+    found = all_probes()
+    rows = [(f"[{probe.name}](#{probe.name})", probe.stability, probe.kernel, inline(probe.summary)) for probe in found]
+    overview = table(("probe", "stability", "oldest kernel", "what it tells"), rows)
+    return "\n\n".join([overview, *("\n\n".join(_section(probe)) for probe in found)])
+
+
+def prometheus_name(name: str, unit: str, kind: str) -> str:
+    """The metric's name on ``/metrics``, as the exporter itself makes it."""
+    return metric_name(name, unit, Kind(kind)).text
+
+
+def _section(probe: Probe) -> Iterator[str]:
+    yield f"## {probe.name}"
+    yield paragraph(inline(probe.summary))
+    yield f"Stability: {probe.stability}. Oldest kernel: {probe.kernel}."
+    yield paragraph(f"**How to read it.** {sentence(probe.reading)}")
+    yield paragraph(f"**What it costs.** {sentence(probe.cost) or 'Not measured yet.'}")
+    yield "### Metrics of " + probe.name
+    yield _metrics(probe)
+    yield bullets(f"{code(metric.name)}: {inline(metric.reading)}" for metric in probe.metrics)
+    yield from _attributes(probe)
+    yield from _settings(probe)
+    yield f"### Hooks of {probe.name}\n\nOf several ways to hook in, the first one that the kernel has is taken."
+    yield _hooks(probe)
+    yield f"### Kernel maps of {probe.name}\n\nEntries are for the default budget of 16 MiB for the maps of all probes."
+    yield table(
+        ("map", "entries", "reason"),
+        ((code(each.published), f"{each.entries:,}", sentence(each.reason)) for each in probe.maps),
+    )
+
+
+def _metrics(probe: Probe) -> str:
+    return table(
+        ("OpenTelemetry name", "Prometheus name", "kind", "unit", "attributes", "meaning"),
+        (
+            (
+                code(metric.name),
+                code(prometheus_name(metric.name, metric.unit, metric.kind)),
+                metric.kind,
+                code(metric.unit),
+                codes(_names(metric)),
+                inline(metric.description),
+            )
+            for metric in probe.metrics
+        ),
+    )
+
+
+def _names(metric: Metric) -> list[str]:
+    spread = [metric.value.attribute] if isinstance(metric.value, Spread) else []
+    return [*(attribute.name for attribute in metric.attributes), *spread]
+
+
+def _attributes(probe: Probe) -> Iterator[str]:
+    values = dict(value for metric in probe.metrics for value in _values(metric))
+    if values:
+        yield "Values of the attributes:"
+        yield bullets(f"{code(name)}: {said}" for name, said in values.items())
+
+
+def _values(metric: Metric) -> Iterator[tuple[str, str]]:
+    if isinstance(metric.value, Spread):
+        yield metric.value.attribute, codes(metric.value.values)
+    for attribute in metric.attributes:
+        yield attribute.name, _words(attribute)
+
+
+def _words(attribute: Attribute) -> str:
+    if isinstance(attribute.decode, str):
+        return _DECODED[attribute.decode]
+    return codes(dict.fromkeys(attribute.decode.values()))
+
+
+def _settings(probe: Probe) -> Iterator[str]:
+    if not probe.settings:
+        return
+    yield f"### Settings of {probe.name}"
+    kinds = {"syscalls": "a list of names of system calls", "integer": "a whole number"}
+    yield bullets(
+        f"{code(each.name)} ({kinds[each.type]}): {inline(each.description)}. Default: {code(_default(each.default))}."
+        for each in probe.settings
+    )
+
+
+def _default(value: tuple[str, ...] | int) -> str:
+    return str(value) if isinstance(value, int) else f"[{', '.join(value)}]"
+
+
+def _hooks(probe: Probe) -> str:
+    rows = (
+        (code(hook.name) if first else "", code(way.event), _attached(way), _since(way), _reason(hook) if first else "")
+        for hook in probe.hooks
+        for first, way in zip([True, *[False] * len(hook.alternatives)], hook.alternatives, strict=False)
+    )
+    return table(("hook", "attaches to", "as", "since", "reason"), rows)
+
+
+def _attached(way: Alternative) -> str:
+    return way.attach.replace("_", " ")
+
+
+def _since(way: Alternative) -> str:
+    return either([said for said in (way.since, way.commit and code(way.commit)) if said] or [""])
+
+
+def _reason(hook: Hook) -> str:
+    return sentence(hook.reason)

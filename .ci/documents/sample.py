@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A few lines of ``/metrics``, from the packaged recording through the pipeline of configs/replay.yaml.
+
+The page is that at the end of the recording. No clock of this machine has a part in it: the receiver's clock goes on
+whenever somebody waits for it, so a recording of a minute is played in a moment, and always with the same numbers.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from dataclasses import dataclass, field
+
+from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind, Context, Request
+from ebpf_sidecar.pipeline.config import load
+from ebpf_sidecar.pipeline.graph import build
+from ebpf_sidecar.pipeline.ledger import Ledger
+from ebpf_sidecar.pipeline.testing import NOON, FakeClock, RecordedHeartbeat, RecordedRoutes, fake_context
+
+from .text import block
+from .tree import ROOT, plugins
+
+_ONCE = ("receivers.replay.loop=false", "exporters.prometheus.sending_queue.queue_size=1000000")
+_PATIENCE_SECONDS = 120.0
+_MISSES = re.compile(r'ebpf_cache_misses_total\{.*process_executable_name="([^"]*)".*\} ([0-9.e+]+)')
+_ASKED = '^ebpf_(cache_(hit|misses|read)|block_io_duration_seconds_(sum|count).*"read").*"{name}"'
+_LONG_ID = "([0-9a-f]{8})[0-9a-f-]{28,}"
+
+logging.getLogger("ebpf_sidecar.test").addHandler(logging.NullHandler())  # that a recording is played is known here
+
+
+class _Hurrying(FakeClock):
+    """A clock on which waiting takes no time, and time passes all the same."""
+
+    def wait(self, stopped: threading.Event, seconds: float) -> bool:
+        self.advance(max(0.0, seconds))
+        return stopped.is_set()
+
+
+@dataclass
+class _UntilSilent(RecordedHeartbeat):
+    """Says when no more beats are to come: the recording is at its end."""
+
+    silent: threading.Event = field(default_factory=threading.Event)
+
+    def stop(self) -> None:
+        super().stop()
+        self.silent.set()
+
+
+def page() -> str:
+    """The whole page at the end of the recording, in text format."""
+    config = load([ROOT / "configs" / "replay.yaml"], _ONCE, plugins(), {})
+    routes, heartbeat, hurrying = RecordedRoutes(), _UntilSilent(), _Hurrying(NOON)
+
+    def context(id_: ComponentId) -> Context:
+        # the exporter's own clock stands still, so that it does not matter when its thread is scheduled
+        clock = FakeClock(NOON) if id_.kind is ComponentKind.EXPORTER else hurrying
+        return fake_context(id_.kind, str(id_), clock=clock, routes=routes, heartbeat=heartbeat)
+
+    graph = build(config, context, Ledger())
+    graph.start()
+    [handler] = routes.handlers.values()
+    if not heartbeat.silent.wait(_PATIENCE_SECONDS):
+        raise TimeoutError("the recording does not end")
+    graph.shutdown(_PATIENCE_SECONDS)
+    return handler(Request("GET", "/metrics", {})).body.decode()
+
+
+@block
+def sample() -> str:
+    """A command as a user types it, and what it prints."""
+    text = page()
+    asked = _ASKED.replace("{name}", _busiest(text))
+    lines = [re.sub(_LONG_ID, r"\1…", line) for line in text.splitlines() if re.search(asked, line)]
+    shown = ["$ curl -s 127.0.0.1:18080/metrics |", f"    grep -E '{asked}' |", f"    sed -E 's/{_LONG_ID}/\\1…/g'"]
+    return "\n".join(["```console", *shown, *lines, "```"])
+
+
+def _busiest(text: str) -> str:
+    """The executable with the most misses: one whose numbers tell a story, whatever was recorded."""
+    return str(max(_MISSES.findall(text), key=lambda found: float(found[1]))[0])

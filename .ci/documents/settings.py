@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings classes as tables: name, type as a user reads it, default as a user writes it, meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+from pydantic_core import to_jsonable_python
+
+from ebpf_sidecar.pipeline.settings import Settings
+
+from .text import code, either, sentence, table
+
+Schema = Mapping[str, Any]
+_PLAIN = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false", "null": "null"}
+_LIMITS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
+_UNITS = (("h", 3600.0), ("m", 60.0), ("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
+
+
+def settings_table(settings: type[Settings]) -> str:
+    """All settings of a class, nested ones with their path as error messages write it."""
+    rows = list(settings_rows(settings))
+    return table(("setting", "type", "default", "meaning"), rows) if rows else "No settings."
+
+
+def settings_rows(settings: type[Settings], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
+    """A row for each setting, those inside it behind it."""
+    schema = settings.model_json_schema()
+    definitions = schema.get("$defs", {})
+    for name, field in settings.model_fields.items():
+        shape = schema["properties"][name]
+        required = field.is_required()
+        default = "" if required else _default(field.get_default(call_default_factory=True), shape)
+        inner = _inner(field.annotation)
+        said = "required" if required else "" if inner and isinstance(field.default, Settings) else code(default)
+        yield code(prefix + name), type_of(shape, definitions), said, sentence(field.description or "")
+        if inner:
+            yield from settings_rows(inner, f"{prefix}{name}::")
+
+
+def _inner(annotation: Any) -> type[Settings] | None:
+    """The settings class of a nested mapping, optional or not."""
+    members = getattr(annotation, "__args__", None) or (annotation,)
+    return next((each for each in members if isinstance(each, type) and issubclass(each, Settings)), None)
+
+
+def type_of(shape: Schema, definitions: Mapping[str, Schema]) -> str:
+    """The type that a JSON Schema describes, in a user's words."""
+    if "$ref" in shape:
+        return type_of(definitions[shape["$ref"].rpartition("/")[2]], definitions)
+    if "anyOf" in shape:
+        return either(list(dict.fromkeys(type_of(each, definitions) for each in shape["anyOf"])))
+    if "enum" in shape or "const" in shape:
+        return either([code(word) for word in shape.get("enum", [shape.get("const")])])
+    if shape["type"] == "array":
+        return f"list of {type_of(shape['items'], definitions)}"
+    return _mapping(shape, definitions) if shape["type"] == "object" else _scalar(shape)
+
+
+def _mapping(shape: Schema, definitions: Mapping[str, Schema]) -> str:
+    values = shape.get("additionalProperties")
+    inner = type_of(values, definitions) if isinstance(values, dict) and values else ""
+    return f"mapping to {inner}" if inner and "mapping" not in inner else "mapping"
+
+
+def _scalar(shape: Schema) -> str:
+    if shape.get("format") in ("duration", "path"):
+        return str(shape["format"])
+    limits = [f"{words} {shape[limit]:g}" for limit, words in _LIMITS.items() if limit in shape]
+    return ", ".join([_PLAIN[shape["type"]], *limits])
+
+
+def _default(value: Any, shape: Schema) -> str:
+    plain = to_jsonable_python(value)
+    if isinstance(plain, float) and _is(shape, "format", "duration"):
+        return duration(plain)
+    if isinstance(plain, dict) and plain and not any(plain.values()) and _is(shape, "type", "array"):
+        plain = list(plain)  # a list of names says the same as a mapping from names to nothing
+    return yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, width=10_000).removesuffix("...\n").strip()
+
+
+def _is(shape: Schema, key: str, value: str) -> bool:
+    return shape.get(key) == value or any(_is(each, key, value) for each in shape.get("anyOf", ()))
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a user writes them: ``1m30s``, ``500ms``."""
+    left, text = round(seconds * 1e9), ""
+    for unit, length in _UNITS:
+        count, left = divmod(left, round(length * 1e9))
+        text += f"{count}{unit}" if count else ""
+    return text or "0s"

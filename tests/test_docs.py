@@ -1,0 +1,347 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The documents say what the code does: fresh, complete, with links that lead somewhere and examples that work."""
+
+import re
+import shlex
+import subprocess
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+import yaml
+from cogapp import Cog
+from documents.components import factories
+from documents.metrics import receiver_frames
+from documents.probes import all_probes, prometheus_name
+from documents.sample import page, sample
+from documents.settings import duration
+from documents.text import bullets, first_sentence, prose, sentence, table
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ebpf_sidecar.pipeline.component import ComponentKind
+from ebpf_sidecar.pipeline.config import Inline, load
+from ebpf_sidecar.pipeline.ledger import COUNTERS, QUEUE_CAPACITY, QUEUE_SIZE, Ledger
+from ebpf_sidecar.pipeline.pipelines import PipelineBody, ServiceBody
+from ebpf_sidecar.pipeline.plugins import PROJECT, Hooks, Plugins
+from ebpf_sidecar.pipeline.selfmetrics import SelfMetrics
+from ebpf_sidecar.pipeline.sending import QueueSettings
+from ebpf_sidecar.pipeline.settings import Settings, parse_duration
+from ebpf_sidecar.pipeline.testing import fake_context, frame
+from ebpf_sidecar.processors.percentages import PERCENTAGES
+
+ROOT = Path(__file__).parents[1]
+MARKDOWN = sorted(path for path in ROOT.rglob("*.md") if not str(path.relative_to(ROOT)).startswith("."))
+WIDTH = 120
+README_OF = {
+    ComponentKind.RECEIVER: "receivers/README.md",
+    ComponentKind.PROCESSOR: "processors/README.md",
+    ComponentKind.EXPORTER: "exporters/README.md",
+    ComponentKind.EXTENSION: "pipeline/README.md",
+}
+COMPONENTS = [factory for kind in ComponentKind for factory in factories(kind.value)]
+PROBES = all_probes()
+CATALOGUE = """
+ebpf.cache.read_attempts       counter   {page}    ebpf_cache_read_attempts_total
+ebpf.cache.misses              counter   {page}    ebpf_cache_misses_total
+ebpf.page_cache.adds           counter   {page}    ebpf_page_cache_adds_total
+ebpf.page_cache.removes        counter   {page}    ebpf_page_cache_removes_total
+ebpf.cache.hit_rate            gauge     %         ebpf_cache_hit_rate_percent
+ebpf.cache.miss_rate           gauge     %         ebpf_cache_miss_rate_percent
+ebpf.fadvise.calls             counter   {call}    ebpf_fadvise_calls_total
+ebpf.fadvise.success           counter   {call}    ebpf_fadvise_success_total
+ebpf.fadvise.advice            counter   {call}    ebpf_fadvise_advice_total
+ebpf.fadvise.success_rate      gauge     %         ebpf_fadvise_success_rate_percent
+ebpf.memory.reclaim_efficiency gauge     %         ebpf_memory_reclaim_efficiency_percent
+ebpf.syscall.duration          histogram s         ebpf_syscall_duration_seconds
+ebpf.syscall.errors            counter   {error}   ebpf_syscall_errors_total
+ebpf.syscall.io                counter   By        ebpf_syscall_io_bytes_total
+ebpf.block.io.duration         histogram s         ebpf_block_io_duration_seconds
+ebpf.block.io.queue.duration   histogram s         ebpf_block_io_queue_duration_seconds
+ebpf.block.io.size             histogram By        ebpf_block_io_size_bytes
+ebpf.block.io.errors           counter   {error}   ebpf_block_io_errors_total
+ebpf.map.entries               gauge     {entry}   ebpf_map_entries
+ebpf.map.capacity              gauge     {entry}   ebpf_map_capacity
+ebpf.map.memory                gauge     By        ebpf_map_memory_bytes
+ebpf.probe.attached            gauge     {hook}    ebpf_probe_attached
+ebpf.tracked_pids              gauge     {process} ebpf_tracked_pids
+ebpf.attribution.coverage      gauge     1         ebpf_attribution_coverage_ratio
+ebpf.collector.errors          counter   {error}   ebpf_collector_errors_total
+"""  # what existing alerts and dashboards rely on; a change here breaks users
+
+
+def read(name):
+    """A document's text."""
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def section(text, title):
+    """What stands below a heading, down to the next one of its level or above."""
+    heading = re.search(rf"^(#+) {re.escape(title)}$", text, re.MULTILINE)
+    rest = text[heading.end() :]
+    following = re.search(rf"^#{{1,{len(heading[1])}}} ", rest, re.MULTILINE)
+    return rest[: following.start()] if following else rest
+
+
+def fences(language):
+    """All code blocks of a language, with the document and line where each begins."""
+    pattern = re.compile(rf"^```{language}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    for path in MARKDOWN:
+        text = path.read_text(encoding="utf-8")
+        for match in pattern.finditer(text):
+            line = text.count("\n", 0, match.start()) + 1
+            yield pytest.param(match[1], id=f"{path.relative_to(ROOT)}:{line}")
+
+
+def paths_of(settings, prefix=""):
+    """Every setting of a class by its path, nested classes included."""
+    for name, info in settings.model_fields.items():
+        yield f"{prefix}{name}"
+        for inner in (info.annotation, *getattr(info.annotation, "__args__", ())):
+            if isinstance(inner, type) and issubclass(inner, Settings):
+                yield from paths_of(inner, f"{prefix}{name}::")
+
+
+def test_the_generated_parts_are_fresh(monkeypatch, capsys):
+    """The same as `make check` does; after a change `make docs` writes them anew."""
+    monkeypatch.chdir(ROOT)
+    options = shlex.split(re.search(r"^COG = (.*)$", read("Makefile"), re.MULTILINE)[1])
+    files = [str(path.relative_to(ROOT)) for path in MARKDOWN]
+
+    assert 0 == Cog().main(["cog", *options, "--check", *files]), f"run make docs:\n{capsys.readouterr().out}"
+
+
+def test_make_looks_at_all_documents():
+    """One in a new place is not forgotten."""
+    patterns = re.search(r"^MARKDOWN = \$\(wildcard (.*)\)$", read("Makefile"), re.MULTILINE)[1].split()
+
+    assert [] == [path for path in MARKDOWN if not any(path in ROOT.glob(pattern) for pattern in patterns)]
+
+
+@pytest.mark.parametrize("factory", COMPONENTS, ids=lambda each: f"{each.kind.value}.{each.type}")
+def test_every_setting_of_every_component_is_documented(factory):
+    """By its path, in the component's own section, together with the component's stability and purpose."""
+    text = section(read(README_OF[factory.kind]), factory.type)
+    missing = [path for path in paths_of(factory.settings) if f"| `{path}` " not in text]
+
+    assert [] == missing
+    assert f"Stability: {factory.stability.value}." in text
+    assert "```yaml\n" in text
+
+
+@pytest.mark.parametrize(
+    ("settings", "prefix", "title", "document"),
+    [
+        (QueueSettings, "", "sending_queue", "exporters/README.md"),
+        (ServiceBody, "", "The section `service`", "pipeline/README.md"),
+        (PipelineBody, "pipelines::metrics::", "The section `service`", "pipeline/README.md"),
+    ],
+    ids=["queue", "service", "pipeline"],
+)
+def test_settings_that_belong_to_no_component_are_documented(settings, prefix, title, document):
+    """Of the queue, the service and its pipelines."""
+    text = section(read(document), title)
+
+    assert [] == [path for path in paths_of(settings, prefix) if f"| `{path}` " not in text]
+
+
+@pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.name)
+def test_everything_about_a_probe_is_documented(probe):
+    """Metrics under both names, settings, hooks with every way in, and maps, in the probe's own section."""
+    text = section(read("bpf/README.md"), probe.name)
+    words = [
+        word
+        for metric in probe.metrics
+        for word in (metric.name, prometheus_name(metric.name, metric.unit, metric.kind))
+    ]
+    words += [setting.name for setting in probe.settings] + [spec.published for spec in probe.maps]
+    words += [word for hook in probe.hooks for word in (hook.name, *(way.event for way in hook.alternatives))]
+
+    assert words
+    assert [] == [word for word in words if f"`{word}`" not in text]
+
+
+def test_the_metrics_of_no_probe_are_documented():
+    """The receiver's own, the percentages, and the service's telemetry."""
+    text = read("bpf/README.md") + read("pipeline/README.md")
+    names = [frame.name for frame in receiver_frames()] + [each.name for each in PERCENTAGES]
+    names += [each.name for each in (*COUNTERS, QUEUE_SIZE, QUEUE_CAPACITY)]
+    names += [each.remainder[0] for each in PERCENTAGES if each.remainder]
+
+    assert [] == [name for name in names if f"| `{name}` " not in text]
+
+
+def test_the_names_that_users_rely_on_hold():
+    """Name, kind, unit and Prometheus name of each metric of the catalogue that exists so far."""
+    found = [(metric.name, metric.kind, metric.unit) for probe in PROBES for metric in probe.metrics]
+    found += [(frame.name, frame.kind.value, frame.unit) for frame in receiver_frames()]
+    found += [(each.name, "gauge", "%") for each in PERCENTAGES]
+    found += [(each.remainder[0], "gauge", "%") for each in PERCENTAGES if each.remainder]
+    found += [(each.name, "counter", each.unit) for each in COUNTERS]
+    actual = {(name, kind, unit, prometheus_name(name, unit, kind)) for name, kind, unit in found}
+    expected = {tuple(line.split()) for line in CATALOGUE.strip().splitlines()}
+
+    assert set() == expected - actual
+
+
+def test_the_own_telemetry_is_called_on_the_page_what_the_table_says():
+    """The table's names are made by our translation, the page's by OpenTelemetry's package."""
+    ledger = Ledger()
+    metrics = SelfMetrics(ledger, {})
+    for counter in COUNTERS:
+        ledger.add(counter, 1, ())
+    for gauge in (QUEUE_SIZE, QUEUE_CAPACITY):
+        ledger.gauge(gauge, (), lambda: 1.0)
+    text = metrics.exposition(in_openmetrics=False).decode()
+    metrics.shutdown()
+    told = re.findall(
+        r"`(ebpf_(?:collector|sidecar_(?!receiver_(?!accepted|refused)))\w+)`", read("pipeline/README.md")
+    )
+
+    assert len(COUNTERS) + 2 == len(told)
+    assert [] == [name for name in told if f"\n{name} 1.0\n" not in text]
+
+
+def test_every_hook_and_every_make_target_is_documented():
+    """Where a contributor looks for them."""
+    hooks = [name for name in vars(Hooks) if not name.startswith("_")]
+    targets = set(re.findall(r"^([a-z][a-z-]*):", read("Makefile"), re.MULTILINE))
+    contributing, tests = read("CONTRIBUTING.md"), read("tests/README.md")
+
+    assert [] == [name for name in hooks if f"`{name}(" not in contributing]
+    assert [] == [name for name in targets if f"| `make {name}` " not in tests]
+
+
+def test_every_environment_variable_is_documented():
+    """All that sources and ready configurations mention."""
+    folders = ("pipeline", "receivers", "processors", "exporters", "configs")
+    files = [path for folder in folders for kind in ("*.py", "*.yaml") for path in (ROOT / folder).rglob(kind)]
+    pattern = re.compile(r"(?<![A-Z_])(?:EBPF_SIDECAR_[A-Z_]+|OTEL_[A-Z_]+|NO_COLOR)")
+    names = {name for path in files for name in pattern.findall(path.read_text(encoding="utf-8"))}
+
+    assert {"EBPF_SIDECAR_CONFIG", "NO_COLOR"} <= names
+    assert [] == [name for name in sorted(names) if f"| `{name}` " not in read("pipeline/README.md")]
+
+
+@pytest.mark.parametrize("path", MARKDOWN, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_relative_link_leads_somewhere(path):
+    """To a file or folder that is there, and to a heading in it where one is named."""
+    text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if not re.match(r"[a-z]+:", link)]
+
+    assert [] == [link for link in links if not leads_somewhere(path, link)]
+
+
+def leads_somewhere(document, link):
+    """Whether the file is there and has the heading, under the name that GitHub gives it."""
+    name, _, anchor = link.partition("#")
+    target = document.parent / name if name else document
+    if not anchor or not target.exists():
+        return target.exists()
+    headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+    return anchor in {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", MARKDOWN, ids=lambda path: str(path.relative_to(ROOT)))
+def test_documents_read_well_as_plain_text(path):
+    """Prose is wrapped, but for the two lists to which everybody adds."""
+    text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    long = [line for line in text.splitlines() if len(line) > WIDTH and not line.startswith("|")]
+
+    assert path.name in ("CHANGELOG.md", "DECISIONS.md") or [] == long
+
+
+def test_no_document_names_somebodys_machine():
+    """Paths of somebody's home or working copy help nobody else."""
+    text = "\n".join(path.read_text(encoding="utf-8") for path in MARKDOWN)
+
+    assert [] == re.findall(r"(?<![\w.])/(?:home|root|Users|work|tmp)/\S*", text)
+
+
+@pytest.mark.parametrize("text", list(fences("yaml")))
+def test_every_configuration_in_the_documents_is_right(text):
+    """A whole one is loaded; of a part of one, each component takes its settings."""
+    tree = yaml.safe_load(text)
+    if {"receivers", "exporters", "service"} <= set(tree):
+        assert load([Inline(text.encode())], [], Plugins(), {}).service.pipelines
+        return
+
+    checked = [
+        Plugins().factory(kind, key.partition("/")[0]).settings(**without_queue(body))
+        for kind in ComponentKind
+        for key, body in tree.get(kind.section, {}).items()
+    ]
+    assert checked or "service" in tree
+
+
+def without_queue(body):
+    """A component's own settings; those of its queue are checked here."""
+    own = dict(body or {})
+    QueueSettings(**own.pop("sending_queue", {}))
+    return own
+
+
+@pytest.mark.parametrize("text", list(fences("python")))
+def test_every_component_in_the_documents_works(text, tmp_path, monkeypatch):
+    """Found by its entry point as the README says, made, and given a frame: a tenth of the misses comes out."""
+    (tmp_path / "my_package.py").write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    [entry] = re.findall(r'`"(processor\.\w+) = "(\w+)"`'.replace(" =", '" ='), read("README.md"))
+    plugins = Plugins([EntryPoint(*entry, PROJECT)])
+    factory = plugins.factory(ComponentKind.PROCESSOR, entry[0].partition(".")[2])
+    processor = factory.create(factory.settings(), fake_context(factory.kind, factory.type))
+    misses, others = processor.process([frame("ebpf.cache.misses", [23]), frame("ebpf.page_cache.removes", [23])])
+
+    assert [2] == misses.values.tolist()
+    assert [23] == others.values.tolist()
+
+
+def test_the_sample_is_what_the_command_prints(tmp_path):
+    """The README's own command, with the page of the recording in curl's place."""
+    lines = sample().strip().splitlines()[1:-1]
+    command, printed = "\n".join(lines[:3]).removeprefix("$ "), "\n".join(lines[3:])
+    (tmp_path / "page").write_text(page(), encoding="utf-8")
+    piped = command.replace("curl -s 127.0.0.1:18080/metrics", "cat page")
+    done = subprocess.run(["bash", "-c", piped], cwd=tmp_path, capture_output=True, text=True, check=True)
+
+    assert command != piped
+    assert 3 <= len(lines[3:]) <= 12
+    assert printed == done.stdout.strip()
+
+
+def test_the_sample_is_the_same_every_time():
+    """No clock of this machine and no order of threads has a part in it."""
+    assert page() == page()
+
+
+@given(st.integers(min_value=0, max_value=10**16))
+def test_durations_are_shown_as_they_can_be_written(nanoseconds):
+    """What the tables say is read back as the same length of time."""
+    assert parse_duration(duration(nanoseconds / 1e9)) == pytest.approx(nanoseconds / 1e9)
+
+
+def test_durations_are_short():
+    """As a user would write them."""
+    assert ["0s", "500ms", "10s", "1m30s", "5m", "1h"] == [duration(each) for each in (0, 0.5, 10, 90, 300, 3600)]
+
+
+def test_tables_are_aligned_and_keep_their_columns():
+    """A bar inside of a cell does not make another one."""
+    expected = "| a   | b   |\n| --- | - |\n| xyz | 1\\|2 |".replace("| b   |", "| b |")
+
+    assert expected == table(("a", "b"), [("xyz", "1|2")])
+
+
+def test_docstrings_become_prose():
+    """Examples are fenced, words in code style, and angle brackets no HTML."""
+    docstring = "Does ``this`` <so>.\n\n    rate:\n      a: 1\n\n    other: {}\n\n* ``x``: y"
+
+    assert "Does `this` \\<so>.\n\n```yaml\nrate:\n  a: 1\n\nother: {}\n```\n\n* `x`: y" == prose(docstring)
+    assert "Does `this` \\<so>." == first_sentence(docstring)
+
+
+def test_descriptions_become_sentences():
+    """Names keep their case, and lists are wrapped."""
+    assert ["A thing.", "gRPC it is.", ""] == [sentence("a thing"), sentence("gRPC it is"), sentence(" ")]
+    assert all(len(line) <= WIDTH for line in bullets(["word " * 80]).splitlines())
+    assert 4 == len(bullets(["word " * 80]).splitlines())
