@@ -6,7 +6,7 @@
 Needs root. Memory in MiB: "rss" is all that is mapped, "anon" the process's own, "file" pages of programs and
 libraries, "pss" the same with shared pages divided among those who map them, "private" what the process's end would
 free; "lines" is the length of the page, as memory grows with what this machine does meanwhile. The steps are cumulative
-in one fresh process; "+" is what the step added. Idle means that nobody scrapes and that only this machine's own activity
+in one fresh process; "+" is what the step added. Idle means that nobody scrapes and only this machine's own activity
 is counted; time on a processor is the scheduler's count in nanoseconds. The start is from the command to the
 first page with a probe's metric, the median of several; its control, in turn with it, imports what cannot be avoided:
 NumPy, the OpenTelemetry SDK and the Prometheus package.

@@ -47,7 +47,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[object]], left: int = 1)
 
 def in_mib(pid: int | str = "self") -> dict[str, float]:
     """Memory of a process in MiB: ``rss`` all that is mapped, ``anon`` its own, ``file`` of files, which others may
-    map as well, ``pss`` with shared parts divided, ``private`` what its end would free, ``peak`` the highest ``rss``."""
+    map as well, ``pss`` with shared parts divided, ``private`` what its end would free, ``peak`` the most ``rss``."""
     return memory_in("".join(Path(f"/proc/{pid}/{name}").read_text() for name in MEMORY_FILES))
 
 
