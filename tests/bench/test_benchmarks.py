@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each benchmark gives numbers that can be true, on sizes that take no time."""
+
+import importlib.util
+import os
+import shutil
+
+import pytest
+
+WHY_NOT = "not root" if os.geteuid() else "" if importlib.util.find_spec("bcc") else "python3-bpfcc is not installed"
+
+
+def kernel(test):
+    """Mark a test that needs the kernel."""
+    return pytest.mark.kernel(pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)(test))
+
+
+def test_a_table_is_aligned(bench):
+    """Numbers to the right, words to the left, no blanks at line ends."""
+    text = bench("sidecar").table(["what", "MiB"], [["a", 1.0], ["longer", 12.25]])
+
+    assert "what      MiB\na        1.00\nlonger  12.25" == text
+
+
+def test_samples_are_found_on_a_page_by_their_whole_name(bench):
+    """A name that is the beginning of another one does not take that one's samples."""
+    page = '# TYPE a gauge\na{m="x y"} 1\na{m="z"} 2\na_more 5\nb 7\n'
+
+    assert 3 == bench("sidecar").total(page, "a")
+    assert 7 == bench("sidecar").total(page, "b")
+
+
+def test_memory_by_step_only_grows_by_what_is_imported(bench):
+    """A step that imports NumPy takes megabytes, one that does nothing takes none."""
+    found = bench("resources").breakdown({"bare": "", "nothing": "", "numpy": "import numpy"})
+
+    assert ["bare", "nothing", "numpy"] == list(found)
+    assert 1 > found["nothing"]["rss"] - found["bare"]["rss"]
+    assert 5 < found["numpy"]["rss"] - found["nothing"]["rss"]
+    assert all(each["anon"] + each["file"] == pytest.approx(each["rss"], abs=0.5) for each in found.values())
+
+
+@pytest.mark.parametrize("shape", [0, 1], ids=["page_cache", "syscalls"])
+def test_a_tick_has_the_series_that_were_asked_for(bench, shape):
+    """Every step takes time, and the frames hold as many series as the table says."""
+    tick = bench("tick")
+    found, frames = tick.measure(tick.SHAPES[shape], 200)
+    objects, page = tick.control(frames, runs=1)
+
+    assert 200 == pytest.approx(tick.series_of(frames), rel=0.1)
+    assert all(found[step] > 0 for step in ("first", "churn", "tick", *tick.STEPS))
+    assert sum(found[step] for step in tick.STEPS) == pytest.approx(found["tick"], rel=1)
+    assert objects > 0
+    assert page > 0
+
+
+@kernel
+def test_a_real_map_is_read_whole(bench):
+    """The benchmark's own map holds what was put into it, and a reading takes time."""
+    tick = bench("tick")
+
+    assert 0 < tick.kernel_read(tick.SHAPES[0], 100)
+
+
+@kernel
+def test_an_idle_service_takes_memory_and_little_time(bench):
+    """Numbers of a real service: within wide limits, not the targets."""
+    resources = bench("resources")
+    found = resources.idle("10s", 0.5)
+
+    assert all(20 < memory["rss"] < 200 and memory["lines"] > 50 for memory in found.memory.values())
+    assert 0 <= sum(found.percent.values()) < 100
+    assert "cache_stats_map" in resources.map_table(found.page)
+
+
+@kernel
+@pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler")
+def test_a_read_costs_one_run_of_each_program(bench):
+    """Entry, lookup and return of a cached read run once an operation and take nanoseconds."""
+    cost = bench("probe_cost")
+    before = cost.STATS.read_text()
+    with cost.machine() as place, cost.probes() as loaded, cost.stats("1"):
+        found = cost.costs(loaded, place, cost.WORKLOADS[0], 0.1)
+
+    assert before == cost.STATS.read_text()
+    assert {"call_enters", "lookup_raw", "call_returns"} <= {each.program for each in found}
+    assert all(0.9 < each.runs < 2 for each in found if each.program in ("call_enters", "lookup_raw", "call_returns"))
+    assert all(5 < each.ns < 100_000 for each in found)
+
+
+@kernel
+@pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler")
+def test_a_slowdown_is_measured_in_pairs(bench):
+    """With and without are both measured."""
+    cost = bench("probe_cost")
+    with cost.machine() as place:
+        found = cost.slowdown(place, cost.WORKLOADS[2], ("syscalls",), scale=0.05, pairs=1)
+
+    assert 0 < found.without
+    assert 0 < found.under
+    assert found.under / found.without == pytest.approx(found.ratio)
