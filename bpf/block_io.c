@@ -72,6 +72,13 @@ static __always_inline struct request *start_request(u64 address)
     return requests.lookup(&address);
 }
 
+/* The kernel uses the address again although no completion was seen: programs can miss events. */
+static __always_inline void count_unfinished(struct request *before)
+{
+    if (before && before->issued)
+        count_drop(DROPPED_COMPLETIONS);
+}
+
 static __always_inline void request_inserted(u64 address)
 {
     struct request *request = requests.lookup(&address);
@@ -79,6 +86,7 @@ static __always_inline void request_inserted(u64 address)
     /* A request that comes back from the device keeps its owner and its first time. */
     if (request && request->requeued)
         return;
+    count_unfinished(request);
     request = start_request(address);
     if (request)
         request->inserted = bpf_ktime_get_ns();
@@ -90,8 +98,10 @@ static __always_inline void request_issued(u64 address)
 {
     struct request *request = requests.lookup(&address);
 
-    if (!request || request->issued)
+    if (!request || request->issued) {
+        count_unfinished(request);
         request = start_request(address);
+    }
     if (!request) {
         count_drop(DROPPED_REQUESTS);
         return;
@@ -169,7 +179,8 @@ static __always_inline void request_completed(u64 address, u32 error, u32 bytes)
     requests.delete(&address);
 }
 
-/* ---- entry points; before 5.11 (a54895fa057c) the request was the second argument: the loader finds it in the kernel's types ---- */
+/* ---- entry points; before 5.11 (a54895fa057c) the request was the second argument: the loader finds it in the
+ * kernel's types ---- */
 
 #ifdef HAVE_INSERT_RAW
 int insert_raw(struct bpf_raw_tracepoint_args *ctx)
@@ -206,23 +217,24 @@ int merge_raw(struct bpf_raw_tracepoint_args *ctx)
 }
 #endif
 
-/* Error numbers of the block layer's own status codes (blk_errors in block/blk-core.c); those not listed are EIO there too. */
+/* Error numbers of the block layer's own status codes (blk_errors in block/blk-core.c); those not listed are EIO there
+ * too. */
 static __always_inline u32 error_of_status(u32 status)
 {
     switch (status) {
     case 0: return 0;
-    case 1: return 95;   /* BLK_STS_NOTSUPP: EOPNOTSUPP */
-    case 2: return 110;  /* BLK_STS_TIMEOUT: ETIMEDOUT */
-    case 3: return 28;   /* BLK_STS_NOSPC: ENOSPC */
-    case 4: return 67;   /* BLK_STS_TRANSPORT: ENOLINK */
-    case 5: return 121;  /* BLK_STS_TARGET: EREMOTEIO */
-    case 6: return 52;   /* BLK_STS_RESV_CONFLICT: EBADE */
-    case 7: return 61;   /* BLK_STS_MEDIUM: ENODATA */
-    case 8: return 84;   /* BLK_STS_PROTECTION: EILSEQ */
-    case 9: return 12;   /* BLK_STS_RESOURCE: ENOMEM */
-    case 12: return 11;  /* BLK_STS_AGAIN: EAGAIN */
-    case 13: return 16;  /* BLK_STS_DEV_RESOURCE: EBUSY */
-    default: return 5;   /* EIO */
+    case 1: return 95;  /* BLK_STS_NOTSUPP: EOPNOTSUPP */
+    case 2: return 110; /* BLK_STS_TIMEOUT: ETIMEDOUT */
+    case 3: return 28;  /* BLK_STS_NOSPC: ENOSPC */
+    case 4: return 67;  /* BLK_STS_TRANSPORT: ENOLINK */
+    case 5: return 121; /* BLK_STS_TARGET: EREMOTEIO */
+    case 6: return 52;  /* BLK_STS_RESV_CONFLICT: EBADE */
+    case 7: return 61;  /* BLK_STS_MEDIUM: ENODATA */
+    case 8: return 84;  /* BLK_STS_PROTECTION: EILSEQ */
+    case 9: return 12;  /* BLK_STS_RESOURCE: ENOMEM */
+    case 12: return 11; /* BLK_STS_AGAIN: EAGAIN */
+    case 13: return 16; /* BLK_STS_DEV_RESOURCE: EBUSY */
+    default: return 5;  /* EIO */
     }
 }
 
@@ -232,7 +244,7 @@ int complete_raw(struct bpf_raw_tracepoint_args *ctx)
 #ifdef ARG_BLOCK_RQ_COMPLETE_BLK_STATUS_T
     u32 error = error_of_status((u8)ctx->args[1]);
 #else
-    /* Before 5.16 (8a7d267b4a2c) the tracepoint was given a negative error number. */
+    /* Before 5.16 the tracepoint was given a negative error number; the loader finds the type in BTF. */
     u32 error = -(s32)ctx->args[1];
 #endif
 

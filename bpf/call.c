@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
-/* The programs behind all probes that follow system calls: one for every entry, one for every return, however many probes ask. The loader
- * puts this file after the probes' own, whose handlers it calls. */
+/* The programs behind all probes that follow system calls: one for every entry, one for every return, however many
+ * probes ask. The loader puts this file after the probes' own, whose handlers it calls. */
 #include <asm/ptrace.h>
 #include "thread.h"
 
@@ -84,7 +84,8 @@ int call_returns(struct bpf_raw_tracepoint_args *ctx)
 #endif
 
 #ifdef HAVE_THREAD_ENDS
-/* Nothing may create a thread's state after this: files are closed later, and their pages removed. Hence only call_enters creates. */
+/* Nothing may create a thread's state after this: files are closed later, and their pages removed. Hence only
+ * call_enters creates. */
 int thread_ends(struct bpf_raw_tracepoint_args *ctx)
 {
     u32 tid = bpf_get_current_pid_tgid();
@@ -102,7 +103,8 @@ int thread_ends(struct bpf_raw_tracepoint_args *ctx)
 #endif
 
 #ifdef HAVE_PROGRAM_CHANGES
-/* exec: a new name, perhaps 32-bit, perhaps a cgroup that was joined just before. A thread that is not the leader takes the leader's id over. */
+/* exec: a new name, perhaps 32-bit, perhaps a cgroup that was joined just before. A thread that is not the leader takes
+ * the leader's id over. */
 int program_changes(struct tracepoint__sched__sched_process_exec *args)
 {
     u32 tid = args->pid, former = args->old_pid;

@@ -2,7 +2,8 @@
 #ifndef EBPF_SIDECAR_OWNER_H
 #define EBPF_SIDECAR_OWNER_H
 
-/* Begin of every key: to whom an event belongs. Padding-free, and zeroed before it is filled, because every byte is part of the key. */
+/* Begin of every key: to whom an event belongs. Padding-free, and zeroed before it is filled, because every byte is
+ * part of the key. */
 struct owner {
     u64 cgroup;
     u32 tgid; /* 0 unless KEY_BY_PROCESS: else short-lived processes would fill the maps */
@@ -51,7 +52,8 @@ static __always_inline u32 read_u32(u64 address)
 static __always_inline u64 cgroup_of_current(void)
 {
 #ifdef CGROUP_SUBSYSTEM
-    /* cgroup v1: the directory of this hierarchy; bpf_get_current_cgroup_id() knows only v2. kernfs ids are inode numbers since 5.5 (67c0496e87d1). */
+    /* cgroup v1: the directory of this hierarchy; bpf_get_current_cgroup_id() knows only v2. kernfs ids are inode
+     * numbers since 5.5 (67c0496e87d1). */
     u64 set = read_pointer(bpf_get_current_task() + OFFSET_TASK_STRUCT_CGROUPS);
     u64 state = read_pointer(set + OFFSET_CSS_SET_SUBSYS + 8 * CGROUP_SUBSYSTEM);
     u64 cgroup = read_pointer(state + OFFSET_CGROUP_SUBSYS_STATE_CGROUP);

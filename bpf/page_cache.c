@@ -42,8 +42,8 @@ static __always_inline struct cache_value *cache_row_of_current(void)
 
 /* ---- pages added ---- */
 
-/* Cause for a thread that is in no followed call. The registers saved on entry tell: an exception (page fault) has no call number; kernel
- * threads and io_uring workers have no user instruction pointer. */
+/* Cause for a thread that is in no followed call. The registers saved on entry tell: an exception (page fault) has no
+ * call number; kernel threads and io_uring workers have no user instruction pointer. */
 static __always_inline u32 cause_from_registers(void)
 {
     struct pt_regs regs = {};
@@ -84,7 +84,7 @@ int add_tracepoint(struct tracepoint__filemap__mm_filemap_add_to_page_cache *arg
 #ifdef FIELD_MM_FILEMAP_ADD_TO_PAGE_CACHE_ORDER
     pages_added(1ULL << (args->order & 63));
 #else
-    /* Before 5.18 (25a8de7f8d97) each event is one page. */
+    /* Before 5.17 (large folios) each event is one page and the field does not exist. */
     pages_added(1);
 #endif
     return 0;
@@ -122,7 +122,8 @@ int remove_tracepoint(struct tracepoint__filemap__mm_filemap_delete_from_page_ca
 
 /* ---- pages looked up ---- */
 
-/* The kernel fires once per batch of folios and names the whole rest of the range each time, so only what lies beyond the last count is new. */
+/* The kernel fires once per batch of folios and names the whole rest of the range each time, so only what lies beyond
+ * the last count is new. */
 static __always_inline void pages_looked_up_inside(struct thread *thread, u64 mapping, u64 index, u64 last)
 {
     u64 first = index;
@@ -137,7 +138,8 @@ static __always_inline void pages_looked_up_inside(struct thread *thread, u64 ma
     }
 }
 
-/* Last lookup of threads outside followed calls (exec reading a file, io_uring workers). LRU: nobody tells when such a range ends. */
+/* Last lookup of threads outside followed calls (exec reading a file, io_uring workers). LRU: nobody tells when such a
+ * range ends. */
 struct range {
     u64 mapping;
     u64 index;
@@ -172,7 +174,8 @@ static __always_inline void pages_looked_up(u64 mapping, u64 index, u64 last)
 }
 
 #ifdef HAVE_LOOKUP_RAW
-/* A read of 1 MiB of a 4 KiB file asks for 256 pages and touches one: what lies behind the end of the file is not looked up. */
+/* A read of 1 MiB of a 4 KiB file asks for 256 pages and touches one: what lies behind the end of the file is not
+ * looked up. */
 static __always_inline u64 last_page_in_file(u64 mapping, u64 index, u64 last)
 {
     u64 inode = read_pointer(mapping + OFFSET_ADDRESS_SPACE_HOST);
@@ -202,7 +205,8 @@ static __always_inline void page_cache_call_begins(struct thread *thread)
     thread->mapping = 0;
 }
 
-/* One visit of the shared map per call, however many pages it moved. The thread's owner must have its generation set. */
+/* One visit of the shared map per call, however many pages it moved. The thread's owner must have its generation set.
+ */
 static __always_inline void page_cache_hand_over(struct thread *thread)
 {
     struct cache_value *row;

@@ -38,7 +38,8 @@ struct advice_value {
 };
 BPF_F_TABLE("hash", struct advice_key, struct advice_value, fadvise_stats, FADVISE_STATS_ENTRIES, MAP_FLAGS);
 
-/* What a system call returns inside the kernel when a signal interrupts it (include/linux/errno.h); user space never sees these. */
+/* What a system call returns inside the kernel when a signal interrupts it (include/linux/errno.h); user space never
+ * sees these. */
 #define ERESTARTSYS 512
 #define ERESTARTNOINTR 513
 #define ERESTARTNOHAND 514
@@ -128,7 +129,8 @@ static __always_inline void restore_paused_call(struct thread *thread)
     }
 }
 
-/* The restarted call comes back with the same stack pointer: calls made by a signal handler meanwhile have a lower or another one. */
+/* The restarted call comes back with the same stack pointer: calls made by a signal handler meanwhile have a lower or
+ * another one. */
 static __always_inline void resume_if_restarted(struct thread *thread, u64 stack)
 {
     if (thread->paused_stack != stack)
@@ -142,7 +144,8 @@ static __always_inline void resume_if_restarted(struct thread *thread, u64 stack
 
 static __always_inline bool is_interrupted(s64 result)
 {
-    return result == -ERESTARTSYS || result == -ERESTARTNOINTR || result == -ERESTARTNOHAND || result == -ERESTART_RESTARTBLOCK;
+    return result == -ERESTARTSYS || result == -ERESTARTNOINTR || result == -ERESTARTNOHAND ||
+           result == -ERESTART_RESTARTBLOCK;
 }
 
 static __always_inline void pause_call(struct thread *thread, struct pt_regs *at, s64 result)
@@ -165,7 +168,8 @@ static __always_inline bool handler_ends_call(s32 result, u64 flags)
 }
 
 #ifdef HAVE_SIGNAL_TRACEPOINT
-/* With a handler (neither SIG_DFL nor SIG_IGN) the interrupted call ends here as EINTR, unless it is one that restarts. */
+/* With a handler (neither SIG_DFL nor SIG_IGN) the interrupted call ends here as EINTR, unless it is one that restarts.
+ */
 int signal_tracepoint(struct tracepoint__signal__signal_deliver *args)
 {
     struct thread *thread = current_thread();

@@ -8,7 +8,8 @@
 
 enum cause { CAUSE_NONE, CAUSE_READ, CAUSE_WRITE, CAUSE_MMAP, CAUSE_OTHER };
 
-/* What to do for one system call number; filled by the loader from the probes' `calls`. All zero: nobody asked for it. */
+/* What to do for one system call number; filled by the loader from the probes' `calls`. All zero: nobody asked for it.
+ */
 struct call {
     u8 follow; /* keep a thread's state during this call */
     u8 cause;  /* of pages added during it, enum cause */
@@ -20,7 +21,8 @@ struct call {
 };
 BPF_ARRAY(calls, struct call, CALL_NUMBERS);
 
-/* What one thread is doing. Created at the first followed call, reused by all later ones, deleted when the thread ends. */
+/* What one thread is doing. Created at the first followed call, reused by all later ones, deleted when the thread ends.
+ */
 struct thread {
     struct owner owner; /* these three are the key of a call's row (struct call_key), used in place */
     u32 number;
@@ -39,7 +41,7 @@ struct thread {
 #ifdef PROBE_SYSCALLS
     u64 started;
     u64 advice;
-    u64 paused_since;  /* start of a call that a signal interrupted and that may be restarted; 0: none */
+    u64 paused_since; /* start of a call that a signal interrupted and that may be restarted; 0: none */
     u64 paused_until;
     u64 paused_stack;
     u32 paused_number;

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bpf(2) system call, as far as a reader of maps needs it. Works without any capability on descriptors that were handed over."""
+"""The bpf(2) system call, as far as a reader of maps needs it.
+
+On descriptors that were handed over it needs no capability
+(kernel 6.1 and later).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from collections.abc import Callable
 from enum import IntEnum
 
 BpfCall = Callable[[int, bytearray], int]
-"""Takes a command and its attributes (changed in place); returns 0 or an errno. Injected, so that kernels can be imagined."""
+"""Takes a command and its attributes (changed in place); returns 0 or an errno. Tests inject their own."""
 
 ENOTSUPP = 524
 """What kernels answer that know a command but not for this kind of map; not in Python's errno."""
@@ -70,7 +74,7 @@ def map_sizes(fd: int) -> tuple[int, int, int]:
 
 
 def program_runs(fd: int) -> tuple[int, int]:
-    """How often a program ran and for how many nanoseconds, since kernel.bpf_stats_enabled was set. Raises `OSError`."""
+    """How often a program ran and for how many nanoseconds, while kernel.bpf_stats_enabled was on. Raises `OSError`."""
     nanoseconds, runs = struct.unpack_from("<QQ", info(fd, 208), 192)
     return runs, nanoseconds
 

@@ -44,13 +44,13 @@ class Btf:
             return None
 
     def offset(self, struct_name: str, field: str) -> int | None:
-        """Bytes from the struct's begin to the field, also through anonymous members; None when there is no such field."""
+        """Bytes from the struct's begin to the field, also through anonymous members; None when there is none."""
         position = self._find(_STRUCT, struct_name)
         bits = None if position is None else self._member(position, self._name_offset(field))
         return None if bits is None else bits // 8
 
     def tracepoint_arguments(self, event: str) -> tuple[str, ...] | None:
-        """The named types behind the arguments of a raw tracepoint, ``""`` for unnamed ones; None when it is unknown."""
+        """The names of the types behind a raw tracepoint's arguments, ``""`` where unnamed; None when it is unknown."""
         position = self._find(_TYPEDEF, f"btf_trace_{event}")
         if position is None:
             return None

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +44,7 @@ class Decoders:
         """``vda`` for its device number; ``254:0`` when it has gone."""
         major, minor = number >> _MINOR_BITS, number & (1 << _MINOR_BITS) - 1
         try:
-            return Path(os.readlink(self.sys_root / "dev" / "block" / f"{major}:{minor}")).name
+            return (self.sys_root / "dev" / "block" / f"{major}:{minor}").readlink().name
         except OSError:
             return f"{major}:{minor}"
 

@@ -23,7 +23,7 @@ def send_message(channel: socket.socket, message: Any, descriptors: Sequence[int
 
 
 def receive_message(channel: socket.socket) -> tuple[Any, list[int]]:
-    """The next message and its descriptors. Raises `EOFError` when the sender went away, `OSError` (also on timeout)."""
+    """The next message and its descriptors. Raises `EOFError` when the sender has gone, `OSError` (also on timeout)."""
     length, count = _LENGTH.unpack(_exactly(channel, _LENGTH.size))
     message = json.loads(_exactly(channel, length))
     descriptors: list[int] = []

@@ -41,11 +41,11 @@ class Generation:
     current: int = 0
 
     def flip(self) -> int:
-        """Begin the next generation; the retired one is returned. All its entries must have been removed before the next flip."""
+        """Begin the next generation; the retired one is returned: remove all its entries before the next flip."""
         retired, self.current = self.current, 1 - self.current
         self.control.write(0, self.current)
         return retired
 
     def settled(self) -> bool:
-        """Wait until the retired generation is frozen. False: not known to be; read it again one interval later, then remove it."""
+        """Wait until the retired generation is frozen; False: it may not be, take it one interval later."""
         return self.wait()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The short-lived child that compiles and attaches: the only file that imports BCC (and LLVM with it, about 125 MB).
 
-Started by `loading.py` as ``python -m ebpf_sidecar.receivers.ebpf.loader <socket>``. It hands all descriptors over and goes;
-what they hold lives on.
+Started by `loading.py` as ``python -m ebpf_sidecar.receivers.ebpf.loader <socket>``. It hands all descriptors over and
+goes; what they hold lives on.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .tracefs import Tracefs, find_tracefs, mount_tracefs
 _LOG_LINES = 3
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 # an answer, not a mistake
     """Loading cannot go on; carries the diagnosis for the parent."""
 
     def __init__(self, diagnosis: rights.Diagnosis) -> None:
@@ -80,7 +80,9 @@ class Loader:
         category, _, name = way.event.partition(":")
         raw = way.attach == "raw_tracepoint"
         try:
-            program = self.bpf.load_func(way.program.encode(), self.bpf.RAW_TRACEPOINT if raw else self.bpf.TRACEPOINT).fd
+            program = self.bpf.load_func(
+                way.program.encode(), self.bpf.RAW_TRACEPOINT if raw else self.bpf.TRACEPOINT
+            ).fd
         except Exception as error:
             raise Refused(rights.after_refusal("bpf", ctypes.get_errno(), self.standing)) from error
         from bcc import lib  # noqa: PLC0415 # loaded only once BCC is known to be there
@@ -157,7 +159,7 @@ def _compile(request: LoadRequest, plan: Plan, standing: rights.Standing) -> Any
     flags = [f"-D{name}={value}" for name, value in plan.macros.items()] + ["-Wno-everything"]
     try:
         return BPF(text=text, cflags=flags)
-    except Exception as error:  # noqa: BLE001 # BCC raises nothing more exact
+    except Exception as error:
         raise Refused(rights.from_log(_log(), standing) or rights.compile_error(_log() or str(error))) from error
 
 

@@ -38,7 +38,7 @@ class LoadError(ProbeError):
 
 
 def load(probes: Sequence[Probe], request: LoadRequest, *, timeout: float = 60) -> Loaded:
-    """Load ``request`` (see `request_for`), which was made from ``probes``, within ``timeout`` seconds. Raises `LoadError`."""
+    """Load ``request``, which `request_for` made from ``probes``, within ``timeout`` seconds. Raises `LoadError`."""
     with tempfile.TemporaryFile() as log:
         answer, descriptors = _ask_child(request, log, timeout)
     if "failure" in answer:
@@ -64,7 +64,8 @@ def _ask_child(request: LoadRequest, log: IO[bytes], timeout: float) -> tuple[An
             return receive_message(ours)
         except TimeoutError as error:
             raise LoadError(
-                f"cannot load probes: the loader did not finish within {timeout:g} s; raise the timeout", Failure.TIMEOUT
+                f"cannot load probes: the loader did not finish within {timeout:g} s; raise the timeout",
+                Failure.TIMEOUT,
             ) from error
         except (EOFError, OSError) as error:
             raise LoadError(f"cannot load probes: the loader died:\n{_tail(log)}", Failure.CRASH) from error

@@ -46,7 +46,7 @@ class _Buffers:
 class KernelMap:
     """A kernel hash map (or array) by its descriptor.
 
-    ``name``: as published. ``key_dtype``: structured, the owner's fields first. ``value_fields``: columns of u64 by field.
+    ``name``: as published. ``key_dtype``: structured, the owner's fields first. ``value_fields``: columns of u64.
     Errors of the kernel are raised as `ProbeError`.
     """
 
@@ -60,7 +60,10 @@ class KernelMap:
 
     def __post_init__(self) -> None:
         capacity = min(_FIRST_CAPACITY, self.max_entries)
-        keys, values = np.zeros((capacity, self.key_dtype.itemsize), np.uint8), np.zeros((capacity, self.columns), np.uint64)
+        keys, values = (
+            np.zeros((capacity, self.key_dtype.itemsize), np.uint8),
+            np.zeros((capacity, self.columns), np.uint64),
+        )
         object.__setattr__(self, "_buffers", _Buffers(keys, values))
 
     @property

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which way into the kernel each hook can take here, and the macros that tell the C code. Pure: the kernel is passed in."""
+"""Which way into the kernel each hook can take here, and the macros that tell the C code. The kernel is passed in."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from typing import Protocol
 from .request import HookRequest, LoadRequest, Way
 
 _NO_PREALLOC = 1
-_SAFE_ON_DEMAND = (6, 1)  # before (34dd3bad1a6f), on-demand maps in tracing programs raised WARN_ONCE in check_map_prog_compatibility
+_SAFE_ON_DEMAND = (
+    6,
+    1,
+)  # before (34dd3bad1a6f), on-demand maps in tracing programs raised WARN_ONCE in check_map_prog_compatibility
 _OWNER_FIELDS = ("task_struct.group_leader", "task_struct.comm")
 _CGROUP_FIELDS = ("task_struct.cgroups", "css_set.subsys", "cgroup_subsys_state.cgroup", "cgroup.kn", "kernfs_node.id")
 _SUBSYSTEM = {"blkio": "io"}  # the name that the kernel's code kept for users of v1

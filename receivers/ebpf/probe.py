@@ -19,7 +19,7 @@ ELSE = "else"
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """One way to hook in: ``event`` as ``category:name``; ``btf`` are fields (``struct.field``) it cannot do without."""
+    """One way to hook in: ``event`` as ``category:name``; ``btf``: fields (``struct.field``) it cannot do without."""
 
     attach: AttachKind
     event: str
@@ -50,7 +50,7 @@ class MapSpec:
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """What the shared programs do for some system calls: ``names``, or ``$setting`` that holds them; ``set`` by field."""
+    """What the shared programs do for the calls ``names`` (or the setting ``$setting`` that holds them)."""
 
     names: tuple[str, ...] | str
     set: Mapping[str, int]
@@ -58,7 +58,7 @@ class Calls:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Something that the user may set: ``syscalls`` (a list of names) or ``integer`` (becomes a macro of the same name)."""
+    """What the user may set: ``syscalls`` (a list of names) or ``integer`` (becomes a macro of the same name)."""
 
     name: str
     type: Literal["syscalls", "integer"]
@@ -121,7 +121,10 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A pair of files: ``path`` is the YAML, the C stands beside it. ``programs``: shared C files that call its handlers."""
+    """A pair of files: ``path`` is the YAML, the C stands beside it.
+
+    ``programs``: shared C files that call its handlers.
+    """
 
     name: str
     path: Path

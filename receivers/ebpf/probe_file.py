@@ -161,7 +161,7 @@ def _value(node: Node) -> Sum | Spread | Slots:
         inner = node.child("histogram").only(keys, keys)
         return Slots(inner.text("slots"), inner.text("sum"), inner.number("lowest_exponent"), inner.decimal("scale", 1))
     if not node.has("sum"):
-        node.wrong('one of "sum", "spread" and "histogram" is missing; say where the value is')
+        node.wrong('one of "sum", "spread" and "histogram" is missing; add it')
     return Sum(node.texts("sum"))
 
 
@@ -199,4 +199,6 @@ def _unknown(path: str, words: Iterable[str], known: Sequence[str]) -> list[str]
 
 
 def _twice(path: str, names: Sequence[Any]) -> list[str]:
-    return [f'{path}: "{name}" stands there {count} times; keep one' for name, count in Counter(names).items() if count > 1]
+    return [
+        f'{path}: "{name}" stands there {count} times; keep one' for name, count in Counter(names).items() if count > 1
+    ]

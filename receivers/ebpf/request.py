@@ -30,8 +30,11 @@ class HookRequest:
 
 @dataclass(frozen=True, slots=True)
 class LoadRequest:
-    """All that the loader needs. ``files``: C files in order; ``headers``: the folder that holds ``include``; ``calls``:
-    rows of the map of that name by system call number; ``maps``: C names to hand over; ``drop_reasons``: in index order."""
+    """All that the loader needs.
+
+    ``files``: C files in order. ``headers``: the folder that holds ``include``. ``calls``: rows of the map of that name
+    by system call number. ``maps``: C names to hand over. ``drop_reasons``: in index order.
+    """
 
     probes: tuple[str, ...]
     files: tuple[str, ...]
@@ -54,7 +57,9 @@ class LoadRequest:
     def from_json(cls, data: dict[str, Any]) -> LoadRequest:
         """The inverse of `to_json`, after a trip through JSON."""
         hooks = tuple(
-            HookRequest(hook["probe"], hook["name"], tuple(Way(**{**way, "btf": tuple(way["btf"])}) for way in hook["ways"]))
+            HookRequest(
+                hook["probe"], hook["name"], tuple(Way(**{**way, "btf": tuple(way["btf"])}) for way in hook["ways"])
+            )
             for hook in data["hooks"]
         )
         calls = {int(number): fields for number, fields in data["calls"].items()}

@@ -48,8 +48,11 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a process may do. ``capabilities``: the effective set as a bit mask; ``seccomp``: 0 none, 1 strict, 2 filter;
-    ``memlock``: its limit in bytes, -1 for none."""
+    """What a process may do.
+
+    ``capabilities``: the effective set as a bit mask. ``seccomp``: 0 none, 1 strict, 2 filter.
+    ``memlock``: its limit in bytes, -1 for none.
+    """
 
     capabilities: int
     seccomp: int
@@ -64,7 +67,7 @@ class Standing:
 
 
 def own_standing() -> Standing:
-    """This process'."""
+    """What our own process may do."""
     status = dict(re.findall(r"^(\w+):\s*(\w+)", Path("/proc/self/status").read_text(encoding="ascii"), re.MULTILINE))
     memlock = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
     return Standing(int(status["CapEff"], 16), int(status.get("Seccomp", 0)), release_of(os.uname().release), memlock)
@@ -106,7 +109,8 @@ def after_refusal(call: str, number: int, standing: Standing) -> Diagnosis:
         return Diagnosis(
             Failure.SECCOMP,
             f"{call}(2) is refused although the capabilities are there: a seccomp filter forbids it; "
-            f"allow bpf and perf_event_open in the profile, or use seccomp=unconfined (Kubernetes: seccompProfile Unconfined)",
+            "allow bpf and perf_event_open in the profile, or use seccomp=unconfined (Kubernetes: seccompProfile "
+            "Unconfined)",
         )
     if denied:
         return Diagnosis(
@@ -120,7 +124,7 @@ def after_refusal(call: str, number: int, standing: Standing) -> Diagnosis:
 
 
 def no_tracefs(number: int, standing: Standing) -> Diagnosis:
-    """tracefs is not mounted, and mounting it failed with errno ``number``."""
+    """No tracefs is mounted, and mounting it failed with errno ``number``."""
     lacking = "" if standing.may("CAP_SYS_ADMIN") else " (CAP_SYS_ADMIN missing)"
     return Diagnosis(
         Failure.TRACEFS,
@@ -139,7 +143,7 @@ def no_bcc(cause: str) -> Diagnosis:
 
 
 def compile_error(log: str, lines: int = 12) -> Diagnosis:
-    """clang did not like a probe; ``log`` is what it wrote."""
+    """The compiler did not like a probe; ``log`` is what it wrote."""
     last = [line for line in log.splitlines() if line.strip()][-lines:]
     return Diagnosis(Failure.COMPILE, "the probes do not compile; clang said:\n" + "\n".join(last))
 

@@ -24,7 +24,7 @@ class SyscallTable:
 
 @cache
 def syscall_table(machine: str = "") -> SyscallTable:
-    """The table of ``machine`` as uname says it, this one's when empty. Raises `KeyError` for machines without a table."""
+    """The table of ``machine`` as uname says it, this one's when empty. Raises `KeyError` for one without a table."""
     wanted = machine or platform.machine()
     wanted = _SAME.get(wanted, wanted)
     path = _FOLDER / f"{wanted}.txt"

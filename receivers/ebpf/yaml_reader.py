@@ -25,7 +25,7 @@ class Node:
         self.mistakes.append(f"{self.path}: {message}")
 
     def only(self, known: Sequence[str], needed: Iterable[str] = ()) -> Node:
-        """This node as a mapping without other keys than ``known`` and with all ``needed``."""
+        """Take the node as a mapping without other keys than ``known`` and with all ``needed``."""
         if not isinstance(self.value, dict):
             self.wrong("must be a mapping")
             return Node({}, self.path, [])
@@ -48,11 +48,11 @@ class Node:
 
     def text(self, key: str, default: str = "") -> str:
         """A string below ``key``."""
-        return self._typed(key, str, default, "text").strip()
+        return str(self._typed(key, str, default, "text")).strip()
 
     def number(self, key: str, default: int = 0) -> int:
         """A whole number, not negative, below ``key``."""
-        number = self._typed(key, int, default, "a whole number")
+        number: int = self._typed(key, int, default, "a whole number")
         if isinstance(number, bool) or number < 0:
             self.child(key).wrong(f'"{number}" must be a whole number, not negative')
             return default

@@ -61,7 +61,12 @@ def run():
     """Run a workload to its end and return what it printed as JSON."""
 
     def run(script, *arguments):
-        command = [sys.executable, "-S", "-E", str(WORKLOADS / script), *map(str, arguments)]
+        command = [
+            sys.executable,
+            *(() if script == "slots.py" else ("-S", "-E")),
+            str(WORKLOADS / script),
+            *map(str, arguments),
+        ]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=120)
         return json.loads(done.stdout)
 
@@ -104,6 +109,7 @@ def forget_fixture():
 
 
 def forget(path):
+    """Write a file to disk and drop it from the page cache."""
     descriptor = os.open(path, os.O_RDONLY)
     os.fsync(descriptor)
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)

@@ -13,7 +13,7 @@ def take(kernel_map, retired):
     keys, values = kernel_map.read()
     old = keys["generation"] == retired
     kernel_map.delete(keys[old])
-    return dict(zip(keys["tgid"][old].tolist(), values[old][:, 0].tolist()))
+    return dict(zip(keys["tgid"][old].tolist(), values[old][:, 0].tolist(), strict=True))
 
 
 def test_clearing_under_load_loses_and_doubles_nothing(attach):
@@ -22,7 +22,8 @@ def test_clearing_under_load_loses_and_doubles_nothing(attach):
     cache = loaded.maps["cache_stats_map"]
     total, clears = {}, 0
     hammers = [
-        subprocess.Popen([sys.executable, "-S", "-E", WORKLOAD, str(SECONDS)], stdout=subprocess.PIPE) for _ in range(PROCESSES)
+        subprocess.Popen([sys.executable, "-S", "-E", WORKLOAD, str(SECONDS)], stdout=subprocess.PIPE)
+        for _ in range(PROCESSES)
     ]
 
     while any(hammer.poll() is None for hammer in hammers):

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import os
+
 import pytest
 
 PAGE = 4096
@@ -10,8 +12,7 @@ TOLERANCE = 0.005
 
 @pytest.fixture(scope="module")
 def big_file(tmp_path_factory):
-    import os
-
+    """A file of 64 MiB for all tests."""
     path = tmp_path_factory.mktemp("cache") / "big"
     path.write_bytes(os.urandom(SIZE << 20))
     return path
@@ -39,6 +40,7 @@ def startup(measure, big_file):
 
 
 def near(expected):
+    """Within half a percent."""
     return pytest.approx(expected, rel=TOLERANCE)
 
 

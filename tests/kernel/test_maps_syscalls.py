@@ -8,20 +8,44 @@ from ebpf_sidecar.receivers.ebpf.syscall_table import syscall_table
 
 TIMES = 23
 NUMBER = syscall_table().numbers
-UNUSED_BY_PYTHON = (
-    "preadv preadv2 pwrite64 writev pwritev pwritev2 sendfile splice copy_file_range fsync fdatasync sync_file_range "
-    "msync fadvise64 fallocate unlink unlinkat rename renameat renameat2 io_uring_enter"
-).split()
+UNUSED_BY_PYTHON = [
+    "preadv",
+    "preadv2",
+    "pwrite64",
+    "writev",
+    "pwritev",
+    "pwritev2",
+    "sendfile",
+    "splice",
+    "copy_file_range",
+    "fsync",
+    "fdatasync",
+    "sync_file_range",
+    "msync",
+    "fadvise64",
+    "fallocate",
+    "unlink",
+    "unlinkat",
+    "rename",
+    "renameat",
+    "renameat2",
+    "io_uring_enter",
+]
 
 
 def duration(loaded, rows, pid, name):
+    """The row of one system call of one process."""
     return rows(loaded, "syscall_stats", pid, syscall=NUMBER[name])
 
 
 def errors(loaded, pid):
+    """Errors of one process by system call and errno."""
     keys, values = loaded.maps["syscall_errors"].read()
     mine = keys["tgid"] == pid
-    return {(int(key["syscall"]), int(key["error"])): int(value[0]) for key, value in zip(keys[mine], values[mine])}
+    return {
+        (int(key["syscall"]), int(key["error"])): int(value[0])
+        for key, value in zip(keys[mine], values[mine], strict=True)
+    }
 
 
 def test_23_calls_of_each_system_call_count_23(attach, run, rows):
@@ -34,7 +58,7 @@ def test_23_calls_of_each_system_call_count_23(attach, run, rows):
     counted = {name: sum(duration(loaded, rows, said["pid"], name)["duration"]) for name in UNUSED_BY_PYTHON}
     failed = errors(loaded, said["pid"])
     assert dict.fromkeys(UNUSED_BY_PYTHON, TIMES) == counted
-    assert {number: TIMES for number in numbers} == {n: failed.get((n, said["result"][str(n)])) for n in numbers}
+    assert dict.fromkeys(numbers, TIMES) == {n: failed.get((n, said["result"][str(n)])) for n in numbers}
 
 
 def test_calls_that_nobody_asked_for_are_not_counted(attach, run):
@@ -114,6 +138,6 @@ def test_threads_that_die_inside_a_call_leave_nothing(attach, run):
 
     said = run("calls.py", "killed")
 
-    keys, values = loaded.maps["threads"].read()
+    _, values = loaded.maps["threads"].read()
     tgids = values[:, 1] & 0xFFFFFFFF
     assert not np.isin(tgids, [said["pid"], said["result"]]).any()

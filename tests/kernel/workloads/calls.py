@@ -79,10 +79,12 @@ def _vector(room):
 
 
 def restarted():
+    """With SA_RESTART."""
     return _interrupt(restart=True)
 
 
 def interrupted():
+    """Without SA_RESTART."""
     return _interrupt(restart=False)
 
 
@@ -115,6 +117,7 @@ def killed():
 
 
 def main():
+    """Do what the first argument says."""
     result = globals()[sys.argv[1]](*sys.argv[2:])
     sys.stdout.write(json.dumps({"pid": os.getpid(), "result": result}))
 

@@ -11,22 +11,26 @@ import os
 import random
 import sys
 import threading
+from pathlib import Path
 
 PAGE = 4096
 
 
 def fetched():
-    with open("/proc/self/io", "rb") as lines:
-        return next(int(line.split()[1]) for line in lines if line.startswith(b"read_bytes"))
+    """Bytes that the kernel fetched from disk for this process."""
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("read_bytes"))
 
 
 def sequential(path, size, step):
+    """From begin to end."""
     descriptor = os.open(path, os.O_RDONLY)
     while os.read(descriptor, step):
         pass
 
 
 def at_random(path, size, step):
+    """Every block once, without read-ahead."""
     descriptor = os.open(path, os.O_RDONLY)
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
     places = list(range(0, size, step))
@@ -36,6 +40,7 @@ def at_random(path, size, step):
 
 
 def mapped(path, size, step):
+    """Touch every page."""
     descriptor = os.open(path, os.O_RDONLY)
     with mmap.mmap(descriptor, size, prot=mmap.PROT_READ) as view:
         for place in range(0, size, PAGE):
@@ -43,6 +48,7 @@ def mapped(path, size, step):
 
 
 def written(path, size, step):
+    """A new file."""
     block = b"x" * step
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     for _ in range(0, size, step):
@@ -73,6 +79,7 @@ def populated(path, size, step):
 
 
 def dropped(path, size, step):
+    """Read, then drop from the cache."""
     sequential(path, size, step)
     os.posix_fadvise(os.open(path, os.O_RDONLY), 0, 0, os.POSIX_FADV_DONTNEED)
 
@@ -96,6 +103,7 @@ ACTIONS = {
 
 
 def main():
+    """Do what the first argument says, under a name of its own."""
     action, path, megabytes, step = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
     ctypes.CDLL(None).prctl(15, os.environ.get("WORKLOAD", action)[:15].encode(), 0, 0, 0)
     before = fetched()

@@ -8,6 +8,7 @@ import time
 
 
 def main():
+    """Count while reading."""
     until, count = time.monotonic() + float(sys.argv[1]), 0
     with tempfile.TemporaryFile() as file:
         file.write(b"x" * 4096)

@@ -13,6 +13,7 @@ PAGE = 4096
 
 
 def main():
+    """One child after the other."""
     processes, reads = int(sys.argv[1]), int(sys.argv[2])
     with tempfile.TemporaryFile() as file:
         file.write(b"x" * PAGE)

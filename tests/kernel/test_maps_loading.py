@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ebpf_sidecar.receivers.ebpf.loading import LoadError, load
+from ebpf_sidecar.receivers.ebpf.preparing import BUDGET, request_for
+from ebpf_sidecar.receivers.ebpf.probe_file import find_probes, read_probe
+from ebpf_sidecar.receivers.ebpf.request import HookRequest, Way
+
+BPF = Path(__file__).parents[2] / "bpf"
+WORKLOADS = Path(__file__).parent / "workloads"
+NOBODY = 65534
+MIB = 1 << 20
+
+
+@pytest.fixture
+def page_cache():
+    """The probe, not loaded."""
+    return read_probe(BPF / "page_cache.yaml")
+
+
+@pytest.fixture
+def restricted():
+    """Load in a process of its own that may do less than we."""
+
+    def restricted(restriction, yaml=BPF / "page_cache.yaml", **more):
+        command = [sys.executable, str(WORKLOADS / "load.py"), restriction, str(yaml)]
+        path = os.pathsep.join([str(BPF.parent / ".src"), os.environ.get("PYTHONPATH", "")])
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}, check=True, **more
+        )
+        return json.loads(done.stdout)
+
+    return restricted
+
+
+def test_every_probe_attaches_all_its_hooks(attach):
+    """On this kernel, all at once in one object."""
+    loaded = attach(*find_probes([BPF]))
+
+    assert [] == [hook for hook in loaded.hooks if not hook.attached]
+    assert {} == loaded.unavailable
+
+
+@pytest.mark.parametrize("name", sorted(find_probes([BPF])))
+def test_every_probe_works_alone(attach, name):
+    """Shared programs are there for whoever needs them."""
+    loaded = attach(name)
+
+    assert all(hook.attached for hook in loaded.hooks)
+
+
+def test_the_loader_is_quick_and_leaves_no_compiler_behind(attach):
+    """It takes LLVM's memory and gives it back; this process holds descriptors only."""
+    before = resident()
+
+    loaded = attach("page_cache", "syscalls", "block_io")
+
+    assert loaded.compile_seconds < 30
+    assert 32 * MIB < loaded.peak_rss_bytes < 400 * MIB
+    assert resident() - before < 16 * MIB
+
+
+def resident():
+    """Bytes of memory that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_all_maps_together_stay_below_the_budget(attach):
+    """Full maps included: an entry costs its key, its value and 48 bytes, rounded up as the kernel's allocator does."""
+    loaded = attach("page_cache", "syscalls", "block_io")
+
+    assert sum(largest(kernel_map) for kernel_map in loaded.maps.values()) <= BUDGET
+
+
+def largest(kernel_map):
+    """Bytes of a full map: entries and buckets."""
+    size = 48 + (kernel_map.key_dtype.itemsize + 7) // 8 * 8 + kernel_map.columns * 8
+    room = next(room for room in (64, 96, 128, 192, 256, 512, 1024) if room >= size + 8)
+    return kernel_map.max_entries * room + 16 * (1 << (kernel_map.max_entries - 1).bit_length())
+
+
+def test_a_closed_probe_counts_no_more(attach):
+    """Closing the descriptors detaches everything; again is no error."""
+    loaded = attach("syscalls")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+
+    loaded.close()
+    loaded.close()
+
+    assert len(loaded.descriptors) == before - len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_hook_that_does_not_exist_stops_no_other(page_cache):
+    """It is reported with the reason, and the metrics that need it are unavailable."""
+    request = request_for([page_cache])
+    nowhere = Way("tracepoint", "filemap:mm_filemap_imagined", "add_tracepoint", since="9.9")
+    hooks = [replace(hook, ways=(nowhere,)) if hook.name == "page_add" else hook for hook in request.hooks]
+
+    with load([page_cache], replace(request, hooks=tuple(hooks))) as loaded:
+        refused = [hook for hook in loaded.hooks if not hook.attached]
+
+        assert ["page_add"] == [hook.hook for hook in refused]
+        assert "this kernel has no tracepoint filemap:mm_filemap_imagined (it came with 9.9)" == refused[0].reason
+        assert {"ebpf.cache.misses", "ebpf.page_cache.adds"} == set(loaded.unavailable)
+
+
+def test_strict_wants_all_or_nothing(page_cache):
+    """With strict, a missing hook refuses everything."""
+    request = request_for([page_cache], strict=True)
+    extra = HookRequest("page_cache", "imagined", (Way("tracepoint", "filemap:imagined", "nothing"),))
+
+    with pytest.raises(LoadError, match=r"strict is on: page_cache::imagined: this kernel has no tracepoint") as caught:
+        load([page_cache], replace(request, hooks=(*request.hooks, extra)))
+
+    assert "attach" == caught.value.failure
+
+
+def test_a_mistake_in_c_shows_what_clang_says(tmp_path, page_cache):
+    """With the file and the line as written."""
+    shutil.copytree(BPF, tmp_path / "bpf")
+    broken = tmp_path / "bpf" / "page_cache.c"
+    broken.write_text(broken.read_text() + "\nint broken(void) { return nonsense; }\n")
+    line = len(broken.read_text().splitlines())
+
+    with pytest.raises(
+        LoadError, match=rf"page_cache.c:{line}:\d+: error: use of undeclared identifier 'nonsense'"
+    ) as caught:
+        load([page_cache], request_for([read_probe(tmp_path / "bpf" / "page_cache.yaml")]))
+
+    assert "compile" == caught.value.failure
+
+
+def test_a_loader_that_takes_too_long_is_stopped(page_cache):
+    """The wait is bounded."""
+    with pytest.raises(LoadError, match=r"did not finish within 0.01 s; raise the timeout") as caught:
+        load([page_cache], request_for([page_cache]), timeout=0.01)
+
+    assert "timeout" == caught.value.failure
+
+
+def test_without_rights_the_missing_capabilities_are_named(restricted):
+    """As nobody, both are missing."""
+    said = restricted("none", user=NOBODY, group=NOBODY, extra_groups=[])
+
+    assert "rights" == said["failure"]
+    assert "CAP_BPF and CAP_PERFMON missing" in said["message"]
+
+
+def test_a_seccomp_filter_is_told_from_missing_rights(restricted):
+    """Root with all capabilities, but bpf(2) is filtered."""
+    said = restricted("seccomp")
+
+    assert "seccomp" == said["failure"]
+    assert "allow bpf and perf_event_open in the profile" in said["message"]
+
+
+def test_a_reader_without_any_capability_reads_clears_and_deletes(restricted):
+    """After loading, root is not needed any more (kernel 6.1 and later)."""
+    said = restricted("reader")
+
+    assert 0 == said["capabilities"]
+    assert 0 < said["read"]
+    assert 0 == said["left"]
+
+
+@pytest.mark.parametrize("exponent", [8, 9, 20, 34])
+def test_a_power_of_two_belongs_to_the_slot_whose_bound_it_is(run_slots, exponent):
+    """Upper bounds are inclusive: 2^k has slot k - 8, one more has the next."""
+    slots = run_slots(2**exponent, 2**exponent + 1, 2**exponent - 1 if exponent > 8 else 2**exponent)
+
+    assert [exponent - 8, exponent - 7, exponent - 8] == slots
+
+
+def test_small_and_huge_values_have_the_first_and_the_last_slot(run_slots):
+    """Nothing falls out of the histogram."""
+    assert [0, 0, 0, 0, 0, 28, 28] == run_slots(0, 1, 2, 3, 4, 2**35 + 1, 2**64 - 1)
+
+
+def test_low_exponents_are_exact(run_slots):
+    """1, 2, 3, 4 with the lowest bound at 1."""
+    assert [0, 0, 1, 2, 2, 3, 3] == run_slots(0, 1, 2, 3, 4, 5, 8, lowest=0)
+
+
+@pytest.fixture
+def run_slots(run):
+    """The slots that the kernel's own code gives."""
+    return lambda *values, lowest=8: run("slots.py", BPF, lowest, 29, *values)
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the program is for x86")
+def test_32_bit_programs_are_not_taken_for_what_their_numbers_mean_elsewhere(attach, tmp_path):
+    """Number 20 is getpid for i386, writev for x86-64: 23 of them (and exit, else write) are set aside and counted."""
+    program = tmp_path / "compat"
+    program.write_bytes(elf_of_32_bit())
+    program.chmod(0o755)
+    try:
+        subprocess.run([program], check=True)
+    except OSError:
+        pytest.skip("this kernel runs no 32-bit programs")
+    loaded = attach("syscalls")
+
+    subprocess.run([program], check=True)
+
+    keys, _ = loaded.maps["syscall_stats"].read()
+    assert 24 == loaded.drops.read()["compat_calls"]
+    assert b"compat" not in keys["comm"]
+
+
+def elf_of_32_bit():
+    """The smallest program that calls getpid 23 times and exits."""
+    call = b"\xb8\x14\0\0\0\xcd\x80\x4e"  # mov eax, 20; int 0x80; dec esi
+    code = b"\xbe\x17\0\0\0" + call + b"\x75" + struct.pack("b", -len(call) - 2)  # mov esi, 23; ... jnz
+    code += b"\xb8\x01\0\0\0\x31\xdb\xcd\x80"  # exit(0)
+    base, headers = 0x8048000, 84
+    identity = b"\x7fELF\1\1\1" + bytes(9)
+    header = struct.pack("<HHIIIIIHHHHHH", 2, 3, 1, base + headers, 52, 0, 0, 52, 32, 1, 0, 0, 0)
+    segment = struct.pack("<IIIIIIII", 1, 0, base, base, headers + len(code), headers + len(code), 5, 4096)
+    return identity + header + segment + code

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which way in is taken, on kernels that are dictionaries."""
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from ebpf_sidecar.receivers.ebpf.plan import make_plan
+from ebpf_sidecar.receivers.ebpf.request import HookRequest, LoadRequest, Way
+
+NEW, OLD = (6, 18), (5, 10)
+
+
+@dataclass
+class FakeEvents:
+    events: dict
+
+    def has(self, event):
+        return event in self.events
+
+    def fields(self, event):
+        return self.events[event]
+
+
+@dataclass
+class FakeTypes:
+    offsets: dict = field(default_factory=dict)
+    arguments: dict = field(default_factory=dict)
+    enumerators: dict = field(default_factory=dict)
+
+    def offset(self, struct_name, member):
+        return self.offsets.get(f"{struct_name}.{member}")
+
+    def tracepoint_arguments(self, event):
+        return self.arguments.get(event)
+
+    def enumerator(self, name):
+        return self.enumerators.get(name)
+
+
+RAW = Way("raw_tracepoint", "block:rq_done", "done_raw", ("request.data",), "5.10")
+CLASSIC = Way("tracepoint", "block:rq_done", "done_classic")
+REQUEST = LoadRequest(
+    probes=("block_io",),
+    files=(),
+    headers="",
+    hooks=(HookRequest("block_io", "done", (RAW, CLASSIC)),),
+    maps=(),
+    macros={"SLOTS": 29},
+    btf=(),
+    calls={0: {"follow": 1}},
+    drop_reasons=("rows", "requests"),
+)
+EVENTS = FakeEvents({"block:rq_done": ("dev", "error")})
+TYPES = FakeTypes({"request.data": 44}, {"rq_done": ("request", "blk_status_t", "")})
+
+
+def test_usable_ways_come_in_order_with_their_macros():
+    """Both are compiled in, so that the second can be tried when the kernel refuses the first."""
+    plan = make_plan(REQUEST, EVENTS, TYPES, NEW)
+
+    assert (RAW, CLASSIC) == plan.choices[0].ways
+    assert {
+        "HAVE_DONE_RAW": "1",
+        "HAVE_DONE_CLASSIC": "1",
+        "OFFSET_REQUEST_DATA": "44",
+        "ARG_RQ_DONE_REQUEST": "0",
+        "ARG_RQ_DONE_BLK_STATUS_T": "1",
+        "FIELD_RQ_DONE_DEV": "1",
+        "FIELD_RQ_DONE_ERROR": "1",
+        "SLOTS": "29",
+        "PROBE_BLOCK_IO": "1",
+        "DROPPED_ROWS": "0",
+        "DROPPED_REQUESTS": "1",
+        "DROP_REASONS": "2",
+        "MAP_FLAGS": "1",
+    } == plan.macros
+
+
+def test_without_type_information_only_what_needs_none_is_left():
+    """And the reason is kept for the case that the rest fails, too."""
+    choice = make_plan(REQUEST, EVENTS, None, NEW).choices[0]
+
+    assert (CLASSIC,) == choice.ways
+    assert "CONFIG_DEBUG_INFO_BTF" in choice.reason
+
+
+@pytest.mark.parametrize(
+    ("events", "types", "reason"),
+    [
+        (FakeEvents({}), TYPES, "this kernel has no tracepoint block:rq_done (it came with 5.10)"),
+        (EVENTS, FakeTypes(), "this kernel has no field request.data, needed at block:rq_done"),
+    ],
+)
+def test_what_the_kernel_lacks_is_named(events, types, reason):
+    """The event, or the field."""
+    request = replace(REQUEST, hooks=(HookRequest("block_io", "done", (RAW,)),))
+
+    choice = make_plan(request, events, types, NEW).choices[0]
+
+    assert () == choice.ways
+    assert reason == choice.reason
+
+
+def test_maps_are_filled_on_demand_only_where_that_is_safe():
+    """Before 6.1 the kernel warned about it in tracing programs."""
+    assert "0" == make_plan(REQUEST, EVENTS, TYPES, OLD).macros["MAP_FLAGS"]
+
+
+CGROUP_TYPES = FakeTypes(
+    {
+        "task_struct.cgroups": 8,
+        "css_set.subsys": 0,
+        "cgroup_subsys_state.cgroup": 16,
+        "cgroup.kn": 24,
+        "kernfs_node.id": 32,
+    },
+    {},
+    {"memory_cgrp_id": 4, "io_cgrp_id": 3},
+)
+
+
+@pytest.mark.parametrize(("hierarchy", "subsystem"), [("memory", "4"), ("blkio", "3")])
+def test_a_v1_hierarchy_is_found_by_its_controller(hierarchy, subsystem):
+    """Its number in the kernel, and where its directory's id is."""
+    plan = make_plan(replace(REQUEST, cgroup_hierarchy=hierarchy), EVENTS, CGROUP_TYPES, NEW)
+
+    assert hierarchy == plan.cgroup_hierarchy
+    assert subsystem == plan.macros["CGROUP_SUBSYSTEM"]
+    assert "32" == plan.macros["OFFSET_KERNFS_NODE_ID"]
+
+
+@pytest.mark.parametrize(("hierarchy", "types"), [("v2", CGROUP_TYPES), ("memory", None), ("pids", CGROUP_TYPES)])
+def test_otherwise_ids_are_those_of_v2(hierarchy, types):
+    """And the plan says so, because directories must then be looked up there."""
+    plan = make_plan(replace(REQUEST, cgroup_hierarchy=hierarchy), EVENTS, types, NEW)
+
+    assert "v2" == plan.cgroup_hierarchy
+    assert "CGROUP_SUBSYSTEM" not in plan.macros
+
+
+def test_keys_by_process_are_asked_for():
+    """They cost an entry per process."""
+    assert "1" == make_plan(replace(REQUEST, by_process=True), EVENTS, TYPES, NEW).macros["KEY_BY_PROCESS"]

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+from pathlib import Path
+
+import pytest
+
+from ebpf_sidecar.pipeline.errors import ProbeError
+from ebpf_sidecar.receivers.ebpf.preparing import BUDGET, check_settings, request_for
+from ebpf_sidecar.receivers.ebpf.probe_file import find_probes, read_probe
+from ebpf_sidecar.receivers.ebpf.request import LoadRequest
+from ebpf_sidecar.receivers.ebpf.syscall_table import syscall_table
+
+BPF = Path(__file__).parents[3] / "bpf"
+NUMBERS = syscall_table().numbers
+
+
+@pytest.fixture
+def probes():
+    """All that we ship."""
+    return {name: read_probe(path) for name, path in find_probes([BPF]).items()}
+
+
+def test_a_request_survives_json(probes):
+    """That is how it reaches the loader."""
+    request = request_for(list(probes.values()), cgroup_hierarchy="memory", by_process=True, strict=True)
+
+    assert request == LoadRequest.from_json(json.loads(json.dumps(request.to_json())))
+
+
+def test_shared_programs_come_last_and_once(probes):
+    """They call the handlers of all probes before them."""
+    request = request_for([probes["page_cache"], probes["syscalls"]])
+
+    assert ["page_cache.c", "syscalls.c", "call.c"] == [Path(file).name for file in request.files]
+
+
+def test_probes_add_to_what_is_done_for_a_call(probes):
+    """Reads are followed for their pages and their time; mmap only has a cause without the syscalls probe."""
+    both = request_for([probes["page_cache"], probes["syscalls"]]).calls
+    alone = request_for([probes["page_cache"]]).calls
+
+    assert {"follow": 1, "cause": 1, "timed": 1, "direction": 1} == both[NUMBERS["read"]]
+    assert {"cause": 3} == alone[NUMBERS["mmap"]]
+
+
+def test_the_users_list_of_calls_replaces_ours(probes):
+    """Only what was asked for is timed."""
+    calls = request_for([probes["syscalls"]], {"syscalls": {"syscalls": ["openat", "rename"]}}).calls
+
+    timed = {number for number, fields in calls.items() if fields.get("timed")}
+    assert {NUMBERS[name] for name in ("openat", "rename") if name in NUMBERS} == timed
+
+
+@pytest.mark.parametrize(("budget", "entries"), [(BUDGET, 16384), (BUDGET // 4, 4096), (4 * BUDGET, 65536), (0, 64)])
+def test_a_budget_changes_the_size_of_all_maps(probes, budget, entries):
+    """In proportion, down to the least that works."""
+    assert entries == request_for([probes["page_cache"]], budget=budget).macros["CACHE_STATS_ENTRIES"]
+
+
+def test_drops_are_told_apart_by_map(probes):
+    """Each map, then the other reasons, without repeating."""
+    reasons = request_for([probes["page_cache"], probes["syscalls"]]).drop_reasons
+
+    assert len(set(reasons)) == len(reasons)
+    assert {"cache_stats", "threads", "syscall_stats", "compat_calls"} <= set(reasons)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "mistakes"),
+    [
+        ({"syscalls": ["fsync", "futex"]}, []),
+        ({"syscals": []}, ['unknown setting "syscals" of probe "syscalls"; did you mean "syscalls"?']),
+        ({"syscalls": ["fsink"]}, ['syscalls: unknown system call "fsink"; did you mean "fspick"?']),
+        ({"syscalls": "fsync"}, ['syscalls: "fsync" must be a list of system calls']),
+    ],
+)
+def test_the_users_mistakes_are_named_with_a_repair(probes, chosen, mistakes):
+    """All of them."""
+    assert mistakes == check_settings(probes["syscalls"], chosen)
+
+
+def test_a_request_with_mistakes_is_refused(probes):
+    """Before anything is started."""
+    with pytest.raises(ProbeError, match="unknown system call"):
+        request_for([probes["syscalls"]], {"syscalls": {"syscalls": ["fsink"]}})

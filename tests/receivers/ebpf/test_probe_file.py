@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ebpf_sidecar.pipeline.errors import ProbeError
+from ebpf_sidecar.receivers.ebpf.probe import Slots, Spread, Sum
+from ebpf_sidecar.receivers.ebpf.probe_file import find_probes, read_probe
+
+BPF = Path(__file__).parents[3] / "bpf"
+
+
+@pytest.fixture
+def changed(tmp_path):
+    """The mistakes in the page_cache probe after ``change``."""
+
+    def changed(change):
+        document = yaml.safe_load((BPF / "page_cache.yaml").read_text())
+        change(document)
+        path = tmp_path / "page_cache.yaml"
+        path.write_text(yaml.safe_dump(document))
+        with pytest.raises(ProbeError) as caught:
+            read_probe(path)
+        return str(caught.value).splitlines()
+
+    return changed
+
+
+@pytest.mark.parametrize("name", sorted(find_probes([BPF])))
+def test_every_shipped_probe_is_without_mistakes(name):
+    """And documents itself."""
+    probe = read_probe(BPF / f"{name}.yaml")
+
+    assert name == probe.name
+    assert all([probe.summary, probe.reading, probe.cost, probe.kernel, *(metric.reading for metric in probe.metrics)])
+
+
+def test_the_page_cache_probe_reads_as_written():
+    """Kinds of values, published names, defaults."""
+    probe = read_probe(BPF / "page_cache.yaml")
+    values = {metric.name: metric.value for metric in probe.metrics}
+
+    assert "cache_stats_map" == probe.map("cache_stats").published
+    assert "threads" == probe.map("threads").published
+    assert Sum(("adds[0]", "adds[2]")) == values["ebpf.cache.misses"]
+    assert Spread("adds", "cause", ("read", "write", "mmap", "other")) == values["ebpf.page_cache.adds"]
+
+
+def test_a_histogram_says_where_its_bounds_begin():
+    """256 ns for system calls."""
+    probe = read_probe(BPF / "syscalls.yaml")
+
+    assert Slots("duration", "duration_sum", 8, 1e-9) == probe.metrics[0].value
+
+
+def put(path, value):
+    """A change that sets what stands at ``path``, keys and positions with dots between."""
+
+    def change(document):
+        *folders, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+        for part in folders:
+            document = document[part]
+        document[last] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "mistake"),
+    [
+        ("metric", 1, ': unknown key "metric"; did you mean "metrics"?'),
+        ("metrics.0.kind", "count", '::metrics[0]::kind: unknown "count"; did you mean "counter"?'),
+        ("metrics.1.map", "cache_stat", '::metrics[1]::map: unknown "cache_stat"; did you mean "cache_stats"?'),
+        ("metrics.0.hooks.0", "page_ad", '::metrics[0]::hooks: unknown "page_ad"; did you mean "page_add"?'),
+        ("metrics.0.value", {}, '::metrics[0]::value: one of "sum", "spread" and "histogram" is missing; add it'),
+        ("maps.0.entries", "many", '::maps[0]::entries: "many" must be a whole number'),
+        ("maps.0.entries", -1, '::maps[0]::entries: "-1" must be a whole number, not negative'),
+        ("hooks.1.name", "thread_end", '::hooks: "thread_end" stands there 2 times; keep one'),
+        ("calls.0.names", "$nothing", '::calls[0]::names: unknown "$nothing"'),
+        ("calls.0.set.cuse", 1, '::calls[0]::set: unknown key "cuse"; did you mean "cause"?'),
+    ],
+)
+def test_a_mistake_is_named_with_its_path_and_a_repair(changed, path, value, mistake):
+    """One mistake, one line."""
+    assert [f"page_cache.yaml{mistake}"] == changed(put(path, value))
+
+
+def test_an_event_is_written_with_its_category(changed):
+    """Raw tracepoints as well, so that their presence can be looked up."""
+    where = "hooks[0]::alternatives[0]::raw_tracepoint"
+
+    assert [f'page_cache.yaml::{where}: "exit" must be written category:event'] == changed(
+        put("hooks.0.alternatives.0.raw_tracepoint", "exit")
+    )
+
+
+def test_all_mistakes_are_named_at_once(changed):
+    """Nobody likes to mend a file five times."""
+
+    def change(document):
+        document["stability"] = "gold"
+        document["maps"][0]["reasn"] = document["maps"][0].pop("reason")
+
+    assert [
+        'page_cache.yaml::stability: unknown "gold"; choose "alpha", "beta", "deprecated", "development" or "stable"',
+        'page_cache.yaml::maps[0]: unknown key "reasn"; did you mean "reason"?',
+        'page_cache.yaml::maps[0]: "reason" is missing; add it',
+    ] == changed(change)
+
+
+def test_a_file_that_is_no_yaml_is_a_probe_error(tmp_path):
+    """With its path."""
+    (tmp_path / "x.yaml").write_text("a: [")
+
+    with pytest.raises(ProbeError, match=r"x.yaml: cannot be read"):
+        read_probe(tmp_path / "x.yaml")
+
+
+def test_a_probe_is_a_pair_and_the_first_folder_wins(tmp_path):
+    """A YAML without C is no probe; a folder of the user's can replace a probe of ours."""
+    (tmp_path / "page_cache.yaml").touch()
+    (tmp_path / "page_cache.c").touch()
+    (tmp_path / "lonely.yaml").touch()
+
+    found = find_probes([tmp_path, BPF])
+
+    assert tmp_path / "page_cache.yaml" == found["page_cache"]
+    assert {"page_cache", "syscalls", "block_io"} == set(found)

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+import errno
+
+import pytest
+
+from ebpf_sidecar.receivers.ebpf import rights
+from ebpf_sidecar.receivers.ebpf.rights import Failure, Standing
+
+ALL = (1 << 41) - 1
+ADMIN, RESOURCE, PERFMON, BPF = 1 << 21, 1 << 24, 1 << 38, 1 << 39
+
+
+def standing(capabilities=ALL, seccomp=0, release=(6, 18), memlock=-1):
+    """Everything allowed on a new kernel, unless said otherwise."""
+    return Standing(capabilities, seccomp, release, memlock)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "release", "missing"),
+    [
+        (0, (6, 18), ("CAP_BPF", "CAP_PERFMON")),
+        (BPF, (6, 18), ("CAP_PERFMON",)),
+        (PERFMON, (6, 18), ("CAP_BPF",)),
+        (BPF | PERFMON, (6, 18), ()),
+        (ADMIN, (6, 18), ()),
+        (BPF | PERFMON, (5, 4), ("CAP_SYS_ADMIN",)),
+    ],
+)
+def test_the_missing_capabilities_are_those_the_kernel_asks_for(capabilities, release, missing):
+    """CAP_SYS_ADMIN includes the newer two, which kernels before 5.8 do not know."""
+    assert missing == rights.missing_capabilities(standing(capabilities, release=release))
+
+
+@pytest.mark.parametrize(
+    ("known", "failure", "words"),
+    [
+        (standing(0), Failure.RIGHTS, "CAP_BPF and CAP_PERFMON missing; run as root"),
+        (standing(release=(4, 19)), Failure.KERNEL, "kernel 4.19 is too old; use 5.10 or later"),
+        (standing(BPF | PERFMON, release=(5, 10), memlock=65536), Failure.MEMLOCK, "ulimit -l unlimited"),
+    ],
+)
+def test_what_must_fail_is_said_before_it_is_tried(known, failure, words):
+    """Each cause has its own kind and says what to do."""
+    diagnosis = rights.before_loading(known)
+
+    assert failure == diagnosis.failure
+    assert words in diagnosis.message
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        standing(),
+        standing(BPF | PERFMON, memlock=65536),
+        standing(BPF | PERFMON | RESOURCE, release=(5, 10), memlock=0),
+    ],
+)
+def test_what_can_work_is_tried(known):
+    """No objection: newer kernels have no limit for locked memory, CAP_SYS_RESOURCE lifts it on older ones."""
+    assert rights.before_loading(known) is None
+
+
+@pytest.mark.parametrize(
+    ("number", "known", "failure", "words"),
+    [
+        (errno.EPERM, standing(seccomp=2), Failure.SECCOMP, "bpf(2) is refused although the capabilities are there"),
+        (errno.EPERM, standing(0, seccomp=2), Failure.RIGHTS, "CAP_BPF and CAP_PERFMON missing"),
+        (errno.EPERM, standing(), Failure.RIGHTS, "lockdown"),
+        (errno.ENOMEM, standing(release=(5, 10)), Failure.MEMLOCK, "map budget"),
+        (errno.ENOMEM, standing(), Failure.ATTACH, "Cannot allocate memory"),
+        (errno.ENOENT, standing(), Failure.ATTACH, "No such file or directory"),
+    ],
+)
+def test_a_refusal_is_told_from_others_that_look_alike(number, known, failure, words):
+    """EPERM alone says little; with capabilities and seccomp mode it says what to change."""
+    diagnosis = rights.after_refusal("bpf", number, known)
+
+    assert failure == diagnosis.failure
+    assert words in diagnosis.message
+
+
+def test_without_tracefs_the_exact_command_is_named():
+    """And the capability that was missing for doing it ourselves."""
+    diagnosis = rights.no_tracefs(errno.EPERM, standing(BPF | PERFMON))
+
+    assert Failure.TRACEFS == diagnosis.failure
+    assert (
+        "(CAP_SYS_ADMIN missing); run as root on the host: mount -t tracefs tracefs /sys/kernel/tracing"
+        in diagnosis.message
+    )
+
+
+def test_without_bcc_the_package_is_named():
+    """It is not on PyPI, so the package name is what helps."""
+    diagnosis = rights.no_bcc("No module named 'bcc'")
+
+    assert Failure.BCC == diagnosis.failure
+    assert "(No module named 'bcc'); install the package python3-bpfcc (Debian, Ubuntu)" in diagnosis.message
+
+
+def test_a_compile_error_keeps_the_last_lines_of_clang():
+    """Blank lines are no lines."""
+    diagnosis = rights.compile_error("first\n\n" + "\n".join(f"line {i}" for i in range(12)))
+
+    assert "first" not in diagnosis.message
+    assert diagnosis.message.endswith("line 10\nline 11")
+
+
+def test_a_map_that_cannot_be_made_is_read_from_bccs_log():
+    """BCC says it in words only."""
+    log = "noise\ncould not open bpf map: control, error: Operation not permitted\n"
+
+    assert Failure.SECCOMP == rights.from_log(log, standing(seccomp=2)).failure
+    assert rights.from_log("something else", standing()) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "release"), [("6.18.44-fc-v470", (6, 18)), ("5.10.0-46-amd64", (5, 10)), ("strange", (0, 0))]
+)
+def test_a_release_is_two_numbers(text, release):
+    """What follows them does not matter."""
+    assert release == rights.release_of(text)
