@@ -6,16 +6,15 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
 
 from ebpf_sidecar.pipeline.cli import PROGRAM, cli
-from ebpf_sidecar.pipeline.plugins import Hooks
 
 from .text import block, code, first_sentence, sentence, table
-from .tree import ROOT, project
+from .tree import ROOT, plugins, project
 
 _HELP_WIDTH = 100
 
@@ -56,19 +55,17 @@ def configurations() -> str:
 
 @block
 def hooks() -> str:
-    """Every hook that a plugin may implement, with its signature."""
-    rows = [(code(_signature(name)), first_sentence(hook.__doc__)) for name, hook in _hooks()]
+    """Every hook that a plugin may implement, with its signature, as pluggy knows them."""
+    _, _, plugin = plugins().all()[0]
+    specified = [caller.spec.function for caller in vars(plugin.hooks).values()]
+    rows = [(code(_signature(hook)), first_sentence(hook.__doc__)) for hook in specified]
     return table(("hook", "what it does"), rows)
 
 
-def _hooks() -> Iterator[tuple[str, object]]:
-    return ((name, hook) for name, hook in vars(Hooks).items() if not name.startswith("_"))
-
-
-def _signature(name: str) -> str:
-    signature = inspect.signature(getattr(Hooks, name))
+def _signature(hook: Callable[..., object]) -> str:
+    signature = inspect.signature(hook)
     shown = signature.replace(parameters=[each for each in signature.parameters.values() if each.name != "self"])
-    return f"{name}{shown}".replace("'", "")
+    return f"{hook.__name__}{shown}".replace("'", "")
 
 
 @block
