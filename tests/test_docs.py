@@ -270,7 +270,6 @@ def test_every_configuration_in_the_documents_is_right(text):
     if {"receivers", "exporters", "service"} <= set(tree):
         assert load([Inline(text.encode())], [], Plugins(), {}).service.pipelines
         return
-
     checked = [
         Plugins().factory(kind, key.partition("/")[0]).settings(**without_queue(body))
         for kind in ComponentKind
