@@ -79,6 +79,11 @@ def program_runs(fd: int) -> tuple[int, int]:
     return runs, nanoseconds
 
 
+def program_misses(fd: int) -> int:
+    """How often the kernel skipped a program because it ran already (0 before 5.12). Raises `OSError`."""
+    return int(struct.unpack_from("<Q", info(fd, 216), 208)[0])
+
+
 _kept: list[ctypes.CDLL] = []
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .bpf_call import program_runs
+from .bpf_call import program_misses, program_runs
 from .descriptors import close_all
 from .generation import Generation
 from .maps import KernelMap
@@ -38,10 +38,14 @@ class Program:
         """Runs and nanoseconds spent in them, both 0 while kernel.bpf_stats_enabled is off. Raises `OSError`."""
         return program_runs(self.fd)
 
+    def missed(self) -> int:
+        """Events at which the kernel did not run it, because it ran already on that processor. Raises `OSError`."""
+        return program_misses(self.fd)
+
 
 @dataclass(frozen=True, slots=True)
 class Drops:
-    """Events that could not be counted. ``reasons``: in the map's order; a map's name means that it was full."""
+    """Events that could not be counted. ``reasons``: in the map's order; a map's published name: it was full."""
 
     map: KernelMap
     reasons: Sequence[str]

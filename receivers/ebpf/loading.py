@@ -97,7 +97,7 @@ def _loaded(probes: Sequence[Probe], request: LoadRequest, answer: Any, descript
         hooks=hooks,
         unavailable=_unavailable(probes, hooks),
         programs=tuple(map(Program, programs, descriptors[len(described) :])),
-        drops=Drops(_map(_DROPS, *maps[_DROPS]), request.drop_reasons),
+        drops=Drops(_map(_DROPS, *maps[_DROPS]), [specs.get(reason, reason) for reason in request.drop_reasons]),
         generation=Generation(_map(_CONTROL, *maps[_CONTROL])),
         cgroup_hierarchy=answer["cgroup_hierarchy"],
         compile_seconds=answer["compile_seconds"],

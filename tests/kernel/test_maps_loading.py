@@ -21,6 +21,12 @@ NOBODY = 65534
 MIB = 1 << 20
 
 
+def with_our_package():
+    """An environment in which a new Python finds it, installed or not."""
+    path = os.pathsep.join(filter(None, [str(BPF.parent / ".src"), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path}
+
+
 @pytest.fixture
 def page_cache():
     """The probe, not loaded."""
@@ -33,10 +39,7 @@ def restricted():
 
     def restricted(restriction, yaml=BPF / "page_cache.yaml", **more):
         command = [sys.executable, str(WORKLOADS / "load.py"), restriction, str(yaml)]
-        path = os.pathsep.join([str(BPF.parent / ".src"), os.environ.get("PYTHONPATH", "")])
-        done = subprocess.run(
-            command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}, check=True, **more
-        )
+        done = subprocess.run(command, stdout=subprocess.PIPE, env=with_our_package(), check=True, **more)
         return json.loads(done.stdout)
 
     return restricted
@@ -153,6 +156,36 @@ def test_without_rights_the_missing_capabilities_are_named(restricted):
 
     assert "rights" == said["failure"]
     assert "CAP_BPF and CAP_PERFMON missing" in said["message"]
+
+
+def test_tracefs_is_mounted_when_it_is_not(tmp_path):
+    """In a mount namespace of its own, without tracefs."""
+    script = f"umount -R /sys/kernel/tracing; {sys.executable} {WORKLOADS}/load.py none {BPF}/page_cache.yaml"
+    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script]
+
+    done = subprocess.run(command, stdout=subprocess.PIPE, env=with_our_package(), check=True)
+
+    assert {"hooks": 7} == json.loads(done.stdout)
+
+
+def test_without_bcc_the_package_to_install_is_named(page_cache, tmp_path, monkeypatch):
+    """A Python that cannot import it."""
+    (tmp_path / "bcc.py").write_text("raise ImportError(\"No module named 'bcc'\")")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    with pytest.raises(LoadError, match="install the package python3-bpfcc") as caught:
+        load([page_cache], request_for([page_cache]))
+
+    assert "bcc" == caught.value.failure
+
+
+def test_no_program_is_skipped(attach, run, file_of):
+    """The kernel skips a program that already runs on the processor; ours do not nest."""
+    loaded = attach("page_cache", "syscalls", "block_io")
+
+    run("files.py", "in_threads", file_of(8 << 20), 8, 4096)
+
+    assert {0} == {program.missed() for program in loaded.programs}
 
 
 def test_a_seccomp_filter_is_told_from_missing_rights(restricted):

@@ -130,4 +130,4 @@ def test_a_full_map_is_counted_and_not_silent(attach, run):
     run("processes.py", 200, 1)
 
     assert 64 == loaded.maps["cache_stats_map"].max_entries
-    assert 100 < loaded.drops.read()["cache_stats"]
+    assert 100 < loaded.drops.read()["cache_stats_map"]
