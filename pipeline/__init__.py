@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .component import ComponentKind, Context, Factory, Stability
     from .errors import ConfigError, ExportError, FrameError, PluginError, ProbeError, SidecarError
     from .frame import Frame, Frames, Kind, Temporality
-    from .plugins import hookimpl
+    from .hooks import hookimpl
     from .rows import RowSet, Text, once_per_row_set
     from .settings import Duration, Interval, Settings
 
@@ -22,7 +22,7 @@ _HOME = {
     "component": ("ComponentKind", "Context", "Factory", "Stability"),
     "errors": ("ConfigError", "ExportError", "FrameError", "PluginError", "ProbeError", "SidecarError"),
     "frame": ("Frame", "Frames", "Kind", "Temporality"),
-    "plugins": ("hookimpl",),
+    "hooks": ("hookimpl",),
     "rows": ("RowSet", "Text", "once_per_row_set"),
     "settings": ("Duration", "Interval", "Settings"),
 }

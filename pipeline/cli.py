@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import click
 
 from .errors import ConfigError, PluginError, SidecarError
+from .plugin_commands import ExtensibleGroup
 
 PROGRAM = "ebpf-sidecar"
 _COMPLETE = "_EBPF_SIDECAR_COMPLETE"
@@ -63,7 +64,7 @@ def say(prefix: str, message: str, *, colour: str) -> None:
     click.echo(prefix + click.style(message, fg=colour), err=True, color=colours)
 
 
-def _configured(command: _Command) -> _Command:
+def configured(command: _Command) -> _Command:
     """The options of every command that reads a configuration."""
     config = click.option(
         "-c",
@@ -85,7 +86,7 @@ def _configured(command: _Command) -> _Command:
     return config(override(command))
 
 
-@click.group(context_settings=_SETTINGS)
+@click.group(cls=ExtensibleGroup, context_settings=_SETTINGS)
 @click.version_option(version_of(PROGRAM), "-V", "--version", prog_name=PROGRAM)
 def cli() -> None:
     """Kernel-level truth about storage performance, per container, in an OpenTelemetry-style pipeline.
@@ -95,12 +96,13 @@ def cli() -> None:
       ebpf-sidecar run                              the packaged configuration, Prometheus on 127.0.0.1:18080
       ebpf-sidecar run --config mine.yaml           your own
       ebpf-sidecar check --config mine.yaml         find every mistake without starting anything
+      ebpf-sidecar doctor                           can this machine do it, and which rights are needed
       ebpf-sidecar components                       what can be written into a configuration
     """
 
 
 @cli.command()
-@_configured
+@configured
 @click.option("--or-replay", is_flag=True, help="Where eBPF cannot be used, say why and play a recording instead.")
 def run(files: Sequence[Path], overrides: Sequence[str], *, or_replay: bool) -> int:
     """Run the pipelines until SIGINT or SIGTERM.
@@ -118,7 +120,7 @@ def run(files: Sequence[Path], overrides: Sequence[str], *, or_replay: bool) -> 
 
 
 @cli.command()
-@_configured
+@configured
 def check(files: Sequence[Path], overrides: Sequence[str]) -> None:
     """Find every mistake in a configuration.
 
@@ -134,8 +136,27 @@ def check(files: Sequence[Path], overrides: Sequence[str]) -> None:
     commands_config.check(files, overrides)
 
 
+@cli.command()
+@configured
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+def doctor(files: Sequence[Path], overrides: Sequence[str], *, as_json: bool) -> int:
+    """Examine whether this machine can run a configuration.
+
+    Each line says ok, note or problem, and how to mend it. Ends with the smallest Kubernetes securityContext and the
+    docker flags that suffice. Changes nothing. Exit code 1 when there is a problem.
+
+    \b
+    Examples:
+      ebpf-sidecar doctor
+      ebpf-sidecar doctor --config mine.yaml --json | jq '.findings[] | select(.verdict == "problem")'
+    """
+    from . import commands_doctor
+
+    return commands_doctor.doctor(files, overrides, as_json=as_json)
+
+
 @cli.command("print-config")
-@_configured
+@configured
 def print_config(files: Sequence[Path], overrides: Sequence[str]) -> None:
     """Print the merged and expanded configuration.
 
@@ -185,7 +206,7 @@ def components(*, as_json: bool) -> None:
 
 
 @cli.command()
-@_configured
+@configured
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="File to write.")
 @click.option("--duration", default="30s", show_default=True, help="How long to record, as in 30s or 2m.")
 def record(files: Sequence[Path], overrides: Sequence[str], output: Path, duration: str) -> None:

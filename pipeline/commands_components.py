@@ -62,8 +62,11 @@ def _other(plugin: Plugin) -> Listed:
     """Probes, or an entry point whose name says nothing."""
     kind, _, type_ = plugin.entry.name.partition(".")
     try:
+        if kind == "command":
+            said = [command.get_short_help_str(60) for command in plugin.commands() if command.name == type_]
+            return Listed(kind, type_, "", *_package(plugin), "".join(said))
         if kind != "probes":
-            hint = did_you_mean(kind, [*(kind.value for kind in ComponentKind), "probes"])
+            hint = did_you_mean(kind, [*(kind.value for kind in ComponentKind), "command", "probes"])
             raise PluginError(f'entry point "{plugin.entry.name}": unknown kind "{kind}"{hint}')
         names = sorted(path.stem for folder in plugin.probe_folders() for path in folder.glob("*.yaml"))
     except PluginError as error:

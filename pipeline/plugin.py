@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One installed plugin: imported when it is asked, and blamed by name when it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from .errors import PluginError
+from .hooks import PROJECT, Hooks
+
+if TYPE_CHECKING:
+    import click
+
+    from .checks import Check
+    from .component import Factory
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """An installed entry point, not imported until a factory is asked for."""
+
+    entry: EntryPoint
+    rival: str = ""
+    """Another package that brings something else under the same name; which one is meant cannot be known."""
+
+    @property
+    def distribution(self) -> str:
+        """Name and version of the package that brings it."""
+        dist = self.entry.dist
+        return f"{dist.name} {dist.version}" if dist else "unknown distribution"
+
+    @cached_property
+    def hooks(self) -> Any:
+        """The plugin's hook callers. Raises `PluginError` naming distribution and cause."""
+        if self.rival:
+            raise self._error(f"{self.rival} brings a plugin of the same name")
+        manager = pluggy.PluginManager(PROJECT)
+        manager.add_hookspecs(Hooks)
+        try:
+            manager.register(self.entry.load(), name=self.entry.name)
+            manager.check_pending()
+        except Exception as cause:  # a plugin may fail in any way, and must not take others down
+            raise self._error(cause) from cause
+        return manager.hook
+
+    def factories(self) -> tuple[Factory, ...]:
+        """The factories it registers. Raises `PluginError`."""
+        try:
+            answers = [factory for answer in self.hooks.register_components() for factory in answer]
+        except PluginError:
+            raise
+        except Exception as cause:  # see hooks
+            raise self._error(cause) from cause
+        from .component import Factory  # noqa: PLC0415 # takes NumPy with it, which commands do without
+
+        for factory in answers:
+            if not isinstance(factory, Factory):
+                raise self._error(f"register_components returned {factory!r}; return Factory objects")
+        return tuple(answers)
+
+    def probe_folders(self) -> tuple[Path, ...]:
+        """The folders of probe pairs it registers. Raises `PluginError`."""
+        try:
+            return tuple(Path(folder) for answer in self.hooks.register_probes() for folder in answer)
+        except PluginError:
+            raise
+        except Exception as cause:  # see hooks
+            raise self._error(cause) from cause
+
+    def commands(self) -> tuple[click.Command, ...]:
+        """The commands it registers. Raises `PluginError`."""
+        try:
+            return tuple(command for answer in self.hooks.register_commands() for command in answer)
+        except PluginError:
+            raise
+        except Exception as cause:  # see hooks
+            raise self._error(cause) from cause
+
+    def checks(self) -> tuple[Check, ...]:
+        """The checks for the doctor that it registers. Raises `PluginError`."""
+        try:
+            answers = tuple(check for answer in self.hooks.register_checks() for check in answer)
+        except PluginError:
+            raise
+        except Exception as cause:  # see hooks
+            raise self._error(cause) from cause
+        from .checks import Check  # noqa: PLC0415 # see factories
+
+        for check in answers:
+            if not isinstance(check, Check):
+                raise self._error(f"register_checks returned {check!r}; return Check objects")
+        return answers
+
+    def _error(self, cause: object) -> PluginError:
+        said = f"{type(cause).__name__}: {cause}" if isinstance(cause, BaseException) else str(cause)
+        return PluginError(
+            f'plugin "{self.entry.name}" of {self.distribution} cannot be loaded: {said}; update or remove that package'
+        )
+
+
+def installed(entries: Iterable[EntryPoint] | None = None) -> dict[str, Plugin]:
+    """All installed plugins by the names of their entry points; ``entries`` stands in for those of this Python."""
+    plugins: dict[str, Plugin] = {}
+    for entry in sorted(entry_points(group=PROJECT) if entries is None else entries, key=lambda entry: entry.name):
+        other = plugins.get(entry.name)
+        rival = other.distribution if other and other.entry.value != entry.value else ""
+        plugins[entry.name] = Plugin(entry, rival)
+    return plugins

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands that plugins bring: entry points named ``command.<name>``, shown and run like our own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+import click
+
+from .errors import PluginError
+from .plugin import Plugin, installed
+
+_PREFIX = "command."
+
+
+class ExtensibleGroup(click.Group):
+    """A group of commands to which plugins add theirs; a name that the group has itself is never replaced."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all commands."""
+        return sorted({*super().list_commands(ctx), *_plugins()})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, None when there is none of this name."""
+        own, plugin = super().get_command(ctx, cmd_name), _plugins().get(cmd_name)
+        return own if own or plugin is None else _command(plugin, cmd_name)
+
+
+@cache
+def _plugins() -> Mapping[str, Plugin]:
+    found = installed().items()
+    return {name.removeprefix(_PREFIX): plugin for name, plugin in found if name.startswith(_PREFIX)}
+
+
+def _command(plugin: Plugin, name: str) -> click.Command:
+    """A broken plugin must not break ``--help``: its command says what is wrong when it is called."""
+    try:
+        found = next((command for command in plugin.commands() if command.name == name), None)
+        problem = PluginError(
+            f'plugin "{plugin.entry.name}" of {plugin.distribution} registers no command "{name}"; '
+            "update or remove that package"
+        )
+    except PluginError as error:
+        found, problem = None, error
+    return found or _broken(name, problem)
+
+
+def _broken(name: str, problem: PluginError) -> click.Command:
+    def explain(**_: object) -> None:
+        raise problem
+
+    arguments: list[click.Parameter] = [click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)]
+    settings = {"ignore_unknown_options": True}
+    return click.Command(name, settings, explain, arguments, short_help="(cannot be loaded; run it to see why)")

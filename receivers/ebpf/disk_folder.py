@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A folder for temporary files on a disk: what happens in tmpfs is neither cached nor sent to a device."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_NO_DISK = ("tmpfs", "ramfs", "devtmpfs", "proc", "sysfs", "rootfs", "squashfs", "9p", "virtiofs", "nfs", "cifs")
+"""File systems whose pages are not those of a disk; ``fuse`` and its kin, and ``nfs4``, are told by their beginning."""
+_CANDIDATES = ("/var/tmp", "/tmp", "/var/lib", "/var/log", ".")  # noqa: S108 # only looked at; files get names of their own
+
+
+@dataclass(frozen=True, slots=True)
+class DiskFolder:
+    """A folder that can be written to, and the type of its file system (``ext4``)."""
+
+    path: Path
+    file_system: str
+
+
+def find_disk_folder(mounts: str, candidates: Iterable[Path] | None = None) -> DiskFolder | None:
+    """The first of ``candidates`` that is writable and on a disk. ``mounts``: the text of /proc/self/mountinfo."""
+    types = _types(mounts)
+    for path in _candidates() if candidates is None else candidates:
+        if not path.is_dir() or not os.access(path, os.W_OK | os.X_OK):
+            continue
+        file_system = file_system_of(path, types)
+        if not file_system.startswith((*_NO_DISK, "fuse")):
+            return DiskFolder(path, file_system)
+    return None
+
+
+def file_system_of(path: Path, types: Mapping[str, str]) -> str:
+    """The type of the file system that holds ``path``, by the longest mount point above it."""
+    resolved = path.resolve()
+    for folder in (resolved, *resolved.parents):
+        if str(folder) in types:
+            return types[str(folder)]
+    return ""
+
+
+def _candidates() -> Sequence[Path]:
+    return [Path(tempfile.gettempdir()), *map(Path, _CANDIDATES), Path.home()]
+
+
+def _types(mounts: str) -> Mapping[str, str]:
+    """By mount point; what is mounted over another one comes later and wins."""
+    types = {}
+    for line in mounts.splitlines():
+        before, _, after = line.partition(" - ")
+        point = before.split()[4].encode().decode("unicode_escape")  # a blank is written \040
+        types[point] = after.split()[0]
+    return types

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which probes a self-test is about: those named, those of a configuration, or all that are installed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ....pipeline.component import ComponentKind
+from ....pipeline.config import load
+from ....pipeline.configfiles import sources
+from ....pipeline.plugins import Plugins
+from ....pipeline.suggestions import did_you_mean
+from ..settings import EbpfSettings
+
+Chosen = Mapping[str, Mapping[str, Any]]
+
+
+def chosen_probes(
+    files: Sequence[Path], overrides: Sequence[str], names: Sequence[str], found: Mapping[str, Path], plugins: Plugins
+) -> Chosen:
+    """Settings by probe. Raises `ConfigError` for a wrong file, and click's error for a probe that does not exist."""
+    configured = _configured(files, overrides, plugins) if files or overrides else {name: {} for name in found}
+    for name in names:
+        if name not in configured:
+            raise click.BadParameter(f'unknown probe "{name}"{did_you_mean(name, configured)}', param_hint="--probe")
+    return {name: configured[name] for name in names or configured}
+
+
+def _configured(files: Sequence[Path], overrides: Sequence[str], plugins: Plugins) -> Chosen:
+    config = load(sources(files), overrides, plugins, os.environ)
+    bodies = [each.settings for each in config.components(ComponentKind.RECEIVER).values()]
+    probes: dict[str, Mapping[str, Any]] = {}
+    for body in bodies:
+        if isinstance(body, EbpfSettings):
+            probes.update(body.probes)
+    if not probes:
+        raise click.UsageError("the configuration has no receiver ebpf, so there is no probe to test; add one")
+    return probes

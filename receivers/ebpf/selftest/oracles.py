@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the kernel, the clock and the workload itself say, asked without any code of the probes'."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import os
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+PAGE = mmap.PAGESIZE
+_CACHESTAT = 451  # on all architectures
+_SECTOR = 512
+
+
+class Unavailable(Exception):  # noqa: N818 # an answer, not a mistake
+    """The oracle cannot be asked here; the text says why."""
+
+
+class Expected(NamedTuple):
+    """A value and how far the truth may lie from it on either side."""
+
+    value: float
+    half: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Disks:
+    """Completed operations and their bytes since boot, by ``reads`` and ``writes``, of all disks together."""
+
+    operations: Mapping[str, int]
+    sizes: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """One look at everything. ``cachestat`` is None where the kernel has no such call."""
+
+    io: Mapping[str, int]
+    resident: int
+    cachestat: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """Two looks, and between them the workload. ``disks`` has the lowest and the highest difference that can be true:
+    the disks are looked at right before and right after each reading of the probes."""
+
+    facts: Mapping[str, float]
+    before: Readings
+    after: Readings
+    disks: tuple[Disks, Disks]
+
+    def grown(self, field: str) -> float:
+        """By how much a field of /proc/<pid>/io grew."""
+        if field not in self.before.io:
+            raise Unavailable(f"/proc/<pid>/io has no {field} here")
+        return self.after.io[field] - self.before.io[field]
+
+
+@dataclass(frozen=True, slots=True)
+class Oracle:
+    """``name``: for people."""
+
+    name: str
+    ask: Callable[[Observation, str], Expected]
+
+
+def _known(seen: Observation, fact: str) -> Expected:
+    return Expected(0 if fact == "none" else seen.facts[fact])
+
+
+def _cachestat_added(seen: Observation, _: str) -> Expected:
+    if seen.before.cachestat is None or seen.after.cachestat is None:
+        raise Unavailable("this kernel has no cachestat(2) (it came with 6.5)")
+    return Expected(seen.after.cachestat - seen.before.cachestat)
+
+
+def _range(low: float, high: float) -> Expected:
+    return Expected((low + high) / 2, (high - low) / 2)
+
+
+def _operations(which: str) -> Callable[[Observation, str], Expected]:
+    return lambda seen, _: _range(*(disks.operations[which] for disks in seen.disks))
+
+
+def _sizes(which: str) -> Callable[[Observation, str], Expected]:
+    return lambda seen, _: _range(*(disks.sizes[which] for disks in seen.disks))
+
+
+ORACLES: Mapping[str, Oracle] = {
+    "known": Oracle("known number", _known),
+    "own_clock": Oracle("the caller's own clock", lambda seen, _: Expected(seen.facts["seconds"])),
+    "read_bytes": Oracle("read_bytes in /proc/<pid>/io", lambda seen, _: Expected(seen.grown("read_bytes") / PAGE)),
+    "rchar": Oracle("rchar in /proc/<pid>/io", lambda seen, _: Expected(seen.grown("rchar"))),
+    "wchar": Oracle("wchar in /proc/<pid>/io", lambda seen, _: Expected(seen.grown("wchar"))),
+    "mincore_added": Oracle("mincore(2)", lambda seen, _: Expected(seen.after.resident - seen.before.resident)),
+    "mincore_removed": Oracle("mincore(2)", lambda seen, _: Expected(seen.before.resident - seen.after.resident)),
+    "cachestat_added": Oracle("cachestat(2)", _cachestat_added),
+    "diskstats_reads": Oracle("/proc/diskstats", _operations("reads")),
+    "diskstats_writes": Oracle("/proc/diskstats", _operations("writes")),
+    "diskstats_read_bytes": Oracle("/proc/diskstats", _sizes("reads")),
+    "diskstats_write_bytes": Oracle("/proc/diskstats", _sizes("writes")),
+}
+
+
+def read_io(pid: int, proc: Path) -> Mapping[str, int]:
+    """What /proc/<pid>/io says; empty where it cannot be read."""
+    try:
+        lines = (proc / str(pid) / "io").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return {}
+    return {name.rstrip(":"): int(value) for name, value in map(str.split, lines)}
+
+
+def read_disks(proc: Path, sys: Path) -> Disks:
+    """The whole disks that are devices, not built upon others: each request is counted there once."""
+    operations, sizes = {"reads": 0, "writes": 0}, {"reads": 0, "writes": 0}
+    for line in (proc / "diskstats").read_text(encoding="ascii").splitlines():
+        _, _, name, *numbers = line.split()
+        if (sys / "block" / name.replace("/", "!") / "device").exists():
+            for which, at in (("reads", 0), ("writes", 4)):
+                operations[which] += int(numbers[at])
+                sizes[which] += int(numbers[at + 2]) * _SECTOR
+    return Disks(operations, sizes)
+
+
+def resident_pages(path: Path) -> int:
+    """Pages of the file that are in the page cache, by mincore(2)."""
+    size = path.stat().st_size if path.exists() else 0
+    if not size:
+        return 0
+    with path.open("rb") as file, mmap.mmap(file.fileno(), size, flags=mmap.MAP_PRIVATE,
+                                            prot=mmap.PROT_READ | mmap.PROT_WRITE) as view:  # fmt: skip
+        there = ctypes.create_string_buffer(-(-size // PAGE))
+        start = (ctypes.c_char * size).from_buffer(view)
+        if ctypes.CDLL(None, use_errno=True).mincore(start, ctypes.c_size_t(size), there) != 0:
+            raise OSError(ctypes.get_errno(), "mincore")
+        del start  # else the view cannot be closed
+        return sum(byte & 1 for byte in there.raw)
+
+
+def cached_pages(path: Path) -> int | None:
+    """The same by cachestat(2); None where the kernel does not have it (before 6.5, or filtered)."""
+    if not path.exists():
+        return 0
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        whole, answer = struct.pack("<QQ", 0, 0), ctypes.create_string_buffer(40)
+        libc = ctypes.CDLL(None, use_errno=True)
+        failed = libc.syscall(_CACHESTAT, descriptor, ctypes.create_string_buffer(whole, 16), answer, 0)
+    finally:
+        os.close(descriptor)
+    if failed and ctypes.get_errno() not in (errno.ENOSYS, errno.EPERM):
+        raise OSError(ctypes.get_errno(), "cachestat")
+    return None if failed else int(struct.unpack("<5Q", answer.raw)[0])

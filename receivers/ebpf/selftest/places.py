@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The temporary folder of a run, the files in it, and what the disk below it can be asked."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ....pipeline.errors import ProbeError
+from ..disk_folder import find_disk_folder
+
+MIB = 1 << 20
+_LARGEST, _SMALLEST, _QUICK = 64 * MIB, 4 * MIB, 4 * MIB
+_PACE = 0.25
+"""Seconds that writing the smallest file may take; slower machines get smaller files than the largest."""
+_LEFT = 4
+"""The folder must have room for this many times the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """``problem``: why disk workloads mean nothing here, or empty. ``lacks``: by need of a case, why it is not met."""
+
+    folder: Path
+    file_system: str
+    size: int
+    problem: str
+    lacks: dict[str, str]
+
+    @property
+    def data(self) -> Path:
+        """The file that workloads share."""
+        return self.folder / "data"
+
+    def fill(self, path: Path) -> None:
+        """Write random bytes to ``path``, and to the disk."""
+        with path.open("wb") as file:
+            for _ in range(self.size // MIB):
+                file.write(os.urandom(MIB))
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def forget(path: Path) -> None:
+    """Drop a file from the page cache."""
+    descriptor = os.open(path, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    os.close(descriptor)
+
+
+@contextmanager
+def temporary_place(chosen: Path | None, proc: Path, sys: Path, *, quick: bool) -> Iterator[Place]:
+    """A folder below ``chosen``, or below the first that is on a disk; gone afterwards. Raises `ProbeError`."""
+    mounts = (proc / "self" / "mountinfo").read_text(encoding="utf-8")
+    disk = find_disk_folder(mounts, [chosen] if chosen else None)
+    above = chosen or (disk.path if disk else Path(tempfile.gettempdir()))
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="ebpf-sidecar-selftest-", dir=above))
+    except OSError as error:
+        raise ProbeError(f'folder "{above}": {error.strerror}; name a writable one with --folder') from error
+    try:
+        problem = "" if disk else f"{above} is not on a disk; name a folder that is with --folder"
+        yield Place(folder, disk.file_system if disk else "", _size(folder, quick=quick), problem, _lacks(folder, sys))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _size(folder: Path, *, quick: bool) -> int:
+    """Bytes of the data file, by how fast this machine is and how much room there is."""
+    if quick:
+        return _QUICK
+    begin = time.monotonic()
+    path = folder / "pace"
+    path.write_bytes(os.urandom(_SMALLEST))
+    forget(path)
+    path.unlink()
+    fitting = _SMALLEST * _PACE / max(time.monotonic() - begin, 1e-6)
+    room = shutil.disk_usage(folder).free / _LEFT
+    return _SMALLEST << max(0, int(min(_LARGEST, fitting, room) / _SMALLEST).bit_length() - 1)
+
+
+def _lacks(folder: Path, sys: Path) -> dict[str, str]:
+    number = folder.stat().st_dev
+    device = sys / "dev" / "block" / f"{os.major(number)}:{os.minor(number)}"
+    disk = device.resolve().parent if (device / "partition").exists() else device.resolve()
+    if not (disk / "device").exists():
+        why = (
+            "the folder is not directly on a disk (but on overlay, btrfs, LVM or the like), so kernel threads may send"
+        )
+        return {"own_requests": why, "scheduler": why}
+    scheduler = disk / "queue" / "scheduler"
+    if "[none]" in (scheduler.read_text(encoding="ascii") if scheduler.exists() else "[none]"):
+        return {"scheduler": f"{disk.name} has no I/O scheduler, so requests do not queue"}
+    return {}

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The outcome of a self-test, as text for people and as JSON of a stable shape for programs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ..loaded import HookStatus
+from ..probe import Probe
+from .judging import Result
+
+SCHEMA = 1
+"""Raised when a field of the JSON is renamed or removed; new ones may come at any time."""
+_MARKS = {"ok": "ok", "wrong": "WRONG", "skipped": "skipped"}
+
+
+@dataclass(frozen=True, slots=True)
+class HookReport:
+    """A hook: ``way`` is what the kernel calls it. ``live``: None where it is not known, for ``live_reason``."""
+
+    probe: str
+    hook: str
+    attached: bool
+    program: str
+    way: str
+    reason: str
+    live: bool | None = None
+    live_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that came out.
+
+    ``error``: why nothing could be loaded, or empty. ``dropped``: events that could not be counted, by reason.
+    """
+
+    product: str
+    kernel: str
+    machine: str
+    bcc: str
+    folder: str = ""
+    file_system: str = ""
+    file_bytes: int = 0
+    seconds: float = 0.0
+    error: str = ""
+    hooks: Sequence[HookReport] = ()
+    metrics: Sequence[Result] = ()
+    dropped: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def totals(self) -> Mapping[str, int]:
+        """How many lines have each verdict."""
+        return {verdict: sum(each.verdict == verdict for each in self.metrics) for verdict in _MARKS}
+
+    @property
+    def right(self) -> bool:
+        """Whether something was checked, and nothing found wrong."""
+        return not self.error and not self.totals["wrong"] and bool(self.totals["ok"])
+
+    def to_json(self) -> str:
+        """The JSON document."""
+        body: dict[str, Any] = {"schema": SCHEMA, **asdict(self), "totals": dict(self.totals), "right": self.right}
+        return json.dumps(body, indent=1)
+
+
+def hook_report(probes: Sequence[Probe], status: HookStatus) -> HookReport:
+    """The line of a hook, without whether it is live."""
+    ways = {
+        each.program: f"{each.attach} {each.event}"
+        for probe in probes
+        if probe.name == status.probe
+        for hook in probe.hooks
+        if hook.name == status.hook
+        for each in hook.alternatives
+    }
+    way = ways.get(status.program, "")
+    return HookReport(status.probe, status.hook, status.attached, status.program, way, status.reason)
+
+
+def lines_of(report: Report) -> Iterator[str]:
+    """The text, line by line."""
+    yield f"ebpf-sidecar {report.product} on kernel {report.kernel} ({report.machine}), BCC {report.bcc}"
+    if report.error:
+        yield report.error
+        return
+    live = sum(hook.live is True for hook in report.hooks)
+    attached = sum(hook.attached for hook in report.hooks)
+    yield f"{attached} of {len(report.hooks)} hooks attached, {live} seen to fire"
+    yield from (f"  {hook.probe}::{hook.hook}: {why}" for hook in report.hooks if (why := _trouble(hook)))
+    rows = [("METRIC", "WORKLOAD", "EXPECTED", "MEASURED", "ORACLE", "VERDICT"), *map(_row, report.metrics)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [
+            f"{cell:>{w}}" if i in (2, 3) else f"{cell:<{w}}"
+            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield "  ".join(cells).rstrip()
+    totals = ", ".join(f"{count} {verdict}" for verdict, count in report.totals.items())
+    where = f"{report.file_bytes >> 20} MiB in {report.folder}, {report.file_system or 'not on a disk'}"
+    yield f"{totals} in {report.seconds:.1f} s ({where})"
+    lost = ", ".join(f"{count} at {reason}" for reason, count in report.dropped.items() if count)
+    if lost:
+        yield f"events that could not be counted: {lost}"
+
+
+def bcc_version() -> str:
+    """The version of the BCC module, read without loading it and its compiler; empty where there is none."""
+    found = find_spec("bcc")
+    if found is None or found.origin is None:
+        return ""
+    try:
+        text = (Path(found.origin).parent / "version.py").read_text(encoding="utf-8")
+    except OSError:
+        return "unknown"
+    match = re.search(r"__version__\s*=\s*['\"]([^'\"]+)", text)
+    return match[1] if match else "unknown"
+
+
+def _trouble(hook: HookReport) -> str:
+    if not hook.attached:
+        return f"not attached: {hook.reason}"
+    if hook.live is None:
+        return f"not known to fire: {hook.live_reason}" if hook.live_reason else ""
+    return "" if hook.live else f"attached, but does not fire: {hook.live_reason}"
+
+
+def _row(result: Result) -> tuple[str, ...]:
+    attributes = ",".join(f"{name}={word}" for name, word in result.attributes.items())
+    name = f"{result.metric}{{{attributes}}}" if attributes else result.metric
+    verdict = _MARKS[result.verdict] + (f": {result.why}" if result.verdict == "skipped" else "")
+    sums = " sum" if result.value == "sum" else ""
+    return (name + sums, result.workload, _number(result.expected), _number(result.measured), result.oracle, verdict)
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.4g}"

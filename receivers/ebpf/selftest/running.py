@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the workloads one after the other, and judges the cases that each was run for."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from ....pipeline.component import Paths
+from .case import CaseFile, Workload
+from .judging import Bench, Result, Run, judge, skipped
+from .meter import Counted, Meter, measured, names_of_disks
+from .oracles import PAGE, Disks, Observation, Readings, cached_pages, read_disks, read_io, resident_pages
+from .places import MIB, Place, forget
+from .worker import Worker
+
+Progress = Callable[[int, int, str], None]
+"""Told before each workload: how many are done, how many there are, what is done now; at the end with no text."""
+
+
+class Look(NamedTuple):
+    """Everything at one moment: the probes, with the disks right before and right after, and the other oracles."""
+
+    disks: tuple[Disks, Disks]
+    counted: Counted
+    readings: Readings
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """Runs the cases of ``file`` in ``place``, reading the probes through ``meter``."""
+
+    file: CaseFile
+    bench: Bench
+    meter: Meter
+    place: Place
+    paths: Paths
+    progress: Progress = lambda *_: None
+
+    def run(self) -> list[Result]:
+        """A result for each case, in the order of the file. Raises `ProbeError` when a workload cannot be run."""
+        obstacles = [self.bench.obstacle(case, self.file) for case in self.file.cases]
+        wanted = {case.workload for case, why in zip(self.file.cases, obstacles, strict=True) if not why}
+        names = [name for name in self.file.workloads if name in wanted]
+        self.place.fill(self.place.data)
+        runs = {}
+        for done, name in enumerate(names):
+            self.progress(done, len(names), self.file.workloads[name].does)
+            runs[name] = self._run(self.file.workloads[name])
+        self.progress(len(names), len(names), "")
+        return [
+            skipped(case, why) if why else judge(case, runs[case.workload])
+            for case, why in zip(self.file.cases, obstacles, strict=True)
+        ]
+
+    def _run(self, workload: Workload) -> Run:
+        path = self._prepared(workload)
+        step = PAGE if workload.step == "page" else workload.step
+        # nobody else on the machine has this name, in whatever container
+        name = f"est-{secrets.token_hex(5)}"
+        arguments = [workload.action, str(path), str(self.place.size), str(step)]
+        ended = Worker(self.place.folder).run(workload.script, arguments, name, lambda pid: self._look(pid, path))
+        before, after = ended.before, ended.after
+        observation = Observation(ended.facts, before.readings, after.readings, _bounds(before.disks, after.disks))
+        disks = names_of_disks(self.paths.sys)
+        return Run(
+            observation,
+            lambda case: measured(case, after.counted, name, disks) - measured(case, before.counted, name, disks),
+        )
+
+    def _prepared(self, workload: Workload) -> Path:
+        path = self.place.folder / workload.file
+        if workload.file == "new":
+            path.unlink(missing_ok=True)
+            return path
+        if not path.exists():
+            self.place.fill(path)
+        if workload.cache == "cold":
+            forget(path)
+        elif workload.cache == "warm":
+            _read(path)
+        return path
+
+    def _look(self, pid: int, path: Path) -> Look:
+        readings = Readings(read_io(pid, self.paths.proc), resident_pages(path), cached_pages(path))
+        earlier = read_disks(self.paths.proc, self.paths.sys)
+        counted = self.meter.read()
+        return Look((earlier, read_disks(self.paths.proc, self.paths.sys)), counted, readings)
+
+
+def _bounds(before: tuple[Disks, Disks], after: tuple[Disks, Disks]) -> tuple[Disks, Disks]:
+    """The least and the most that can have happened between two readings of the probes."""
+    return _less(after[0], before[1]), _less(after[1], before[0])
+
+
+def _less(later: Disks, earlier: Disks) -> Disks:
+    return Disks(
+        {which: later.operations[which] - earlier.operations[which] for which in later.operations},
+        {which: later.sizes[which] - earlier.sizes[which] for which in later.sizes},
+    )
+
+
+def _read(path: Path) -> None:
+    with path.open("rb") as file:
+        while file.read(MIB):
+            pass

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs one workload script in a process of its own, under a name that nobody else has."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ....pipeline.errors import ProbeError
+
+SCRIPTS = Path(__file__).parent / "workloads"
+Facts = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What came of a run: the script's own numbers, and what was measured right before and right after its action."""
+
+    facts: Facts
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """Starts scripts. ``folder``: for the links that give them names; ``timeout``: seconds that each may take.
+
+    A process's name is that of the file that is executed, so each gets a link to Python of its own: unlike process ids
+    a name is the same in every pid namespace, and threads and children keep it.
+    """
+
+    folder: Path
+    timeout: float = 300
+
+    def run(self, script: str, arguments: Sequence[str], name: str, measure: Callable[[int], Any]) -> Ended:
+        """Run ``script`` to its end; ``measure`` gets its process id. Raises `ProbeError` when it fails."""
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.settimeout(self.timeout)
+            child = self._start([script, *arguments], name, theirs)
+            theirs.close()
+            try:
+                return _talk(ours, child.pid, measure)
+            except (EOFError, TimeoutError, ValueError) as error:
+                raise ProbeError(f"workload {script} {arguments[0]} failed: {str(error) or _said(child)}") from error
+            finally:
+                ours.close()
+                _end(child)
+
+    def _start(self, arguments: Sequence[str], name: str, channel: socket.socket) -> subprocess.Popen[bytes]:
+        link = self.folder / name
+        if not link.is_symlink():
+            link.symlink_to(Path(sys.executable).resolve())
+        command = [str(link), "-S", "-E", str(SCRIPTS / arguments[0]), *arguments[1:]]
+        # the scripts' own folder is on sys.path; they must leave nothing in it
+        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+        return subprocess.Popen(command, stdin=channel.fileno(), stderr=subprocess.PIPE, env=environment)  # noqa: S603 # ours
+
+
+def _talk(channel: socket.socket, pid: int, measure: Callable[[int], Any]) -> Ended:
+    with channel.makefile("rb") as lines:
+        _line(lines)
+        before = measure(pid)
+        channel.sendall(b"g")
+        facts = json.loads(_line(lines))
+        return Ended(facts, before, measure(pid))
+
+
+def _line(lines: Any) -> bytes:
+    line: bytes = lines.readline()
+    if not line:
+        raise EOFError
+    return line
+
+
+def _said(child: subprocess.Popen[bytes]) -> str:
+    """The last line that it wrote to stderr."""
+    text = child.communicate(timeout=10)[1].decode(errors="replace").strip()
+    return text.splitlines()[-1] if text else f"it ended with code {child.returncode}"
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    if child.poll() is None:
+        try:
+            child.wait(2)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+    if child.stderr:
+        child.stderr.close()
