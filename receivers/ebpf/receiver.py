@@ -14,6 +14,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
+from ...pipeline.checks import Check, Examination
 from ...pipeline.component import ComponentKind, Consumer, Context, Factory, MapCleanup, Stability
 from ...pipeline.plugins import Plugins, hookimpl
 from .collection import Collection, open_collection
@@ -122,3 +123,15 @@ def register_components() -> Sequence[Factory]:
             "page cache, block I/O and system calls, counted in the kernel",
         )
     ]
+
+
+@hookimpl
+def register_checks() -> Sequence[Check]:
+    """What the receiver needs of the machine."""
+    return [Check(ComponentKind.RECEIVER, "ebpf", _examine)]
+
+
+def _examine(settings: EbpfSettings) -> Examination:
+    from .doctor.examination import examine  # noqa: PLC0415 # the service never needs it
+
+    return examine(settings)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +38,8 @@ class Tracefs:
 def find_tracefs(places: tuple[Path, ...] = PLACES) -> Tracefs | None:
     """The first of ``places`` where tracefs is mounted and readable."""
     for place in places:
-        if (place / "events").is_dir() and os.access(place / "events", os.R_OK | os.X_OK):
+        # not access(2): to other users than root it answers as if they had no capabilities
+        with suppress(OSError), os.scandir(place / "events"):
             return Tracefs(place)
     return None
 

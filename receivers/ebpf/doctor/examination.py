@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The doctor's look at the machine for one configured receiver ``ebpf``."""
+
+from __future__ import annotations
+
+from ....pipeline.checks import Examination, Verdict
+from ....pipeline.plugins import Plugins
+from ..probe_file import find_probes, read_probe
+from ..settings import EbpfSettings
+from .hook_findings import hook_findings
+from .kernel_findings import kernel_findings
+from .machine import Machine, read_machine
+from .needs import needs_of
+from .rights_findings import rights_findings
+from .security_context import advice_of
+from .surroundings_findings import surroundings_findings
+from .system import this_system
+
+
+def examine(settings: EbpfSettings) -> Examination:
+    """The machine that we are on, for the probes that ``settings`` name."""
+    return examine_machine(settings, read_machine(this_system()))
+
+
+def examine_machine(settings: EbpfSettings, machine: Machine) -> Examination:
+    """``machine``, for the probes that ``settings`` name; pure but for reading the probes' own files."""
+    files = find_probes(Plugins().probe_folders())
+    probes = [read_probe(files[name]) for name in settings.probes]
+    needs = needs_of(probes, machine)
+    rights = tuple(rights_findings(machine, needs))
+    findings = (
+        *kernel_findings(machine, probes),
+        *rights,
+        *surroundings_findings(machine),
+        *hook_findings(machine, probes, settings.probes, strict=settings.strict),
+    )
+    refused = any(each.subject == "seccomp" and each.verdict is Verdict.PROBLEM for each in rights)
+    return Examination(findings, advice_of(machine, needs, refused=refused))

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which way into the kernel each hook of each probe would take here: the plan of loading, asked beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ....pipeline.checks import Finding, Verdict
+from ....pipeline.errors import ProbeError
+from ..plan import Choice, make_plan
+from ..preparing import request_for
+from ..probe import Probe
+from .machine import Machine
+
+
+def hook_findings(
+    machine: Machine, probes: Sequence[Probe], chosen: Mapping[str, Mapping[str, Any]], *, strict: bool
+) -> Iterator[Finding]:
+    """One line a hook. Nothing when the machine's architecture is not known: another line says so."""
+    if machine.tracefs is None:
+        yield Finding("hooks", "", Verdict.NOTE, "unknown while tracefs cannot be read", "see kernel tracefs")
+        return
+    try:
+        request = request_for(probes, chosen, cgroup_hierarchy=machine.cgroups.controller)
+    except (ProbeError, KeyError):
+        return
+    plan = make_plan(request, machine.tracefs, machine.types, machine.standing.release)
+    alive = {choice.hook.probe for choice in plan.choices if choice.ways}
+    by_name = {probe.name: probe for probe in probes}
+    for choice in plan.choices:
+        probe = by_name[choice.hook.probe]
+        yield _finding(choice, probe, grave=strict or probe.name not in alive)
+
+
+def _finding(choice: Choice, probe: Probe, *, grave: bool) -> Finding:
+    name = ("hook", f"{probe.name}::{choice.hook.name}")
+    if choice.ways:
+        way = choice.ways[0]
+        others = f" (instead of another: {choice.reason})" if choice.reason else ""
+        return Finding(*name, Verdict.OK, f"{way.attach} {way.event}{others}")
+    absent = [metric.name for metric in probe.metrics if choice.hook.name in metric.hooks]
+    lost = f"; absent: {', '.join(absent)}" if absent else ""
+    found = f"{choice.reason}{lost}"
+    return Finding(*name, Verdict.PROBLEM if grave else Verdict.NOTE, found, _fix(choice, grave=grave))
+
+
+def _fix(choice: Choice, *, grave: bool) -> str:
+    since = [way.since for way in choice.hook.ways if way.since]
+    newer = f"use kernel {since[0]} or later" if since else "use another kernel"
+    return f"{newer}, or leave the probe out" if grave else newer

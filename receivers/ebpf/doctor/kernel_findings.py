@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the kernel can do: version, architecture, options, type information, tracefs, lockdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ....pipeline.checks import Finding, Verdict
+from ..probe import Probe
+from ..rights import Standing, before_loading
+from ..syscall_table import syscall_table
+from ..tracefs import MOUNT_COMMAND
+from .kernel_config import NEEDED, USEFUL
+from .machine import Machine, Tracing
+from .needs import EVERYTHING
+
+_REMOUNT = "mount -o remount,mode=755 /sys/kernel/tracing"
+_IN_CONTAINER = "in a container mount the host's /sys/kernel/tracing (see below)"
+
+
+def kernel_findings(machine: Machine, probes: Sequence[Probe]) -> Iterator[Finding]:
+    """One line a subject; the options that are missing have a line each."""
+    yield _version(machine)
+    yield _architecture(machine)
+    yield from _options(machine)
+    yield _types(machine, probes)
+    yield _tracefs(machine)
+    yield _lockdown(machine)
+
+
+def _version(machine: Machine) -> Finding:
+    certain = before_loading(Standing(EVERYTHING, 0, machine.standing.release))
+    if certain is None:
+        return Finding("kernel", "version", Verdict.OK, machine.system.release)
+    what, _, remedy = certain.message.partition("; ")
+    return Finding("kernel", "version", Verdict.PROBLEM, f"{machine.system.release}: {what}", remedy)
+
+
+def _architecture(machine: Machine) -> Finding:
+    name, found = machine.system.machine, f"{machine.system.machine}, pages of {machine.system.page_bytes} bytes"
+    try:
+        syscall_table(name)
+    except KeyError:
+        fix = "use x86_64 or arm64; the numbers of system calls are not known for others"
+        return Finding("kernel", "architecture", Verdict.PROBLEM, found, fix)
+    return Finding("kernel", "architecture", Verdict.OK, found)
+
+
+def _options(machine: Machine) -> Iterator[Finding]:
+    config = machine.config
+    if config is None:
+        found = "unknown: no /proc/config.gz, no /boot/config-" + machine.system.release
+        fix = "modprobe configs on the host, or in a container mount the host's /boot; the hooks below tell as well"
+        yield Finding("kernel", "options", Verdict.NOTE, found, fix)
+        return
+    needed, useful = config.missing(NEEDED), config.missing(USEFUL)
+    if not needed:
+        yield Finding("kernel", "options", Verdict.OK, f"all that BPF needs ({config.source})")
+    for name in needed:
+        found, fix = f"not built in: {NEEDED[name]}", f"use a kernel built with {name}=y, as distributions' kernels are"
+        yield Finding("kernel", name, Verdict.PROBLEM, found, fix)
+    for name in useful:
+        yield Finding("kernel", name, Verdict.NOTE, f"not built in: {USEFUL[name]}")
+
+
+def _types(machine: Machine, probes: Sequence[Probe]) -> Finding:
+    if machine.types is not None:
+        return Finding("kernel", "BTF", Verdict.OK, "/sys/kernel/btf/vmlinux")
+    users = [probe.name for probe in probes if any(way.btf for hook in probe.hooks for way in hook.alternatives)]
+    if users:
+        found, verdict = f"no /sys/kernel/btf/vmlinux: hooks of {', '.join(users)} need it", Verdict.PROBLEM
+    else:
+        found, verdict = "no /sys/kernel/btf/vmlinux", Verdict.NOTE
+    return Finding("kernel", "BTF", verdict, found, "use a kernel built with CONFIG_DEBUG_INFO_BTF=y")
+
+
+def _tracefs(machine: Machine) -> Finding:
+    name, user = ("kernel", "tracefs"), machine.system.user
+    if machine.tracefs is not None:
+        return Finding(*name, Verdict.OK, str(machine.tracefs.root))
+    if machine.tracing is Tracing.UNREADABLE:
+        fix = f"run as root (runAsUser: 0), or as root: {_REMOUNT}"
+        return Finding(*name, Verdict.PROBLEM, f"mounted, but user {user} may not read it", fix)
+    if machine.tracing is Tracing.ABSENT:
+        return Finding(*name, Verdict.PROBLEM, "this kernel has none", "use a kernel built with CONFIG_TRACING=y")
+    if machine.standing.may("CAP_SYS_ADMIN"):
+        found = "not mounted; the receiver mounts it when it starts (CAP_SYS_ADMIN is there)"
+        return Finding(*name, Verdict.NOTE, found, f"to see the hooks below: {MOUNT_COMMAND}")
+    fix = f"run as root on the host: {MOUNT_COMMAND}, and {_IN_CONTAINER}"
+    return Finding(*name, Verdict.PROBLEM, "not mounted, and cannot be mounted without CAP_SYS_ADMIN", fix)
+
+
+def _lockdown(machine: Machine) -> Finding:
+    if machine.lockdown == "confidentiality":
+        found = "confidentiality: neither tracefs nor kernel memory may be read, whatever the capabilities"
+        fix = "boot with lockdown=integrity (it cannot be lowered while running)"
+        return Finding("kernel", "lockdown", Verdict.PROBLEM, found, fix)
+    # unknown is no worry: what lockdown forbids would show in the calls that are tried and in the hooks
+    return Finding("kernel", "lockdown", Verdict.OK, machine.lockdown or "unknown (no /sys/kernel/security/lockdown)")

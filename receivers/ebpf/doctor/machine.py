@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The facts about a machine, read below one root so that tests can give a small tree. Nothing is judged here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from ..btf import KERNEL_BTF, Btf
+from ..plan import Types
+from ..rights import Standing, release_of
+from ..tracefs import PLACES, Tracefs, find_tracefs
+from .kernel_config import KernelConfig, read_kernel_config
+from .surroundings import Cgroups, Namespaces, read_cgroups, read_namespaces
+from .system import System
+
+_SYSCTLS = ("perf_event_paranoid", "unprivileged_bpf_disabled")
+_LOCKDOWN = "sys/kernel/security/lockdown"
+_CHOSEN = re.compile(r"\[(\w+)\]")
+
+
+class Tracing(StrEnum):
+    """``absent``: the kernel has no place to mount it."""
+
+    READABLE = "readable"
+    UNREADABLE = "unreadable"
+    NOT_MOUNTED = "not mounted"
+    ABSENT = "absent"
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """``standing``: what this process may do. ``lockdown``: none, integrity, confidentiality, or empty: unknown.
+    ``sysctls``: of /proc/sys/kernel, those that can be read."""
+
+    system: System
+    standing: Standing
+    config: KernelConfig | None
+    types: Types | None
+    tracing: Tracing
+    tracefs: Tracefs | None
+    lockdown: str
+    sysctls: Mapping[str, int]
+    cgroups: Cgroups
+    namespaces: Namespaces
+
+
+def read_machine(system: System, root: Path = Path("/")) -> Machine:
+    """The machine whose file systems are below ``root``."""
+    places = tuple(_below(root, place) for place in PLACES)
+    tracefs = find_tracefs(places)
+    return Machine(
+        system=system,
+        standing=_standing(root, system),
+        config=read_kernel_config(root, system.release),
+        types=Btf.of_kernel(_below(root, KERNEL_BTF)),
+        tracing=Tracing.READABLE if tracefs else _tracing(root, places[0]),
+        tracefs=tracefs,
+        lockdown=(_CHOSEN.search(_text(root / _LOCKDOWN)) or ["", ""])[1],
+        sysctls=_sysctls(root / "proc/sys/kernel"),
+        cgroups=read_cgroups(root),
+        namespaces=read_namespaces(root),
+    )
+
+
+def _below(root: Path, place: Path) -> Path:
+    return root / place.relative_to("/")
+
+
+def _standing(root: Path, system: System) -> Standing:
+    status = dict(re.findall(r"^(\w+):[ \t]*(\w+)", _text(root / "proc/self/status"), re.MULTILINE))
+    capabilities = int(status.get("CapEff", "0"), 16)
+    return Standing(capabilities, int(status.get("Seccomp", 0)), release_of(system.release), system.memlock)
+
+
+def _tracing(root: Path, place: Path) -> Tracing:
+    """Why tracefs cannot be read. Its directory is closed to all but root, so the list of mounts has to tell."""
+    mounts = [line.split() for line in _text(root / "proc/self/mounts").splitlines()]
+    if any(len(mount) > 2 and mount[2] == "tracefs" for mount in mounts):
+        return Tracing.UNREADABLE
+    return Tracing.NOT_MOUNTED if place.exists() else Tracing.ABSENT
+
+
+def _sysctls(folder: Path) -> Mapping[str, int]:
+    texts = {name: _text(folder / name).strip() for name in _SYSCTLS}
+    return {name: int(text) for name, text in texts.items() if re.fullmatch(r"-?\d+", text)}
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What this process may do: capabilities, seccomp and security modules, sysctls, limits; and BCC, which does it."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator, Sequence
+
+from ....pipeline.checks import Finding, Verdict
+from ..rights import Diagnosis, Standing, after_refusal, before_loading, no_bcc
+from .machine import Machine, Tracing
+from .needs import EVERYTHING, Need, memlock_is_low, paranoid_forbids
+
+_REFUSED = (errno.EPERM, errno.EACCES, errno.ENOSYS)
+_FILTER = 2
+_PARANOID = "sysctl -w kernel.perf_event_paranoid=2 on the host, or grant CAP_SYS_ADMIN"
+
+
+def rights_findings(machine: Machine, needs: Sequence[Need]) -> Iterator[Finding]:
+    """One line a capability, then what can refuse although the capabilities are there."""
+    for need in needs:
+        yield _capability(need, machine)
+    if machine.namespaces.user is False:
+        yield Finding(
+            "rights",
+            "user namespace",
+            Verdict.PROBLEM,
+            "not the host's: capabilities count for nothing outside of it",
+            "run rootful (Kubernetes: hostUsers: true; docker: --userns=host)",
+        )
+    yield _seccomp(machine)
+    yield _paranoid(machine)
+    yield _unprivileged(machine)
+    yield _memlock(machine)
+    yield _bcc(machine)
+
+
+def _capability(need: Need, machine: Machine) -> Finding:
+    name, short = need.capability, need.capability.removeprefix("CAP_")
+    if machine.standing.may(name):
+        return Finding("rights", name, Verdict.OK, f"there; needed {need.why}")
+    fix = f"docker: --cap-add {short}, Kubernetes: securityContext.capabilities.add: [{short}], or run as root"
+    if name == "CAP_SYS_ADMIN":
+        fix = "not to be granted, if it can be helped: " + " and ".join(_instead(machine))
+    return Finding("rights", name, Verdict.PROBLEM, f"missing; needed {need.why}", fix)
+
+
+def _instead(machine: Machine) -> Iterator[str]:
+    """What makes CAP_SYS_ADMIN needless."""
+    if machine.tracing is Tracing.NOT_MOUNTED:
+        yield "have tracefs mounted (see kernel tracefs)"
+    if paranoid_forbids(machine):
+        yield "lower kernel.perf_event_paranoid (see rights perf_event_paranoid)"
+
+
+def _seccomp(machine: Machine) -> Finding:
+    standing, name = machine.standing, ("rights", "seccomp")
+    shown = "a filter is in force" if standing.seccomp == _FILTER else "no filter"
+    if not (standing.may("CAP_BPF") and standing.may("CAP_PERFMON")):
+        after = "; whether it lets bpf(2) through is known once the capabilities are there"
+        return Finding(*name, Verdict.OK, shown + (after if standing.seccomp == _FILTER else ""))
+    refusal = next(_refusals(machine), None)
+    if refusal:
+        what, _, fix = refusal.message.partition("; ")
+        return Finding(*name, Verdict.PROBLEM, what, fix)
+    tried = " and ".join(f"{call}(2)" for call in machine.system.answers)
+    return Finding(*name, Verdict.OK, f"{shown}; {tried} tried: not refused" if tried else shown)
+
+
+def _refusals(machine: Machine) -> Iterator[Diagnosis]:
+    """Why calls were refused although the capabilities are there."""
+    known = Standing(EVERYTHING, machine.standing.seccomp, machine.standing.release)
+    for call, number in machine.system.answers.items():
+        by_sysctl = call == "perf_event_open" and paranoid_forbids(machine)
+        if number in _REFUSED and not by_sysctl:
+            # a filter may also answer that there is no such call
+            yield after_refusal(call, errno.EPERM if known.seccomp == _FILTER else number, known)
+
+
+def _paranoid(machine: Machine) -> Finding:
+    name, value = ("rights", "perf_event_paranoid"), machine.sysctls.get("perf_event_paranoid")
+    if not paranoid_forbids(machine):
+        known = "unknown" if value is None else str(value)
+        return Finding(*name, Verdict.OK, f"{known}; CAP_PERFMON is not bound by it")
+    verdict = Verdict.OK if machine.standing.may("CAP_SYS_ADMIN") else Verdict.PROBLEM
+    return Finding(*name, verdict, f"{value}: this distribution's kernel asks for CAP_SYS_ADMIN", _PARANOID)
+
+
+def _unprivileged(machine: Machine) -> Finding:
+    value = machine.sysctls.get("unprivileged_bpf_disabled")
+    known = "unknown" if value is None else str(value)
+    return Finding("rights", "unprivileged_bpf_disabled", Verdict.OK, f"{known}; CAP_BPF is not bound by it")
+
+
+def _memlock(machine: Machine) -> Finding:
+    name, limit = ("rights", "locked memory"), machine.system.memlock
+    if not memlock_is_low(machine):
+        shown = "unlimited" if limit < 0 else f"{limit} bytes"
+        return Finding(*name, Verdict.OK, f"{shown}; the cgroup pays for maps" if _cgroup_pays(machine) else shown)
+    if machine.standing.may("CAP_SYS_RESOURCE"):
+        return Finding(*name, Verdict.OK, f"{limit} bytes, which CAP_SYS_RESOURCE lifts")
+    fix = "ulimit -l unlimited (docker: --ulimit memlock=-1, systemd: LimitMEMLOCK=infinity), or grant CAP_SYS_RESOURCE"
+    return Finding(*name, Verdict.PROBLEM, f"{limit} bytes, too low for maps on kernels before 5.11", fix)
+
+
+def _cgroup_pays(machine: Machine) -> bool:
+    """From 5.11 on the limit does not matter, however low."""
+    without = Standing((1 << 38) | (1 << 39), 0, machine.standing.release, memlock=0)
+    return before_loading(without) is None
+
+
+def _bcc(machine: Machine) -> Finding:
+    if machine.system.bcc.version:
+        return Finding("BCC", "", Verdict.OK, machine.system.bcc.version)
+    what, _, fix = no_bcc(machine.system.bcc.cause).message.partition("; ")
+    return Finding("BCC", "", Verdict.PROBLEM, what, fix)

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The smallest rights that suffice, as text to copy. Root, because tracefs is open to root only and Kubernetes gives
+capabilities to no other user; but a root that may do nothing else, on a file system that it cannot change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ....pipeline.checks import Advice
+from .machine import Machine
+from .needs import Need
+
+_MOUNTS = {"tracing": "/sys/kernel/tracing", "cgroup": "/sys/fs/cgroup"}
+_FILTER = 2
+
+
+def advice_of(machine: Machine, needs: Sequence[Need], *, refused: bool) -> tuple[Advice, ...]:
+    """Kubernetes and docker. ``refused``: a seccomp filter was seen to refuse what is needed."""
+    names = [
+        need.capability.removeprefix("CAP_") for need in needs if need.capability != "CAP_SYS_ADMIN" or _admin(need)
+    ]
+    profile = "Unconfined" if refused and machine.standing.seccomp == _FILTER else "RuntimeDefault"
+    return (
+        Advice("kubernetes", "the smallest rights that suffice, for a pod's spec", _kubernetes(names, profile)),
+        Advice("docker", "the same for docker", _docker(names, profile)),
+    )
+
+
+def _admin(need: Need) -> bool:
+    """In a container tracefs comes from the host, so only the other reasons count."""
+    return any(reason != "to mount tracefs" for reason in need.reasons)
+
+
+def _kubernetes(capabilities: Sequence[str], profile: str) -> str:
+    escalation = () if "SYS_ADMIN" in capabilities else ("      allowPrivilegeEscalation: false",)
+    lines = [
+        "hostPID: true  # to complete names of more than 15 bytes; all else works without",
+        "containers:",
+        "  - name: ebpf-sidecar",
+        "    securityContext:",
+        "      runAsUser: 0",
+        "      privileged: false",
+        *escalation,  # the API server refuses it beside CAP_SYS_ADMIN
+        "      readOnlyRootFilesystem: true",
+        f"      capabilities: {{drop: [ALL], add: [{', '.join(capabilities)}]}}",
+        f"      seccompProfile: {{type: {profile}}}{_profile_note(profile)}",
+        "    volumeMounts:",
+        *(f"      - {{name: {name}, mountPath: {path}, readOnly: true}}" for name, path in _MOUNTS.items()),
+        "      - {name: tmp, mountPath: /tmp}",
+        "volumes:",
+        *(f"  - {{name: {name}, hostPath: {{path: {path}, type: Directory}}}}" for name, path in _MOUNTS.items()),
+        "  - {name: tmp, emptyDir: {}}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _profile_note(profile: str) -> str:
+    # containerd/containerd#7301, moby/moby#43987; containers/common still asks for CAP_SYS_ADMIN
+    return "  # Unconfined with CRI-O, and containerd before 1.6.9" if profile == "RuntimeDefault" else ""
+
+
+def _docker(capabilities: Sequence[str], profile: str) -> str:
+    flags = [
+        "docker run --user 0 --read-only --tmpfs /tmp --pid host --cap-drop ALL",
+        *(f"--cap-add {name}" for name in capabilities),
+        "--security-opt no-new-privileges",
+        *(["--security-opt seccomp=unconfined"] if profile == "Unconfined" else []),
+        *(f"-v {path}:{path}:ro" for path in _MOUNTS.values()),
+        "ebpf-sidecar",
+    ]
+    return " \\\n  ".join(flags) + "\n"

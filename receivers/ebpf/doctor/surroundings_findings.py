@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether containers and processes can be told apart by name from here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ....pipeline.checks import Finding, Verdict
+from .machine import Machine
+from .surroundings import CgroupVersion
+
+_MOUNT_V2 = "mount -t cgroup2 cgroup2 /sys/fs/cgroup"
+_MOUNT_HOSTS = "mount the host's tree: hostPath /sys/fs/cgroup (docker: -v /sys/fs/cgroup:/sys/fs/cgroup:ro)"
+
+
+def surroundings_findings(machine: Machine) -> Iterator[Finding]:
+    """Version and view of cgroups, then the pid namespace."""
+    yield _version(machine)
+    if machine.cgroups.version is not CgroupVersion.NONE:
+        yield _view(machine)
+    yield _processes(machine)
+
+
+def _version(machine: Machine) -> Finding:
+    cgroups, name = machine.cgroups, ("cgroup", "version")
+    if cgroups.version is CgroupVersion.NONE:
+        found = f"no cgroups at {cgroups.root}: nothing can be attributed to containers"
+        return Finding(*name, Verdict.PROBLEM, found, f"{_MOUNT_V2} on the host; in a container {_MOUNT_HOSTS}")
+    if cgroups.version is CgroupVersion.V2:
+        return Finding(*name, Verdict.OK, "v2")
+    found = f"{cgroups.version}; containers are told apart in the {cgroups.controller} hierarchy"
+    if machine.types is None:
+        found = f"{cgroups.version}, and without BTF the kernel does not tell where its ids are: rows name no container"
+        return Finding(*name, Verdict.PROBLEM, found, "boot with systemd.unified_cgroup_hierarchy=1 (version 2)")
+    return Finding(*name, Verdict.OK, found)
+
+
+def _view(machine: Machine) -> Finding:
+    own = "a cgroup namespace of its own" if machine.namespaces.cgroup is False else "the host's cgroup namespace"
+    if machine.cgroups.whole:
+        return Finding("cgroup", "view", Verdict.OK, f"the host's whole tree ({own})")
+    found = f"only a part of the host's tree ({own}): other containers' rows have no name"
+    return Finding("cgroup", "view", Verdict.PROBLEM, found, _MOUNT_HOSTS)
+
+
+def _processes(machine: Machine) -> Finding:
+    if machine.namespaces.pid is not False:
+        return Finding("processes", "pid namespace", Verdict.OK, "the host's")
+    found = "not the host's: names of executables stay cut after 15 bytes; process ids in rows are the host's"
+    return Finding("processes", "pid namespace", Verdict.NOTE, found, "hostPID: true (docker: --pid=host)")

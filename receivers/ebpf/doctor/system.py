@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What no file tells: identity, limits, which system calls are let through, and BCC. Tests bring their own."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..syscall_table import syscall_table
+
+_NO_COMMAND = 0xFFFF  # bpf(2) answers EINVAL to a command that does not exist, once it lets the caller in
+_BCC = "import bcc; print(getattr(bcc, '__version__', 'of unknown version'))"
+_BCC_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Bcc:
+    """``version`` is empty when the module cannot be imported; then ``cause`` says why."""
+
+    version: str = ""
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """``machine`` as uname says it. ``user``: effective user id. ``memlock``: bytes, -1 for no limit.
+
+    ``answers``: errno of calls that were tried with nothing in them, by name: EINVAL or EFAULT is what the kernel says
+    to those it lets in.
+    """
+
+    release: str
+    machine: str
+    page_bytes: int = 4096
+    user: int = 0
+    memlock: int = -1
+    answers: Mapping[str, int] = field(default_factory=dict)
+    bcc: Bcc = Bcc()
+
+
+def this_system() -> System:
+    """The one that we are on, as this process sees it. A child imports BCC, which would take 125 MB here."""
+    names = os.uname()
+    return System(
+        release=names.release,
+        machine=names.machine,
+        page_bytes=os.sysconf("SC_PAGE_SIZE"),
+        user=os.geteuid(),
+        memlock=resource.getrlimit(resource.RLIMIT_MEMLOCK)[0],
+        answers=_answers(names.machine),
+        bcc=_bcc(),
+    )
+
+
+def _answers(machine: str) -> Mapping[str, int]:
+    try:
+        numbers = syscall_table(machine).numbers
+    except KeyError:
+        return {}
+    libc = ctypes.CDLL(None, use_errno=True)
+    attributes = ctypes.create_string_buffer(128)
+    return {
+        "bpf": _errno(libc, numbers["bpf"], _NO_COMMAND, attributes, len(attributes)),
+        "perf_event_open": _errno(libc, numbers["perf_event_open"], None, 0, -1, -1, 0),
+    }
+
+
+def _errno(libc: ctypes.CDLL, *arguments: object) -> int:
+    return ctypes.get_errno() if libc.syscall(*arguments) < 0 else 0
+
+
+def _bcc() -> Bcc:
+    try:
+        done = subprocess.run(  # noqa: S603 # our own interpreter, a fixed text
+            [sys.executable, "-c", _BCC], capture_output=True, text=True, timeout=_BCC_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Bcc(cause=str(error))
+    if done.returncode == 0:
+        return Bcc(version=done.stdout.strip())
+    return Bcc(cause=(done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1])

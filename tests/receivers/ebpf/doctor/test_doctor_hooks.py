@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the doctor says about each hook."""
+
+import pytest
+
+from ebpf_sidecar.pipeline.checks import Verdict
+from ebpf_sidecar.pipeline.plugins import Plugins
+from ebpf_sidecar.receivers.ebpf.probe_file import find_probes, read_probe
+
+REMOVE = ("hook", "page_cache::page_remove")
+EVENT = "filemap:mm_filemap_delete_from_page_cache"
+FOLDER = f"sys/kernel/tracing/events/{EVENT.replace(':', '/')}"
+
+
+def probe(name):
+    """A packaged probe."""
+    return read_probe(find_probes(Plugins().probe_folders())[name])
+
+
+def test_each_hook_of_each_probe_has_a_line(host):
+    """And each says which way it takes."""
+    names = ["page_cache", "block_io"]
+    found = [each for each in host.examine(probes=names).examination.findings if each.area == "hook"]
+    expected = {f"{name}::{hook.name}" for name in names for hook in probe(name).hooks}
+
+    assert expected == {each.subject for each in found}
+    assert f"tracepoint {EVENT}" == next(each.found for each in found if each.subject == REMOVE[1])
+
+
+def test_a_hook_that_this_kernel_lacks_names_the_metrics_that_are_absent(host):
+    """A note: all others go on."""
+    seen = host.remove(FOLDER).examine()
+
+    assert Verdict.NOTE == seen[REMOVE].verdict
+    assert f"this kernel has no tracepoint {EVENT}" in seen[REMOVE].found
+    assert "absent: " in seen[REMOVE].found
+    assert "ebpf.page_cache.removes" in seen[REMOVE].found
+    assert set() == seen.problems
+
+
+def test_a_hook_that_is_missing_is_a_problem_where_everything_is_asked_for(host):
+    """The receiver does not start with strict then."""
+    seen = host.remove(FOLDER).examine(strict=True)
+
+    assert {" ".join(REMOVE)} == seen.problems
+    assert seen[REMOVE].fix.endswith("or leave the probe out")
+
+
+def test_a_probe_without_any_hook_is_a_problem(host):
+    """Nothing would be measured by it."""
+    seen = host.remove("sys/kernel/tracing/events/block").examine()
+
+    assert {f"hook block_io::{hook.name}" for hook in probe("block_io").hooks} <= seen.problems
+
+
+@pytest.mark.parametrize("name", ["page_cache", "block_io", "syscalls"])
+def test_only_configured_probes_are_examined(host, name):
+    """The others' hooks do not matter."""
+    found = host.examine(probes=[name]).examination.findings
+
+    assert {name} == {each.subject.partition(":")[0] for each in found if each.area == "hook"}

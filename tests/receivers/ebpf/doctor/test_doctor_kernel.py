@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the doctor says about kernels."""
+
+import gzip
+from dataclasses import replace
+
+import pytest
+
+from ebpf_sidecar.pipeline.checks import Verdict
+from ebpf_sidecar.receivers.ebpf.doctor.examination import examine_machine
+from ebpf_sidecar.receivers.ebpf.doctor.kernel_config import NEEDED
+from ebpf_sidecar.receivers.ebpf.doctor.machine import Tracing
+from ebpf_sidecar.receivers.ebpf.settings import EbpfSettings
+
+LOCKDOWN = ("kernel", "lockdown")
+TRACEFS = ("kernel", "tracefs")
+OPTIONS = ("kernel", "options")
+
+
+def test_root_on_a_new_host_has_no_problem(host):
+    """Nor anything to be noted, and every line says what was found."""
+    findings = host.examine().examination.findings
+
+    assert {Verdict.OK} == {each.verdict for each in findings}
+    assert all(each.found and not each.fix for each in findings)
+
+
+def test_every_subject_is_named_once(host):
+    """Machines look lines up by area and subject."""
+    names = [(each.area, each.subject) for each in host.examine().examination.findings]
+
+    assert sorted(set(names)) == sorted(names)
+
+
+def test_a_kernel_before_5_10_is_too_old(host):
+    """The version is the problem; nothing is blamed that newer kernels have as well."""
+    seen = host.on(release="4.18.0-553.el8_10.x86_64").examine()
+
+    assert "4.18.0-553.el8_10.x86_64: kernel 4.18 is too old" == seen["kernel", "version"].found
+    assert "use 5.10 or later" == seen["kernel", "version"].fix
+    assert {"kernel version"} == seen.problems
+
+
+def test_arm64_with_large_pages_is_fine(host):
+    """Page size is shown, because pages are the unit of the page cache's metrics."""
+    seen = host.on(machine="aarch64", page_bytes=65536).examine()
+
+    assert "aarch64, pages of 65536 bytes" == seen["kernel", "architecture"].found
+    assert set() == seen.problems
+
+
+def test_other_architectures_are_named(host):
+    """Their numbers of system calls are not known."""
+    seen = host.on(machine="riscv64").examine()
+
+    assert {"kernel architecture"} == seen.problems
+    assert seen["kernel", "architecture"].fix.startswith("use x86_64 or arm64")
+
+
+@pytest.mark.parametrize("option", NEEDED)
+def test_an_option_that_everything_needs_is_a_problem(host, option):
+    """Also when it is a module, which none of them can be."""
+    config = "".join(f"{name}={'m' if name == option else 'y'}\n" for name in NEEDED)
+    seen = host.write("proc/config.gz", gzip.compress(config.encode())).examine()
+
+    assert {f"kernel {option}"} == seen.problems
+    assert f"{option}=y" in seen["kernel", option].fix
+
+
+def test_an_option_that_something_is_lost_without_is_a_note(host):
+    """Kprobes are one of several ways in."""
+    config = "".join(f"{name}=y\n" for name in NEEDED)
+    seen = host.write("proc/config.gz", gzip.compress(config.encode())).examine()
+
+    assert Verdict.NOTE == seen["kernel", "CONFIG_KPROBES"].verdict
+    assert set() == seen.problems
+
+
+@pytest.mark.parametrize("place", ["boot/config-6.18.44-amd64", "lib/modules/6.18.44-amd64/config"])
+def test_the_options_are_also_found_where_distributions_put_them(host, place):
+    """Debian in /boot, Fedora beside the modules."""
+    host.remove("proc/config.gz").write(place, "".join(f"{name}=y\n" for name in NEEDED))
+
+    assert place in host.examine()["kernel", "options"].found
+
+
+@pytest.mark.parametrize("damaged", [None, b"no gzip", gzip.compress(b"CONFIG_BPF=y\n")[:-6]])
+def test_unknown_options_are_no_problem(host, damaged):
+    """The hooks tell more than the options do."""
+    host.remove("proc/config.gz")
+    if damaged is not None:
+        host.write("proc/config.gz", damaged)
+    seen = host.examine()
+
+    assert Verdict.NOTE == seen[OPTIONS].verdict
+    assert seen[OPTIONS].found.startswith("unknown: no /proc/config.gz")
+    assert "modprobe configs" in seen[OPTIONS].fix
+
+
+def test_without_btf_the_probes_that_need_it_are_named(host):
+    """Block I/O reads requests, which only the kernel's types describe."""
+    seen = host.remove("sys/kernel/btf/vmlinux").examine()
+
+    assert "block_io" in seen["kernel", "BTF"].found
+    assert "use a kernel built with CONFIG_DEBUG_INFO_BTF=y" == seen["kernel", "BTF"].fix
+    assert "kernel BTF" in seen.problems
+
+
+def test_without_btf_probes_that_do_not_need_it_go_on(host):
+    """A note then, for owners on old cgroups."""
+    seen = host.remove("sys/kernel/btf/vmlinux").examine(probes=["syscalls"])
+
+    assert Verdict.NOTE == seen["kernel", "BTF"].verdict
+    assert set() == seen.problems
+
+
+def test_without_tracefs_and_the_right_to_mount_it_the_command_is_given(without_tracefs):
+    """Nothing was mounted by looking; the hooks are unknown then."""
+    seen = without_tracefs.process(("BPF", "PERFMON")).examine()
+
+    assert "mount -t tracefs tracefs /sys/kernel/tracing" in seen[TRACEFS].fix
+    assert {"kernel tracefs", "rights CAP_SYS_ADMIN"} == seen.problems
+    assert Verdict.NOTE == seen["hooks", ""].verdict
+
+
+def test_tracefs_that_will_be_mounted_is_no_problem(without_tracefs):
+    """Root's receiver does it."""
+    seen = without_tracefs.examine()
+
+    assert Verdict.NOTE == seen[TRACEFS].verdict
+    assert "the receiver mounts it" in seen[TRACEFS].found
+    assert set() == seen.problems
+
+
+def test_tracefs_that_may_not_be_read_is_told_from_one_that_is_not_mounted(host):
+    """It is open to root only, unless it is mounted otherwise."""
+    machine = replace(host.on(user=65534).machine(), tracefs=None, tracing=Tracing.UNREADABLE)
+    found = next(each for each in examine_machine(EbpfSettings(), machine).findings if each.subject == "tracefs")
+
+    assert (Verdict.PROBLEM, "mounted, but user 65534 may not read it") == (found.verdict, found.found)
+    assert found.fix.endswith("mount -o remount,mode=755 /sys/kernel/tracing")
+
+
+def test_a_tracefs_that_shows_no_events_is_told_by_the_list_of_mounts(host):
+    """As it is seen by users who may not look inside."""
+    assert Tracing.UNREADABLE is host.remove("sys/kernel/tracing/events").machine().tracing
+
+
+def test_a_kernel_without_tracing_has_no_place_for_tracefs(without_tracefs):
+    """Mounting cannot help then."""
+    seen = without_tracefs.remove("sys/kernel/tracing").examine()
+
+    assert "use a kernel built with CONFIG_TRACING=y" == seen[TRACEFS].fix
+
+
+def test_lockdown_for_confidentiality_forbids_everything(host):
+    """Integrity, which secure boot brings, does not."""
+    seen = host.write("sys/kernel/security/lockdown", "none integrity [confidentiality]\n").examine()
+
+    assert {"kernel lockdown"} == seen.problems
+    assert "boot with lockdown=integrity" in seen[LOCKDOWN].fix
+
+
+def test_unknown_lockdown_is_said_to_be_unknown(host):
+    """Containers do not see it."""
+    seen = host.remove("sys/kernel/security").examine()
+
+    assert (Verdict.OK, "unknown (no /sys/kernel/security/lockdown)") == (seen[LOCKDOWN].verdict, seen[LOCKDOWN].found)

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the doctor says about what this process may do."""
+
+import errno
+
+import pytest
+
+from ebpf_sidecar.pipeline.checks import Verdict
+from ebpf_sidecar.receivers.ebpf.doctor.system import Bcc
+
+MEMLOCK = ("rights", "locked memory")
+SECCOMP = ("rights", "seccomp")
+PARANOID = ("rights", "perf_event_paranoid")
+OLD = "5.10.0-46-amd64"
+REFUSED = {"bpf": errno.EPERM, "perf_event_open": errno.EPERM}
+
+
+def test_two_capabilities_are_enough(host):
+    """No CAP_SYS_ADMIN where tracefs is mounted, no CAP_SYS_RESOURCE on new kernels."""
+    seen = host.process(("BPF", "PERFMON")).on(memlock=0).examine()
+
+    assert set() == seen.problems
+
+
+@pytest.mark.parametrize(
+    ("left", "missing", "why"),
+    [
+        ("BPF", "PERFMON", "to attach to tracepoints through perf_event_open(2)"),
+        ("PERFMON", "BPF", "to make maps and load programs"),
+    ],
+)
+def test_a_missing_capability_is_named_with_its_reason_and_its_probes(host, left, missing, why):
+    """And how to give it."""
+    seen = host.process((left,)).examine(probes=["page_cache", "syscalls"])
+    finding = seen["rights", f"CAP_{missing}"]
+
+    assert {f"rights CAP_{missing}"} == seen.problems
+    assert finding.found.startswith("missing; needed ")
+    assert why in finding.found
+    assert finding.found.endswith("(page_cache, syscalls)")
+    assert finding.fix.startswith(
+        f"docker: --cap-add {missing}, Kubernetes: securityContext.capabilities.add: [{missing}]"
+    )
+
+
+def test_cap_sys_admin_stands_for_both(host):
+    """As it did before 5.8."""
+    assert set() == host.process(("SYS_ADMIN",)).examine().problems
+
+
+def test_only_probes_that_use_perf_events_give_them_as_the_reason(host):
+    """Block I/O has raw tracepoints alone."""
+    reason = host.examine(probes=["block_io"])["rights", "CAP_PERFMON"].found
+
+    assert "raw tracepoint" in reason
+    assert "perf_event_open" not in reason
+
+
+def test_a_container_with_dockers_defaults_hears_of_everything_it_lacks(container):
+    """The filter is not blamed: it lets through what the capabilities allow."""
+    seen = container.examine()
+    expected = {
+        "kernel tracefs",
+        "rights CAP_BPF",
+        "rights CAP_PERFMON",
+        "rights CAP_SYS_ADMIN",
+        "cgroup view",
+    }
+
+    assert expected == seen.problems
+    assert "known once the capabilities are there" in seen[SECCOMP].found
+    assert seen["rights", "CAP_SYS_ADMIN"].fix.startswith(
+        "not to be granted, if it can be helped: have tracefs mounted"
+    )
+
+
+@pytest.mark.parametrize("call", ["bpf", "perf_event_open"])
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOSYS])
+def test_a_filter_that_refuses_although_the_rights_are_there_is_blamed(host, call, number):
+    """Some filters say that there is no such call."""
+    answers = {**host.system.answers, call: number}
+    seen = host.process(("BPF", "PERFMON"), seccomp=2).on(answers=answers).examine()
+
+    assert {"rights seccomp"} == seen.problems
+    assert (
+        f"{call}(2) is refused although the capabilities are there: a seccomp filter forbids it" == seen[SECCOMP].found
+    )
+    assert "seccompProfile Unconfined" in seen[SECCOMP].fix
+
+
+def test_a_refusal_without_a_filter_is_the_security_modules(host):
+    """SELinux, AppArmor and lockdown refuse as well."""
+    seen = host.on(answers=REFUSED).examine()
+
+    assert "security module" in seen[SECCOMP].fix
+
+
+def test_a_filter_that_lets_the_calls_through_is_fine(host):
+    """That it was tried is said."""
+    seen = host.process(("BPF", "PERFMON"), seccomp=2).examine()
+
+    assert "a filter is in force; bpf(2) and perf_event_open(2) tried: not refused" == seen[SECCOMP].found
+    assert set() == seen.problems
+
+
+def test_ubuntus_perf_event_paranoid_asks_for_cap_sys_admin(host):
+    """It refuses an empty request with EACCES; Linux itself never does."""
+    host.write("proc/sys/kernel/perf_event_paranoid", "4\n").process(("BPF", "PERFMON"))
+    seen = host.on(answers={"bpf": errno.EINVAL, "perf_event_open": errno.EACCES}).examine()
+
+    assert {"rights CAP_SYS_ADMIN", "rights perf_event_paranoid"} == seen.problems
+    assert seen[PARANOID].fix.startswith("sysctl -w kernel.perf_event_paranoid=2")
+    assert "perf_event_paranoid is 4" in seen["rights", "CAP_SYS_ADMIN"].found
+
+
+def test_a_high_perf_event_paranoid_that_does_not_refuse_is_fine(host):
+    """Root has CAP_SYS_ADMIN."""
+    seen = host.write("proc/sys/kernel/perf_event_paranoid", "4\n").examine()
+
+    assert "4; CAP_PERFMON is not bound by it" == seen[PARANOID].found
+    assert set() == seen.problems
+
+
+def test_low_memlock_matters_before_5_11(host):
+    """And CAP_SYS_RESOURCE, which lifts it, is named as needed."""
+    seen = host.process(("BPF", "PERFMON")).on(release=OLD, memlock=65536).examine()
+
+    assert {"rights locked memory", "rights CAP_SYS_RESOURCE"} == seen.problems
+    assert "65536 bytes, too low for maps on kernels before 5.11" == seen[MEMLOCK].found
+    assert seen[MEMLOCK].fix.startswith("ulimit -l unlimited")
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "release", "memlock", "words"),
+    [
+        (("BPF", "PERFMON"), OLD, -1, "unlimited"),
+        (("BPF", "PERFMON", "SYS_RESOURCE"), OLD, 65536, "65536 bytes, which CAP_SYS_RESOURCE lifts"),
+        (("BPF", "PERFMON"), "5.11.0", 65536, "65536 bytes; the cgroup pays for maps"),
+    ],
+)
+def test_memlock_that_does_not_matter_says_why(host, capabilities, release, memlock, words):
+    """Enough, lifted, or not asked for any more."""
+    seen = host.process(capabilities).on(release=release, memlock=memlock).examine()
+
+    assert (Verdict.OK, words) == (seen[MEMLOCK].verdict, seen[MEMLOCK].found)
+
+
+def test_capabilities_of_a_user_namespace_do_not_count(host):
+    """Rootless containers show all of them, and the kernel refuses all the same."""
+    seen = host.namespaces({"user": 4026532300}).examine()
+
+    assert {"rights user namespace"} == seen.problems
+
+
+def test_bcc_that_cannot_be_imported_is_explained(host):
+    """With the package's name, because it is not on PyPI."""
+    seen = host.on(bcc=Bcc(cause="ModuleNotFoundError: No module named 'bcc'")).examine()
+
+    assert {"BCC "} == seen.problems
+    assert "No module named 'bcc'" in seen["BCC", ""].found
+    assert "python3-bpfcc" in seen["BCC", ""].fix
+
+
+def test_unreadable_files_are_unknown_and_no_problem(host):
+    """Sandboxes and hardened containers hide a lot."""
+    seen = host.remove("proc/sys").examine()
+
+    assert seen[PARANOID].found.startswith("unknown; ")
+    assert set() == seen.problems
+
+
+def test_a_process_of_which_nothing_is_known_has_no_rights(host):
+    """No status file: better a false alarm than a false promise."""
+    assert {"rights CAP_BPF", "rights CAP_PERFMON"} == host.remove("proc/self/status").examine().problems

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rights that the doctor prints are enough, and each of them is needed: the real service is run with them."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+
+import pytest
+import yaml
+
+from ebpf_sidecar.receivers.ebpf.syscall_table import syscall_table
+
+CONFIG = """
+receivers: {ebpf: {collection_interval: 1s}}
+exporters: {debug: {}}
+service: {pipelines: {metrics: {receivers: [ebpf], exporters: [debug]}}}
+"""
+SECONDS = 60
+NOBODY = ("--reuid=65534", "--regid=65534", "--clear-groups")
+WITHOUT_TRACEFS = "mount --make-rprivate / && umount -l /sys/kernel/tracing"
+READ_ONLY = """
+mount --make-rprivate / && mount -t tmpfs tmpfs "$TMPDIR" &&
+mount -o remount,bind,ro / && mount -o remount,bind,ro /sys/kernel/tracing
+"""
+# Refuses one system call (by number) with EPERM and lets all others through: seccomp(2), linux/filter.h
+FILTER = """
+import ctypes, os, struct, sys
+refused, command = int(sys.argv[1]), sys.argv[2:]
+load, equal, give = 0x20, 0x15, 0x06
+rules = [(load, 0, 0, 0), (equal, 0, 1, refused), (give, 0, 0, 0x50000 | 1), (give, 0, 0, 0x7FFF0000)]
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *rule) for rule in rules))
+program = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(rules), ctypes.addressof(code)))
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program) == 0, ctypes.get_errno()
+os.execvp(command[0], command)
+"""
+
+pytestmark = pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv (util-linux) is not installed")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A service that was stopped once it had attached, or that ended by itself."""
+
+    code: int
+    log: str
+
+    @property
+    def attached(self):
+        """How many hooks were attached; None when it did not come to that."""
+        found = re.search(r"attached (\d+) of \d+ hooks", self.log)
+        return int(found[1]) if found else None
+
+
+def limited(capabilities, *more):
+    """The beginning of a command line that leaves these capabilities and no others, for children as well."""
+    names = ",".join(f"+{name.lower()}" for name in capabilities)
+    chosen = f"-all,{names}" if names else "-all"
+    sets = (f"--{kind}={chosen}" for kind in ("bounding-set", "inh-caps", "ambient-caps"))
+    return ["setpriv", "--no-new-privs", *more, *sets]
+
+
+def in_mounts(script, rest):
+    """The command line ``rest`` after ``script`` has changed what is mounted, for it alone."""
+    return ["unshare", "-m", "sh", "-c", f'{script.strip()} || exit 99; exec "$@"', "sh", *rest]
+
+
+@pytest.fixture
+def run(command, tmp_path, monkeypatch):
+    """Run the service behind the beginning of a command line until it has attached its hooks."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
+
+    def run(before, script=""):
+        line = [*before, *command, "run", "--config", "-"]
+        line = in_mounts(script, line) if script else line
+        streams = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+        with subprocess.Popen(line, text=True, **streams) as process:
+            watchdog = threading.Timer(SECONDS, process.kill)
+            watchdog.start()
+            process.stdin.write(CONFIG)
+            process.stdin.close()
+            said = []
+            for text in process.stderr:
+                said.append(text)
+                if "attached" in text:
+                    process.terminate()
+            watchdog.cancel()
+        return Ended(process.wait(), "".join(said))
+
+    return run
+
+
+@pytest.fixture
+def doctor(command, tmp_path):
+    """What the doctor says behind the beginning of a command line: exit code, problems and the whole answer."""
+
+    def doctor(before=(), script=""):
+        line = [*before, *command, "doctor", "--json", "--config", "-"]
+        line = in_mounts(script, line) if script else line
+        done = subprocess.run(line, input=CONFIG, capture_output=True, text=True, timeout=SECONDS, check=False)
+        answer = json.loads(done.stdout or "{}")
+        assert answer, done.stderr
+        problems = {f"{f['area']} {f['subject']}" for f in answer["findings"] if f["verdict"] == "problem"}
+        return done.returncode, problems, answer
+
+    return doctor
+
+
+@pytest.fixture
+def printed(doctor):
+    """The capabilities in the doctor's securityContext, and how many hooks it says this kernel has."""
+    _, _, answer = doctor()
+    (text,) = [advice["text"] for advice in answer["advice"] if advice["name"] == "kubernetes"]
+    context = yaml.safe_load(text)["containers"][0]["securityContext"]
+    hooks = sum(finding["area"] == "hook" and finding["verdict"] == "ok" for finding in answer["findings"])
+    return context["capabilities"]["add"], hooks
+
+
+def test_the_printed_rights_are_enough(run, printed, doctor):
+    """Every hook attaches with these capabilities alone, everything read-only but the folder for temporary files."""
+    capabilities, hooks = printed
+    ended = run(limited(capabilities), READ_ONLY)
+
+    assert (0, hooks) == (ended.code, ended.attached), ended.log
+    assert hooks > 10
+    assert (0, set()) == doctor(limited(capabilities))[:2]
+
+
+def test_each_printed_capability_is_needed(run, printed, doctor):
+    """Without it the service does not start and names it, and so does the doctor."""
+    capabilities, _ = printed
+    for left_out in capabilities:
+        rest = [name for name in capabilities if name != left_out]
+        ended = run(limited(rest))
+        code, problems, _ = doctor(limited(rest))
+
+        assert (1, None) == (ended.code, ended.attached), ended.log
+        assert f"CAP_{left_out} missing" in ended.log
+        assert (1, {f"rights CAP_{left_out}"}) == (code, problems)
+
+
+def test_without_tracefs_cap_sys_admin_is_needed_or_the_mount(run, printed, doctor):
+    """Both name the command; with the capability the service mounts it by itself."""
+    capabilities, hooks = printed
+    refused, mounted = (
+        run(limited(capabilities), WITHOUT_TRACEFS),
+        run(limited([*capabilities, "SYS_ADMIN"]), WITHOUT_TRACEFS),
+    )
+    code, problems, answer = doctor(limited(capabilities), WITHOUT_TRACEFS)
+
+    assert (1, None) == (refused.code, refused.attached), refused.log
+    assert "CAP_SYS_ADMIN missing" in refused.log
+    assert "mount -t tracefs tracefs /sys/kernel/tracing" in refused.log
+    assert (1, {"kernel tracefs", "rights CAP_SYS_ADMIN"}) == (code, problems)
+    assert any("mount -t tracefs tracefs /sys/kernel/tracing" in finding["fix"] for finding in answer["findings"])
+    assert (0, hooks) == (mounted.code, mounted.attached), mounted.log
+    assert 0 == doctor(limited([*capabilities, "SYS_ADMIN"]), WITHOUT_TRACEFS)[0]
+
+
+def test_another_user_than_root_must_be_able_to_read_tracefs(run, printed, doctor):
+    """CAP_DAC_READ_SEARCH is one way; that is why the pod runs as root without it."""
+    capabilities, hooks = printed
+    enough = run(limited([*capabilities, "DAC_READ_SEARCH"], *NOBODY))
+
+    assert (0, hooks) == (enough.code, enough.attached), enough.log
+    if subprocess.run([*limited((), *NOBODY), sys.executable, "-c", "import ebpf_sidecar"], check=False).returncode:
+        pytest.skip("the package is in a folder that only root may read")
+    assert (1, {"kernel tracefs"}) == doctor(limited(capabilities, *NOBODY))[:2]
+    assert "tracefs" in run(limited(capabilities, *NOBODY)).log
+
+
+@pytest.mark.parametrize("call", ["bpf", "perf_event_open"])
+def test_a_seccomp_filter_is_found_by_trying(run, printed, doctor, call):
+    """Mode 2 alone says nothing: most filters let through what the capabilities allow."""
+    capabilities, hooks = printed
+    filtered = [sys.executable, "-c", FILTER]
+    refused = [*limited(capabilities), *filtered, str(syscall_table().numbers[call])]
+    harmless = [*limited(capabilities), *filtered, str(syscall_table().numbers["reboot"])]
+    ended = run(refused)
+
+    assert (1, {"rights seccomp"}) == doctor(refused)[:2]
+    assert f"{call}(2) is refused although the capabilities are there: a seccomp filter forbids it" in ended.log
+    assert (ended.attached or 0) < hooks
+    assert (0, set()) == doctor(harmless)[:2]
