@@ -18,6 +18,9 @@ from pathlib import Path
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from ebpf_sidecar.receivers.ebpf.probe_file import read_probe
+
+BPF = Path(__file__).parents[2] / "bpf"
 WORKLOADS = Path(__file__).parents[1] / "kernel" / "workloads"
 READY_SECONDS = 30
 CONFIG = """
@@ -45,6 +48,12 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
+def reasons_of(probe):
+    """What a probe can lose events for: its maps and whatever else its description names."""
+    described = read_probe(BPF / f"{probe}.yaml")
+    return {*(spec.published for spec in described.maps), *described.drops}
+
+
 @dataclass(frozen=True)
 class Page:
     """One scrape: every sample by name and labels."""
@@ -57,6 +66,13 @@ class Page:
             labels["process_executable_name"] = labels.pop("comm")
         wanted = set(labels.items())
         return {key[1:]: value for key, value in self.samples.items() if key[0] == name and wanted <= set(key[1:])}
+
+    def lost(self, *probes):
+        """Events that these probes could not count, by reason; empty when there were none."""
+        rows = self.rows("ebpf_dropped_events_total")
+        reasons = {reason for probe in probes for reason in reasons_of(probe)}
+        by_reason = {dict(labels)["reason"]: value for labels, value in rows.items()}
+        return {reason: value for reason, value in by_reason.items() if value and reason in reasons}
 
     def sum(self, name, **labels):
         """Those samples added up."""

@@ -55,11 +55,16 @@ def test_requests_bytes_and_latencies_are_fios_own(serve, fio, tmp_path, kind, b
         return page.sum(name, **of, **labels) - first.sum(name, **of, **labels)
 
     assert (REQUESTS, REQUESTS * block) == (said["total_ios"], said["io_bytes"])
-    assert said["total_ios"] == grown("ebpf_block_io_duration_seconds_count", comm="fio")
-    assert said["io_bytes"] == grown("ebpf_block_io_size_bytes_sum", comm="fio")
+    # requests whose completion ran no program are counted as lost (see bpf/README.md): nothing is missing unaccounted
+    lost = page.lost("block_io").get("completions", 0)
+    assert said["total_ios"] - lost <= grown("ebpf_block_io_duration_seconds_count", comm="fio") <= said["total_ios"]
+    assert said["io_bytes"] - lost * block <= grown("ebpf_block_io_size_bytes_sum", comm="fio") <= said["io_bytes"]
+    assert lost < REQUESTS / 20
     # others may use the disk in the moments between the two ways of looking
-    assert grown("ebpf_block_io_duration_seconds_count") == pytest.approx(after[0] - before[0], abs=20)
-    assert grown("ebpf_block_io_size_bytes_sum") == pytest.approx(after[1] - before[1], rel=0.02, abs=1 << 20)
+    assert grown("ebpf_block_io_duration_seconds_count") == pytest.approx(after[0] - before[0], abs=20 + lost)
+    assert grown("ebpf_block_io_size_bytes_sum") == pytest.approx(
+        after[1] - before[1], rel=0.02, abs=(1 << 20) + lost * block
+    )
     for name, nanoseconds in said["lat_ns"]["percentile"].items():
         bound = bucket_of_quantile(page, float(name) / 100, comm="fio", **of)
         assert bound / 4 <= nanoseconds / 1e9 <= 2 * bound, (name, nanoseconds, bound)
