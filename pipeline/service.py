@@ -21,6 +21,7 @@ from .clock import Clock, SystemClock
 from .component import ComponentId, Context, Paths
 from .config import Config
 from .errors import SidecarError
+from .footprint import release_start_up
 from .graph import Graph, build
 from .health import Health
 from .ledger import Ledger
@@ -139,6 +140,7 @@ def run_service(config: Config, *, plugins: Plugins) -> int:
     for warning in config.warnings:
         log.warning("%s", warning)
     service = Service(config)
+    release_start_up(service.paths.proc)  # now: everything is imported, and no thread of ours runs yet
     service.start()
     log.info("ready: %s", ", ".join(str(pipeline) for pipeline in config.service.pipelines))
     while not stop.wait(1.0):  # bounded, so that a signal that hits another thread is seen too

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Memory that only the start needed, given back before the long run begins.
+
+Importing touches most of what libraries consist of; the running service needs half of it. Pages of files that nobody
+has changed can be dropped at any time: the kernel has them (or the file) and maps them again when they are used. It
+would do so by itself only when memory is short.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+Advise = Callable[[int, int], None]
+"""Takes the address and the length of a mapping whose pages are not needed now."""
+
+_DONTNEED = 4
+# an address range of a file that cannot be written, then lines that tell how much of it is not the file's any more
+_MAPPING = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) r-[x-]p \S+ \S+ \d+ +/.*\n((?:[A-Z]\w+: .*\n)+)", re.MULTILINE)
+_CHANGED = re.compile(r"^(?:Anonymous|Swap|Locked): +[1-9]", re.MULTILINE)
+
+
+def release_start_up(proc: Path, advise: Advise | None = None) -> None:
+    """Drop the file pages that this process has mapped and not changed; ``proc``: where /proc is.
+
+    Call it while no other thread runs that might load a library: what is read here must still be so when it is acted
+    on. Without smaps (a restricted /proc) nothing is done.
+    """
+    try:
+        text = (proc / "self/smaps").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return
+    for begin, end in unchanged(text):
+        (advise or _advise)(begin, end - begin)
+
+
+def unchanged(smaps: str) -> Iterator[tuple[int, int]]:
+    """Begin and end of the private read-only mappings of files in which all pages are the file's (see proc(5))."""
+    for begin, end, about in _MAPPING.findall(smaps):
+        if not _CHANGED.search(about):
+            yield int(begin, 16), int(end, 16)
+
+
+def _advise(address: int, length: int) -> None:
+    # madvise(2); a refusal only means that the memory stays
+    ctypes.CDLL(None).madvise(ctypes.c_void_p(address), ctypes.c_size_t(length), _DONTNEED)
