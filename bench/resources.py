@@ -48,6 +48,7 @@ STEPS = {
     "from ebpf_sidecar.pipeline.configfiles import sources; from ebpf_sidecar.pipeline.plugins import Plugins; "
     "config = load(sources([]), (), Plugins(), os.environ)",
     "the service, built": "service = ebpf_sidecar.pipeline.service.Service(config)",
+    "start-up pages given back": "ebpf_sidecar.pipeline.service.release_start_up(service.paths.proc)",
 }
 
 # prints what the kernel says, without importing anything for it
