@@ -3,7 +3,7 @@ from ebpf_sidecar.pipeline import ComponentKind, Factory, hookimpl
 
 class Tenths:
     def process(self, frames):
-        return [frame.with_values(frame.values // 10) if frame.name == "ebpf.cache.misses" else frame for frame in frames]
+        return [f.with_values(f.values // 10) if f.name == "ebpf.cache.misses" else f for f in frames]
 
 
 @hookimpl
