@@ -14,7 +14,7 @@ import pytest
 from ebpf_sidecar.pipeline.cli import cli, exit_code
 from ebpf_sidecar.pipeline.errors import ConfigError, ExportError, Mistake, PluginError
 
-COMMANDS = ["check", "completion", "components", "print-config", "record", "run", "schema", "version"]
+COMMANDS = ["check", "completion", "components", "doctor", "print-config", "record", "run", "schema", "version"]
 
 
 def test_all_commands_are_there():
