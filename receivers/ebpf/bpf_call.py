@@ -20,7 +20,8 @@ BpfCall = Callable[[int, bytearray], int]
 
 ENOTSUPP = 524
 """What kernels answer that know a command but not for this kind of map; not in Python's errno."""
-_NUMBER = {"x86_64": 321, "aarch64": 280}
+BPF_NUMBER = {"x86_64": 321, "aarch64": 280}
+"""The number of bpf(2) by machine."""
 _ELEMENT = struct.Struct("<I4xQQQ")
 _INFO = struct.Struct("<IIQ")
 _ATTRIBUTES = 128
@@ -42,7 +43,7 @@ def kernel_call(command: int, attributes: bytearray) -> int:
     """The real one."""
     libc = _libc()
     buffer = (ctypes.c_char * len(attributes)).from_buffer(attributes)
-    while libc.syscall(_NUMBER[platform.machine()], command, buffer, len(attributes)) != 0:
+    while libc.syscall(BPF_NUMBER[platform.machine()], command, buffer, len(attributes)) != 0:
         number = ctypes.get_errno()
         if number != errno.EAGAIN:
             return number

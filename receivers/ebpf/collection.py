@@ -11,6 +11,8 @@ from typing import Any
 from ...pipeline.component import Context, MapCleanup
 from ...pipeline.frame import Frame
 from .attribution import Attribution, GroupBy
+from .canary import Canary
+from .canary_actions import Actions
 from .cgroups import CgroupTree, Hierarchy, find_hierarchy
 from .loaded import Loaded
 from .loading import load
@@ -31,14 +33,16 @@ class Collection:
     reading: Reading
     own: SelfFrames
     resource: Mapping[str, str]
+    canary: Canary
 
     def collect(self, monotonic: float, time_unix_nano: int) -> list[Frame]:
         """Read all maps: what the probes counted, and how the probes do. Raises `ProbeError`."""
+        self.canary.when_due(monotonic)
         self.reading.update(monotonic)
         moment = Moment(time_unix_nano, self.resource)
         frames = self.reading.frames(moment)
         entries = {name: tally.kernel_entries for name, tally in self.reading.tallies.items()}
-        return [*frames, *self.own.frames(moment, entries, coverage(frames))]
+        return [*frames, *self.own.frames(moment, entries, coverage(frames), self.canary.found)]
 
     def rows_beyond_limit(self) -> int:
         """How many groups share an overflow row."""
@@ -62,7 +66,9 @@ def open_collection(
     start = context.clock.time_ns()
     attribution = Attribution(CgroupTree(hierarchy), settings.group_by)
     reading = reading_of(probes, loaded, attribution, start=start, cleanup=cleanup, limit=settings.max_rows)
-    return Collection(loaded, reading, SelfFrames(loaded, context.paths.proc, start), context.resource)
+    actions = Actions(context.paths.proc, context.paths.sys)
+    canary = Canary(probes, loaded, settings.canary_interval, context.logger.warning, actions.do)
+    return Collection(loaded, reading, SelfFrames(loaded, context.paths.proc, start), context.resource, canary)
 
 
 def _load(probes: list[Probe], settings: EbpfSettings, hierarchy: Hierarchy) -> Loaded:

@@ -30,12 +30,26 @@ class Alternative:
 
 
 @dataclass(frozen=True, slots=True)
+class CanarySpec:
+    """How to see that a hook fires: the harmless ``action`` that must trigger it (see `canary_actions`).
+
+    ``moves``: what then grows, as ``map.field``, for where the kernel does not tell how often programs run; empty: no
+    map tells. ``reason``: why the action is ``none``.
+    """
+
+    action: str
+    moves: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Hook:
     """A place in the kernel, reached by the first of ``alternatives`` that this kernel has."""
 
     name: str
     alternatives: tuple[Alternative, ...]
     reason: str = ""
+    canary: CanarySpec | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import yaml
 
 from ...pipeline.errors import ProbeError
 from ...pipeline.suggestions import did_you_mean
+from .canary_actions import NO_ACTION, Action
 from .probe import (
     ATTACH_KINDS,
     DECODERS,
@@ -21,6 +22,7 @@ from .probe import (
     Alternative,
     Attribute,
     Calls,
+    CanarySpec,
     Hook,
     MapSpec,
     Metric,
@@ -113,8 +115,17 @@ def _calls(node: Node) -> Calls:
 
 
 def _hook(node: Node) -> Hook:
-    node = node.only(("name", "reason", "alternatives"), ("name", "alternatives"))
-    return Hook(node.text("name"), node.each("alternatives", _alternative), node.text("reason"))
+    node = node.only(("name", "reason", "canary", "alternatives"), ("name", "alternatives"))
+    canary = _canary(node.child("canary")) if node.has("canary") else None
+    return Hook(node.text("name"), node.each("alternatives", _alternative), node.text("reason"), canary)
+
+
+def _canary(node: Node) -> CanarySpec:
+    node = node.only(("action", "moves", "reason"), ("action",))
+    action = node.choice("action", (*map(str, Action), NO_ACTION), NO_ACTION)
+    if action == NO_ACTION and not node.text("reason"):
+        node.wrong('"reason" is missing; say why nothing may trigger the hook')
+    return CanarySpec(action, node.text("moves"), node.text("reason"))
 
 
 def _alternative(node: Node) -> Alternative:
@@ -188,6 +199,9 @@ def _wrong_references(probe: Probe) -> list[str]:
     for i, metric in enumerate(probe.metrics):
         found += _unknown(f"metrics[{i}]::map", [metric.map], maps)
         found += _unknown(f"metrics[{i}]::hooks", metric.hooks, hooks)
+    for i, hook in enumerate(probe.hooks):
+        moved = hook.canary.moves.partition(".")[0] if hook.canary else ""
+        found += _unknown(f"hooks[{i}]::canary::moves", [moved] if moved else [], maps)
     for i, calls in enumerate(probe.calls):
         found += _unknown(f"calls[{i}]::names", [calls.names] if isinstance(calls.names, str) else [], settings)
     found += _twice("hooks", hooks) + _twice("maps", maps) + _twice("metrics", [each.name for each in probe.metrics])

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...pipeline.frame import Frame, Kind
 from ...pipeline.rows import RowSet
+from .canary import HookName, Liveness
 from .loaded import Loaded
 from .metrics import Moment
 
@@ -30,6 +31,7 @@ class SelfFrames:
     _drops: RowSet = field(init=False)
     _attached: list[int] = field(init=False)
     _capacities: list[int] = field(init=False)
+    _firing: tuple[tuple[HookName, ...], RowSet] = field(default_factory=lambda: ((), RowSet.of([])))
     _one: RowSet = field(default_factory=lambda: RowSet.of([{}]))
 
     def __post_init__(self) -> None:
@@ -39,8 +41,13 @@ class SelfFrames:
         self._capacities = [kernel_map.max_entries for kernel_map in self.loaded.maps.values()]
         self._drops = RowSet.of([{"reason": reason} for reason in self.loaded.drops.reasons])
 
-    def frames(self, moment: Moment, entries: Mapping[str, int], coverage: float | None) -> list[Frame]:
-        """The frames now. ``entries``: live entries of the maps that were read anyway; others are counted here."""
+    def frames(
+        self, moment: Moment, entries: Mapping[str, int], coverage: float | None, firing: Mapping[HookName, Liveness]
+    ) -> list[Frame]:
+        """The frames now. ``entries``: live entries of the maps that were read anyway; others are counted here.
+
+        ``firing``: what is known of hooks that are attached; those of which nothing is known are absent, never 0.
+        """
         maps, threads = self.loaded.maps, self._thread_ids()
         counted = {name: entries.get(name, len(threads) if name == _THREADS else -1) for name in maps}
         live = [len(maps[name].read()[0]) if count < 0 else count for name, count in counted.items()]
@@ -57,6 +64,11 @@ class SelfFrames:
                 (self._one, [self._processes(threads)]),
             ),
         ]
+        known = {name: int(each.live) for name, each in firing.items() if each.live is not None}
+        if known:
+            description = "1 where an attached hook was seen to fire, 0 where it did not although it was triggered"
+            points = (self._rows_of(tuple(known)), list(known.values()))
+            gauges.append(gauge("ebpf.probe.live", "{hook}", description, points))
         if coverage is not None:
             description = "Share of counted events that belong to a container"
             gauges.append(gauge("ebpf.attribution.coverage", "1", description, (self._one, [coverage])))
@@ -65,6 +77,14 @@ class SelfFrames:
     def _thread_ids(self) -> Sequence[int]:
         threads = self.loaded.maps.get(_THREADS)
         return threads.read()[0]["key"].tolist() if threads is not None else ()
+
+    def _rows_of(self, names: tuple[HookName, ...]) -> RowSet:
+        """The rows of some hooks; each keeps its number, whichever others are among them."""
+        if names != self._firing[0]:
+            hooks = [(hook.probe, hook.hook) for hook in self.loaded.hooks]
+            rows = RowSet.of([{"probe": probe, "hook": hook} for probe, hook in hooks])
+            self._firing = (names, rows.take(np.array([hooks.index(name) for name in names], np.intp)))
+        return self._firing[1]
 
     def _processes(self, threads: Sequence[int]) -> int:
         """How many of the threads are a process's first one: those alone have a folder that /proc lists."""

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from ...pipeline.plugins import Plugins
-from ...pipeline.settings import Interval, Settings
+from ...pipeline.settings import Duration, Interval, Settings
 from ...pipeline.suggestions import did_you_mean
 from .attribution import GroupBy
 from .preparing import check_settings
@@ -31,6 +31,8 @@ class EbpfSettings(Settings):
     """Whether a hook that cannot be attached is an error. Otherwise its metrics are absent and the log says why."""
     max_rows: int = Field(default=100_000, ge=1)
     """How many rows a kernel map may be shown as; what exceeds it shares a row marked ``otel.metric.overflow``."""
+    canary_interval: Duration = 600.0
+    """How often each attached hook is triggered to see that it fires (`ebpf.probe.live`); ``0s``: only at the start."""
     load_timeout: Interval = 60.0
     """How long compiling and attaching may take."""
 

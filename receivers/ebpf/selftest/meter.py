@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,8 +71,3 @@ def _any_of(frame: Frame, attribute: str, words: Sequence[str]) -> NDArray[np.bo
     column = frame.rows.columns[attribute]
     texts = column.strings() if isinstance(column, Text) else map(str, column.tolist())
     return np.array([text in words for text in texts], bool)
-
-
-def names_of_disks(sys: Path) -> Sequence[str]:
-    """The disks that the oracle /proc/diskstats counts, see `oracles.read_disks`."""
-    return [folder.name for folder in (sys / "block").iterdir() if (folder / "device").exists()]

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from ..disks import Disks
+
 PAGE = mmap.PAGESIZE
 _CACHESTAT = 451  # on all architectures
-_SECTOR = 512
 
 
 class Unavailable(Exception):  # noqa: N818 # an answer, not a mistake
@@ -27,14 +28,6 @@ class Expected(NamedTuple):
 
     value: float
     half: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Disks:
-    """Completed operations and their bytes since boot, by ``reads`` and ``writes``, of all disks together."""
-
-    operations: Mapping[str, int]
-    sizes: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,18 +109,6 @@ def read_io(pid: int, proc: Path) -> Mapping[str, int]:
     except OSError:
         return {}
     return {name.rstrip(":"): int(value) for name, value in map(str.split, lines)}
-
-
-def read_disks(proc: Path, sys: Path) -> Disks:
-    """The whole disks that are devices, not built upon others: each request is counted there once."""
-    operations, sizes = {"reads": 0, "writes": 0}, {"reads": 0, "writes": 0}
-    for line in (proc / "diskstats").read_text(encoding="ascii").splitlines():
-        _, _, name, *numbers = line.split()
-        if (sys / "block" / name.replace("/", "!") / "device").exists():
-            for which, at in (("reads", 0), ("writes", 4)):
-                operations[which] += int(numbers[at])
-                sizes[which] += int(numbers[at + 2]) * _SECTOR
-    return Disks(operations, sizes)
 
 
 def resident_pages(path: Path) -> int:

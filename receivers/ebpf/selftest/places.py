@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ....pipeline.errors import ProbeError
 from ..disk_folder import find_disk_folder
+from ..disks import scheduler_of
 
 MIB = 1 << 20
 _LARGEST, _SMALLEST, _QUICK = 64 * MIB, 4 * MIB, 4 * MIB
@@ -95,7 +96,6 @@ def _lacks(folder: Path, sys: Path) -> dict[str, str]:
             "the folder is not directly on a disk (but on overlay, btrfs, LVM or the like), so kernel threads may send"
         )
         return {"own_requests": why, "scheduler": why}
-    scheduler = disk / "queue" / "scheduler"
-    if "[none]" in (scheduler.read_text(encoding="ascii") if scheduler.exists() else "[none]"):
+    if scheduler_of(disk) == "none":
         return {"scheduler": f"{disk.name} has no I/O scheduler, so requests do not queue"}
     return {}

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from ..canary import Liveness
 from ..loaded import HookStatus
 from ..probe import Probe
 from .judging import Result
@@ -70,8 +71,8 @@ class Report:
         return json.dumps(body, indent=1)
 
 
-def hook_report(probes: Sequence[Probe], status: HookStatus) -> HookReport:
-    """The line of a hook, without whether it is live."""
+def hook_report(probes: Sequence[Probe], status: HookStatus, liveness: Liveness) -> HookReport:
+    """The line of a hook."""
     ways = {
         each.program: f"{each.attach} {each.event}"
         for probe in probes
@@ -81,7 +82,9 @@ def hook_report(probes: Sequence[Probe], status: HookStatus) -> HookReport:
         for each in hook.alternatives
     }
     way = ways.get(status.program, "")
-    return HookReport(status.probe, status.hook, status.attached, status.program, way, status.reason)
+    return HookReport(
+        status.probe, status.hook, status.attached, status.program, way, status.reason, liveness.live, liveness.reason
+    )
 
 
 def lines_of(report: Report) -> Iterator[str]:

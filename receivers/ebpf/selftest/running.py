@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ....pipeline.component import Paths
+from ..disks import Disks, names_of_disks, read_disks
 from .case import CaseFile, Workload
 from .judging import Bench, Result, Run, judge, skipped
-from .meter import Counted, Meter, measured, names_of_disks
-from .oracles import PAGE, Disks, Observation, Readings, cached_pages, read_disks, read_io, resident_pages
+from .meter import Counted, Meter, measured
+from .oracles import PAGE, Observation, Readings, cached_pages, read_io, resident_pages
 from .places import MIB, Place, forget
 from .worker import Worker
 

@@ -13,6 +13,8 @@ from typing import Any
 
 from ....pipeline.clock import Clock, SystemClock
 from ....pipeline.component import Paths
+from ..canary import Liveness, examine
+from ..canary_actions import Actions
 from ..cgroups import find_hierarchy
 from ..loaded import Loaded
 from ..loading import LoadError, load
@@ -74,4 +76,8 @@ class Session:
         return [*results, *unchecked(file, [metric.name for probe in self.probes for metric in probe.metrics])]
 
     def _hooks(self, loaded: Loaded) -> list[HookReport]:
-        return [hook_report(self.probes, status) for status in loaded.hooks]
+        found = examine(self.probes, loaded, Actions(self.paths.proc, self.paths.sys).do)
+        return [
+            hook_report(self.probes, status, found.get((status.probe, status.hook), Liveness(None)))
+            for status in loaded.hooks
+        ]

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -58,10 +57,8 @@ class Worker:
         link = self.folder / name
         if not link.is_symlink():
             link.symlink_to(Path(sys.executable).resolve())
-        command = [str(link), "-S", "-E", str(SCRIPTS / arguments[0]), *arguments[1:]]
-        # the scripts' own folder is on sys.path; they must leave nothing in it
-        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-        return subprocess.Popen(command, stdin=channel.fileno(), stderr=subprocess.PIPE, env=environment)  # noqa: S603 # ours
+        command = [str(link), "-S", "-E", "-B", str(SCRIPTS / arguments[0]), *arguments[1:]]
+        return subprocess.Popen(command, stdin=channel.fileno(), stderr=subprocess.PIPE)  # noqa: S603 # ours
 
 
 def _talk(channel: socket.socket, pid: int, measure: Callable[[int], Any]) -> Ended:

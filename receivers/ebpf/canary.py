@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Attached is not the same as firing: triggers each hook and looks whether its program ran.
+
+Evidence is the kernel's own count of runs, where it may be asked for (CAP_SYS_ADMIN), else a map that must have grown.
+What cannot be known stays unknown: it is neither live nor dead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+from ...pipeline.errors import ProbeError
+from .canary_actions import NO_ACTION, Actions, Problems
+from .loaded import HookStatus, Loaded
+from .probe import CanarySpec, Probe
+from .run_statistics import run_statistics
+
+HookName = tuple[str, str]
+"""Probe and hook."""
+
+
+@dataclass(frozen=True, slots=True)
+class Liveness:
+    """``live``: None where it is not known. ``reason``: why not live, or why not known."""
+
+    live: bool | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """One look: how often programs ran, by name, and what maps hold in all, by ``map.field``."""
+
+    runs: Mapping[str, int]
+    maps: Mapping[str, int]
+
+
+@dataclass
+class Canary:
+    """Examines the attached hooks of ``probes`` each ``interval`` seconds, or once when that is 0.
+
+    ``act`` does actions and tells which it could not do; ``warn`` gets a line for each hook that turns out dead, once.
+    """
+
+    probes: Sequence[Probe]
+    loaded: Loaded
+    interval: float
+    warn: Callable[[str], None]
+    act: Callable[[Collection[str]], Problems] = field(default_factory=lambda: Actions().do)
+    statistics: Callable[[], AbstractContextManager[bool]] = run_statistics
+    found: Mapping[HookName, Liveness] = field(default_factory=dict)
+    _due: float | None = None
+    _warned: set[HookName] = field(default_factory=set)
+
+    def when_due(self, now: float) -> None:
+        """Examine when it is time. ``now``: monotonic seconds. Whatever fails makes hooks unknown, never raises."""
+        if self._due is not None and (self.interval <= 0 or now < self._due):
+            return
+        self._due = now + self.interval
+        try:
+            self.found = examine(self.probes, self.loaded, self.act, self.statistics)
+        except (OSError, ProbeError) as error:
+            self.found = {name: Liveness(None, str(error)) for name in self.found}
+        for name, each in self.found.items():
+            if each.live is False and name not in self._warned:
+                self._warned.add(name)
+                self.warn(f"hook {name[0]}::{name[1]} is attached but does not fire: {each.reason}")
+
+
+def examine(
+    probes: Sequence[Probe],
+    loaded: Loaded,
+    act: Callable[[Collection[str]], Problems],
+    statistics: Callable[[], AbstractContextManager[bool]] = run_statistics,
+) -> Mapping[HookName, Liveness]:
+    """Whether each attached hook fires. Raises `OSError` and `ProbeError` when counters cannot be read."""
+    asked = list(_asked(probes, loaded))
+    moves = {spec.moves: probe for probe, _, spec in asked if spec and spec.moves}
+    with statistics() as counting:
+        before = _look(loaded, moves, counting)
+        problems = act({spec.action for _, _, spec in asked if spec} - {NO_ACTION})
+        after = _look(loaded, moves, counting)
+    seen = _programs_seen(asked, before, after)
+    return {
+        (status.probe, status.hook): _judge(status, spec, seen, problems, counting=counting)
+        for _, status, spec in asked
+    }
+
+
+def _asked(probes: Sequence[Probe], loaded: Loaded) -> Iterator[tuple[Probe, HookStatus, CanarySpec | None]]:
+    by_name = {probe.name: probe for probe in probes}
+    for status in loaded.hooks:
+        if status.attached:
+            probe = by_name[status.probe]
+            yield probe, status, next((hook.canary for hook in probe.hooks if hook.name == status.hook), None)
+
+
+def _look(loaded: Loaded, moves: Mapping[str, Probe], counting: bool) -> Counters:  # noqa: FBT001 # internal
+    if counting:
+        return Counters({program.name: program.runs()[0] for program in loaded.programs}, {})
+    return Counters({}, {column: _total(loaded, probe, column) for column, probe in moves.items()})
+
+
+def _total(loaded: Loaded, probe: Probe, column: str) -> int:
+    name, _, field_name = column.partition(".")
+    kernel_map = loaded.maps[probe.map(name).published]
+    return int(kernel_map.read()[1][:, kernel_map.value_fields[field_name]].sum())
+
+
+def _programs_seen(
+    asked: Sequence[tuple[Probe, HookStatus, CanarySpec | None]], before: Counters, after: Counters
+) -> set[str]:
+    """The programs that ran meanwhile, by either evidence; probes share programs, so one's map may tell for another."""
+    ran = {name for name, runs in after.runs.items() if runs > before.runs.get(name, 0)}
+    grown = {column for column, total in after.maps.items() if total > before.maps[column]}
+    return ran | {status.program for _, status, spec in asked if spec and spec.moves in grown}
+
+
+def _judge(
+    status: HookStatus, spec: CanarySpec | None, seen: Collection[str], problems: Problems, *, counting: bool
+) -> Liveness:
+    if status.program in seen:
+        return Liveness(True)  # noqa: FBT003 # the field's name is in the class
+    if spec is None:
+        return Liveness(None, "the probe names no action that triggers it")
+    if spec.action == NO_ACTION:
+        return Liveness(None, spec.reason)
+    if spec.action in problems:
+        return Liveness(None, f'the action "{spec.action}" could not be done: {problems[spec.action]}')
+    if not counting and not spec.moves:
+        return Liveness(None, "the kernel does not tell how often programs run (CAP_SYS_ADMIN missing), nor does a map")
+    return Liveness(False, f'its program did not run at the action "{spec.action}"')  # noqa: FBT003 # as above

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The disks of the machine, as the kernel counts them itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_SECTOR = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Disks:
+    """Completed operations and their bytes since boot, by ``reads`` and ``writes``, of all disks together."""
+
+    operations: Mapping[str, int]
+    sizes: Mapping[str, int]
+
+
+def read_disks(proc: Path, sys: Path) -> Disks:
+    """The whole disks that are devices, not built upon others: each request is counted there once. Raises `OSError`."""
+    operations, sizes = {"reads": 0, "writes": 0}, {"reads": 0, "writes": 0}
+    disks = set(names_of_disks(sys))
+    for line in (proc / "diskstats").read_text(encoding="ascii").splitlines():
+        _, _, name, *numbers = line.split()
+        if name.replace("/", "!") in disks:
+            for which, at in (("reads", 0), ("writes", 4)):
+                operations[which] += int(numbers[at])
+                sizes[which] += int(numbers[at + 2]) * _SECTOR
+    return Disks(operations, sizes)
+
+
+def names_of_disks(sys: Path) -> Sequence[str]:
+    """The disks that `read_disks` counts. Raises `OSError`."""
+    return [folder.name for folder in (sys / "block").iterdir() if (folder / "device").exists()]
+
+
+def scheduler_of(disk: Path) -> str:
+    """The I/O scheduler of a disk (its folder below /sys/block): ``none`` or its name."""
+    try:
+        words = (disk / "queue" / "scheduler").read_text(encoding="ascii").split()
+    except OSError:
+        return "none"
+    return next((word.strip("[]") for word in words if word.startswith("[")), "none")
