@@ -1,4 +1,4 @@
-docker run --user 0 --read-only --tmpfs /tmp --pid host --cap-drop ALL \
+docker run --rm --user 0 --read-only -v /tmp --pid host --cap-drop ALL \
   --cap-add BPF \
   --cap-add PERFMON \
   --security-opt no-new-privileges \

@@ -17,7 +17,7 @@ from .kernel_config import KernelConfig, read_kernel_config
 from .surroundings import Cgroups, Namespaces, read_cgroups, read_namespaces
 from .system import System
 
-_SYSCTLS = ("perf_event_paranoid", "unprivileged_bpf_disabled")
+_SYSCTLS = ("perf_event_paranoid", "unprivileged_bpf_disabled", "bpf_stats_enabled")
 _LOCKDOWN = "sys/kernel/security/lockdown"
 _CHOSEN = re.compile(r"\[(\w+)\]")
 

@@ -31,6 +31,7 @@ def rights_findings(machine: Machine, needs: Sequence[Need]) -> Iterator[Finding
     yield _seccomp(machine)
     yield _paranoid(machine)
     yield _unprivileged(machine)
+    yield _statistics(machine)
     yield _memlock(machine)
     yield _bcc(machine)
 
@@ -90,6 +91,17 @@ def _unprivileged(machine: Machine) -> Finding:
     value = machine.sysctls.get("unprivileged_bpf_disabled")
     known = "unknown" if value is None else str(value)
     return Finding("rights", "unprivileged_bpf_disabled", Verdict.OK, f"{known}; CAP_BPF is not bound by it")
+
+
+def _statistics(machine: Machine) -> Finding:
+    """BPF_ENABLE_STATS takes CAP_SYS_ADMIN, which is too much to give for it alone."""
+    name = ("rights", "run statistics")
+    if machine.standing.may("CAP_SYS_ADMIN"):
+        return Finding(*name, Verdict.OK, "can be asked for (CAP_SYS_ADMIN is there)")
+    if machine.sysctls.get("bpf_stats_enabled") == 1:
+        return Finding(*name, Verdict.OK, "switched on for good (kernel.bpf_stats_enabled)")
+    found = "not to be had without CAP_SYS_ADMIN: what programs cost, and whether some hooks fire, stays unknown"
+    return Finding(*name, Verdict.NOTE, found, "sysctl -w kernel.bpf_stats_enabled=1 on the host, if that is missed")
 
 
 def _memlock(machine: Machine) -> Finding:

@@ -62,7 +62,8 @@ def _profile_note(profile: str) -> str:
 
 def _docker(capabilities: Sequence[str], profile: str) -> str:
     flags = [
-        "docker run --user 0 --read-only --tmpfs /tmp --pid host --cap-drop ALL",
+        # not --tmpfs: the canary needs a file on a disk
+        "docker run --rm --user 0 --read-only -v /tmp --pid host --cap-drop ALL",
         *(f"--cap-add {name}" for name in capabilities),
         "--security-opt no-new-privileges",
         *(["--security-opt seccomp=unconfined"] if profile == "Unconfined" else []),

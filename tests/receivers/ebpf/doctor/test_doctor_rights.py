@@ -145,6 +145,24 @@ def test_memlock_that_does_not_matter_says_why(host, capabilities, release, meml
     assert (Verdict.OK, words) == (seen[MEMLOCK].verdict, seen[MEMLOCK].found)
 
 
+@pytest.mark.parametrize(
+    ("capabilities", "switch", "verdict"),
+    [
+        (("BPF", "PERFMON"), "0", Verdict.NOTE),
+        (("BPF", "PERFMON"), "1", Verdict.OK),
+        (("BPF", "PERFMON", "SYS_ADMIN"), "0", Verdict.OK),
+    ],
+)
+def test_run_statistics_are_a_luxury(host, capabilities, switch, verdict):
+    """Never a reason to grant CAP_SYS_ADMIN: the fix is the sysctl."""
+    seen = host.process(capabilities).write("proc/sys/kernel/bpf_stats_enabled", switch).examine()
+    finding = seen["rights", "run statistics"]
+
+    assert verdict == finding.verdict
+    assert ("kernel.bpf_stats_enabled=1" in finding.fix) == (verdict is Verdict.NOTE)
+    assert set() == seen.problems
+
+
 def test_capabilities_of_a_user_namespace_do_not_count(host):
     """Rootless containers show all of them, and the kernel refuses all the same."""
     seen = host.namespaces({"user": 4026532300}).examine()
