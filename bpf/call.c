@@ -15,6 +15,26 @@ static __always_inline void describe_thread(struct thread *thread)
     thread->compat = IS_32_BIT(&regs);
 }
 
+/* How often a process with more than one thread changed its name: each thread keeps the name in its state. */
+BPF_ARRAY(renames, u64, 1);
+
+static __always_inline u64 *renames_so_far(void)
+{
+    u32 zero = 0;
+
+    return renames.lookup(&zero);
+}
+
+static __always_inline void follow_name(struct thread *thread)
+{
+    u64 *count = renames_so_far();
+
+    if (count && thread->renames != *count) {
+        thread->renames = *count;
+        name_of_current_process(&thread->owner);
+    }
+}
+
 static __always_inline struct thread *thread_for_call(void)
 {
     struct thread *thread = current_thread(), fresh = {};
@@ -50,6 +70,7 @@ int call_enters(struct bpf_raw_tracepoint_args *ctx)
     /* Fresh for each call: container runtimes move processes, and on v2 it costs next to nothing. */
     thread->owner.cgroup = bpf_get_current_cgroup_id();
 #endif
+    follow_name(thread);
     thread->inside = 1;
     thread->number = number;
     thread->direction = call->direction;
@@ -114,6 +135,46 @@ int program_changes(struct tracepoint__sched__sched_process_exec *args)
         threads.delete(&former);
     if (thread)
         describe_thread(thread);
+    return 0;
+}
+#endif
+
+#ifdef HAVE_NAME_CHANGES
+static __always_inline bool has_other_threads(void)
+{
+#if defined(OFFSET_TASK_STRUCT_SIGNAL) && defined(OFFSET_SIGNAL_STRUCT_NR_THREADS)
+    u64 shared = read_pointer(bpf_get_current_task() + OFFSET_TASK_STRUCT_SIGNAL);
+
+    return read_u32(shared + OFFSET_SIGNAL_STRUCT_NR_THREADS) > 1;
+#else
+    return true;
+#endif
+}
+
+/* A process has the name of its first thread. That one's state gets the new name from the event, which comes before the
+ * kernel stores it; other threads look it up at their next call. */
+int name_changes(struct tracepoint__task__task_rename *args)
+{
+    u32 tid = args->pid;
+    struct thread *thread;
+    char name[16] = {};
+    u64 *count;
+
+    if (tid != bpf_get_current_pid_tgid() >> 32)
+        return 0;
+    thread = threads.lookup(&tid);
+    if (thread) {
+        bpf_probe_read_kernel_str(name, sizeof(name), args->newcomm);
+        __builtin_memcpy(thread->owner.comm, name, sizeof(name));
+    }
+    if (!has_other_threads())
+        return 0;
+    count = renames_so_far();
+    if (!count)
+        return 0;
+    __sync_fetch_and_add(count, 1);
+    if (thread)
+        thread->renames = *count;
     return 0;
 }
 #endif

@@ -49,31 +49,30 @@ static __always_inline u32 read_u32(u64 address)
     return value;
 }
 
-static __always_inline u64 cgroup_of_current(void)
+#if defined(CGROUP_SUBSYSTEM) || defined(OFFSET_CSS_SET_DFL_CGRP)
+/* Inode of the task's directory in the hierarchy that tells containers apart. kernfs ids are inode numbers since 5.5.
+ */
+static __always_inline u64 cgroup_of_task(u64 task)
 {
+    u64 set = read_pointer(task + OFFSET_TASK_STRUCT_CGROUPS);
 #ifdef CGROUP_SUBSYSTEM
-    /* cgroup v1: the directory of this hierarchy; bpf_get_current_cgroup_id() knows only v2. kernfs ids are inode
-     * numbers since 5.5 (67c0496e87d1). */
-    u64 set = read_pointer(bpf_get_current_task() + OFFSET_TASK_STRUCT_CGROUPS);
     u64 state = read_pointer(set + OFFSET_CSS_SET_SUBSYS + 8 * CGROUP_SUBSYSTEM);
     u64 cgroup = read_pointer(state + OFFSET_CGROUP_SUBSYS_STATE_CGROUP);
+#else
+    u64 cgroup = read_pointer(set + OFFSET_CSS_SET_DFL_CGRP);
+#endif
     u64 node = read_pointer(cgroup + OFFSET_CGROUP_KN);
 
     return read_pointer(node + OFFSET_KERNFS_NODE_ID);
+}
+#endif
+
+static __always_inline u64 cgroup_of_current(void)
+{
+#ifdef CGROUP_SUBSYSTEM
+    return cgroup_of_task(bpf_get_current_task()); /* the helper knows only v2 */
 #else
     return bpf_get_current_cgroup_id();
-#endif
-}
-
-/* Name of the process, not of the thread: a JVM names each thread, and each name would become a row. */
-static __always_inline void name_of_current(char *comm)
-{
-#if defined(OFFSET_TASK_STRUCT_GROUP_LEADER) && defined(OFFSET_TASK_STRUCT_COMM)
-    u64 leader = read_pointer(bpf_get_current_task() + OFFSET_TASK_STRUCT_GROUP_LEADER);
-
-    bpf_probe_read_kernel_str(comm, 16, (void *)(leader + OFFSET_TASK_STRUCT_COMM));
-#else
-    bpf_get_current_comm(comm, 16);
 #endif
 }
 
@@ -88,6 +87,29 @@ static __always_inline void merge_kernel_workers(char *comm)
     }
 }
 
+#if defined(OFFSET_TASK_STRUCT_GROUP_LEADER) && defined(OFFSET_TASK_STRUCT_COMM)
+static __always_inline void name_of_task(u64 task, char *comm)
+{
+    u64 leader = read_pointer(task + OFFSET_TASK_STRUCT_GROUP_LEADER);
+
+    bpf_probe_read_kernel_str(comm, 16, (void *)(leader + OFFSET_TASK_STRUCT_COMM));
+}
+#endif
+
+/* Name of the process, not of the thread: a JVM names each thread, and each name would become a row. */
+static __always_inline void name_of_current_process(struct owner *owner)
+{
+    char comm[16] = {}; /* nothing of a longer, former name may stay behind the end */
+
+#ifdef OFFSET_TASK_STRUCT_GROUP_LEADER
+    name_of_task(bpf_get_current_task(), comm);
+#else
+    bpf_get_current_comm(comm, sizeof(comm));
+#endif
+    merge_kernel_workers(comm);
+    __builtin_memcpy(owner->comm, comm, sizeof(comm));
+}
+
 /* Fills a zeroed owner for the current task, all but the generation: that is set when a key is about to be used. */
 static __always_inline void owner_of_current(struct owner *owner)
 {
@@ -95,8 +117,7 @@ static __always_inline void owner_of_current(struct owner *owner)
 #ifdef KEY_BY_PROCESS
     owner->tgid = bpf_get_current_pid_tgid() >> 32;
 #endif
-    name_of_current(owner->comm);
-    merge_kernel_workers(owner->comm);
+    name_of_current_process(owner);
 }
 
 #endif

@@ -28,8 +28,9 @@ struct thread {
     u32 number;
     u32 direction;
     struct call call;
-    u32 inside; /* 1 while the thread is inside a followed call */
-    u32 compat; /* 1: a 32-bit program, whose call numbers mean something else */
+    u32 inside;  /* 1 while the thread is inside a followed call */
+    u32 compat;  /* 1: a 32-bit program, whose call numbers mean something else */
+    u64 renames; /* of all processes, when the name was last looked up */
 #ifdef PROBE_PAGE_CACHE
     u64 mapping;   /* file that the call looks pages up in */
     u64 next_page; /* pages before it have been counted for this call */

@@ -45,7 +45,7 @@ def test_a_row_carries_the_inode_of_the_cgroups_directory(attach, cgroup, file_o
     )  # fmt: skip
 
     keys, values = loaded.maps["cache_stats_map"].read()
-    mine = (keys["cgroup"] == cgroup.stat().st_ino) & (keys["comm"] == Path(sys.executable).name[:15].encode())
+    mine = (keys["cgroup"] == cgroup.stat().st_ino) & (keys["comm"] == b"sequential")
     assert 256 <= values[mine][:, 0].sum()
 
 
@@ -81,6 +81,16 @@ def test_threads_with_names_of_their_own_share_the_process_row(attach, run, file
     keys, _ = loaded.maps["cache_stats_map"].read()
     names = set(keys["comm"][keys["tgid"] == pid].tolist())
     assert not [name for name in names if name.startswith(b"reader")]
+
+
+def test_a_process_that_renames_itself_goes_on_under_its_new_name(attach, run, rows, file_of):
+    """In its first thread, in those that were there before, and in new ones; the old name keeps what was before."""
+    loaded = attach("page_cache", "syscalls")
+
+    pid = run("files.py", "renamed", file_of(768 * 4096), 3, 4096)["pid"]
+
+    by_name = [rows(loaded, "cache_stats_map", pid, comm=name)["lookups"][0] for name in (b"new-name", b"renamed")]
+    assert [768, 1] == by_name
 
 
 def test_ten_thousand_processes_leave_no_state_and_lose_nothing(attach, run):

@@ -96,16 +96,50 @@ def oversized(path, size, step):
         os.close(descriptor)
 
 
+def renamed(path, size, step):
+    """Each third is read by the first thread, one that began before the process changed its name, and one that began
+    after."""
+    shares = iter(range(0, size, size // 3 // step * step))
+    descriptor, named, began = os.open(path, os.O_RDONLY), threading.Event(), threading.Event()
+
+    def part():
+        begin = next(shares)
+        for place in range(begin, begin + size // 3 // step * step, step):
+            os.pread(descriptor, step, place)
+
+    def early():
+        os.pread(descriptor, step, 0)
+        began.set()
+        named.wait()
+        part()
+
+    first = threading.Thread(target=early)
+    first.start()
+    began.wait()
+    name("new-name")
+    named.set()
+    first.join()
+    part()
+    last = threading.Thread(target=part)
+    last.start()
+    last.join()
+
+
+def name(text):
+    """Rename this thread."""
+    ctypes.CDLL(None).prctl(15, text[:15].encode(), 0, 0, 0)
+
+
 ACTIONS = {
     each.__name__: each
-    for each in (sequential, at_random, mapped, written, in_threads, populated, dropped, nothing, oversized)
+    for each in (sequential, at_random, mapped, written, in_threads, populated, dropped, nothing, oversized, renamed)
 }
 
 
 def main():
     """Do what the first argument says, under a name of its own."""
     action, path, megabytes, step = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
-    ctypes.CDLL(None).prctl(15, os.environ.get("WORKLOAD", action)[:15].encode(), 0, 0, 0)
+    name(os.environ.get("WORKLOAD", action))
     before = fetched()
     ACTIONS[action](path, int(float(megabytes) * (1 << 20)), step)
     sys.stdout.write(json.dumps({"pid": os.getpid(), "fetched": fetched() - before}))
