@@ -6,9 +6,10 @@
 Needs root, a C compiler, and fio for the direct reads. The probes are those of the packaged configuration, loaded
 without the service. First table: nanoseconds of one run of a program as kernel.bpf_stats_enabled counts them (about 30
 ns of each are the counting's own), runs per operation, and their product. The counts are machine-wide: what starts the
-loop, and other programs, are in them. Second table: a loop's time without and with the probes, in turn, with the
-counting off; "added" and "ratio" are medians over the pairs. For comparison, the sums for one cached read that were
-measured for the design: 201 ns in three programs of a prototype, 319 ns in a predecessor that counted less.
+loop is in them, and of other programs what they did in the least disturbed of several repetitions. Second table: a
+loop's time without and with the probes, in turn, with the counting off; "added" and "ratio" are medians over the pairs.
+For comparison, the sums for one cached read that were measured for the design: 201 ns in three programs of a prototype,
+319 ns in a predecessor that counted less.
 """
 
 from __future__ import annotations
@@ -141,18 +142,21 @@ class Cost:
 
 
 def costs(loaded: Loaded, place: Machine, workload: Workload, scale: float) -> list[Cost]:
-    """Each program's cost, the median of several runs of the workload."""
-    seen: dict[str, list[tuple[float, float]]] = {}
-    for _ in range(REPETITIONS):
-        before = {program.name: program.runs() for program in loaded.programs}
-        operations, _ns = place.run(workload, scale)
-        for program in loaded.programs:
-            runs, ns = (now - then for now, then in zip(program.runs(), before[program.name], strict=True))
-            seen.setdefault(program.name, []).append((ns / runs if runs else 0.0, runs / operations))
-    middle = [
-        Cost(name, *(statistics.median(column) for column in zip(*each, strict=True))) for name, each in seen.items()
-    ]
-    return [cost for cost in middle if cost.runs >= LEAST_RUNS]
+    """Each program's cost in the repetition that other programs disturbed least."""
+    repetitions = [repetition(loaded, place, workload, scale) for _ in range(REPETITIONS)]
+    least = min(repetitions, key=lambda found: sum(cost.runs for cost in found))
+    return [cost for cost in least if cost.runs >= LEAST_RUNS]
+
+
+def repetition(loaded: Loaded, place: Machine, workload: Workload, scale: float) -> list[Cost]:
+    """What the programs did during one run of the workload."""
+    before = {program.name: program.runs() for program in loaded.programs}
+    operations, _ = place.run(workload, scale)
+    found = []
+    for program in loaded.programs:
+        runs, ns = (now - then for now, then in zip(program.runs(), before[program.name], strict=True))
+        found.append(Cost(program.name, ns / runs if runs else 0.0, runs / operations))
+    return found
 
 
 def cost_table(loaded: Loaded, place: Machine, scale: float) -> str:
