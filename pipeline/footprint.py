@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memory that only the start needed, given back before the long run begins.
+"""Memory that is not needed any more, given back: what only the start needed, and what is free among long-lived data.
 
 Importing touches most of what libraries consist of; the running service needs half of it. Pages of files that nobody
 has changed can be dropped at any time: the kernel has them (or the file) and maps them again when they are used. It
@@ -34,6 +34,16 @@ def release_start_up(proc: Path, advise: Advise | None = None) -> None:
         return
     for begin, end in unchanged(text):
         (advise or _advise)(begin, end - begin)
+
+
+def release_free_memory() -> None:
+    """Give free pages of the heap to the kernel (malloc_trim(3); other C libraries than glibc have none).
+
+    Rendering a large page leaves free memory between long-lived objects, which the C library would keep for ever.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(ctypes.c_size_t(0))
 
 
 def unchanged(smaps: str) -> Iterator[tuple[int, int]]:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from itertools import count
 from types import FrameType
 from typing import Any
 
@@ -21,7 +22,7 @@ from .clock import Clock, SystemClock
 from .component import ComponentId, Context, Paths
 from .config import Config
 from .errors import SidecarError
-from .footprint import release_start_up
+from .footprint import release_free_memory, release_start_up
 from .graph import Graph, build
 from .health import Health
 from .ledger import Ledger
@@ -32,6 +33,7 @@ from .status import StatusPages, WithStatusPages
 from .telemetry import ComponentTelemetry
 
 log = logging.getLogger(__name__)
+_TIDY_SECONDS = 10  # below a millisecond of work, so as often as pages are usually made
 
 
 @dataclass
@@ -143,8 +145,11 @@ def run_service(config: Config, *, plugins: Plugins) -> int:
     release_start_up(service.paths.proc)  # now: everything is imported, and no thread of ours runs yet
     service.start()
     log.info("ready: %s", ", ".join(str(pipeline) for pipeline in config.service.pipelines))
-    while not stop.wait(1.0):  # bounded, so that a signal that hits another thread is seen too
-        pass
+    for second in count(1):
+        if stop.wait(1.0):  # bounded, so that a signal that hits another thread is seen too
+            break
+        if second % _TIDY_SECONDS == 0:
+            release_free_memory()
     return _drain(service, config.service.shutdown_timeout)
 
 

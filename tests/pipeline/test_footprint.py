@@ -90,3 +90,27 @@ def test_the_real_table_of_this_process_is_understood():
 
     assert found
     assert all(begin < end for begin, end in found)
+
+
+FRAGMENTED = """
+import json
+from pathlib import Path
+from ebpf_sidecar.pipeline.footprint import release_free_memory
+def resident():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return [int(line.split()[1]) for line in lines if line.startswith("RssAnon")][0]
+pieces = [bytes([i % 256]) * 50_000 for i in range(400)]
+del pieces[:-1]
+before = resident()
+release_free_memory()
+print(json.dumps([before, resident(), pieces[0] == bytes([399 % 256]) * 50_000]))
+"""
+
+
+def test_free_memory_below_what_is_still_used_is_given_back():
+    """20 MB of which only the last piece lives: the heap keeps all of it, until it is told."""
+    done = subprocess.run([sys.executable, "-c", FRAGMENTED], stdout=subprocess.PIPE, check=True)
+    before, after, intact = json.loads(done.stdout)
+
+    assert before - after > 15_000
+    assert intact
