@@ -52,7 +52,7 @@ def test_bytes_are_counted_by_direction(serve, work, tmp_path):
     service = serve(probes="[syscalls]")
     (tmp_path / "file").write_bytes(b"")
     work("mover", "calls.py", "moved", tmp_path / "file")
-    work("idle", "files.py", "nothing", tmp_path / "file", 0, 0)
+    work("idle", "calls.py", "failing")
     page = service.settled()
 
     def moved(comm, syscall, direction):
