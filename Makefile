@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # `make` lists the targets. Each does its own set-up; the second time is quick.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-kernel test-peers test-unprivileged check docs bench clean setup
+.PHONY: help run test test-kernel test-peers test-unprivileged check docs bench kernel-matrix clean setup
 PYTEST = .venv/bin/python -m pytest
 COG = -P -I .ci -p "import documents" --verbosity=1
 MARKDOWN = $(wildcard *.md */*.md)
@@ -36,7 +36,7 @@ check: ## lint, types, formatting, generated documents
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
-	@.venv/bin/mypy .ci/documents
+	@MYPYPATH=.ci .venv/bin/mypy .ci/documents .ci/kernels
 	@clang-format --dry-run --Werror bpf/*.c bpf/*.h
 	@.venv/bin/cog $(COG) --check --check-fail-msg="run make docs" $(MARKDOWN)
 
@@ -47,6 +47,11 @@ docs: ## write the generated parts of the READMEs anew
 bench: ## print what the product costs here, against a control in the same run
 	@.ci/setup fio
 	@for bench in bench/*.py; do echo "== $$bench"; .venv/bin/python $$bench; done
+
+kernel-matrix: ## the selftest on Debian's kernels from 5.10 to the newest (in QEMU), compared with bpf/kernels.json
+	@.ci/setup
+	@.ci/setup qemu-system-x86 busybox-static kmod e2fsprogs debian-archive-keyring || echo "going on without"
+	@PYTHONPATH=.ci .venv/bin/python -m kernels $(ARGS)
 
 clean: ## remove everything that make made
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache

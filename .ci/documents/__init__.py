@@ -6,6 +6,7 @@ and nothing from the machine, so that two people always get the same text.
 """
 
 from .components import components, service_settings
+from .kernels import kernel_matrix
 from .metrics import added_by_rate, own_telemetry, receiver_metrics
 from .overview import benches, commands, configurations, hooks, make_targets, markers, modules, tests
 from .probes import probes
@@ -18,6 +19,7 @@ __all__ = [
     "components",
     "configurations",
     "hooks",
+    "kernel_matrix",
     "make_targets",
     "markers",
     "modules",

@@ -14,6 +14,7 @@ from ebpf_sidecar.pipeline.frame import Frame, Kind
 from ebpf_sidecar.pipeline.ledger import COUNTERS, QUEUE_CAPACITY, QUEUE_SIZE, Instrument
 from ebpf_sidecar.pipeline.testing import NOON, RecordedTelemetry, fake_context
 from ebpf_sidecar.processors.percentages import PERCENTAGES
+from ebpf_sidecar.receivers.ebpf.canary import Liveness
 from ebpf_sidecar.receivers.ebpf.loaded import HookStatus
 from ebpf_sidecar.receivers.ebpf.metrics import Moment
 from ebpf_sidecar.receivers.ebpf.receiver import EbpfReceiver
@@ -32,7 +33,8 @@ def receiver_frames() -> list[Frame]:
     drops = SimpleNamespace(reasons=("map",), read=lambda: {"map": 0})
     loaded: Any = SimpleNamespace(maps={"map": kernel_map}, hooks=(HookStatus("p", "h", "", "r"),), drops=drops)
     moment = Moment(NOON, {})
-    return SelfFrames(loaded, Path("/nonexistent"), NOON).frames(moment, {"map": 0}, coverage=1.0)
+    firing = {("p", "h"): Liveness(live=False)}
+    return SelfFrames(loaded, Path("/nonexistent"), NOON).frames(moment, {"map": 0}, coverage=1.0, firing=firing)
 
 
 @block

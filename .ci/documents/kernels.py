@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `make kernel-matrix` found on each kernel, from bpf/kernels.json."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from kernels.outcome import Hook, Outcome, read_committed
+
+from .text import block, bullets, code, inline, sentence, table
+
+Outcomes = Mapping[str, Outcome]
+
+
+@block
+def kernel_matrix() -> str:
+    """Tables of kernels, hooks and metrics, each with what a table cannot hold below it."""
+    return "\n\n".join(matrix_parts(read_committed()))
+
+
+def matrix_parts(outcomes: Outcomes) -> Iterator[str]:
+    """The parts of the text; kernels are columns, in the order of ``outcomes``."""
+    rows = [(series, code(outcome.release), sentence(outcome.totals())) for series, outcome in outcomes.items()]
+    yield table(("kernel", "release", "result"), rows)
+    answered = {series: outcome for series, outcome in outcomes.items() if not outcome.problem}
+    names = list(dict.fromkeys(name for outcome in answered.values() for name in outcome.hooks))
+    header = ("hook", "attached to", *answered)
+    yield table(header, (row for name in names for row in _hook_rows(name, answered)))
+    yield from _notes(_hook_notes(names, answered))
+    metrics = list(dict.fromkeys(name for outcome in answered.values() for name in outcome.metrics))
+    yield table(("metric", *answered, "compared with"), (_metric_row(name, answered) for name in metrics))
+    yield from _notes(_metric_notes(metrics, answered))
+
+
+def _hook_rows(name: str, outcomes: Outcomes) -> Iterator[Sequence[str]]:
+    """A row for each way that some kernel takes; kernels without one say so in the first."""
+    hooks = {series: outcome.hooks.get(name, Hook()) for series, outcome in outcomes.items()}
+    ways = list(dict.fromkeys(hook.way for hook in hooks.values() if hook.way)) or [""]
+    for way in ways:
+        first = way == ways[0]
+        cells = [_cell(hook, way, first=first) for hook in hooks.values()]
+        yield (code(name) if first else "", _way_words(way), *cells)
+
+
+def _way_words(way: str) -> str:
+    kind, _, event = way.partition(" ")
+    return f"{kind.replace('_', ' ')} {code(event)}".strip()
+
+
+def _cell(hook: Hook, way: str, *, first: bool) -> str:
+    if hook.way != way or not way:
+        return "no" if first and not hook.way else ""
+    return {True: "fires", False: "silent", None: "attached"}[hook.live]
+
+
+def _metric_row(name: str, outcomes: Outcomes) -> Sequence[str]:
+    found = [outcome.metrics.get(name) for outcome in outcomes.values()]
+    oracles = sorted({oracle for checked in found if checked for oracle in checked.oracles})
+    return (code(name), *(checked.verdict if checked else "" for checked in found), ", ".join(oracles))
+
+
+def _hook_notes(names: Sequence[str], outcomes: Outcomes) -> Iterator[tuple[str, str, str]]:
+    for name in names:
+        for series, outcome in outcomes.items():
+            hook = outcome.hooks.get(name)
+            if hook and hook.reason and not (hook.way and hook.live):
+                yield name, series, hook.reason
+
+
+def _metric_notes(names: Sequence[str], outcomes: Outcomes) -> Iterator[tuple[str, str, str]]:
+    """Why a metric is absent is told by its hook."""
+    for name in names:
+        for series, outcome in outcomes.items():
+            checked = outcome.metrics.get(name)
+            if checked and checked.reason and checked.verdict != "absent":
+                yield name, series, checked.reason
+
+
+def _notes(notes: Iterator[tuple[str, str, str]]) -> Iterator[str]:
+    """What holds for several kernels is said once."""
+    where: dict[tuple[str, str], list[str]] = {}
+    for name, series, reason in notes:
+        where.setdefault((name, reason), []).append(series)
+    if where:
+        yield bullets(
+            f"{code(name)} on {', '.join(series)}: {inline(reason)}" for (name, reason), series in where.items()
+        )

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run the kernel matrix, compare it with bpf/kernels.json, and say what is different."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from .deadline import Deadline
+from .images import Images
+from .matrix import RUNNING, Matrix
+from .series import WANTED
+from .settling import say, settle
+
+CACHE = "EBPF_SIDECAR_KERNELS"
+_TREE = Path(__file__).resolve().parents[2]
+_COMMAND = (str(Path(sys.executable).with_name("ebpf-sidecar")), "selftest", "--json")
+_IN_GUEST = ("--quick", "--folder", "/mnt/disk")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Returns the code of the process: 1 when something that worked does so no more."""
+    asked = _arguments().parse_args(words)
+    folder = Path(os.environ.get(CACHE) or _TREE / ".cache" / "kernels").resolve()
+    os.chdir(_TREE)
+    deadline = Deadline(asked.seconds)
+    with _alone(folder / "last") as last:
+        images = Images(folder, deadline, refresh=asked.refresh)
+        matrix = Matrix(images.get, last, deadline, _told, asked.command.split() or _COMMAND, _IN_GUEST)
+        measured = matrix.run(asked.only or [*WANTED, RUNNING])
+    say(f"\nall reports and what the guests said: {last}\n")
+    return settle(measured, update=asked.update)
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="make kernel-matrix", description=__doc__)
+    parser.add_argument("--update", action="store_true", help="write bpf/kernels.json; then run make docs")
+    parser.add_argument("--refresh", action="store_true", help="look for newer kernels, not only once a week")
+    parser.add_argument("--only", action="append", choices=[*WANTED, RUNNING], help="this kernel; again for more")
+    parser.add_argument("--seconds", type=float, default=570, help="when all must be over (570)")
+    parser.add_argument("--command", default="", help="run this instead of the selftest; prints its kind of JSON")
+    return parser
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[Path]:
+    """An empty folder for one run; a second run waits."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
+
+
+def _told(series: str, what: str, seconds: float) -> None:
+    say(f"{series:<8}{seconds:6.1f} s  {what}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is different from the committed table: worse (CI fails), better (update it), or just otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from .outcome import Checked, Hook, Outcome
+
+_RANK = {"right": 2, "unchecked": 1, "absent": 1, "wrong": 0}
+"""Better than before is more; a number that is wrong is worse than none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """``what`` is a hook's or a metric's name; ``was`` and ``now`` are for people."""
+
+    kind: Literal["worse", "better", "other"]
+    series: str
+    what: str
+    was: str
+    now: str
+
+    def __str__(self) -> str:
+        return f"{self.series}: {self.what}: was {self.was}, is {self.now}"
+
+
+def differences(committed: Mapping[str, Outcome], measured: Mapping[str, Outcome]) -> list[Difference]:
+    """All of them; a kernel that could not be had or did not end is no difference, it is a row that says so."""
+    return [
+        difference
+        for series, outcome in measured.items()
+        if outcome.answered
+        for difference in _of_kernel(series, committed.get(series), outcome)
+    ]
+
+
+def _of_kernel(series: str, was: Outcome | None, now: Outcome) -> Iterator[Difference]:
+    if was is None:
+        yield Difference("other", series, "selftest", "not in the table", now.totals())
+        return
+    if now.problem:
+        if now.problem != was.problem:
+            yield Difference("other" if was.problem else "worse", series, "selftest", was.totals(), now.problem)
+        return
+    for name in {**was.hooks, **now.hooks}:
+        before, after = was.hooks.get(name), now.hooks.get(name)
+        kind = _kind(_hook_rank(before), _hook_rank(after), same=_seen(before) == _seen(after))
+        if kind:
+            yield Difference(kind, series, f"hook {name}", _hook_words(before), _hook_words(after))
+    for name in {**was.metrics, **now.metrics}:
+        old, new = was.metrics.get(name), now.metrics.get(name)
+        kind = _kind(_metric_rank(old), _metric_rank(new), same=(old and old.verdict) == (new and new.verdict))
+        if kind:
+            yield Difference(kind, series, f"metric {name}", _metric_words(old), _metric_words(new))
+
+
+def _kind(was: int, now: int, *, same: bool) -> Literal["worse", "better", "other"] | None:
+    if was != now:
+        return "worse" if now < was else "better"
+    return None if same else "other"
+
+
+def _seen(hook: Hook | None) -> tuple[str, bool | None] | None:
+    return (hook.way, hook.live) if hook else None
+
+
+def _hook_rank(hook: Hook | None) -> int:
+    """Not attached, attached in silence, attached (nothing triggers it there), firing."""
+    if hook is None or not hook.way:
+        return 0
+    return {False: 1, None: 2, True: 3}[hook.live]
+
+
+def _metric_rank(checked: Checked | None) -> int:
+    """A metric that is no longer there was given up on purpose or by mistake: as bad as wrong."""
+    return _RANK[checked.verdict] if checked else 0
+
+
+def _hook_words(hook: Hook | None) -> str:
+    if hook is None:
+        return "not there"
+    if not hook.way:
+        return f"not attached ({hook.reason})"
+    return f"{hook.way}, " + {True: "firing", False: "silent", None: "not triggered"}[hook.live]
+
+
+def _metric_words(checked: Checked | None) -> str:
+    if checked is None:
+        return "not there"
+    return checked.verdict + (f" ({checked.reason})" if checked.reason else "")

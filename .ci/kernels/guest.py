@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A virtual machine with another kernel and this machine's own files, and one command run in it."""
+
+from __future__ import annotations
+
+import gzip
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Timer
+
+from .deadline import Deadline
+from .images import Image
+from .programs import output, present
+
+EMULATOR = "qemu-system-x86_64"
+_INIT = Path(__file__).with_name("init")
+_MEMORY_MIB, _DISK_MIB = 1024, 512
+LONGEST = 300.0
+"""Seconds that one guest may take: emulation is 15 to 20 times as slow as the machine."""
+
+_RUNNING = "guest: running"
+
+_WORK = """\
+export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 TMPDIR=/mnt/disk
+export PYTHONDONTWRITEBYTECODE=1
+cd {folder}
+echo "{running}"
+{command} >/results/output 2>/results/errors </dev/null
+echo $? >/results/code
+sync
+exec /bin/busybox poweroff -f
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command in a guest ended. ``code``: None when the guest ended before it.
+
+    ``running``: whether the command was started; ``in_time``: whether the guest ended by itself.
+    """
+
+    code: int | None
+    output: str
+    errors: str
+    console: str
+    seconds: float
+    running: bool
+    in_time: bool
+
+
+def initramfs(image: Image, scratch: Path) -> Path:
+    """The files that the kernel starts with: busybox, ``init`` and the modules. Raises `Unavailable`."""
+    tree = scratch / "initramfs"
+    for name in ("bin", "dev", "modules"):
+        (tree / name).mkdir(parents=True)
+    busybox = present("busybox")
+    shutil.copy(busybox, tree / "bin/busybox")
+    shutil.copy(_INIT, tree / "init")
+    (tree / "init").chmod(0o755)
+    for module in image.modules:
+        shutil.copy(module, tree / "modules")
+    names = "\n".join(str(path.relative_to(tree)) for path in sorted(tree.rglob("*")))
+    packed = subprocess.run(  # noqa: S603 # fixed words
+        [busybox, "cpio", "-o", "-H", "newc"], input=names.encode(), cwd=tree, capture_output=True, check=True
+    )
+    target = scratch / "initramfs.gz"
+    target.write_bytes(gzip.compress(packed.stdout, compresslevel=1))
+    return target
+
+
+def emulator_command(image: Image, start: Path, disk: Path, results: Path) -> Sequence[str]:
+    """The words that start the guest. Never KVM: what stands behind /dev/kvm on build machines may not boot Debian."""
+    return [
+        # ends with us, however we end
+        *(present("setpriv"), "--pdeathsig", "KILL", present(EMULATOR)),
+        *("-M", "q35", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max,la57=off"),
+        *("-smp", "1", "-m", str(_MEMORY_MIB), "-nodefaults", "-no-user-config", "-no-reboot"),
+        *("-display", "none", "-serial", "stdio", "-kernel", str(image.kernel), "-initrd", str(start)),
+        *("-append", "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr tsc=reliable"),
+        *("-fsdev", "local,id=r,path=/,security_model=none,readonly=on,multidevs=remap"),
+        *("-device", "virtio-9p-pci,fsdev=r,mount_tag=root"),
+        *("-fsdev", f"local,id=o,path={results},security_model=none"),
+        *("-device", "virtio-9p-pci,fsdev=o,mount_tag=out"),
+        *("-drive", f"file={disk},if=none,id=d,format=raw,cache=unsafe", "-device", "virtio-blk-pci,drive=d"),
+        *("-object", "rng-random,id=g,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=g"),
+    ]
+
+
+def run_in_guest(
+    image: Image, command: Sequence[str], scratch: Path, deadline: Deadline, told: Callable[[str], None]
+) -> Ended:
+    """Boot ``image``, run ``command`` from the present folder as root, switch off; killed at the deadline.
+
+    ``told`` hears "booting" and "running". ``scratch`` is an empty folder. Raises `Unavailable`.
+    """
+    results = scratch / "results"
+    results.mkdir()
+    work = _WORK.format(folder=shlex.quote(str(Path.cwd())), running=_RUNNING, command=shlex.join(command))
+    (results / "work.sh").write_text(work)
+    words = emulator_command(image, initramfs(image, scratch), _disk(scratch, deadline), results)
+    told("booting")
+    began = time.monotonic()
+    console, in_time = emulate(words, deadline.left(LONGEST), told)
+    return Ended(
+        code=int(text) if (text := _read(results / "code").strip()).isdigit() else None,
+        output=_read(results / "output"),
+        errors=_read(results / "errors"),
+        console=console,
+        seconds=time.monotonic() - began,
+        running=_RUNNING in console,
+        in_time=in_time,
+    )
+
+
+def emulate(words: Sequence[str], timeout: float, told: Callable[[str], None]) -> tuple[str, bool]:
+    """What the guest said on its console, and whether it ended by itself."""
+    lines: list[str] = []
+    process = subprocess.Popen(  # noqa: S603 # our own words
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    )
+    timer = Timer(timeout, process.kill)
+    timer.start()
+    try:
+        with process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                lines.append(line)
+                if _RUNNING in line:
+                    told("running")
+    finally:
+        timer.cancel()
+    return "".join(lines), process.returncode != -signal.SIGKILL
+
+
+def _disk(scratch: Path, deadline: Deadline) -> Path:
+    disk = scratch / "disk"
+    with disk.open("wb") as file:
+        file.truncate(_DISK_MIB << 20)
+    output(["mkfs.ext4", "-q", "-F", str(disk)], deadline)
+    return disk
+
+
+def _read(path: Path) -> str:
+    return path.read_text(errors="replace") if path.exists() else ""

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The selftest on the running kernel, then in a guest for each wanted one, two guests at a time."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from .deadline import Deadline
+from .guest import Ended, run_in_guest
+from .images import Image
+from .outcome import Outcome
+from .programs import Unavailable
+from .report import outcome_of
+
+RUNNING = "running"
+GUESTS_AT_ONCE = 2
+"""Guests have one processor each, and two of them fill what a small build machine has."""
+_LONGEST_HERE = 60.0
+
+Told = Callable[[str, str, float], None]
+"""Hears a kernel's series, what goes on there, and the seconds since its begin."""
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """``image``: gets a kernel by its series, raises `Unavailable`. ``folder``: for what is printed, for later reading.
+
+    ``command`` is run here, and with ``in_guest`` appended in each guest.
+    """
+
+    image: Callable[[str], Image]
+    folder: Path
+    deadline: Deadline
+    told: Told
+    command: Sequence[str]
+    in_guest: Sequence[str] = ()
+
+    def run(self, series: Sequence[str]) -> Mapping[str, Outcome]:
+        """Outcomes by series, in the order asked for; the running kernel before the others, which would disturb it."""
+        found = {RUNNING: self._here()} if RUNNING in series else {}
+        guests = [name for name in series if name != RUNNING]
+        with ThreadPoolExecutor(GUESTS_AT_ONCE) as pool:
+            found.update(zip(guests, pool.map(self._guest, guests), strict=True))
+        return {name: found[name] for name in series}
+
+    def _here(self) -> Outcome:
+        release, began = os.uname().release, time.monotonic()
+        if os.geteuid() != 0:
+            return Outcome(release, "not root, so no eBPF")
+        self.told(RUNNING, "running", 0)
+        try:
+            done = subprocess.run(  # noqa: S603 # our own words
+                self.command, capture_output=True, text=True, check=False, timeout=self.deadline.left(_LONGEST_HERE)
+            )
+        except subprocess.TimeoutExpired:
+            return Outcome(release, "the selftest was not over in time")
+        self._keep(RUNNING, done.stdout, done.stderr)
+        outcome = outcome_of(done.stdout, release, done.stderr)
+        self.told(RUNNING, f"done: {outcome.totals()}", time.monotonic() - began)
+        return outcome
+
+    def _guest(self, series: str) -> Outcome:
+        began = time.monotonic()
+
+        def told(what: str) -> None:
+            self.told(series, what, time.monotonic() - began)
+
+        try:
+            told("fetching")
+            image = self.image(series)
+            with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
+                ended = run_in_guest(image, [*self.command, *self.in_guest], Path(scratch), self.deadline, told)
+        except Unavailable as reason:
+            told(f"not to be had: {reason}")
+            return Outcome(problem=str(reason))
+        self._keep(series, ended.output, f"{ended.errors}{ended.console}")
+        outcome = _outcome(image, ended)
+        told(f"done: {outcome.totals()}")
+        return outcome
+
+    def _keep(self, series: str, printed: str, said: str) -> None:
+        """For who wants to know more."""
+        (self.folder / f"{series}.json").write_text(printed)
+        (self.folder / f"{series}.log").write_text(said)
+
+
+def _outcome(image: Image, ended: Ended) -> Outcome:
+    if ended.code is not None:
+        return outcome_of(ended.output, image.release, ended.errors)
+    if not ended.in_time:
+        return Outcome(image.release, f"the guest was not done after {ended.seconds:.0f} s")
+    last = (ended.console.strip().splitlines() or ["it said nothing"])[-1]
+    return Outcome(image.release, f"the guest died {'at work' if ended.running else 'while booting'}: {last}")

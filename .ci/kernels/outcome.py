@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the selftest said on one kernel, without what differs from run to run; and the committed file of them all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+COMMITTED = Path(__file__).resolve().parents[2] / "bpf" / "kernels.json"
+
+Verdict = Literal["right", "wrong", "absent", "unchecked"]
+"""Of a metric: all its values agree with their oracles; one does not; this kernel has no hook for it; not tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A probe's way into a kernel. ``way``: as ``raw_tracepoint block:block_rq_issue``, empty when not attached.
+
+    ``live``: whether its counter moved when it was triggered; None when nothing could trigger it.
+    """
+
+    way: str = ""
+    live: bool | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What became of a metric. ``oracles``: what it was compared with."""
+
+    verdict: Verdict
+    oracles: tuple[str, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One kernel. ``problem``: why nothing is known of it, else empty. Hooks are named ``probe.hook``.
+
+    ``answered``: whether the selftest ran to an end of its own, so that a problem is the product's.
+    """
+
+    release: str = ""
+    problem: str = ""
+    hooks: Mapping[str, Hook] = field(default_factory=dict)
+    metrics: Mapping[str, Checked] = field(default_factory=dict)
+    answered: bool = False
+
+    def totals(self) -> str:
+        """In one line."""
+        if self.problem:
+            return self.problem
+        attached = [hook for hook in self.hooks.values() if hook.way]
+        live = sum(hook.live is True for hook in attached)
+        verdicts = [checked.verdict for checked in self.metrics.values()]
+        tried = verdicts.count("right") + verdicts.count("wrong")
+        return (
+            f"{len(attached)} of {len(self.hooks)} hooks attached, {live} seen firing, "
+            f"{verdicts.count('right')} of {tried} metrics right"
+        )
+
+
+def read_committed(path: Path = COMMITTED) -> Mapping[str, Outcome]:
+    """Outcomes by series, in the file's order; empty when there is no file yet."""
+    if not path.exists():
+        return {}
+    return {series: _outcome(said) for series, said in json.loads(path.read_text(encoding="utf-8")).items()}
+
+
+def _outcome(said: Mapping[str, Mapping[str, Mapping[str, object]]]) -> Outcome:
+    hooks = {name: Hook(**hook) for name, hook in said["hooks"].items()}  # type: ignore[arg-type] # our own file
+    metrics = {
+        name: Checked(**{**checked, "oracles": tuple(checked["oracles"])})  # type: ignore[arg-type] # our own file
+        for name, checked in said["metrics"].items()
+    }
+    return Outcome(str(said["release"]), str(said["problem"]), hooks, metrics, bool(said["answered"]))
+
+
+def write_committed(outcomes: Mapping[str, Outcome], path: Path = COMMITTED) -> None:
+    """Write the file of which a reviewer sees the difference: one line a hook and a metric."""
+    path.write_text(to_text(outcomes), encoding="utf-8")
+
+
+def to_text(outcomes: Mapping[str, Outcome]) -> str:
+    """The file's text."""
+    text = json.dumps({series: asdict(outcome) for series, outcome in outcomes.items()}, indent=1, sort_keys=False)
+    return f"{text}\n"

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the JSON that ``ebpf-sidecar selftest --json`` prints to what is kept of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .outcome import Checked, Hook, Outcome
+
+_BEGIN, _END = 80, 100
+"""Characters kept of a reason: a verifier's complaint can be pages long, and what it means stands at the end."""
+
+
+def outcome_of(printed: str, release: str, said: str = "") -> Outcome:
+    """What the selftest ``printed``; where that is no report, ``said`` (its errors) tells the problem."""
+    try:
+        report: Mapping[str, Any] = json.loads(printed)
+    except ValueError:
+        last = (said.strip().splitlines() or ["it printed nothing"])[-1]
+        return Outcome(release, f"the selftest failed: {_short(last)}", answered=True)
+    if report["error"]:
+        return Outcome(release, _short(report["error"]), answered=True)
+    refused = [hook["reason"] for hook in report["hooks"] if not hook["attached"]]
+    by_metric: dict[str, list[Any]] = {}
+    for result in report["metrics"]:
+        by_metric.setdefault(result["metric"], []).append(result)
+    return Outcome(
+        report["kernel"],
+        hooks={f"{hook['probe']}.{hook['hook']}": _hook(hook) for hook in report["hooks"]},
+        metrics={name: _checked(results, refused) for name, results in by_metric.items()},
+        answered=True,
+    )
+
+
+def _hook(said: Mapping[str, Any]) -> Hook:
+    reason = said["live_reason"] if said["attached"] else said["reason"]
+    return Hook(said["way"] if said["attached"] else "", said["live"], _short(reason))
+
+
+def _checked(results: Sequence[Mapping[str, Any]], refused: Sequence[str]) -> Checked:
+    """A metric is right when at least one value was compared, and none was found wrong."""
+    wrong = [result for result in results if result["verdict"] == "wrong"]
+    right = [result for result in results if result["verdict"] == "ok"]
+    oracles = tuple(sorted({result["oracle"] for result in (wrong or right)}))
+    if wrong:
+        return Checked("wrong", oracles, _short(f"{wrong[0]['workload']}: {wrong[0]['why']}"))
+    if right:
+        return Checked("right", oracles)
+    reason = results[0]["why"]
+    absent = any(hook and hook in reason for hook in refused)
+    return Checked("absent" if absent else "unchecked", (), _short(reason))
+
+
+def _short(text: str) -> str:
+    words = " ".join(text.split())
+    return words if len(words) <= _BEGIN + _END else f"{words[:_BEGIN]} … {words[-_END:]}"

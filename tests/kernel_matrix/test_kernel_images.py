@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kernels in the cache, and what a guest starts with."""
+
+import gzip
+import lzma
+import subprocess
+from pathlib import Path
+
+import pytest
+from kernels import images
+from kernels.deadline import Deadline
+from kernels.guest import emulator_command, initramfs
+from kernels.images import Image, Images, module_files, read_image
+from kernels.programs import Unavailable, output
+
+SHOWN = """\
+insmod /lib/virtio.ko.xz
+builtin virtio_pci
+insmod /lib/crc32c-intel.ko
+insmod /lib/virtio.ko.xz
+insmod /lib/ext4.ko param=1
+"""
+
+
+@pytest.fixture
+def soon():
+    """A deadline that is not yet over."""
+    return Deadline(60)
+
+
+def fill(folder: Path, release="6.1.0-56-amd64"):
+    """A cached kernel with two modules."""
+    folder.mkdir(parents=True)
+    for name, text in (
+        ("vmlinuz", "kernel"),
+        ("01-ext4.ko", "b"),
+        ("00-virtio.ko", "a"),
+        ("wanted", " ".join(images.MODULES)),
+        ("release", release),
+    ):
+        (folder / name).write_text(text)
+
+
+def test_each_module_is_loaded_once_after_those_it_needs():
+    """What is built in needs no file, and a module that some processors refuse is left out."""
+    assert [Path("/lib/virtio.ko.xz"), Path("/lib/ext4.ko")] == module_files(SHOWN)
+
+
+def test_modules_are_loaded_in_the_order_of_their_numbers(tmp_path):
+    """The folder's own order is that of its file system."""
+    fill(tmp_path / "6.1")
+
+    image = read_image(tmp_path / "6.1")
+
+    assert ["00-virtio.ko", "01-ext4.ko"] == [path.name for path in image.modules]
+    assert "6.1.0-56-amd64" == image.release
+
+
+def test_a_kernel_that_was_cached_for_other_modules_is_not_used(tmp_path):
+    """Else a guest would lack what the runner has learnt to need."""
+    fill(tmp_path / "6.1")
+    (tmp_path / "6.1/wanted").write_text("ext4")
+
+    assert read_image(tmp_path / "6.1") is None
+
+
+def test_a_half_written_kernel_is_not_used(tmp_path):
+    """The release is written last."""
+    fill(tmp_path / "6.1")
+    (tmp_path / "6.1/release").unlink()
+
+    assert read_image(tmp_path / "6.1") is None
+
+
+def test_compressed_modules_are_kept_uncompressed(tmp_path):
+    """Busybox's insmod takes nothing else."""
+    (tmp_path / "a.ko").write_bytes(b"plain")
+    (tmp_path / "b.ko.xz").write_bytes(lzma.compress(b"packed"))
+
+    assert [b"plain", b"packed"] == [images.decompressed(tmp_path / name) for name in ("a.ko", "b.ko.xz")]
+
+
+def test_a_compression_that_is_not_known_is_named(tmp_path):
+    """A row of the table tells it, and the others go on."""
+    with pytest.raises(Unavailable, match=r'"ext4\.ko\.zst"'):
+        images.decompressed(tmp_path / "ext4.ko.zst")
+
+
+def test_packages_without_a_kernel_are_named(tmp_path, soon):
+    """Debian has moved the kernel from one package to another before."""
+    with pytest.raises(Unavailable, match=r"the packages of 7\.3\.4 hold no kernel"):
+        images.keep_image(tmp_path, "7.3.4", tmp_path / "kept", soon)
+
+
+def test_a_kernel_of_this_week_is_not_looked_up(tmp_path, soon):
+    """No mirror is asked: there is none in an empty environment."""
+    fill(tmp_path / "images/6.1")
+    written = (tmp_path / "images/6.1/release").stat().st_mtime
+
+    assert "6.1.0-56-amd64" == Images(tmp_path, soon, now=lambda: written + 6 * 24 * 3600).get("6.1").release
+
+
+def test_an_old_kernel_is_used_when_no_newer_one_can_be_had(tmp_path):
+    """A table of last month's kernel is better than none. No time is left to ask a mirror here."""
+    fill(tmp_path / "images/6.1")
+    written = (tmp_path / "images/6.1/release").stat().st_mtime
+
+    assert "6.1.0-56-amd64" == Images(tmp_path, Deadline(0), now=lambda: written + 8 * 24 * 3600).get("6.1").release
+
+
+def test_a_kernel_that_is_neither_cached_nor_to_be_had_says_why(tmp_path):
+    """A row of the table tells it."""
+    with pytest.raises(Unavailable, match=r"no time left for apt-get|not installed"):
+        Images(tmp_path, Deadline(0)).get("6.1")
+
+
+def test_the_initial_files_are_busybox_init_and_the_modules(tmp_path, monkeypatch):
+    """Read back with the machine's own busybox, or a stand-in that lists what it was given."""
+    fill(tmp_path / "6.1")
+    (tmp_path / "bin").mkdir()
+    busybox = tmp_path / "bin/busybox"
+    busybox.write_text('#!/bin/sh\necho "$@"\nexec cat\n')
+    busybox.chmod(0o755)
+    monkeypatch.setattr("kernels.programs.SEARCHED", f"{busybox.parent}:/bin:/usr/bin")
+
+    packed = gzip.decompress(initramfs(read_image(tmp_path / "6.1"), tmp_path / "scratch").read_bytes())
+
+    assert [
+        "cpio -o -H newc",
+        "bin",
+        "bin/busybox",
+        "dev",
+        "init",
+        "modules",
+        "modules/00-virtio.ko",
+        "modules/01-ext4.ko",
+    ] == packed.decode().split("\n")
+
+
+def test_the_first_script_is_shell():
+    """A mistake in it would only show as a guest that dies."""
+    done = subprocess.run(["sh", "-n", Path(images.__file__).with_name("init")], check=False, capture_output=True)
+
+    assert (0, b"") == (done.returncode, done.stderr)
+
+
+def test_guests_cannot_write_to_this_machine(monkeypatch):
+    """The root is exported read-only, and KVM is never asked for."""
+    monkeypatch.setattr("kernels.guest.present", lambda name: f"/bin/{name}")
+    words = " ".join(emulator_command(Image("r", Path("/k"), ()), Path("/i"), Path("/d"), Path("/r")))
+
+    assert "path=/,security_model=none,readonly=on" in words
+    assert "kvm" not in words
+
+
+def test_a_program_that_is_missing_is_named(soon):
+    """With the way to get it."""
+    with pytest.raises(Unavailable, match='"no-such-program" is not installed; run make kernel-matrix as root'):
+        output(["no-such-program"], soon)
+
+
+def test_a_program_that_fails_is_quoted(soon):
+    """Its last line is the one that tells."""
+    with pytest.raises(Unavailable, match=r"sh .*: the reason$"):
+        output(["sh", "-c", "echo first >&2; echo the reason >&2; exit 3"], soon)
+
+
+def test_a_deadline_is_never_negative():
+    """Programs would take a negative time for none at all."""
+    times = iter([100.0, 103.0, 111.0])
+    deadline = Deadline(10, now=lambda: next(times))
+
+    assert [5.0, 0.0] == [deadline.left(at_most=5), deadline.left()]

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From what the selftest prints to the table, and what counts as worse."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from documents.kernels import matrix_parts
+from hypothesis import given
+from hypothesis import strategies as st
+from kernels.comparison import differences
+from kernels.outcome import COMMITTED, Checked, Hook, Outcome, read_committed, to_text, write_committed
+from kernels.report import outcome_of
+
+ISSUE, LOOKUP = "raw_tracepoint block:block_rq_issue", "kprobe filemap_read"
+GOOD = Outcome(
+    "6.1.0-56-amd64",
+    hooks={"block_io.issue": Hook(ISSUE, live=True), "page_cache.page_lookup": Hook(LOOKUP, None, "nobody reads")},
+    metrics={"ebpf.block.io.size": Checked("right", ("/proc/diskstats",))},
+    answered=True,
+)
+
+hooks = st.builds(Hook, st.sampled_from(["", ISSUE, LOOKUP]), st.sampled_from([None, True, False]), st.text(max_size=5))
+checks = st.builds(
+    Checked, st.sampled_from(["right", "wrong", "absent", "unchecked"]), st.just(("mincore(2)",)), st.text(max_size=5)
+)
+outcomes = st.builds(
+    Outcome,
+    st.just("6.1"),
+    st.just(""),
+    st.dictionaries(st.sampled_from(["a.b", "a.c"]), hooks),
+    st.dictionaries(st.sampled_from(["m", "n"]), checks),
+    st.just(True),
+)
+
+
+def result(metric, verdict, why="", oracle="mincore(2)"):
+    """A line of the selftest's report."""
+    return {"metric": metric, "verdict": verdict, "why": why, "oracle": oracle, "workload": "cold"}
+
+
+def hook(name, *, attached=True, reason="", live=None, live_reason=""):
+    """A hook of the selftest's report."""
+    return {
+        "probe": "page_cache",
+        "hook": name,
+        "attached": attached,
+        "way": "tracepoint a:b" if attached else "",
+        "reason": reason,
+        "live": live,
+        "live_reason": live_reason,
+    }
+
+
+def report(*metrics, hooks=(), error=""):
+    """What the selftest prints."""
+    return json.dumps({"kernel": "6.1.0", "error": error, "hooks": hooks, "metrics": metrics})
+
+
+def with_hook(outcome, name, hook):
+    """The same outcome but for one hook."""
+    return replace(outcome, hooks={**outcome.hooks, name: hook})
+
+
+def kinds(was, now):
+    """What the differences between two outcomes of a kernel are called."""
+    return [each.kind for each in differences({"6.1": was}, {"6.1": now})]
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [(("ok", "skipped"), "right"), (("ok", "wrong"), "wrong"), (("skipped",), "unchecked")],
+)
+def test_a_metric_is_right_when_something_was_compared_and_nothing_was_wrong(verdicts, expected):
+    """One wrong value among many right ones makes it wrong."""
+    found = outcome_of(report(*(result("m", verdict) for verdict in verdicts)), "6.1.0")
+
+    assert expected == found.metrics["m"].verdict
+
+
+def test_a_metric_whose_hook_is_refused_is_absent():
+    """That is not the same as one that could not be compared."""
+    refused = hook("page_lookup", attached=False, reason="no tracepoint")
+    found = outcome_of(report(result("m", "skipped", "no tracepoint; more"), hooks=[refused]), "6.1.0")
+
+    assert "absent" == found.metrics["m"].verdict
+    assert Hook("", None, "no tracepoint") == found.hooks["page_cache.page_lookup"]
+
+
+def test_a_hook_that_is_not_known_to_fire_says_why():
+    """Attached is not the same as firing."""
+    found = outcome_of(report(hooks=[hook("page_add", live=False, live_reason="its counter stayed")]), "6.1.0")
+
+    assert Hook("tracepoint a:b", live=False, reason="its counter stayed") == found.hooks["page_cache.page_add"]
+
+
+def test_of_a_long_reason_begin_and_end_are_kept():
+    """A verifier's complaint says where at the begin and what at the end."""
+    text = f"block_rq_issue: {'log ' * 200}R2 unbounded memory access"
+    reason = outcome_of(report(hooks=[hook("x", attached=False, reason=text)]), "").hooks["page_cache.x"].reason
+
+    assert reason.startswith("block_rq_issue: log")
+    assert reason.endswith("R2 unbounded memory access")
+    assert len(reason) < 200
+
+
+@pytest.mark.parametrize(
+    ("printed", "said", "problem"),
+    [
+        ("", "Traceback\nValueError: no", "the selftest failed: ValueError: no"),
+        ("", "", "the selftest failed: it printed nothing"),
+        (report(error="cannot load probes"), "", "cannot load probes"),
+    ],
+)
+def test_a_selftest_that_finds_nothing_out_is_a_problem_of_the_product(printed, said, problem):
+    """It answered, so a table that once had an answer has become worse."""
+    found = outcome_of(printed, "6.1.0", said)
+
+    assert Outcome("6.1.0", problem, answered=True) == found
+    assert ["worse"] == kinds(GOOD, found)
+
+
+@pytest.mark.parametrize("problem", ["no suite of the mirror has it any more", "the guest was not done after 300 s"])
+def test_a_guest_that_could_not_be_had_or_did_not_end_is_not_worse(problem):
+    """It is a row that says so: not the product's fault."""
+    assert [] == kinds(GOOD, Outcome("6.1.0", problem))
+
+
+@pytest.mark.parametrize(
+    ("now", "kind"),
+    [
+        (Hook("", None, "refused"), "worse"),
+        (Hook(ISSUE, live=False), "worse"),
+        (Hook(ISSUE, live=None), "worse"),
+        (Hook(LOOKUP, live=True), "other"),
+    ],
+)
+def test_a_hook_that_fired_and_does_so_no_more_is_worse(now, kind):
+    """Another way in is a difference that the table must tell, but nothing bad."""
+    assert [kind] == kinds(GOOD, with_hook(GOOD, "block_io.issue", now))
+
+
+@pytest.mark.parametrize("verdict", ["wrong", "absent", "unchecked"])
+def test_a_metric_that_was_right_and_is_not_is_worse(verdict):
+    """Whether it is wrong now or only not proven."""
+    now = replace(GOOD, metrics={"ebpf.block.io.size": Checked(verdict, (), "why")})
+    (found,) = differences({"6.1": GOOD}, {"6.1": now})
+
+    assert f"6.1: metric ebpf.block.io.size: was right, is {verdict} (why)" == str(found)
+    assert "worse" == found.kind
+
+
+def test_what_is_gone_is_worse():
+    """A hook or a metric may be given up on purpose, and then the table is updated on purpose."""
+    gone = replace(GOOD, hooks={}, metrics={})
+
+    assert ["worse"] * 3 == kinds(GOOD, gone)
+
+
+def test_what_differs_only_in_its_reason_is_the_same():
+    """Words of the kernel's log change from run to run."""
+    assert [] == kinds(GOOD, with_hook(GOOD, "page_cache.page_lookup", Hook(LOOKUP, None, "nobody came")))
+
+
+def test_a_kernel_that_the_table_does_not_have_is_one_difference():
+    """Not one for each of its hooks."""
+    assert ["other"] == [each.kind for each in differences({}, {"6.1": GOOD})]
+
+
+@given(outcomes)
+def test_an_outcome_does_not_differ_from_itself(outcome):
+    """Else the table could never be up to date."""
+    assert [] == kinds(outcome, outcome)
+
+
+@given(outcomes, outcomes)
+def test_what_is_better_one_way_is_worse_the_other_way(one, other):
+    """The same hooks and metrics differ, whichever is the older."""
+    mirrored = {"worse": "better", "better": "worse", "other": "other"}
+
+    assert sorted(kinds(one, other)) == sorted(mirrored[kind] for kind in kinds(other, one))
+
+
+@given(outcomes)
+def test_the_committed_file_loses_nothing(tmp_path_factory, outcome):
+    """Written and read again it is the same."""
+    path = tmp_path_factory.mktemp("kernels") / "kernels.json"
+    write_committed({"6.1": outcome, "gone": Outcome(problem="not to be had")}, path)
+
+    assert {"6.1": outcome, "gone": Outcome(problem="not to be had")} == read_committed(path)
+
+
+def test_without_a_committed_file_nothing_is_known(tmp_path):
+    """The first run makes it."""
+    assert {} == read_committed(tmp_path / "kernels.json")
+
+
+def test_the_committed_file_is_as_the_program_writes_it():
+    """So that the next update shows only what changed; all in it is an answer, none a guest that was missing."""
+    committed = read_committed()
+
+    assert COMMITTED.read_text() == to_text(committed)
+    assert all(outcome.answered for outcome in committed.values())
+
+
+def test_totals_tell_attached_firing_and_right():
+    """Metrics that were not compared are not counted as tried."""
+    tried = replace(GOOD, metrics={**GOOD.metrics, "n": Checked("unchecked"), "o": Checked("wrong")})
+
+    assert "2 of 2 hooks attached, 1 seen firing, 1 of 2 metrics right" == tried.totals()
+
+
+def test_the_table_has_a_column_for_each_kernel_and_a_row_for_each_way():
+    """A kernel without a way in says so in the hook's first row, and its reason stands below."""
+    old = with_hook(GOOD, "block_io.issue", Hook("", None, "refused"))
+    new = with_hook(GOOD, "block_io.issue", Hook("kprobe other", live=False, reason="silence"))
+    text = "\n\n".join(matrix_parts({"5.10": old, "6.1": GOOD, "7.3": new, "gone": Outcome(problem="not to be had")}))
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+
+    assert "| hook | attached to | 5.10 | 6.1 | 7.3 |" in lines
+    assert "| `block_io.issue` | raw tracepoint `block:block_rq_issue` | no | fires | |" in lines
+    assert "| | kprobe `other` | | | silent |" in lines
+    assert "* `block_io.issue` on 5.10: refused" in lines
+    assert "* `block_io.issue` on 7.3: silence" in lines
+    assert "* `page_cache.page_lookup` on 5.10, 6.1, 7.3: nobody reads" in lines
+    assert "| `ebpf.block.io.size` | right | right | right | /proc/diskstats |" in lines
+    assert "| gone | | Not to be had. |" in lines

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run of the matrix, with stand-ins for the guests, and what it means for CI."""
+
+import json
+from pathlib import Path
+
+import pytest
+from kernels import matrix
+from kernels.deadline import Deadline
+from kernels.guest import Ended, emulate
+from kernels.images import Image
+from kernels.matrix import RUNNING, Matrix
+from kernels.outcome import Checked, Hook, Outcome, read_committed, write_committed
+from kernels.programs import Unavailable
+from kernels.settling import settle
+
+REPORT = json.dumps({"kernel": "6.1.0", "error": "", "hooks": [], "metrics": []})
+GOOD = Outcome("6.1.0", "", {"a.b": Hook("tracepoint a:b", live=True)}, {"m": Checked("right")}, answered=True)
+SILENT = Outcome("6.1.0", "", {"a.b": Hook("tracepoint a:b", live=False)}, {"m": Checked("right")}, answered=True)
+
+
+def image(series):
+    """A mirror that has no 6.18 any more."""
+    if series == "6.18":
+        raise Unavailable("no suite of the mirror has it any more")
+    return Image(f"{series}.0", Path("/k"), ())
+
+
+@pytest.fixture
+def heard():
+    """What was told while it ran."""
+    return []
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, heard):
+    """Run the matrix on the named series, as root, with guests that end as told."""
+
+    def run(*series, ended=None):
+        monkeypatch.setattr(matrix, "run_in_guest", lambda *arguments: ended)
+        monkeypatch.setattr("os.geteuid", lambda: 0)
+
+        def told(series, what, seconds):
+            heard.append((series, what))
+
+        return Matrix(image, tmp_path, Deadline(60), told, ["echo", REPORT], ["--quick"]).run(series)
+
+    return run
+
+
+def ended(**changes):
+    """How a guest ended whose selftest reported."""
+    usual = {"code": 0, "output": REPORT, "errors": "", "console": "", "seconds": 9, "running": True, "in_time": True}
+    return Ended(**{**usual, **changes})
+
+
+def test_each_kernel_has_its_row_in_the_order_asked_for(run, tmp_path):
+    """The running kernel is measured first, undisturbed, and told where it was asked for; all reports are kept."""
+    found = run("6.18", "6.1", RUNNING, ended=ended())
+
+    assert ["6.18", "6.1", RUNNING] == list(found)
+    assert Outcome(problem="no suite of the mirror has it any more") == found["6.18"]
+    assert Outcome("6.1.0", answered=True) == found["6.1"] == found[RUNNING]
+    assert REPORT == (tmp_path / "6.1.json").read_text() == (tmp_path / "running.json").read_text().strip()
+
+
+def test_progress_is_told_for_each_kernel(run, heard):
+    """Who waits for minutes wants to see for what."""
+    run("6.1", "6.18", ended=ended())
+
+    assert {
+        ("6.1", "fetching"),
+        ("6.1", "done: 0 of 0 hooks attached, 0 seen firing, 0 of 0 metrics right"),
+        ("6.18", "fetching"),
+        ("6.18", "not to be had: no suite of the mirror has it any more"),
+    } == set(heard)
+
+
+@pytest.mark.parametrize(
+    ("how", "problem", "answered"),
+    [
+        ({"in_time": False}, "the guest was not done after 9 s", False),
+        ({"running": False, "console": "a\nKernel panic\n"}, "the guest died while booting: Kernel panic", False),
+        ({}, "the guest died at work: it said nothing", False),
+        ({"code": 1, "output": "", "errors": "Error: no"}, "the selftest failed: Error: no", True),
+    ],
+)
+def test_a_guest_that_brings_no_report_says_how_it_ended(run, how, problem, answered):
+    """Only a selftest that ended by itself has answered."""
+    found = run("6.1", ended=ended(**{"code": None, "output": "", **how}))
+
+    assert Outcome("6.1.0", problem, answered=answered) == found["6.1"]
+
+
+def test_without_rights_the_running_kernel_is_a_row_that_says_so(run, monkeypatch, tmp_path):
+    """Guests go on: there one is root in any case."""
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+
+    found = Matrix(image, tmp_path, Deadline(60), lambda *_: None, ["false"]).run([RUNNING])
+
+    assert "not root, so no eBPF" == found[RUNNING].problem
+
+
+def test_a_selftest_that_hangs_here_is_ended(monkeypatch, tmp_path):
+    """All must be over at the deadline."""
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+
+    found = Matrix(image, tmp_path, Deadline(0), lambda *_: None, ["sleep", "60"]).run([RUNNING])
+
+    assert "the selftest was not over in time" == found[RUNNING].problem
+
+
+def test_what_the_guest_says_is_heard():
+    """Its console tells when the work begins."""
+    said = []
+    console, in_time = emulate(["sh", "-c", "echo guest: booted; echo guest: running; echo bye"], 60, said.append)
+
+    assert ("guest: booted\nguest: running\nbye\n", True) == (console, in_time)
+    assert ["running"] == said
+
+
+def test_a_guest_that_hangs_is_ended():
+    """And what it said until then is kept."""
+    console, in_time = emulate(["sh", "-c", "echo guest: booted; exec sleep 60"], 0.2, lambda _: None)
+
+    assert not in_time
+    assert "guest: running" not in console
+
+
+@pytest.fixture
+def committed(tmp_path):
+    """A committed table in which 6.1 is good."""
+    path = tmp_path / "kernels.json"
+    write_committed({"6.1": GOOD, RUNNING: GOOD}, path)
+    return path
+
+
+def test_a_regression_fails_and_is_named(committed, capsys):
+    """CI's last lines say which hook on which kernel."""
+    code = settle({"6.1": SILENT}, update=False, path=committed)
+
+    assert 1 == code
+    assert "WORSE than bpf/kernels.json:\n  6.1: hook a.b: was tracepoint a:b, firing, is tracepoint a:b, silent" in (
+        capsys.readouterr().out
+    )
+
+
+def test_an_improvement_asks_for_an_update(committed, capsys):
+    """It does not fail: a newer kernel may bring it from outside."""
+    write_committed({"6.1": SILENT}, committed)
+
+    assert 0 == settle({"6.1": GOOD}, update=False, path=committed)
+    assert "run make kernel-matrix ARGS=--update" in capsys.readouterr().out
+
+
+def test_when_nothing_is_different_nothing_is_asked(committed, capsys):
+    """Kernels that could not be had neither fail nor ask."""
+    gone = Outcome(problem="not to be had")
+
+    assert 0 == settle({"6.1": GOOD, "5.10": gone}, update=False, path=committed)
+    assert "" == capsys.readouterr().out
+
+
+def test_an_update_keeps_what_could_not_be_had(committed):
+    """A mirror that is down must not empty the table."""
+    assert 0 == settle({"6.1": Outcome(problem="down"), RUNNING: SILENT}, update=True, path=committed)
+    assert {"6.1": GOOD, RUNNING: SILENT} == read_committed(committed)
+
+
+def test_another_machine_is_not_compared_with_the_one_of_the_table(committed):
+    """Its kernel may lack what that one had."""
+    other = Outcome("5.15.0-azure", "", {"a.b": Hook("", None, "no")}, {}, answered=True)
+
+    assert 0 == settle({RUNNING: other}, update=False, path=committed)
