@@ -83,8 +83,8 @@ class Idle:
     page: str
 
 
-def idle(interval: str, seconds: float) -> Idle:
-    """Start a service, scrape it, leave it alone, scrape it again."""
+def idle(interval: str, seconds: float, rest: float = 11.0) -> Idle:
+    """Start a service, scrape it, leave it alone, scrape it again, and let it rest until free memory is given back."""
     memory = {}
 
     def scrapes(moment: str, count: int) -> str:
@@ -100,6 +100,8 @@ def idle(interval: str, seconds: float) -> Idle:
         time.sleep(seconds)
         after, passed = cpu_ns(service.process.pid), time.monotonic() - begin
         page = scrapes(f"{seconds:g} s and {SCRAPES} scrapes later", SCRAPES)
+        time.sleep(rest)
+        memory[f"at rest for {rest:g} s"] = {**in_mib(service.process.pid), "lines": page.count("\n")}
     return Idle(memory, {thread: (after[thread] - before.get(thread, 0)) / passed / 1e7 for thread in after}, page)
 
 

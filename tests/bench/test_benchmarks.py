@@ -66,7 +66,7 @@ def test_a_real_map_is_read_whole(bench):
 def test_an_idle_service_takes_memory_and_little_time(bench):
     """Numbers of a real service: within wide limits, not the targets."""
     resources = bench("resources")
-    found = resources.idle("10s", 0.5)
+    found = resources.idle("10s", 0.5, rest=0.1)
 
     assert all(20 < memory["rss"] < 200 and memory["lines"] > 50 for memory in found.memory.values())
     assert 0 <= sum(found.percent.values()) < 100
