@@ -86,5 +86,24 @@ def write_committed(outcomes: Mapping[str, Outcome], path: Path = COMMITTED) -> 
 
 def to_text(outcomes: Mapping[str, Outcome]) -> str:
     """The file's text."""
-    text = json.dumps({series: asdict(outcome) for series, outcome in outcomes.items()}, indent=1, sort_keys=False)
-    return f"{text}\n"
+    return f"{_object({series: _object(_parts(outcome), 1) for series, outcome in outcomes.items()}, 0)}\n"
+
+
+def _parts(outcome: Outcome) -> Mapping[str, str]:
+    plain = {name: json.dumps(getattr(outcome, name)) for name in ("release", "problem", "answered")}
+    hooks = {name: _line(hook) for name, hook in outcome.hooks.items()}
+    return {
+        **plain,
+        "hooks": _object(hooks, 2),
+        "metrics": _object({n: _line(m) for n, m in outcome.metrics.items()}, 2),
+    }
+
+
+def _line(said: Hook | Checked) -> str:
+    return json.dumps(asdict(said), ensure_ascii=False)
+
+
+def _object(parts: Mapping[str, str], depth: int) -> str:
+    """``parts``: JSON texts by key; each gets a line of its own."""
+    inner = ",\n".join(f"{' ' * (depth + 1)}{json.dumps(key)}: {text}" for key, text in parts.items())
+    return f"{{\n{inner}\n{' ' * depth}}}" if parts else "{}"

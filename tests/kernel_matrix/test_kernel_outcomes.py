@@ -199,7 +199,7 @@ def test_the_committed_file_is_as_the_program_writes_it():
     """So that the next update shows only what changed; all in it is an answer, none a guest that was missing."""
     committed = read_committed()
 
-    assert COMMITTED.read_text() == to_text(committed)
+    assert COMMITTED.read_text(encoding="utf-8") == to_text(committed)
     assert all(outcome.answered for outcome in committed.values())
 
 
