@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_NO_DISK = ("tmpfs", "ramfs", "devtmpfs", "proc", "sysfs", "rootfs", "squashfs", "9p", "virtiofs", "nfs", "cifs")
-"""File systems whose pages are not those of a disk; ``fuse`` and its kin, and ``nfs4``, are told by their beginning."""
+_NO_DISK = ("tmpfs", "ramfs", "devtmpfs", "proc", "sysfs", "rootfs", "squashfs", "zfs", "9p", "virtiofs", "nfs", "cifs")
+"""File systems whose pages are not those of a disk, or that have a cache of their own (zfs); by their beginning."""
 _CANDIDATES = ("/var/tmp", "/tmp", "/var/lib", "/var/log", ".")  # noqa: S108 # only looked at; files get names of their own
 
 

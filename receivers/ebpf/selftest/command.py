@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from ....pipeline.cli import configured
+from ....pipeline.errors import ProbeError
 from ....pipeline.hooks import hookimpl
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ def selftest(
     report = session.run()
     from .report import lines_of
 
+    if report.error and not as_json:
+        raise ProbeError(report.error)
     click.echo(report.to_json() if as_json else "\n".join(lines_of(report)))
     return 0 if report.right else 1
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ....pipeline.component import Paths
 from ....pipeline.errors import ProbeError
 from ..disk_folder import find_disk_folder
 from ..disks import scheduler_of
@@ -57,9 +58,9 @@ def forget(path: Path) -> None:
 
 
 @contextmanager
-def temporary_place(chosen: Path | None, proc: Path, sys: Path, *, quick: bool) -> Iterator[Place]:
+def temporary_place(chosen: Path | None, paths: Paths, *, quick: bool) -> Iterator[Place]:
     """A folder below ``chosen``, or below the first that is on a disk; gone afterwards. Raises `ProbeError`."""
-    mounts = (proc / "self" / "mountinfo").read_text(encoding="utf-8")
+    mounts = (paths.proc / "self" / "mountinfo").read_text(encoding="utf-8")
     disk = find_disk_folder(mounts, [chosen] if chosen else None)
     above = chosen or (disk.path if disk else Path(tempfile.gettempdir()))
     try:
@@ -68,15 +69,14 @@ def temporary_place(chosen: Path | None, proc: Path, sys: Path, *, quick: bool) 
         raise ProbeError(f'folder "{above}": {error.strerror}; name a writable one with --folder') from error
     try:
         problem = "" if disk else f"{above} is not on a disk; name a folder that is with --folder"
-        yield Place(folder, disk.file_system if disk else "", _size(folder, quick=quick), problem, _lacks(folder, sys))
+        size = _QUICK if quick else _size(folder, paths)
+        yield Place(folder, disk.file_system if disk else "", size, problem, _lacks(folder, paths.sys))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _size(folder: Path, *, quick: bool) -> int:
-    """Bytes of the data file, by how fast this machine is and how much room there is."""
-    if quick:
-        return _QUICK
+def _size(folder: Path, paths: Paths) -> int:
+    """Bytes of the data file: a power of two, by how fast this machine is and how much room and memory there is."""
     begin = time.monotonic()
     path = folder / "pace"
     path.write_bytes(os.urandom(_SMALLEST))
@@ -84,7 +84,17 @@ def _size(folder: Path, *, quick: bool) -> int:
     path.unlink()
     fitting = _SMALLEST * _PACE / max(time.monotonic() - begin, 1e-6)
     room = shutil.disk_usage(folder).free / _LEFT
-    return _SMALLEST << max(0, int(min(_LARGEST, fitting, room) / _SMALLEST).bit_length() - 1)
+    most = min(_LARGEST, fitting, room, memory(paths) / _LEFT)
+    return _SMALLEST << max(0, int(most / _SMALLEST).bit_length() - 1)
+
+
+def memory(paths: Paths) -> int:
+    """Bytes that may be cached before the kernel begins to drop pages: of the machine, or of our own container."""
+    limits = [paths.cgroup / "memory.max", paths.cgroup / "memory" / "memory.limit_in_bytes"]
+    texts = [path.read_text(encoding="ascii").strip() for path in limits if path.exists()]
+    meminfo = (paths.proc / "meminfo").read_text(encoding="ascii").splitlines()
+    [available] = [int(line.split()[1]) << 10 for line in meminfo if line.startswith("MemAvailable:")]
+    return min([available, *(int(text) for text in texts if text.isdigit())])
 
 
 def _lacks(folder: Path, sys: Path) -> dict[str, str]:

@@ -90,9 +90,6 @@ def hook_report(probes: Sequence[Probe], status: HookStatus, liveness: Liveness)
 def lines_of(report: Report) -> Iterator[str]:
     """The text, line by line."""
     yield f"ebpf-sidecar {report.product} on kernel {report.kernel} ({report.machine}), BCC {report.bcc}"
-    if report.error:
-        yield report.error
-        return
     live = sum(hook.live is True for hook in report.hooks)
     attached = sum(hook.attached for hook in report.hooks)
     yield f"{attached} of {len(report.hooks)} hooks attached, {live} seen to fire"

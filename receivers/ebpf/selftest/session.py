@@ -54,7 +54,7 @@ class Session:
             return replace(report, error=str(error))
         with (
             loaded,
-            temporary_place(self.folder, self.paths.proc, self.paths.sys, quick=self.quick) as place,
+            temporary_place(self.folder, self.paths, quick=self.quick) as place,
         ):
             results = self._results(loaded, place)
             return replace(

@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real workloads, and probes that the test plays: right ones, wrong ones, and none at all."""
+
+import mmap
+import os
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ebpf_sidecar.pipeline.component import Paths
+from ebpf_sidecar.pipeline.errors import ProbeError
+from ebpf_sidecar.pipeline.frame import Frame, Kind
+from ebpf_sidecar.pipeline.rows import RowSet
+from ebpf_sidecar.receivers.ebpf.selftest.case import Case, read_cases
+from ebpf_sidecar.receivers.ebpf.selftest.judging import Bench
+from ebpf_sidecar.receivers.ebpf.selftest.meter import OWNER, measured
+from ebpf_sidecar.receivers.ebpf.selftest.places import Place, memory, temporary_place
+from ebpf_sidecar.receivers.ebpf.selftest.running import Runner
+from ebpf_sidecar.receivers.ebpf.selftest.worker import SCRIPTS, Worker
+
+MIB = 1 << 20
+PATHS = Paths()
+
+
+class PlayedMeter:
+    """Counts ``calls`` of fsync and of fdatasync for the one process that runs from ``folder``, at its second look."""
+
+    def __init__(self, folder, **calls):
+        self.folder, self.calls, self.looks = folder, calls, 0
+
+    def read(self):
+        self.looks += 1
+        [name] = [path.name for path in self.folder.iterdir() if path.is_symlink()]
+        rows = RowSet.of([{OWNER: name, "syscall": call} for call in self.calls])
+        counts = np.array([[7 + count * (self.looks == 2)] for count in self.calls.values()], np.uint64)
+        nothing = np.zeros(len(counts))
+        frame = Frame(
+            "ebpf.syscall.duration", Kind.HISTOGRAM, rows, counts, 2, bounds=np.zeros(0), sums=nothing, unit="s"
+        )
+        return {frame.name: frame}
+
+
+def cases(workload):
+    """The cases of one workload that are about the duration of system calls."""
+    file = read_cases(["syscalls"])
+    chosen = [case for case in file.cases if (case.workload, case.metric) == (workload, "ebpf.syscall.duration")]
+    return file.model_copy(update={"cases": tuple(chosen)})
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run the workload "synced" under a played meter; verdicts by system call."""
+
+    def run(bench=None, progress=lambda *_: None, **calls):
+        place = Place(tmp_path, "ext4", MIB, "", {})
+        runner = Runner(cases("synced"), bench or Bench({}), PlayedMeter(tmp_path, **calls), place, PATHS, progress)
+        return {each.attributes["syscall"]: each for each in runner.run()}
+
+    return run
+
+
+def test_a_probe_that_counts_right_is_ok(run):
+    """What was there before the workload does not matter."""
+    results = run(fsync=23, fdatasync=23)
+
+    assert ["ok", "ok"] == [each.verdict for each in results.values()]
+    assert 23 == results["fsync"].measured == results["fsync"].expected
+
+
+@pytest.mark.parametrize("count", [0, 22, 24, 46])
+def test_a_probe_that_counts_wrong_is_wrong(run, count):
+    """By one call, by half, or not at all; the other system call stays right."""
+    results = run(fsync=23, fdatasync=count)
+
+    assert ["ok", "wrong"] == [results[call].verdict for call in ("fsync", "fdatasync")]
+    assert f"expected 23, measured {count}" == results["fdatasync"].why
+
+
+def test_a_metric_that_is_absent_is_skipped_and_its_workload_not_run(run, tmp_path):
+    """With the reason that the loader gave."""
+    results = run(Bench({"ebpf.syscall.duration": "this kernel has no tracepoint"}))
+
+    assert {"skipped"} == {each.verdict for each in results.values()}
+    assert "this kernel has no tracepoint" == results["fsync"].why
+    assert [] == [path for path in tmp_path.iterdir() if path.is_symlink()]
+
+
+def test_progress_is_told_before_each_workload_and_at_the_end(run):
+    """How many are done, of how many, and what comes now."""
+    told = []
+    run(progress=lambda *said: told.append(said), fsync=23, fdatasync=23)
+
+    assert [(0, 1, "23 times fsync and fdatasync"), (1, 1, "")] == told
+
+
+@pytest.mark.parametrize("whose", ["workload", "machine"])
+def test_rows_of_others_do_not_count(whose):
+    """By the name of the executable, or by the disks that the oracle counts."""
+    rows = RowSet.of([{OWNER: owner, "device": disk} for owner in ("me", "you") for disk in ("vda", "loop0")])
+    frame = Frame("m", Kind.COUNTER, rows, np.array([1, 2, 4, 8], np.uint64), 1)
+    case = Case(metric="m", workload="w", oracle="known", whose=whose)
+
+    assert {"workload": 3, "machine": 5}[whose] == measured(case, {"m": frame}, "me", ["vda"])
+    assert 0 == measured(case, {}, "me", ["vda"])
+
+
+def name_of(pid):
+    """As the kernel shows it."""
+    return Path(f"/proc/{pid}/comm").read_text().strip()
+
+
+def test_a_workload_has_a_name_of_its_own_and_tells_its_facts(tmp_path):
+    """The name is there before it does anything."""
+    (tmp_path / "data").write_bytes(bytes(mmap.PAGESIZE * 4))
+    arguments = ["sequential", str(tmp_path / "data"), str(4 * mmap.PAGESIZE), "4096"]
+
+    ended = Worker(tmp_path).run("files.py", arguments, "est-0123456789", name_of)
+
+    assert {"pages": 4} == ended.facts
+    assert "est-0123456789" == ended.before == ended.after
+
+
+def test_a_workload_that_fails_says_how(tmp_path):
+    """With the last line that Python wrote."""
+    with pytest.raises(ProbeError, match=r"workload files.py sequential failed: FileNotFoundError: .*missing"):
+        Worker(tmp_path).run("files.py", ["sequential", str(tmp_path / "missing"), "4096", "4096"], "est-1", name_of)
+
+
+def test_a_workload_that_hangs_is_ended(tmp_path):
+    """A fifo without a writer is never opened; the process is gone afterwards."""
+    os.mkfifo(tmp_path / "fifo")
+    pids = []
+    with pytest.raises(ProbeError, match="timed out"):
+        Worker(tmp_path, timeout=0.3).run(
+            "files.py", ["sequential", str(tmp_path / "fifo"), "1", "1"], "e", pids.append
+        )
+
+    assert not Path(f"/proc/{pids[0]}").exists()
+
+
+def test_scripts_leave_nothing_beside_them(tmp_path):
+    """An installed package may be read-only, and a wheel's files are listed."""
+    arguments = ["synced", str(tmp_path / "data"), "4096", "4096"]
+    (tmp_path / "data").touch()
+    Worker(tmp_path).run("calls.py", arguments, "est-2", name_of)
+
+    assert {"window.py", "files.py", "calls.py", "direct.py"} == {
+        p.name for p in SCRIPTS.iterdir() if p.suffix == ".py"
+    }
+    assert not (SCRIPTS / "__pycache__").exists()
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, ProbeError("no"), SystemExit(143), None])
+def test_the_folder_goes_whatever_happens(tmp_path, end):
+    """SIGINT and SIGTERM come as exceptions."""
+
+    def work():
+        with temporary_place(tmp_path, PATHS, quick=True) as place:
+            place.fill(place.data)
+            assert place.size == place.data.stat().st_size
+            if end:
+                raise end
+
+    if end:
+        with pytest.raises(end if isinstance(end, type) else type(end)):
+            work()
+    else:
+        work()
+
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_used_is_named(tmp_path):
+    """With what to do."""
+    missing = temporary_place(tmp_path / "not there", PATHS, quick=True)
+    with pytest.raises(ProbeError, match=r"not there.*name a writable one with --folder"), missing:
+        pass
+
+
+def machine(root, filesystem, *, limit="max", available=1 << 20):
+    """The kernel's files of a machine with one file system."""
+    (root / "proc" / "self").mkdir(parents=True)
+    (root / "proc" / "self" / "mountinfo").write_text(f"1 1 0:1 / / rw - {filesystem} dev rw\n")
+    (root / "proc" / "meminfo").write_text(f"MemTotal: 9 kB\nMemAvailable: {available} kB\n")
+    (root / "cgroup").mkdir()
+    (root / "cgroup" / "memory.max").write_text(f"{limit}\n")
+    return Paths(root / "proc", root / "sys", root / "cgroup")
+
+
+def test_a_folder_that_is_on_no_disk_says_so(tmp_path):
+    """Workloads that need none go on in it; on overlay and its kin kernel threads may send the requests."""
+    (tmp_path / "work").mkdir()
+    with temporary_place(tmp_path / "work", machine(tmp_path, "tmpfs"), quick=False) as place:
+        assert f"{tmp_path / 'work'} is not on a disk; name a folder that is with --folder" == place.problem
+        assert {"own_requests", "scheduler"} == set(place.lacks)
+
+
+@pytest.mark.parametrize(("limit", "size"), [("max", None), (str(20 * MIB), 4 * MIB), (str(1 * MIB), 4 * MIB)])
+def test_the_file_fits_into_the_containers_memory(tmp_path, limit, size):
+    """Else the kernel drops pages in the middle of a workload."""
+    (tmp_path / "work").mkdir()
+    paths = machine(tmp_path, "ext4", limit=limit)
+    with temporary_place(tmp_path / "work", paths, quick=False) as place:
+        assert size in (None, place.size)
+        assert 4 * MIB <= place.size <= 64 * MIB
+        assert 0 == place.size & (place.size - 1)
+
+    assert (1 << 30 if limit == "max" else int(limit)) == memory(paths)
+
+
+def test_a_disk_with_a_scheduler_lacks_nothing(tmp_path):
+    """A partition is judged by its disk."""
+    paths = machine(tmp_path, "ext4")
+    number = tmp_path.stat().st_dev
+    disk = tmp_path / "sys" / "block" / "vda"
+    (disk / "device").mkdir(parents=True)
+    (disk / "queue").mkdir()
+    (disk / "queue" / "scheduler").write_text("none [mq-deadline]\n")
+    (disk / "vda1").mkdir()
+    (disk / "vda1" / "partition").touch()
+    (tmp_path / "sys" / "dev" / "block").mkdir(parents=True)
+    (tmp_path / "sys" / "dev" / "block" / f"{os.major(number)}:{os.minor(number)}").symlink_to(disk / "vda1")
+
+    with temporary_place(tmp_path, paths, quick=True) as place:
+        assert {} == place.lacks
+    (disk / "queue" / "scheduler").write_text("[none] mq-deadline\n")
+    with temporary_place(tmp_path, paths, quick=True) as place:
+        assert {"scheduler": "vda has no I/O scheduler, so requests do not queue"} == place.lacks
+
+
+def test_a_worker_whose_master_is_gone_ends_by_itself(tmp_path):
+    """Should the self-test be killed, nothing runs on."""
+    ours, theirs = socket.socketpair()
+    child = Worker(tmp_path)._start(["files.py", "dropped", "x", "1", "1"], "est-3", theirs)
+    theirs.close()
+    assert b"ready\n" == ours.recv(100)
+    ours.close()
+
+    assert 0 == child.wait(10)
+    child.stderr.close()

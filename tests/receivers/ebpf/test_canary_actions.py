@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The canary's small actions, done for real and without any rights; and machines that do not allow them."""
+
+import errno
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from ebpf_sidecar.receivers.ebpf import canary_actions as module
+from ebpf_sidecar.receivers.ebpf.canary_actions import Action, Actions
+from ebpf_sidecar.receivers.ebpf.disk_folder import find_disk_folder
+
+ON_DISK = find_disk_folder(Path("/proc/self/mountinfo").read_text()) is not None
+
+
+def test_a_process_leaves_no_zombie_and_no_descriptor():
+    """The service lives for months."""
+    before = list(Path("/proc/self/fd").iterdir())
+
+    assert {} == Actions().do({Action.PROCESS, Action.SIGNAL})
+    assert len(before) == len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_without_a_shell_python_does_it(monkeypatch):
+    """As in an image that has nothing else."""
+    monkeypatch.setattr(module, "_SHELL", Path("/missing/sh"))
+
+    assert {} == Actions().do({Action.SIGNAL})
+
+
+def test_a_process_that_cannot_be_started_is_a_reason(monkeypatch):
+    """Never an exception."""
+    monkeypatch.setattr(module, "_SHELL", Path("/missing/sh"))
+    monkeypatch.setattr(module.sys, "executable", "/missing/python")
+    problems = Actions().do({Action.PROCESS})
+
+    assert {"process", "signal"} == set(problems)
+    assert "No such file" in problems["process"]
+
+
+@pytest.mark.skipif(not ON_DISK, reason="no folder on a disk here")
+def test_a_page_goes_in_and_out_and_leaves_no_file():
+    """Whatever the disk below can do: only what is about its requests may be impossible."""
+    folder = Path(tempfile.gettempdir())
+    before = set(folder.iterdir())
+    problems = Actions().do({Action.ADD})
+
+    assert set(problems) <= {Action.REQUEST, Action.QUEUE}
+    assert not [path for path in set(folder.iterdir()) - before if path.name.startswith("tmp") and path.is_file()]
+
+
+def test_without_a_disk_all_that_is_about_files_is_impossible(tmp_path):
+    """A read-only container with nothing but tmpfs; processes are none of it."""
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self" / "mountinfo").write_text("1 1 0:1 / / rw - tmpfs dev rw\n")
+    problems = Actions(tmp_path).do({Action.LOOKUP, Action.PROCESS})
+
+    assert {"no folder on a disk can be written to"} == set(problems.values())
+    assert {"lookup", "add", "remove", "fault", "dirty", "writeback", "request", "queue"} == set(problems)
+
+
+@pytest.mark.skipif(not ON_DISK, reason="no folder on a disk here")
+def test_a_disk_that_counts_nothing_proves_nothing(tmp_path):
+    """Page hooks can still be judged; queues need a scheduler besides."""
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self" / "mountinfo").write_text(Path("/proc/self/mountinfo").read_text())
+    (tmp_path / "diskstats").write_text("")
+    (tmp_path / "block").mkdir()
+    problems = Actions(tmp_path, tmp_path).do({Action.ADD})
+
+    assert {"request", "queue"} == set(problems)
+    assert "is none that counts requests" in problems["request"]
+
+
+@pytest.mark.skipif(not ON_DISK, reason="no folder on a disk here")
+def test_a_full_disk_is_a_reason(monkeypatch):
+    """Never an exception."""
+
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(module, "_one_page", refuse)
+
+    assert "No space left" in Actions().do({Action.ADD})["add"]

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where temporary files may go."""
+
+import os
+
+import pytest
+
+from ebpf_sidecar.receivers.ebpf.disk_folder import find_disk_folder
+
+
+def mounts(*points):
+    """The text of mountinfo for (mount point, type)."""
+    return "".join(
+        f"{i} 1 0:{i} / {point} rw,relatime shared:1 - {kind} dev rw\n" for i, (point, kind) in enumerate(points)
+    )
+
+
+@pytest.mark.parametrize("kind", ["tmpfs", "9p", "nfs4", "fuse.sshfs", "virtiofs", "ramfs", "zfs"])
+def test_what_is_not_on_a_disk_is_passed_over(tmp_path, kind):
+    """The next candidate that is on one is taken."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+
+    found = find_disk_folder(mounts(("/", "ext4"), (first, kind)), [first, second])
+
+    assert (second, "ext4") == (found.path, found.file_system)
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs", "overlay", "f2fs"])
+def test_disks_and_layers_upon_them_will_do(tmp_path, kind):
+    """By the longest mount point above the folder."""
+    assert kind == find_disk_folder(mounts(("/", "tmpfs"), (tmp_path, kind)), [tmp_path]).file_system
+
+
+def test_what_is_mounted_over_something_hides_it(tmp_path):
+    """The later line is the upper one."""
+    assert find_disk_folder(mounts(("/", "tmpfs"), (tmp_path, "ext4"), (tmp_path, "tmpfs")), [tmp_path]) is None
+
+
+def test_blanks_in_mount_points_are_understood(tmp_path):
+    """The kernel writes them in octal."""
+    folder = tmp_path / "a b"
+    folder.mkdir()
+    text = mounts(("/", "tmpfs"), (str(folder).replace(" ", "\\040"), "xfs"))
+
+    assert "xfs" == find_disk_folder(text, [folder]).file_system
+
+
+def test_a_folder_that_cannot_be_written_to_is_no_place(tmp_path):
+    """Nor one that is not there; a root user may write everywhere."""
+    closed = tmp_path / "closed"
+    closed.mkdir(0o500)
+    found = find_disk_folder(mounts(("/", "ext4")), [tmp_path / "missing", closed])
+
+    assert (found is None) == (os.geteuid() != 0)
