@@ -70,9 +70,9 @@ def judge(case: Case, run: Run) -> Result:
     why = "" if good else _difference(case, expected, counted)
     return replace(
         skipped(case, why),
-        expected=expected,
+        expected=float(expected),
         measured=counted,
-        tolerance=tolerance,
+        tolerance=float(tolerance),
         verdict="ok" if good else "wrong",
     )
 

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``ebpf-sidecar selftest`` as a process on the running kernel."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ebpf_sidecar.receivers.ebpf.disk_folder import find_disk_folder
+
+DATA = Path(__file__).parents[1] / "data"
+COMMAND = [sys.executable, "-c", "from ebpf_sidecar.pipeline.cli import main; main()", "selftest"]
+QUICK = [*COMMAND, "--json", "--quick"]
+
+
+def folder_on_disk():
+    """Where the test's own temporary files may lie, or skip."""
+    found = find_disk_folder(Path("/proc/self/mountinfo").read_text())
+    return found or pytest.skip("no folder on a disk")
+
+
+def answer(command, **more):
+    """What it printed, as data, and its exit code."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=120, check=False, **more)
+    return json.loads(done.stdout), done.returncode
+
+
+def shape(value):
+    """The types instead of the values; of a list its first element's."""
+    if isinstance(value, dict):
+        return {key: shape(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [shape(value[0])] if value else []
+    return type(value).__name__
+
+
+def wrong(report):
+    """The lines that are not right."""
+    return [each for each in report["metrics"] if each["verdict"] == "wrong"]
+
+
+@pytest.fixture(scope="module")
+def report():
+    """One full run: its report and how long it took."""
+    began = time.monotonic()
+    said, code = answer([*COMMAND, "--json"])
+    return said, code, time.monotonic() - began
+
+
+def test_everything_that_is_there_is_right_in_less_than_30_seconds(report):
+    """Every metric of every probe is checked or has its reason."""
+    said, code, seconds = report
+
+    assert [] == wrong(said)
+    assert (0, "") == (code, said["error"])
+    assert all(each["why"] for each in said["metrics"] if each["verdict"] == "skipped")
+    assert 30 > seconds
+    assert 0 < said["totals"]["ok"]
+
+
+def test_every_hook_that_can_be_triggered_fires(report):
+    """The others say why not."""
+    hooks = report[0]["hooks"]
+
+    assert [] == [hook for hook in hooks if hook["live"] is False]
+    assert all(hook["live_reason"] or hook["reason"] for hook in hooks if not hook["live"])
+    assert all(hook["way"] for hook in hooks if hook["attached"])
+
+
+def test_the_shape_is_stable(report, golden):
+    """Programs read it; the names of maps differ from probe to probe."""
+    said = report[0]
+    checked = [each | {"attributes": {"name": ""}} for each in said["metrics"] if each["verdict"] == "ok"]
+    hooks = [each for each in said["hooks"] if each["live"] is not None]
+    described = shape(said | {"dropped": {"reason": 0}, "metrics": checked, "hooks": hooks})
+
+    golden(DATA / "selftest_shape.json", json.dumps(described, indent=1, sort_keys=True) + "\n")
+
+
+def test_in_a_pid_namespace_of_its_own_the_numbers_are_the_same():
+    """As in a container: process ids there are not those that the kernel counts by."""
+    if shutil.which("unshare") is None:
+        pytest.skip("unshare is not installed")
+    said, code = answer(["unshare", "--pid", "--fork", "--mount-proc", *QUICK])
+
+    assert (0, []) == (code, wrong(said))
+    assert 40 < said["totals"]["ok"]
+
+
+def test_with_the_least_capabilities_all_numbers_are_checked():
+    """Without CAP_SYS_ADMIN the kernel does not tell how often programs ran: where no map does, hooks are unknown."""
+    if shutil.which("setpriv") is None:
+        pytest.skip("setpriv is not installed")
+    said, code = answer(["setpriv", "--bounding-set=-all,+bpf,+perfmon", "--inh-caps=-all", *QUICK])
+    unknown = {hook["live_reason"] for hook in said["hooks"] if hook["live"] is None}
+
+    assert (0, []) == (code, wrong(said))
+    assert any("CAP_SYS_ADMIN missing" in reason for reason in unknown)
+    assert [] == [hook for hook in said["hooks"] if hook["live"] is False]
+
+
+def test_without_rights_the_loader_says_what_is_missing():
+    """For people one line, for programs the same in JSON; the exit code is 1."""
+    if shutil.which("setpriv") is None:
+        pytest.skip("setpriv is not installed")
+    powerless = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+    people = subprocess.run([*powerless, *COMMAND], capture_output=True, text=True, timeout=60, check=False)
+    said, code = answer([*powerless, *QUICK])
+
+    assert (1, 1, "") == (people.returncode, code, people.stdout)
+    assert "CAP_BPF and CAP_PERFMON missing; run as root or grant it" in people.stderr
+    assert people.stderr.strip() == said["error"]
+
+
+def test_where_there_is_no_disk_the_rest_is_checked():
+    """Cold reads mean nothing in tmpfs; system calls do."""
+    said, code = answer([*QUICK, "--folder", "/dev/shm"])
+    checked = {each["metric"].rpartition(".")[0] for each in said["metrics"] if each["verdict"] == "ok"}
+
+    assert (0, []) == (code, wrong(said))
+    assert {"ebpf.syscall", "ebpf.fadvise"} == checked
+    assert any("/dev/shm is not on a disk" in each["why"] for each in said["metrics"])
+    assert not list(Path("/dev/shm").glob("ebpf-sidecar-*"))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_nothing_is_left_when_it_is_stopped_in_the_middle(number, code):
+    """No folder, no process."""
+    above = folder_on_disk().path
+    before = set(above.glob("ebpf-sidecar-selftest-*"))
+    child = subprocess.Popen(
+        [*COMMAND, "--folder", above], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    # progress tells that it is at work
+    line = next(line for line in child.stderr if line.startswith("[5/"))
+    [folder] = set(above.glob("ebpf-sidecar-selftest-*")) - before
+    child.send_signal(number)
+    child.communicate(timeout=30)
+
+    assert line
+    assert code == child.returncode
+    assert not folder.exists()
+    assert [] == [exe for exe in executables() if str(folder) in exe]
+
+
+def executables():
+    """The command lines of all processes."""
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            yield process.read_bytes().decode(errors="replace")
+        except OSError:
+            continue
