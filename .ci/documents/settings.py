@@ -17,6 +17,7 @@ Schema = Mapping[str, Any]
 _PLAIN = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false", "null": "null"}
 _LIMITS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
 _UNITS = (("h", 3600.0), ("m", 60.0), ("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
+_SIZES = ((30, "GiB"), (20, "MiB"), (10, "KiB"))
 
 
 def settings_table(settings: type[Settings]) -> str:
@@ -66,7 +67,7 @@ def _mapping(shape: Schema, definitions: Mapping[str, Schema]) -> str:
 
 
 def _scalar(shape: Schema) -> str:
-    if shape.get("format") in ("duration", "path"):
+    if shape.get("format") in ("duration", "path", "size", "share"):
         return str(shape["format"])
     limits = [f"{words} {shape[limit]:g}" for limit, words in _LIMITS.items() if limit in shape]
     return ", ".join([_PLAIN[shape["type"]], *limits])
@@ -76,6 +77,8 @@ def _default(value: Any, shape: Schema) -> str:
     plain = to_jsonable_python(value)
     if isinstance(plain, float) and _is(shape, "format", "duration"):
         return duration(plain)
+    if isinstance(plain, int) and _is(shape, "format", "size"):
+        return size(plain)
     if isinstance(plain, dict) and plain and not any(plain.values()) and _is(shape, "type", "array"):
         plain = list(plain)  # a list of names says the same as a mapping from names to nothing
     return yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, width=10_000).removesuffix("...\n").strip()
@@ -83,6 +86,13 @@ def _default(value: Any, shape: Schema) -> str:
 
 def _is(shape: Schema, key: str, value: str) -> bool:
     return shape.get(key) == value or any(_is(each, key, value) for each in shape.get("anyOf", ()))
+
+
+def size(number: int) -> str:
+    """Bytes as a user writes them: ``16MiB``."""
+    return next(
+        (f"{number >> shift}{unit}" for shift, unit in _SIZES if number and not number % (1 << shift)), str(number)
+    )
 
 
 def duration(seconds: float) -> str:

@@ -79,5 +79,6 @@ def _load(probes: list[Probe], settings: EbpfSettings, hierarchy: Hierarchy) -> 
         cgroup_hierarchy=hierarchy.controller,
         by_process=GroupBy.PID in settings.group_by,
         strict=settings.strict,
+        budget=settings.max_map_memory,
     )
     return load(probes, request, timeout=settings.load_timeout)

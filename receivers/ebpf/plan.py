@@ -11,10 +11,8 @@ from typing import Protocol
 from .request import HookRequest, LoadRequest, Way
 
 _NO_PREALLOC = 1
-_SAFE_ON_DEMAND = (
-    6,
-    1,
-)  # before (34dd3bad1a6f), on-demand maps in tracing programs raised WARN_ONCE in check_map_prog_compatibility
+SAFE_ON_DEMAND = (6, 1)
+"""From here on (34dd3bad1a6f) tracing programs may fill maps on demand; before, check_map_prog_compatibility warned."""
 _OWNER_FIELDS = ("task_struct.group_leader", "task_struct.comm")
 _CGROUP_FIELDS = ("task_struct.cgroups", "css_set.subsys", "cgroup_subsys_state.cgroup", "cgroup.kn", "kernfs_node.id")
 _SUBSYSTEM = {"blkio": "io"}  # the name that the kernel's code kept for users of v1
@@ -70,7 +68,7 @@ def make_plan(request: LoadRequest, events: Events, types: Types | None, release
         **{f"PROBE_{name.upper()}": "1" for name in request.probes},
         **{f"DROPPED_{reason.upper()}": str(i) for i, reason in enumerate(request.drop_reasons)},
         "DROP_REASONS": str(max(1, len(request.drop_reasons))),
-        "MAP_FLAGS": str(_NO_PREALLOC if release >= _SAFE_ON_DEMAND else 0),
+        "MAP_FLAGS": str(_NO_PREALLOC if release >= SAFE_ON_DEMAND and not request.preallocate else 0),
         **({"KEY_BY_PROCESS": "1"} if request.by_process else {}),
         **_offsets((*request.btf, *_OWNER_FIELDS), types),
         **cgroup,

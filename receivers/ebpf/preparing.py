@@ -10,14 +10,13 @@ from typing import Any
 
 from ...pipeline.errors import ProbeError
 from ...pipeline.suggestions import did_you_mean
+from .plan import SAFE_ON_DEMAND
 from .probe import Calls, Probe, Setting
 from .request import HookRequest, LoadRequest, Way
+from .rights import release_of
+from .sizing import BUDGET, Machine, Sizes, possible_processors, sizes_for
 from .syscall_table import SyscallTable, known_anywhere, syscall_table
 
-BUDGET = 16 << 20
-"""Bytes of kernel memory that all maps together may take; the entries in the probes' YAML are made for it."""
-
-_FEWEST_ENTRIES = 64
 _HEADERS = Path(__file__).resolve().parents[2] / "bpf"
 _SHARED_MAPS = ("control", "drops")
 
@@ -33,12 +32,17 @@ def request_for(
     by_process: bool = False,
     strict: bool = False,
     budget: int = BUDGET,
+    machine: Machine | None = None,
 ) -> LoadRequest:
-    """The request for ``probes``. Raises `ProbeError` with all mistakes in ``chosen``, one a line."""
+    """The request for ``probes``. Raises `ProbeError` with all mistakes in ``chosen`` and ``budget``, one a line.
+
+    ``budget``: bytes of kernel memory for all maps. ``machine``: what it is shared out for, this one unless told.
+    """
     chosen, table = chosen or {}, syscall_table()
     mistakes = [mistake for probe in probes for mistake in check_settings(probe, chosen.get(probe.name, {}))]
     if mistakes:
         raise ProbeError("\n".join(mistakes))
+    sizes = _sizes(probes, budget, machine)
     values = {probe.name: _with_defaults(probe, chosen.get(probe.name, {})) for probe in probes}
     return LoadRequest(
         probes=tuple(probe.name for probe in probes),
@@ -46,14 +50,25 @@ def request_for(
         headers=str(_HEADERS),
         hooks=tuple(_hook(probe, i) for probe in probes for i in range(len(probe.hooks))),
         maps=tuple(dict.fromkeys([*_SHARED_MAPS, *(spec.name for probe in probes for spec in probe.maps)])),
-        macros=_macros(probes, values, budget),
+        macros=_macros(probes, values, sizes),
         btf=tuple(dict.fromkeys(field for probe in probes for field in probe.btf)),
         calls=_calls(probes, values, table),
         drop_reasons=_drop_reasons(probes),
         cgroup_hierarchy=cgroup_hierarchy,
         by_process=by_process,
         strict=strict,
+        preallocate=sizes.preallocated,
     )
+
+
+def this_machine() -> Machine:
+    """The one that we run on."""
+    return Machine(possible_processors(), release_of(os.uname().release) >= SAFE_ON_DEMAND)
+
+
+def sizes_of(probes: Sequence[Probe], budget: int, machine: Machine | None = None) -> Sizes:
+    """How large the probes' maps may be. Raises ValueError when ``budget`` is too small for them."""
+    return sizes_for((spec for probe in probes for spec in probe.maps), budget, machine or this_machine())
 
 
 def check_settings(probe: Probe, chosen: Mapping[str, Any]) -> list[str]:
@@ -98,14 +113,19 @@ def _hook(probe: Probe, position: int) -> HookRequest:
     return HookRequest(probe.name, hook.name, ways)
 
 
-def _macros(probes: Sequence[Probe], values: Mapping[str, Mapping[str, Any]], budget: int) -> Mapping[str, int]:
+def _sizes(probes: Sequence[Probe], budget: int, machine: Machine | None) -> Sizes:
+    try:
+        return sizes_of(probes, budget, machine)
+    except ValueError as error:
+        raise ProbeError(f"max_map_memory: {error}") from error
+
+
+def _macros(probes: Sequence[Probe], values: Mapping[str, Mapping[str, Any]], sizes: Sizes) -> Mapping[str, int]:
     macros: dict[str, int] = {"PAGE_BYTES": os.sysconf("SC_PAGE_SIZE")}
     for probe in probes:
         macros.update(probe.macros)
         macros.update({name.upper(): value for name, value in values[probe.name].items() if isinstance(value, int)})
-        for spec in probe.maps:
-            macros[f"{spec.name}_entries".upper()] = max(_FEWEST_ENTRIES, spec.entries * budget // BUDGET)
-    return macros
+    return macros | {f"{name}_entries".upper(): entries for name, entries in sizes.entries.items()}
 
 
 def _calls(

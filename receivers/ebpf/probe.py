@@ -54,12 +54,17 @@ class Hook:
 
 @dataclass(frozen=True, slots=True)
 class MapSpec:
-    """A kernel map: ``name`` in C, ``published`` to users; ``entries`` are for a budget of 16 MiB for all maps."""
+    """A kernel map: ``name`` in C, ``published`` to users; ``entries`` are for a budget of 16 MiB for all maps.
+
+    ``key`` and ``value``: the bytes of each at most, 0 where the probe does not tell.
+    """
 
     name: str
     published: str
     entries: int
     reason: str
+    key: int = 0
+    value: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,9 +141,9 @@ def _alternative(node: Node) -> Alternative:
 
 
 def _map(node: Node) -> MapSpec:
-    node = node.only(("name", "published", "entries", "reason"), ("name", "entries", "reason"))
-    name = node.text("name")
-    return MapSpec(name, node.text("published", name), node.number("entries"), node.text("reason"))
+    node = node.only(("name", "published", "entries", "reason", "key", "value"), ("name", "entries", "reason"))
+    name, size = node.text("name"), (node.number("key"), node.number("value"))
+    return MapSpec(name, node.text("published", name), node.number("entries"), node.text("reason"), *size)
 
 
 def _metric(node: Node) -> Metric:

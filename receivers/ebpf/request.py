@@ -33,7 +33,8 @@ class LoadRequest:
     """All that the loader needs.
 
     ``files``: C files in order. ``headers``: the folder that holds ``include``. ``calls``: rows of the map of that name
-    by system call number. ``maps``: C names to hand over. ``drop_reasons``: in index order.
+    by system call number. ``maps``: C names to hand over. ``drop_reasons``: in index order. ``preallocate``: all
+    entries of maps are made beforehand.
     """
 
     probes: tuple[str, ...]
@@ -48,6 +49,7 @@ class LoadRequest:
     cgroup_hierarchy: str = "v2"
     by_process: bool = False
     strict: bool = False
+    preallocate: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain values only."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from ...pipeline.plugins import Plugins
-from ...pipeline.settings import Duration, Interval, Settings
+from ...pipeline.settings import Bytes, Duration, Interval, Settings
 from ...pipeline.suggestions import did_you_mean
 from .attribution import GroupBy
-from .preparing import check_settings
+from .preparing import check_settings, sizes_of
 from .probe_file import find_probes, read_probe
+from .sizing import BUDGET
 
 DEFAULT_PROBES = ("page_cache", "block_io", "syscalls")
 
@@ -33,6 +34,9 @@ class EbpfSettings(Settings):
     """How many rows a kernel map may be shown as; what exceeds it shares a row marked ``otel.metric.overflow``."""
     canary_interval: Duration = 600.0
     """How often each attached hook is triggered to see that it fires (`ebpf.probe.live`); ``0s``: only at the start."""
+    max_map_memory: Bytes = BUDGET
+    """Kernel memory that all maps together may take when they are full, whatever the number of processors. What finds
+    no room is counted in `ebpf.dropped.events`."""
     load_timeout: Interval = 60.0
     """How long compiling and attaching may take."""
 
@@ -60,6 +64,14 @@ class EbpfSettings(Settings):
                 mistakes += check_settings(read_probe(found[name]), chosen)
         if mistakes:
             raise ValueError("; ".join(mistakes))
+        return value
+
+    @field_validator("max_map_memory")
+    @classmethod
+    def _enough(cls, value: int, known: ValidationInfo) -> int:
+        """The smallest maps of the chosen probes fit."""
+        files = find_probes(Plugins().probe_folders())
+        sizes_of([read_probe(files[name]) for name in known.data.get("probes", {})], value)
         return value
 
     @field_validator("group_by")

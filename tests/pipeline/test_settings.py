@@ -3,12 +3,23 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from ebpf_sidecar.pipeline.settings import Duration, Interval, Settings, parse_duration
+from ebpf_sidecar.pipeline.settings import (
+    Bytes,
+    Duration,
+    Interval,
+    Settings,
+    Share,
+    parse_bytes,
+    parse_duration,
+    parse_share,
+)
 
 NANOSECONDS = {"h": 3_600_000_000_000, "m": 60_000_000_000, "s": 10**9, "ms": 10**6, "us": 1000, "µs": 1000, "ns": 1}
 
@@ -79,3 +90,53 @@ def test_durations_may_be_zero_but_not_negative():
     assert 0.0 == Waits(timeout="0s").timeout
     with pytest.raises(ValidationError, match="is negative; give zero or a longer duration"):
         Waits(timeout="-1ms")
+
+
+class Limits(Settings):
+    memory: Bytes = 0
+    share: Share = 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("16MiB", 16 << 20), ("64MB", 64_000_000), ("1.5 KiB", 1536), (".5kB", 500), ("7", 7), ("7B", 7), (4096, 4096)],
+)
+def test_sizes_are_read_with_units_of_1024_and_of_1000(text, size):
+    """As Kubernetes and the shell tools tell them apart, with the unit written out."""
+    assert size == parse_bytes(text) == Limits(memory=text).memory
+
+
+@pytest.mark.parametrize(
+    ("wrong", "repair"),
+    [
+        ("16Mib", 'has the unknown unit "Mib"; did you mean "MiB"?'),
+        ("16Mi", 'has the unknown unit "Mi"; did you mean "MiB"?'),
+        ("16 parsecs", 'has the unknown unit "parsecs"; choose "B"'),
+        ("much", '"much" is not a size; write a number with its unit'),
+        (-1, '"-1" is not a size'),
+        (True, '"True" is not a size'),
+        (1.5, '"1.5" is not a size'),
+        (None, '"None" is not a size'),
+    ],
+)
+def test_what_is_no_size_is_refused_with_the_repair(wrong, repair):
+    """A close unit is suggested."""
+    with pytest.raises(ValueError, match=re.escape(repair)):
+        parse_bytes(wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "share"), [("1%", 0.01), ("100%", 1), ("0.5 %", 0.005), (0.02, 0.02), ("0.02", 0.02), (1, 1)]
+)
+def test_shares_are_read_as_percentages_and_as_ratios(text, share):
+    """Both ways to write it are in use."""
+    assert pytest.approx(share) == parse_share(text) == Limits(share=text).share
+
+
+@pytest.mark.parametrize(
+    "wrong", ["0%", 0, -0.1, "101%", 2, "%", "a lot", True, None, "nan", float("nan"), float("inf")]
+)
+def test_what_is_no_share_is_refused_with_the_repair(wrong):
+    """2 is more likely meant as 2% than as 200%: it has to be said."""
+    with pytest.raises(ValueError, match="; write a percentage, as in"):
+        parse_share(wrong)

@@ -149,6 +149,8 @@ def test_probes_may_be_a_list_or_a_mapping():
         ({"group_by": ["pod"]}, "container"),
         ({"collection_interval": "0s"}, "not above zero"),
         ({"collection_interval": "-1s"}, "not above zero"),
+        ({"max_map_memory": "16Mib"}, 'has the unknown unit "Mib"; did you mean "MiB"?'),
+        ({"max_map_memory": "100KiB"}, '"102400" bytes are too few for these probes; give at least "'),
         ({"max_rows": 0}, "greater than or equal to 1"),
     ],
 )

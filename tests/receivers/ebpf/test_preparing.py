@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from ebpf_sidecar.pipeline.errors import ProbeError
-from ebpf_sidecar.receivers.ebpf.preparing import BUDGET, check_settings, request_for
+from ebpf_sidecar.receivers.ebpf.preparing import check_settings, request_for
 from ebpf_sidecar.receivers.ebpf.probe_file import find_probes, read_probe
 from ebpf_sidecar.receivers.ebpf.request import LoadRequest
+from ebpf_sidecar.receivers.ebpf.sizing import BUDGET, Machine
 from ebpf_sidecar.receivers.ebpf.syscall_table import syscall_table
 
 BPF = Path(__file__).parents[3] / "bpf"
@@ -51,10 +52,18 @@ def test_the_users_list_of_calls_replaces_ours(probes):
     assert {NUMBERS[name] for name in ("openat", "rename") if name in NUMBERS} == timed
 
 
-@pytest.mark.parametrize(("budget", "entries"), [(BUDGET, 16384), (BUDGET // 4, 4096), (4 * BUDGET, 65536), (0, 64)])
+@pytest.mark.parametrize(("budget", "entries"), [(BUDGET, 16384), (BUDGET // 4, 4096), (4 * BUDGET, 65536)])
 def test_a_budget_changes_the_size_of_all_maps(probes, budget, entries):
-    """In proportion, down to the least that works."""
-    assert entries == request_for([probes["page_cache"]], budget=budget).macros["CACHE_STATS_ENTRIES"]
+    """In proportion."""
+    request = request_for([probes["page_cache"]], budget=budget, machine=Machine(2))
+
+    assert entries == request.macros["CACHE_STATS_ENTRIES"]
+
+
+def test_a_budget_that_is_too_small_is_refused(probes):
+    """With the least that works."""
+    with pytest.raises(ProbeError, match=r'max_map_memory: "1000" bytes are too few .* give at least "\d+KiB"'):
+        request_for([probes["page_cache"]], budget=1000)
 
 
 def test_drops_are_told_apart_by_map(probes):

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How many entries the kernel maps may have, so that all of them, filled, stay below a budget on this machine.
+
+What an entry costs is the kernel's own arithmetic (kernel/bpf/hashtab.c, kernel/bpf/memalloc.c), not a measurement:
+a hash map's element has a header of 48 bytes, then key and value, each rounded up to 8. Either all elements are made
+beforehand, side by side, and each possible processor owns one more; or each is made when it is needed, by the kernel's
+general allocator, with 8 bytes in front, rounded up to the allocator's next size. The second costs nothing while maps
+are empty, but each processor that makes elements keeps some in reserve, for each map: on many processors that is more
+than the maps themselves. Then, and on kernels that cannot do without (before 6.1), elements are made beforehand.
+
+No map of ours has values per processor, so nothing else grows with them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .probe import MapSpec
+
+BUDGET = 16 << 20
+"""Bytes of kernel memory that all maps together may take; the entries in the probes' YAML are made for it."""
+FEWEST_ENTRIES = 64
+FIXED = 64 << 10
+"""Bytes for the maps that do not grow: what to do per system call, blank rows, drops, control."""
+
+_HEADER = 48  # struct htab_elem
+_IN_FRONT = 8  # struct llist_node, in which the allocator keeps free elements
+_OF_THE_GROUP = 8  # each object's pointer to the memory cgroup that pays for it
+_BUCKET = 16
+_LOCKS = 8 * 4  # per processor and map, before 6.18
+_ROOMS = (16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096)  # of kmalloc
+_RESERVE = 96 * 256  # bytes that a processor keeps at most for a map, or three elements
+_SHARE_OF_RESERVES = 4
+_UNKNOWN = 1024
+_STEPS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """``processors``: how many there may ever be. ``on_demand``: whether the kernel can make elements when needed."""
+
+    processors: int
+    on_demand: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """``entries`` by the map's name in C. ``preallocated``: all elements are made beforehand. ``bytes``: at most."""
+
+    entries: Mapping[str, int]
+    preallocated: bool
+    bytes: int
+
+
+def possible_processors(sys: Path = Path("/sys")) -> int:
+    """How many processors the kernel is prepared for; 1 where it does not tell."""
+    try:
+        text = (sys / "devices/system/cpu/possible").read_text(encoding="ascii")
+    except OSError:
+        return 1
+    return max((int(number) for number in re.findall(r"\d+", text)), default=0) + 1
+
+
+def sizes_for(specs: Iterable[MapSpec], budget: int, machine: Machine) -> Sizes:
+    """The largest maps for ``budget`` bytes, in the proportion that the probes declare.
+
+    At the default budget no map gets more than its probe declares. Raises ValueError when even the smallest maps do
+    not fit.
+    """
+    distinct = list({spec.name: spec for spec in specs}.values())
+    preallocated = not machine.on_demand or _reserves(distinct, machine) > budget // _SHARE_OF_RESERVES
+    least = cost(distinct, _scaled(distinct, 0), machine, preallocated=preallocated)
+    if least > budget:
+        raise ValueError(f'"{budget}" bytes are too few for these probes; give at least "{-(-least // 1024)}KiB"')
+    most = max(1, _STEPS * budget // BUDGET)
+    fits = _last_that_fits(distinct, budget, machine, most, preallocated=preallocated)
+    entries = _scaled(distinct, fits)
+    return Sizes(entries, preallocated, cost(distinct, entries, machine, preallocated=preallocated))
+
+
+def cost(specs: Sequence[MapSpec], entries: Mapping[str, int], machine: Machine, *, preallocated: bool) -> int:
+    """Bytes of kernel memory when all maps are full, at most."""
+    own = sum(_map_cost(spec, entries[spec.name], machine, preallocated=preallocated) for spec in specs)
+    return FIXED + own + (0 if preallocated else _reserves(specs, machine))
+
+
+def room(spec: MapSpec) -> int:
+    """Bytes that the kernel's allocator takes for one element, when it is made on demand."""
+    wanted = _element(spec) + _IN_FRONT
+    return next((size for size in _ROOMS if size >= wanted), -(-wanted // 4096) * 4096) + _OF_THE_GROUP
+
+
+def _element(spec: MapSpec) -> int:
+    return _HEADER + _eights(spec.key) + _eights(spec.value) if spec.key else _UNKNOWN - _IN_FRONT
+
+
+def _eights(size: int) -> int:
+    return (size + 7) // 8 * 8
+
+
+def _map_cost(spec: MapSpec, entries: int, machine: Machine, *, preallocated: bool) -> int:
+    buckets = 1 << (entries - 1).bit_length()
+    fixed = 4096 + _BUCKET * buckets + _LOCKS * machine.processors
+    if preallocated:
+        return fixed + _element(spec) * (entries + machine.processors)
+    return fixed + room(spec) * entries
+
+
+def _reserves(specs: Sequence[MapSpec], machine: Machine) -> int:
+    """What all processors together keep at most when elements are made on demand."""
+    return sum(machine.processors * max(_RESERVE, 3 * room(spec)) for spec in specs)
+
+
+def _scaled(specs: Sequence[MapSpec], steps: int) -> Mapping[str, int]:
+    return {spec.name: max(FEWEST_ENTRIES, spec.entries * steps // _STEPS) for spec in specs}
+
+
+def _last_that_fits(specs: Sequence[MapSpec], budget: int, machine: Machine, most: int, *, preallocated: bool) -> int:
+    """The greatest number of steps, up to ``most``, at which the maps still fit."""
+    low, high = 0, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        if cost(specs, _scaled(specs, middle), machine, preallocated=preallocated) <= budget:
+            low = middle
+        else:
+            high = middle - 1
+    return low

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Maps for a budget: by the kernel's own arithmetic, written down here once more from its sources."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ebpf_sidecar.receivers.ebpf.probe import MapSpec
+from ebpf_sidecar.receivers.ebpf.probe_file import find_probes, read_probe
+from ebpf_sidecar.receivers.ebpf.sizing import BUDGET, Machine, possible_processors, sizes_for
+
+BPF = Path(__file__).parents[3] / "bpf"
+MIB = 1 << 20
+ALL = [spec for path in find_probes([BPF]).values() for spec in read_probe(path).maps]
+KMALLOC = (64, 96, 128, 192, 256, 512, 1024, 2048)
+
+
+def kernel_bytes(spec, entries, processors, preallocated):
+    """htab_map_alloc, bpf_mem_alloc_init and the watermarks of memalloc.c (kernel 6.18), for a map that is full."""
+    element = 48 + -(-spec.key // 8) * 8 + -(-spec.value // 8) * 8
+    buckets = 16 * 2 ** (entries - 1).bit_length()
+    if preallocated:
+        return buckets + element * (entries + processors)
+    rounded = next(room for room in KMALLOC if room >= element + 8)
+    high = 96 if rounded <= 256 else max(96 * 256 // rounded, 3)
+    return buckets + rounded * (entries + high * processors)
+
+
+@pytest.mark.parametrize("processors", [1, 2, 16, 64, 256, 1024])
+@pytest.mark.parametrize("on_demand", [True, False])
+def test_full_maps_of_all_probes_stay_below_16_mib_whatever_the_processors(processors, on_demand):
+    """Reserves of the allocator, which each processor keeps, included."""
+    sizes = sizes_for(ALL, BUDGET, Machine(processors, on_demand))
+    specs = {spec.name: spec for spec in ALL}
+
+    real = sum(kernel_bytes(specs[name], n, processors, sizes.preallocated) for name, n in sizes.entries.items())
+    assert real < sizes.bytes <= 16 * MIB
+    assert all(entries >= specs[name].entries * 0.7 for name, entries in sizes.entries.items())
+
+
+def test_shared_maps_do_not_multiply_by_processors():
+    """From 64 to 256 processors: less than half a MiB, where values per processor would take four times as much."""
+    few, many = (sizes_for(ALL, BUDGET, Machine(processors)) for processors in (64, 256))
+
+    assert few.entries == many.entries
+    assert many.bytes - few.bytes < MIB // 2
+
+
+def test_where_the_reserves_would_eat_the_budget_elements_are_made_beforehand():
+    """On few processors they are made on demand, because then empty maps cost nothing."""
+    few, many = (sizes_for(ALL, BUDGET, Machine(processors)) for processors in (8, 64))
+
+    assert (False, True) == (few.preallocated, many.preallocated)
+
+
+@given(st.integers(4 * MIB, 1 << 32), st.integers(1, 1024), st.booleans())
+def test_no_budget_is_exceeded(budget, processors, on_demand):
+    """Whatever the machine, and every map works."""
+    sizes = sizes_for(ALL, budget, Machine(processors, on_demand))
+
+    assert sizes.bytes <= budget
+    assert all(entries >= 64 for entries in sizes.entries.values())
+
+
+@given(st.integers(0, 200_000), st.integers(1, 4096), st.booleans())
+def test_a_budget_that_is_too_small_is_refused_with_one_that_is_not(budget, processors, on_demand):
+    """The least that is named can be given."""
+    with pytest.raises(ValueError, match="are too few for these probes") as caught:
+        sizes_for(ALL, budget, Machine(processors, on_demand))
+    least = 1024 * int(str(caught.value).split('"')[3].removesuffix("KiB"))
+
+    assert sizes_for(ALL, least, Machine(processors, on_demand)).bytes <= least
+
+
+def test_a_map_that_tells_no_size_is_taken_for_a_large_one():
+    """A third party's probe cannot break the budget by silence."""
+    silent = [MapSpec("silent", "silent", 1 << 20, "no size told")]
+
+    assert sizes_for(silent, BUDGET, Machine(2)).entries["silent"] < BUDGET // 1024
+
+
+@pytest.mark.parametrize(("text", "processors"), [("0-1\n", 2), ("0\n", 1), ("0-63,128-191\n", 192), (None, 1)])
+def test_possible_processors_are_read_from_sys(tmp_path, text, processors):
+    """Ranges; the highest number counts, because the kernel's tables go up to it."""
+    if text:
+        (tmp_path / "devices/system/cpu").mkdir(parents=True)
+        (tmp_path / "devices/system/cpu/possible").write_text(text)
+
+    assert processors == possible_processors(tmp_path)
