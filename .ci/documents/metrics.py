@@ -17,6 +17,7 @@ from ebpf_sidecar.processors.percentages import PERCENTAGES
 from ebpf_sidecar.receivers.ebpf.canary import Liveness
 from ebpf_sidecar.receivers.ebpf.loaded import HookStatus
 from ebpf_sidecar.receivers.ebpf.metrics import Moment
+from ebpf_sidecar.receivers.ebpf.program_frames import ProgramFrames
 from ebpf_sidecar.receivers.ebpf.receiver import EbpfReceiver
 from ebpf_sidecar.receivers.ebpf.selfframes import SelfFrames
 from ebpf_sidecar.receivers.ebpf.settings import EbpfSettings
@@ -31,10 +32,12 @@ def receiver_frames() -> list[Frame]:
     """What the receiver says about its work, with one map, one hook and one reason, none of them in a kernel."""
     kernel_map = SimpleNamespace(max_entries=1, memory=lambda: 0, read=lambda: ([], []))
     drops = SimpleNamespace(reasons=("map",), read=lambda: {"map": 0})
-    loaded: Any = SimpleNamespace(maps={"map": kernel_map}, hooks=(HookStatus("p", "h", "", "r"),), drops=drops)
+    hooks, program = (HookStatus("p", "h", "n", "r"),), SimpleNamespace(name="n", missed=int, runs=lambda: (0, 0))
+    loaded: Any = SimpleNamespace(maps={"map": kernel_map}, hooks=hooks, programs=(program,), drops=drops)
     moment = Moment(NOON, {})
     firing = {("p", "h"): Liveness(live=False)}
-    return SelfFrames(loaded, Path("/nonexistent"), NOON).frames(moment, {"map": 0}, coverage=1.0, firing=firing)
+    own = SelfFrames(loaded, Path("/nonexistent"), NOON).frames(moment, {"map": 0}, coverage=1.0, firing=firing)
+    return own + ProgramFrames(loaded, NOON, release=(6, 18), counting=True).frames(moment)
 
 
 @block

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +22,25 @@ from .metrics import Moment
 from .preparing import request_for
 from .probe import Probe
 from .probe_file import read_probe
+from .program_frames import NO_STATISTICS, ProgramFrames
 from .reading import Reading, coverage, reading_of
+from .rights import release_of
+from .run_statistics import run_statistics
 from .selfframes import SelfFrames
 from .settings import EbpfSettings
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Collection:
-    """Probes at work, and the way from their maps to frames."""
+    """Probes at work, and the way from their maps to frames. ``held``: what has to be let go at the end."""
 
     loaded: Loaded
     reading: Reading
     own: SelfFrames
+    programs: ProgramFrames
     resource: Mapping[str, str]
     canary: Canary
+    held: ExitStack = field(default_factory=ExitStack)
 
     def collect(self, monotonic: float, time_unix_nano: int) -> list[Frame]:
         """Read all maps: what the probes counted, and how the probes do. Raises `ProbeError`."""
@@ -42,7 +49,8 @@ class Collection:
         moment = Moment(time_unix_nano, self.resource)
         frames = self.reading.frames(moment)
         entries = {name: tally.kernel_entries for name, tally in self.reading.tallies.items()}
-        return [*frames, *self.own.frames(moment, entries, coverage(frames), self.canary.found)]
+        own = self.own.frames(moment, entries, coverage(frames), self.canary.found)
+        return [*frames, *own, *self.programs.frames(moment)]
 
     def rows_beyond_limit(self) -> int:
         """How many groups share an overflow row."""
@@ -50,7 +58,7 @@ class Collection:
 
     def close(self) -> None:
         """Detach everything."""
-        self.loaded.close()
+        self.held.close()
 
 
 def open_collection(
@@ -68,7 +76,21 @@ def open_collection(
     reading = reading_of(probes, loaded, attribution, start=start, cleanup=cleanup, limit=settings.max_rows)
     actions = Actions(context.paths.proc, context.paths.sys)
     canary = Canary(probes, loaded, settings.canary_interval, context.logger.warning, actions.do)
-    return Collection(loaded, reading, SelfFrames(loaded, context.paths.proc, start), context.resource, canary)
+    held = ExitStack()
+    held.callback(loaded.close)
+    programs = ProgramFrames(loaded, start, release_of(os.uname().release), _counting(settings, context, held))
+    own = SelfFrames(loaded, context.paths.proc, start)
+    return Collection(loaded, reading, own, programs, context.resource, canary, held)
+
+
+def _counting(settings: EbpfSettings, context: Context, held: ExitStack) -> bool:
+    """Have runs counted until ``held`` is closed, where that is asked for; false, and a line in the log, if refused."""
+    if not settings.probe_statistics:
+        return False
+    counting = held.enter_context(run_statistics(context.paths.proc))
+    if not counting:
+        context.logger.warning("ebpf.probe.runs and ebpf.probe.run_time are absent: %s", NO_STATISTICS)
+    return counting
 
 
 def _load(probes: list[Probe], settings: EbpfSettings, hierarchy: Hierarchy) -> Loaded:

@@ -25,7 +25,7 @@ WORKLOADS = Path(__file__).parents[1] / "kernel" / "workloads"
 READY_SECONDS = 30
 CONFIG = """
 receivers:
-  ebpf: {{collection_interval: {interval}, probes: {probes}, group_by: {group_by}}}
+  ebpf: {{collection_interval: {interval}, probes: {probes}, group_by: {group_by}{more}}}
 processors:
   map_cleanup: {{cleanup_strategy: {cleanup}, cleanup_interval: {cleanup_interval}}}
   container: {{}}
@@ -138,13 +138,14 @@ def serve(command, tmp_path):
     started = []
 
     def serve(interval=0.2, probes="[page_cache, block_io, syscalls]", cleanup="keep_recent", cleanup_interval="30s",
-              group_by="[container, executable]"):  # fmt: skip
+              group_by="[container, executable]", *, before=(), **settings):  # fmt: skip
         port = free_port()
         config, log = tmp_path / f"config{port}.yaml", tmp_path / f"log{port}"
+        more = "".join(f", {name}: {value}" for name, value in settings.items())
         config.write_text(CONFIG.format(interval=f"{int(interval * 1000)}ms", probes=probes, cleanup=cleanup, port=port,
-                                        cleanup_interval=cleanup_interval, group_by=group_by))  # fmt: skip
+                                        cleanup_interval=cleanup_interval, group_by=group_by, more=more))  # fmt: skip
         with log.open("wb") as output:
-            process = subprocess.Popen([*command, "run", "--config", str(config)], stderr=output)
+            process = subprocess.Popen([*before, *command, "run", "--config", str(config)], stderr=output)
         service = Service(process, port, interval, log)
         started.append(service)
         _until_ready(service)

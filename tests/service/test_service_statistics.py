@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run statistics of programs on the running service."""
+
+import os
+import re
+import shutil
+
+import pytest
+
+READS = 20_000
+WITHOUT_SYS_ADMIN = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin", "--")
+
+
+def test_each_call_is_a_run_of_the_programs_at_its_entry_and_return(serve, tmp_path):
+    """Counted from outside: so many reads, so many runs more; and each took some time, but not a microsecond."""
+    service = serve(probe_statistics="true")
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * 512)
+    descriptor = os.open(path, os.O_RDONLY)
+    before = service.settled()
+    for _ in range(READS):
+        os.pread(descriptor, 512, 0)
+    after = service.settled()
+    os.close(descriptor)
+
+    for program in ("call_enters", "call_returns"):
+        [runs, seconds] = [
+            after.sum(name, program=program) - before.sum(name, program=program)
+            for name in ("ebpf_probe_runs_total", "ebpf_probe_run_time_seconds_total")
+        ]
+        assert READS <= runs
+        assert 10e-9 < seconds / runs < 1e-6
+    [labels] = after.rows("ebpf_probe_runs_total", program="call_enters")
+    assert {"page_cache,syscalls", "call_enter"} < set(dict(labels).values())
+
+
+def test_without_asking_there_are_no_run_statistics(serve):
+    """Counting costs time in every program of the machine; skipped runs cost nothing to count."""
+    page = serve().settled()
+
+    assert {} == page.rows("ebpf_probe_runs_total") == page.rows("ebpf_probe_run_time_seconds_total")
+    assert 0 == page.sum("ebpf_probe_missed_runs_total")
+    assert 10 < len(page.rows("ebpf_probe_missed_runs_total"))
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv (util-linux) is not installed")
+def test_without_the_right_to_ask_they_are_absent_with_the_reason(serve):
+    """Never zero."""
+    service = serve(before=WITHOUT_SYS_ADMIN, probe_statistics="true")
+    page = service.settled()
+
+    assert {} == page.rows("ebpf_probe_runs_total")
+    assert re.search(
+        r"runs.*are absent: the kernel does not count runs: BPF_ENABLE_STATS is refused", service.log.read_text()
+    )
