@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memory that is not needed any more, given back: what only the start needed, and what is free among long-lived data.
+"""A small service: one heap for all threads, and memory that is not needed any more given back.
 
 Importing touches most of what libraries consist of; the running service needs half of it. Pages of files that nobody
 has changed can be dropped at any time: the kernel has them (or the file) and maps them again when they are used. It
@@ -17,6 +17,7 @@ Advise = Callable[[int, int], None]
 """Takes the address and the length of a mapping whose pages are not needed now."""
 
 _DONTNEED = 4
+_ARENA_MAX = -8  # from malloc.h
 # an address range of a file that cannot be written, then lines that tell how much of it is not the file's any more
 _MAPPING = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) r-[x-]p \S+ \S+ \d+ +/.*\n((?:[A-Z]\w+: .*\n)+)", re.MULTILINE)
 _CHANGED = re.compile(r"^(?:Anonymous|Swap|Locked): +[1-9]", re.MULTILINE)
@@ -34,6 +35,17 @@ def release_start_up(proc: Path, advise: Advise | None = None) -> None:
         return
     for begin, end in unchanged(text):
         (advise or _advise)(begin, end - begin)
+
+
+def use_one_heap() -> None:
+    """Let all threads share a heap (mallopt(3), glibc only). Call it before threads start.
+
+    Else each thread that ever rendered a page keeps the memory for one; the interpreter's lock lets only one thread
+    allocate at a time anyway.
+    """
+    option = getattr(ctypes.CDLL(None), "mallopt", None)
+    if option is not None:
+        option(_ARENA_MAX, 1)
 
 
 def release_free_memory() -> None:

@@ -22,7 +22,7 @@ from .clock import Clock, SystemClock
 from .component import ComponentId, Context, Paths
 from .config import Config
 from .errors import SidecarError
-from .footprint import release_free_memory, release_start_up
+from .footprint import release_free_memory, release_start_up, use_one_heap
 from .graph import Graph, build
 from .health import Health
 from .ledger import Ledger
@@ -135,6 +135,7 @@ def run_service(config: Config, *, plugins: Plugins) -> int:
     Raises `SidecarError` when the service cannot be started.
     """
     del plugins  # already asked while the configuration was read
+    use_one_heap()
     logs.configure(config.service.telemetry.logs.level, config.service.telemetry.logs.encoding)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -114,3 +114,35 @@ def test_free_memory_below_what_is_still_used_is_given_back():
 
     assert before - after > 15_000
     assert intact
+
+
+THREADS = """
+import sys, threading
+from pathlib import Path
+from ebpf_sidecar.pipeline.footprint import use_one_heap
+if sys.argv[1:]:
+    use_one_heap()
+kept = []
+def work():
+    kept.append(bytearray(100_000))
+    done.wait()
+done = threading.Event()
+threads = [threading.Thread(target=work) for _ in range(8)]
+for thread in threads: thread.start()
+while len(kept) < 8: pass
+# each heap of its own begins at a multiple of its greatest size, 64 MiB
+maps = Path("/proc/self/maps").read_text().splitlines()
+print(sum(int(line.split("-")[0], 16) % (64 << 20) == 0 for line in maps if line.endswith(" 0 ")))
+done.set()
+"""
+
+
+def test_threads_share_one_heap_once_told():
+    """By default each of several threads opens a heap of its own."""
+    heaps = [
+        int(subprocess.run([sys.executable, "-c", THREADS, *told], stdout=subprocess.PIPE, check=True).stdout)
+        for told in ([], ["told"])
+    ]
+
+    assert heaps[0] >= 4
+    assert heaps[1] == 0
