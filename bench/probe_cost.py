@@ -118,8 +118,9 @@ def forget(file: Path) -> None:
 
 def fio(file: Path, operations: int) -> int:
     """Nanoseconds for direct reads at random places."""
-    options = {"name": "x", "filename": file, "rw": "randread", "bs": 4096, "direct": 1, "ioengine": "psync",
-               "number_ios": operations, "output-format": "terse", "size": FILE_BYTES}  # fmt: skip
+    options = {"name": "x", "filename": file, "rw": "randread", "norandommap": 1, "bs": 4096, "direct": 1,
+               "ioengine": "psync", "io_size": 4096 * operations, "size": FILE_BYTES,
+               "output-format": "terse"}  # fmt: skip
     arguments = [f"--{name}={value}" for name, value in options.items()]
     done = subprocess.run(["fio", *arguments], stdout=subprocess.PIPE, check=True, text=True)
     return int(done.stdout.split(";")[8]) * 1_000_000  # terse version 3: runtime of reads in ms
