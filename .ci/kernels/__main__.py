@@ -6,13 +6,14 @@ from __future__ import annotations
 import argparse
 import fcntl
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from .deadline import Deadline
-from .images import Images
+from .images import SCRATCH, Images
 from .matrix import RUNNING, Matrix
 from .series import WANTED
 from .settling import say, settle
@@ -29,9 +30,11 @@ def main(words: Sequence[str] | None = None) -> int:
     folder = Path(os.environ.get(CACHE) or _TREE / ".cache" / "kernels").resolve()
     os.chdir(_TREE)
     deadline = Deadline(asked.seconds)
-    with _alone(folder / "last") as last:
+    with _alone(folder):
+        last = folder / "last"
+        last.mkdir(exist_ok=True)
         images = Images(folder, deadline, refresh=asked.refresh)
-        matrix = Matrix(images.get, last, deadline, _told, asked.command.split() or _COMMAND, _IN_GUEST)
+        matrix = Matrix(images.get, folder, deadline, _told, asked.command.split() or _COMMAND, _IN_GUEST)
         measured = matrix.run(asked.only or [*WANTED, RUNNING])
     say(f"\nall reports and what the guests said: {last}\n")
     return settle(measured, update=asked.update)
@@ -48,12 +51,14 @@ def _arguments() -> argparse.ArgumentParser:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[Path]:
-    """An empty folder for one run; a second run waits."""
+def _alone(folder: Path) -> Iterator[None]:
+    """One run at a time; a second one waits, and takes away what a killed one left."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield folder
+        for left in folder.glob(f"{SCRATCH}*"):
+            shutil.rmtree(left)
+        yield
 
 
 def _told(series: str, what: str, seconds: float) -> None:

@@ -25,6 +25,8 @@ MODULES = ("virtio_pci", "virtio_blk", "virtio_rng", "9p", "9pnet_virtio", "over
 
 # accelerates a checksum that other modules compute as well, and refuses to load where the processor lacks it
 _NOT_NEEDED = ("crc32c-intel", "crc32c_intel")
+SCRATCH = "scratch-"
+"""How folders in the cache are called that are gone when a run ends."""
 _WEEK = 7 * 24 * 3600.0
 
 
@@ -120,7 +122,7 @@ class Images:
         if kept is not None and kept.release == package.release:
             (folder / "release").touch()
             return kept
-        with tempfile.TemporaryDirectory(dir=self._folder) as scratch:
+        with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=self._folder) as scratch:
             self._unpack(package, Path(scratch))
             return keep_image(Path(scratch) / "root", package.release, folder, self._deadline)
 

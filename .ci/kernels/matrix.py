@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .deadline import Deadline
 from .guest import Ended, run_in_guest
-from .images import Image
+from .images import SCRATCH, Image
 from .outcome import Outcome
 from .programs import Unavailable
 from .report import outcome_of
@@ -30,9 +30,8 @@ Told = Callable[[str, str, float], None]
 
 @dataclass(frozen=True)
 class Matrix:
-    """``image``: gets a kernel by its series, raises `Unavailable`. ``folder``: for what is printed, for later reading.
-
-    ``command`` is run here, and with ``in_guest`` appended in each guest.
+    """``image``: gets a kernel by its series, raises `Unavailable`. ``command``: run here, and in each guest with
+    ``in_guest`` appended. ``folder``: has a folder ``last`` for what is printed.
     """
 
     image: Callable[[str], Image]
@@ -75,7 +74,7 @@ class Matrix:
         try:
             told("fetching")
             image = self.image(series)
-            with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
+            with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=self.folder) as scratch:
                 ended = run_in_guest(image, [*self.command, *self.in_guest], Path(scratch), self.deadline, told)
         except Unavailable as reason:
             told(f"not to be had: {reason}")
@@ -87,8 +86,8 @@ class Matrix:
 
     def _keep(self, series: str, printed: str, said: str) -> None:
         """For who wants to know more."""
-        (self.folder / f"{series}.json").write_text(printed)
-        (self.folder / f"{series}.log").write_text(said)
+        (self.folder / "last" / f"{series}.json").write_text(printed)
+        (self.folder / "last" / f"{series}.log").write_text(said)
 
 
 def _outcome(image: Image, ended: Ended) -> Outcome:

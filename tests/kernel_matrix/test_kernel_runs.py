@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from kernels import matrix
+from kernels.__main__ import main
 from kernels.deadline import Deadline
 from kernels.guest import Ended, emulate
 from kernels.images import Image
@@ -35,6 +36,7 @@ def heard():
 @pytest.fixture
 def run(tmp_path, monkeypatch, heard):
     """Run the matrix on the named series, as root, with guests that end as told."""
+    (tmp_path / "last").mkdir()
 
     def run(*series, ended=None):
         monkeypatch.setattr(matrix, "run_in_guest", lambda *arguments: ended)
@@ -61,7 +63,7 @@ def test_each_kernel_has_its_row_in_the_order_asked_for(run, tmp_path):
     assert ["6.18", "6.1", RUNNING] == list(found)
     assert Outcome(problem="no suite of the mirror has it any more") == found["6.18"]
     assert Outcome("6.1.0", answered=True) == found["6.1"] == found[RUNNING]
-    assert REPORT == (tmp_path / "6.1.json").read_text() == (tmp_path / "running.json").read_text().strip()
+    assert REPORT == (tmp_path / "last/6.1.json").read_text() == (tmp_path / "last/running.json").read_text().strip()
 
 
 def test_progress_is_told_for_each_kernel(run, heard):
@@ -172,3 +174,15 @@ def test_another_machine_is_not_compared_with_the_one_of_the_table(committed):
     other = Outcome("5.15.0-azure", "", {"a.b": Hook("", None, "no")}, {}, answered=True)
 
     assert 0 == settle({RUNNING: other}, update=False, path=committed)
+
+
+def test_a_run_takes_away_what_a_killed_one_left(monkeypatch, tmp_path, capsys):
+    """A guest's disk is half a gigabyte. Nothing can be measured without rights, and that alone is no failure."""
+    monkeypatch.setenv("EBPF_SIDECAR_KERNELS", str(tmp_path))
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scratch-x/results").mkdir(parents=True)
+
+    assert 0 == main(["--only", "running"])
+    assert ["last", "lock"] == sorted(path.name for path in tmp_path.iterdir())
+    assert "all reports and what the guests said" in capsys.readouterr().out
