@@ -59,6 +59,7 @@ def test_everything_that_is_there_is_right_in_less_than_30_seconds(report):
     assert [] == wrong(said)
     assert (0, "") == (code, said["error"])
     assert all(each["why"] for each in said["metrics"] if each["verdict"] == "skipped")
+    assert [] == [each["why"] for each in said["metrics"] if "failed" in each["why"]]
     assert 30 > seconds
     assert 0 < said["totals"]["ok"]
 

@@ -17,7 +17,8 @@ Verdict = Literal["ok", "wrong", "skipped"]
 class Result:
     """One line of the report. ``expected``, ``measured`` and ``tolerance`` are in the metric's unit, None when skipped.
 
-    ``why``: the reason of a verdict that is not ok.
+    ``why``: the reason of a verdict that is not ok. ``attempts``: how often the workload was run until this; more than
+    once where the first result was wrong.
     """
 
     metric: str
@@ -30,6 +31,7 @@ class Result:
     tolerance: float | None
     verdict: Verdict
     why: str = ""
+    attempts: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,6 +135,8 @@ def _row(result: Result) -> tuple[str, ...]:
     attributes = ",".join(f"{name}={word}" for name, word in result.attributes.items())
     name = f"{result.metric}{{{attributes}}}" if attributes else result.metric
     verdict = _MARKS[result.verdict] + (f": {result.why}" if result.verdict == "skipped" else "")
+    if result.attempts > 1:
+        verdict += f" ({result.attempts} attempts)"
     sums = " sum" if result.value == "sum" else ""
     return (name + sums, result.workload, _number(result.expected), _number(result.measured), result.oracle, verdict)
 

@@ -18,6 +18,10 @@ SCRIPTS = Path(__file__).parent / "workloads"
 Facts = Mapping[str, float]
 
 
+class WorkloadError(ProbeError):
+    """A workload could not be run to its end here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """What came of a run: the script's own numbers, and what was measured right before and right after its action."""
@@ -39,7 +43,7 @@ class Worker:
     timeout: float = 300
 
     def run(self, script: str, arguments: Sequence[str], name: str, measure: Callable[[int], Any]) -> Ended:
-        """Run ``script`` to its end; ``measure`` gets its process id. Raises `ProbeError` when it fails."""
+        """Run ``script`` to its end; ``measure`` gets its process id. Raises `WorkloadError` when it fails."""
         ours, theirs = socket.socketpair()
         with ours, theirs:
             ours.settimeout(self.timeout)
@@ -48,7 +52,7 @@ class Worker:
             try:
                 return _talk(ours, child.pid, measure)
             except (EOFError, TimeoutError, ValueError) as error:
-                raise ProbeError(f"workload {script} {arguments[0]} failed: {str(error) or _said(child)}") from error
+                raise WorkloadError(f"workload {script} {arguments[0]} failed: {str(error) or _said(child)}") from error
             finally:
                 ours.close()
                 _end(child)
