@@ -22,10 +22,11 @@ Positions = NDArray[np.intp]
 @dataclass(frozen=True, slots=True)
 class Change:
     """What happened: ``rows`` (changed entries × views: the row that each counts into, -1 for none; a row may appear
-    often) and ``delta`` (changed entries × columns)."""
+    often), ``delta`` (changed entries × columns) and ``keys`` (changed entries)."""
 
     rows: Positions
     delta: Counts
+    keys: Keys
 
 
 @dataclass
@@ -61,7 +62,7 @@ class Entries:
         changed = delta.any(axis=1)
         self._last[positions] = values
         self._changed[positions[changed]] = now
-        return Change(self._row[positions[changed]], delta[changed])
+        return Change(self._row[positions[changed]], delta[changed], keys[changed])
 
     def forget(self, keys: Keys) -> None:
         """The entries were removed from the kernel map."""

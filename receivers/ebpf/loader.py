@@ -77,24 +77,31 @@ class Loader:
         return ""
 
     def _load_and_attach(self, way: Way) -> tuple[int, int]:
-        category, _, name = way.event.partition(":")
-        raw = way.attach == "raw_tracepoint"
+        kinds = {
+            "tracepoint": self.bpf.TRACEPOINT, "raw_tracepoint": self.bpf.RAW_TRACEPOINT, "kprobe": self.bpf.KPROBE
+        }  # fmt: skip
         try:
-            program = self.bpf.load_func(
-                way.program.encode(), self.bpf.RAW_TRACEPOINT if raw else self.bpf.TRACEPOINT
-            ).fd
+            program = self.bpf.load_func(way.program.encode(), kinds[way.attach]).fd
         except Exception as error:
             raise Refused(rights.after_refusal("bpf", ctypes.get_errno(), self.standing)) from error
-        from bcc import lib  # noqa: PLC0415 # loaded only once BCC is known to be there
-
-        if raw:
-            attachment = lib.bpf_attach_raw_tracepoint(program, name.encode())
-        else:
-            attachment = lib.bpf_attach_tracepoint(program, category.encode(), name.encode())
+        attachment = _attach(program, way)
         if attachment < 0:
-            call = "bpf" if raw else "perf_event_open"
+            call = "bpf" if way.attach == "raw_tracepoint" else "perf_event_open"
             raise Refused(rights.after_refusal(call, ctypes.get_errno(), self.standing))
         return program, attachment
+
+
+def _attach(program: int, way: Way) -> int:
+    """A descriptor that keeps the program attached; negative when that failed, with errno set."""
+    from bcc import lib  # noqa: PLC0415 # loaded only once BCC is known to be there
+
+    category, _, name = (part.encode() for part in way.event.partition(":"))
+    if way.attach == "raw_tracepoint":
+        return int(lib.bpf_attach_raw_tracepoint(program, name))
+    if way.attach == "tracepoint":
+        return int(lib.bpf_attach_tracepoint(program, category, name))
+    # a perf event, which goes with its descriptor and leaves nothing in tracefs; the name before it is not used then
+    return int(lib.bpf_attach_kprobe(program, 0, b"p_" + category, category, 0, 0))
 
 
 def main(descriptor: int) -> None:

@@ -15,7 +15,7 @@ from ...pipeline.rows import RowSet, Text, once_per_row_set
 from .attribution import Attribution
 from .decode import Decode, Decoders
 from .entries import Keys
-from .probe import Attribute, Metric, Slots, Spread, Sum
+from .probe import Attribute, Distinct, Metric, Slots, Spread, Sum
 from .tally import View
 from .totals import Group, Snapshot
 
@@ -72,6 +72,8 @@ def frame_maker(metric: Metric, columns: Columns) -> ToFrame:
         return _spread(metric, metric.value, columns)
     if isinstance(metric.value, Slots):
         return _histogram(metric, metric.value, columns)
+    if isinstance(metric.value, Distinct):
+        return _distinct(metric)
     return _sum(metric, metric.value, columns)
 
 
@@ -100,6 +102,22 @@ def _sum(metric: Metric, value: Sum, columns: Columns) -> ToFrame:
 
     def make(snapshot: Snapshot, moment: Moment) -> Frame:
         return _counter(metric, snapshot, snapshot.rows, snapshot.totals[:, added].sum(axis=1, dtype=np.uint64), moment)
+
+    return make
+
+
+def _distinct(metric: Metric) -> ToFrame:
+    def make(snapshot: Snapshot, moment: Moment) -> Frame:
+        return Frame(
+            metric.name,
+            Kind.GAUGE,
+            snapshot.rows,
+            snapshot.distinct.astype(np.float64),
+            moment.time_unix_nano,
+            unit=metric.unit,
+            description=metric.description,
+            resource=moment.resource,
+        )
 
     return make
 

@@ -13,6 +13,7 @@ from .request import HookRequest, LoadRequest, Way
 _NO_PREALLOC = 1
 SAFE_ON_DEMAND = (6, 1)
 """From here on (34dd3bad1a6f) tracing programs may fill maps on demand; before, check_map_prog_compatibility warned."""
+_REGISTERS_HELPER = (5, 15)  # bpf_task_pt_regs
 _OWNER_FIELDS = ("task_struct.group_leader", "task_struct.comm")
 _CGROUP_FIELDS = ("task_struct.cgroups", "css_set.subsys", "cgroup_subsys_state.cgroup", "cgroup.kn", "kernfs_node.id")
 _SUBSYSTEM = {"blkio": "io"}  # the name that the kernel's code kept for users of v1
@@ -27,15 +28,21 @@ class Types(Protocol):
     def tracepoint_arguments(self, event: str) -> tuple[str, ...] | None:
         """The named types behind the arguments of a raw tracepoint."""
 
+    def size(self, name: str) -> int | None:
+        """Bytes of a struct or union."""
+
     def enumerator(self, name: str) -> int | None:
         """The value of an enum's constant."""
 
 
 class Events(Protocol):
-    """Which tracepoints exist; see `Tracefs`."""
+    """Where one can hook in; see `Tracefs`."""
 
     def has(self, event: str) -> bool:
         """Whether the kernel has ``category:name``."""
+
+    def why_not_function(self, name: str) -> str:
+        """Why the kernel's function cannot be hooked; empty when it can."""
 
     def fields(self, event: str) -> tuple[str, ...]:
         """The tracepoint's fields."""
@@ -71,6 +78,7 @@ def make_plan(request: LoadRequest, events: Events, types: Types | None, release
         "MAP_FLAGS": str(_NO_PREALLOC if release >= SAFE_ON_DEMAND and not request.preallocate else 0),
         **({"KEY_BY_PROCESS": "1"} if request.by_process else {}),
         **_offsets((*request.btf, *_OWNER_FIELDS), types),
+        **_registers(release, types),
         **cgroup,
     }
     for choice in choices:
@@ -86,27 +94,51 @@ def _choose(hook: HookRequest, events: Events, types: Types | None) -> Choice:
 
 
 def _missing(way: Way, events: Events, types: Types | None) -> str:
-    if not events.has(way.event):
+    if way.attach == "kprobe":
+        absent = events.why_not_function(way.event)
+        if absent:
+            return absent
+    elif not events.has(way.event):
         since = f" (it came with {way.since})" if way.since else ""
         return f"this kernel has no tracepoint {way.event}{since}"
     if way.btf and types is None:
         return f"{way.event} needs the kernel's type information (CONFIG_DEBUG_INFO_BTF), which this kernel lacks"
-    absent = [field for field in way.btf if types and types.offset(*_split(field)) is None]
-    return f"this kernel has no field {' and '.join(absent)}, needed at {way.event}" if absent else ""
+    fields = [field for field in way.btf if types and types.offset(*_split(field)) is None]
+    if fields:
+        return f"this kernel has no field {' and '.join(fields)}, needed at {way.event}"
+    passed = (types and types.tracepoint_arguments(_event(way))) or ()
+    wanted = [name for name in way.arguments if name not in passed]
+    return f"{way.event} passes no {' and '.join(wanted)} on this kernel" if wanted else ""
 
 
 def _way_macros(way: Way, events: Events, types: Types | None) -> dict[str, str]:
-    event = way.event.partition(":")[2]
+    event = _event(way)
     macros = {f"HAVE_{way.program.upper()}": "1", **_offsets(way.btf, types)}
     if way.attach == "tracepoint":
         return macros | {f"FIELD_{event}_{name}".upper(): "1" for name in events.fields(way.event)}
+    if way.attach == "kprobe":
+        return macros
     arguments = (types and types.tracepoint_arguments(event)) or ()
     return macros | {_macro(f"ARG_{event}_{name}"): str(i) for i, name in enumerate(arguments) if name}
+
+
+def _event(way: Way) -> str:
+    return way.event.partition(":")[2]
 
 
 def _offsets(fields: tuple[str, ...], types: Types | None) -> dict[str, str]:
     found = {field: types.offset(*_split(field)) for field in fields} if types else {}
     return {_macro(f"OFFSET_{field}"): str(offset) for field, offset in found.items() if offset is not None}
+
+
+def _registers(release: tuple[int, int], types: Types | None) -> dict[str, str]:
+    """Where the registers are that a thread had when it entered the kernel: at the end of its kernel stack."""
+    if release >= _REGISTERS_HELPER:
+        return {"HAVE_TASK_PT_REGS": "1"}
+    stack, registers = (types.size("thread_union"), types.size("pt_regs")) if types else (None, None)
+    if types is None or stack is None or registers is None:
+        return {}
+    return {"REGISTERS_IN_STACK": str(stack - registers), **_offsets(("task_struct.stack",), types)}
 
 
 def _cgroup_macros(hierarchy: str, types: Types | None) -> dict[str, str]:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 MetricKind = Literal["counter", "gauge", "histogram", "updowncounter"]
-AttachKind = Literal["tracepoint", "raw_tracepoint"]
+AttachKind = Literal["tracepoint", "raw_tracepoint", "kprobe"]
 KINDS: tuple[MetricKind, ...] = ("counter", "gauge", "histogram", "updowncounter")
-ATTACH_KINDS: tuple[AttachKind, ...] = ("tracepoint", "raw_tracepoint")
+ATTACH_KINDS: tuple[AttachKind, ...] = ("tracepoint", "raw_tracepoint", "kprobe")
 DECODERS = ("syscall", "errno", "device")
 ELSE = "else"
 """The entry of a table of words for all values that it does not list."""
@@ -19,7 +19,11 @@ ELSE = "else"
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """One way to hook in: ``event`` as ``category:name``; ``btf``: fields (``struct.field``) it cannot do without."""
+    """One way to hook in: ``event`` as ``category:name``, or a function of the kernel for ``kprobe``.
+
+    ``btf``: fields (``struct.field``) it cannot do without; ``arguments``: named types that must be among a raw
+    tracepoint's arguments, which differ between kernels.
+    """
 
     attach: AttachKind
     event: str
@@ -27,6 +31,7 @@ class Alternative:
     since: str = ""
     commit: str = ""
     btf: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,13 @@ class Slots:
 
 
 @dataclass(frozen=True, slots=True)
+class Distinct:
+    """How many different keys, whatever their generation, had the column ``field`` grow since the last reading."""
+
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
 class Attribute:
     """An attribute of a metric from a key's field; ``decode`` is a decoder's name or a table of words by value."""
 
@@ -134,7 +146,7 @@ class Metric:
     reading: str
     map: str
     hooks: tuple[str, ...]
-    value: Sum | Spread | Slots
+    value: Sum | Spread | Slots | Distinct
     attributes: tuple[Attribute, ...] = ()
 
 

@@ -23,6 +23,7 @@ from .probe import (
     Attribute,
     Calls,
     CanarySpec,
+    Distinct,
     Hook,
     MapSpec,
     Metric,
@@ -39,6 +40,7 @@ _KEYS = (*_NEEDED, "macros", "calls", "btf", "programs", "drops")
 _CALL_FIELDS = ("follow", "cause", "timed", "direction", "advice", "restarts")
 _STABILITY = ("development", "alpha", "beta", "stable", "deprecated")
 _EVENT = re.compile(r"\w+:\w+")
+_FUNCTION = re.compile(r"\w+")
 _SETTING_TYPES: tuple[Literal["syscalls", "integer"], ...] = ("syscalls", "integer")
 
 
@@ -129,15 +131,19 @@ def _canary(node: Node) -> CanarySpec:
 
 
 def _alternative(node: Node) -> Alternative:
-    node = node.only((*ATTACH_KINDS, "program", "since", "commit", "btf"), ("program",))
+    node = node.only((*ATTACH_KINDS, "program", "since", "commit", "btf", "arguments"), ("program",))
     attach = next((kind for kind in ATTACH_KINDS if node.has(kind)), None)
     if attach is None:
-        node.wrong(f'one of "{ATTACH_KINDS[0]}" and "{ATTACH_KINDS[1]}" is missing; add the event to hook')
+        *others, last = (f'"{kind}"' for kind in ATTACH_KINDS)
+        node.wrong(f"one of {', '.join(others)} and {last} is missing; add what to hook")
         attach = ATTACH_KINDS[0]
     event = node.text(attach)
-    if not _EVENT.fullmatch(event):
+    if attach == "kprobe" and not _FUNCTION.fullmatch(event):
+        node.child(attach).wrong(f'"{event}" must be the name of a function')
+    if attach != "kprobe" and not _EVENT.fullmatch(event):
         node.child(attach).wrong(f'"{event}" must be written category:event')
-    return Alternative(attach, event, node.text("program"), node.text("since"), node.text("commit"), node.texts("btf"))
+    told = (node.text("program"), node.text("since"), node.text("commit"), node.texts("btf"), node.texts("arguments"))
+    return Alternative(attach, event, *told)
 
 
 def _map(node: Node) -> MapSpec:
@@ -162,8 +168,8 @@ def _metric(node: Node) -> Metric:
     )
 
 
-def _value(node: Node) -> Sum | Spread | Slots:
-    node = node.only(("sum", "spread", "histogram"))
+def _value(node: Node) -> Sum | Spread | Slots | Distinct:
+    node = node.only(("sum", "spread", "histogram", "distinct"))
     if node.has("spread"):
         inner = node.child("spread").only(("field", "attribute", "values"), ("field", "attribute", "values"))
         return Spread(inner.text("field"), inner.text("attribute"), inner.texts("values"))
@@ -171,8 +177,10 @@ def _value(node: Node) -> Sum | Spread | Slots:
         keys = ("slots", "sum", "lowest_exponent", "scale")
         inner = node.child("histogram").only(keys, keys)
         return Slots(inner.text("slots"), inner.text("sum"), inner.number("lowest_exponent"), inner.decimal("scale", 1))
+    if node.has("distinct"):
+        return Distinct(node.text("distinct"))
     if not node.has("sum"):
-        node.wrong('one of "sum", "spread" and "histogram" is missing; add it')
+        node.wrong('one of "sum", "spread", "histogram" and "distinct" is missing; add it')
     return Sum(node.texts("sum"))
 
 

@@ -14,8 +14,8 @@ from .cgroup_path import container_of
 from .cleaning import Cleaning
 from .decode import Decoders
 from .loaded import Loaded
-from .metrics import Moment, ToFrame, frame_maker, view_of
-from .probe import Attribute, Metric, Probe
+from .metrics import Moment, ToFrame, frame_maker, positions, view_of
+from .probe import Attribute, Distinct, Metric, Probe
 from .tally import Tally, View
 
 _CGROUP = ATTRIBUTES[GroupBy.CGROUP]
@@ -69,8 +69,10 @@ def reading_of(
     for name, metrics in _by_map(probes, loaded).items():
         views = _distinct([metric.attributes for metric in metrics])
         built: list[View] = [view_of(attributes, attribution, decoders) for attributes in views]
-        tally = tallies[name] = Tally(loaded.maps[name], built, start, limit, stale_after)
         fields = loaded.maps[name].value_fields
+        counted = [positions(fields, each.value.field)[0] for each in metrics if isinstance(each.value, Distinct)]
+        distinct = counted[0] if counted else None
+        tally = tallies[name] = Tally(loaded.maps[name], built, start, limit, stale_after, distinct)
         shown += [Shown(tally, views.index(metric.attributes), frame_maker(metric, fields)) for metric in metrics]
     return Reading(tallies, tuple(shown), Cleaning(cleanup, loaded.generation))
 

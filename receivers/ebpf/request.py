@@ -17,6 +17,12 @@ class Way:
     program: str
     btf: tuple[str, ...] = ()
     since: str = ""
+    arguments: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Way:
+        """From what JSON makes of it."""
+        return cls(**{**data, "btf": tuple(data["btf"]), "arguments": tuple(data["arguments"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +65,7 @@ class LoadRequest:
     def from_json(cls, data: dict[str, Any]) -> LoadRequest:
         """The inverse of `to_json`, after a trip through JSON."""
         hooks = tuple(
-            HookRequest(
-                hook["probe"], hook["name"], tuple(Way(**{**way, "btf": tuple(way["btf"])}) for way in hook["ways"])
-            )
-            for hook in data["hooks"]
+            HookRequest(hook["probe"], hook["name"], tuple(map(Way.from_json, hook["ways"]))) for hook in data["hooks"]
         )
         calls = {int(number): fields for number, fields in data["calls"].items()}
         sequences = {key: tuple(data[key]) for key in ("probes", "files", "maps", "btf", "drop_reasons")}

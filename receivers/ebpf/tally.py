@@ -51,7 +51,8 @@ class Tally:
     """What one kernel map has counted since the probes were attached, once for each view.
 
     ``start``: when that was, ns since the epoch. ``limit``: how many rows a view may have.
-    ``stale_after``: seconds after which a row that does not change is withdrawn.
+    ``stale_after``: seconds after which a row that does not change is withdrawn. ``distinct``: the column by whose
+    growth the different keys of each row are counted at each reading.
     """
 
     map: ReadableMap
@@ -59,6 +60,7 @@ class Tally:
     start: int
     limit: int = 100_000
     stale_after: float = inf
+    distinct: int | None = None
 
     def __post_init__(self) -> None:
         self._now = 0.0
@@ -88,6 +90,9 @@ class Tally:
             rows = change.rows[:, view]
             part = rows >= 0
             totals.add(rows[part], change.delta[part], now)
+            if self.distinct is not None:
+                grown = part & (change.delta[:, self.distinct] > 0)
+                totals.count_distinct(rows[grown], change.keys[grown])
         return keys
 
     def clear(self, keys: Keys) -> None:

@@ -17,20 +17,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...pipeline.rows import Column, RowSet, Text
-from .entries import Counts, Positions
+from .entries import Counts, Keys, Positions
 
 Group = tuple[str | int, ...]
+_COLUMNS = ("_totals", "_ids", "_starts", "_changed", "_distinct")
 OVERFLOW = "otel.metric.overflow"
 """The attribute that the OpenTelemetry specification gives to what exceeds a cardinality limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The rows to show: ``totals`` is rows × columns, ``starts`` since when each row counts (ns since the epoch)."""
+    """The rows to show: ``totals`` is rows × columns, ``starts`` since when each row counts (ns since the epoch).
+
+    ``distinct``: how many different keys counted into each row between the last two readings, where that was asked for.
+    """
 
     rows: RowSet
     totals: NDArray[np.uint64]
     starts: NDArray[np.uint64]
+    distinct: NDArray[np.uint64]
 
 
 @dataclass
@@ -56,6 +61,7 @@ class Totals:
         self._ids = np.zeros(0, np.uint64)
         self._starts = np.zeros(0, np.uint64)
         self._changed = np.zeros(0, np.float64)
+        self._distinct = np.zeros(0, np.uint64)
 
     def __len__(self) -> int:
         return len(self._index)
@@ -85,18 +91,31 @@ class Totals:
         np.add.at(self._totals, rows, delta)
         self._changed[rows] = now
 
+    def count_distinct(self, rows: Positions, keys: Keys) -> None:
+        """What `snapshot` tells as ``distinct`` from now on: ``keys`` (n) counted into ``rows`` (n).
+
+        A key of two generations is one.
+        """
+        self._distinct[:] = 0
+        if not len(keys):
+            return
+        same = keys.copy()
+        same["generation"] = 0
+        pairs = {(row, key.tobytes()) for row, key in zip(rows.tolist(), same, strict=True)}
+        np.add.at(self._distinct, [row for row, _ in pairs], 1)
+
     def snapshot(self, changed_since: float = -inf) -> Snapshot:
         """The rows that changed after ``changed_since``; the same `RowSet` object while they are the same rows."""
         shown = np.flatnonzero(self.changed_since(changed_since))
         if self._shown is None or not np.array_equal(self._shown[0], shown):
             self._shown = (shown, self._row_set(shown))
-        return Snapshot(self._shown[1], self._totals[shown], self._starts[shown])
+        return Snapshot(self._shown[1], self._totals[shown], self._starts[shown], self._distinct[shown])
 
     def give_up(self, kept: NDArray[np.bool_]) -> Positions:
         """Forget the rows where ``kept`` is false; the new number of every old row (no meaning for forgotten ones)."""
         groups = list(self._index)
         self._index = {groups[old]: new for new, old in enumerate(np.flatnonzero(kept).tolist())}
-        for name in ("_totals", "_ids", "_starts", "_changed"):
+        for name in _COLUMNS:
             setattr(self, name, getattr(self, name)[: len(kept)][kept])
         self._shown = None
         return np.cumsum(kept) - 1
@@ -111,12 +130,12 @@ class Totals:
             self._grow(max(64, 2 * row))
         self._index[group] = row
         self._ids[row], self._starts[row], self._changed[row] = self._next_id, start, now
-        self._totals[row] = 0
+        self._totals[row] = self._distinct[row] = 0
         self._next_id += 1
         return row
 
     def _grow(self, length: int) -> None:
-        for name in ("_totals", "_ids", "_starts", "_changed"):
+        for name in _COLUMNS:
             array: NDArray[Any] = getattr(self, name)
             longer = np.zeros((length, *array.shape[1:]), array.dtype)
             longer[: len(array)] = array

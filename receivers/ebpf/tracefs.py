@@ -8,22 +8,43 @@ import os
 import re
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 PLACES = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
+_KALLSYMS = Path("/proc/kallsyms")
 MOUNT_COMMAND = "mount -t tracefs tracefs /sys/kernel/tracing"
 _FIELD = re.compile(r"^\s*field:.*?(\w+)(?:\[[^\]]*\])?;", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Tracefs:
-    """A mounted tracefs."""
+    """A mounted tracefs. ``kprobes``: what the kernel has when it can probe functions."""
 
     root: Path
+    kprobes: Path = Path("/sys/bus/event_source/devices/kprobe")
 
     def has(self, event: str) -> bool:
         """Whether the kernel has the tracepoint ``category:name``."""
         return self._format(event).exists()
+
+    def why_not_function(self, name: str) -> str:
+        """Why the function ``name`` of the kernel cannot be probed; empty when it can.
+
+        Names are taken whole: a compiler's cold part (``name.cold``) can be probed, but is never reached.
+        """
+        if not self.kprobes.exists():
+            return f"{name} cannot be probed: this kernel has no kprobes (CONFIG_KPROBES)"
+        return "" if name in self._functions else f"this kernel has no function {name} that can be probed"
+
+    @cached_property
+    def _functions(self) -> frozenset[str]:
+        try:
+            lines = (self.root / "available_filter_functions").read_text(encoding="ascii", errors="replace")
+        except OSError:  # without CONFIG_DYNAMIC_FTRACE
+            lines = _KALLSYMS.read_text(encoding="ascii", errors="replace")
+            return frozenset(fields[2] for line in lines.splitlines() if (fields := line.split())[1] in "tT")
+        return frozenset(line.partition(" ")[0] for line in lines.splitlines())
 
     def fields(self, event: str) -> tuple[str, ...]:
         """The fields of the tracepoint, those common to all left out. Raises `OSError` when there is no such event."""

@@ -10,7 +10,7 @@ from ebpf_sidecar.receivers.ebpf.attribution import Attribution, GroupBy
 from ebpf_sidecar.receivers.ebpf.cgroups import CgroupTree, Hierarchy
 from ebpf_sidecar.receivers.ebpf.decode import Decoders
 from ebpf_sidecar.receivers.ebpf.metrics import Moment, frame_maker, spread_rows, view_of
-from ebpf_sidecar.receivers.ebpf.probe import Attribute, Metric, Slots, Spread, Sum
+from ebpf_sidecar.receivers.ebpf.probe import Attribute, Distinct, Metric, Slots, Spread, Sum
 from ebpf_sidecar.receivers.ebpf.totals import Snapshot
 
 COLUMNS = {"lookups": slice(0, 1), "adds": slice(1, 5), "duration": slice(5, 9), "duration_sum": slice(9, 10)}
@@ -26,7 +26,12 @@ def metric(value, kind="counter"):
 def snapshot():
     """Two rows of ten columns: 0..9 and 10..19."""
     rows = RowSet.of([{"who": "a"}, {"who": "b"}], first_id=5)
-    return Snapshot(rows, np.arange(20, dtype=np.uint64).reshape(2, 10), np.array([1_000, 3_000], np.uint64))
+    return Snapshot(
+        rows,
+        np.arange(20, dtype=np.uint64).reshape(2, 10),
+        np.array([1_000, 3_000], np.uint64),
+        np.array([7, 0], np.uint64),
+    )
 
 
 def test_a_sum_adds_columns_and_elements_of_arrays(snapshot):
@@ -48,6 +53,13 @@ def test_a_spread_makes_a_row_for_each_element(snapshot):
     assert {"who": "b", "cause": "mmap"} == frame.rows.records()[6]
     assert 8 == len(set(frame.rows.ids.tolist()))
     assert again.rows is frame.rows
+
+
+def test_a_count_of_different_keys_is_a_gauge(snapshot):
+    """Of the last interval, so that it falls back to zero."""
+    frame = frame_maker(metric(Distinct("seen"), "gauge"), COLUMNS)(snapshot, MOMENT)
+
+    assert (Kind.GAUGE, [7.0, 0.0]) == (frame.kind, frame.values.tolist())
 
 
 def test_the_identity_of_a_spread_row_does_not_depend_on_its_neighbours():

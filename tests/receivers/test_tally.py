@@ -202,3 +202,22 @@ def test_whatever_is_counted_read_and_cleared_the_totals_are_what_was_done(steps
     tally.update(now + 1)
 
     assert done == {who: value[0] for who, value in totals(tally).items()}
+
+
+def test_different_keys_that_grew_since_the_last_reading_are_counted():
+    """Each once, in whichever generation; those that stand still no more."""
+    kernel_map = FakeMap()
+    view = View(("all",), lambda keys: [("all",)] * len(keys))
+    tally = Tally(kernel_map, [view], 1000, distinct=1)
+    kernel_map.count(1)
+    kernel_map.count(2)
+    tally.update(1.0)
+    first = tally.snapshot().distinct.tolist()
+    kernel_map.count(2)
+    kernel_map.generation = 1
+    kernel_map.count(2)
+    tally.update(2.0)
+    second = tally.snapshot().distinct.tolist()
+    tally.update(3.0)
+
+    assert ([2], [1], [0]) == (first, second, tally.snapshot().distinct.tolist())

@@ -39,6 +39,7 @@ typedef int pid_t;
 typedef u32 uid_t;
 typedef u32 gid_t;
 typedef unsigned short umode_t;
+typedef unsigned int gfp_t;
 
 #define NULL ((void *)0)
 

@@ -130,3 +130,15 @@ def test_a_sender_that_goes_away_is_an_end_of_file():
 
         with pytest.raises(EOFError):
             receive_message(ours)
+
+
+def test_functions_are_known_by_their_whole_name(tmp_path):
+    """A cold part can be probed and is never reached; modules' functions count as well."""
+    (tmp_path / "available_filter_functions").write_text("filemap_read.cold\nfilemap_read_folio\next4_read [ext4]\n")
+    with_kprobes, without = Tracefs(tmp_path, tmp_path), Tracefs(tmp_path, tmp_path / "no")
+
+    assert "this kernel has no function filemap_read that can be probed" == with_kprobes.why_not_function(
+        "filemap_read"
+    )
+    assert "" == with_kprobes.why_not_function("ext4_read")
+    assert "CONFIG_KPROBES" in without.why_not_function("ext4_read")

@@ -14,9 +14,13 @@ NEW, OLD = (6, 18), (5, 10)
 @dataclass
 class FakeEvents:
     events: dict
+    functions: tuple = ()
 
     def has(self, event):
         return event in self.events
+
+    def why_not_function(self, name):
+        return "" if name in self.functions else f"no {name}"
 
     def fields(self, event):
         return self.events[event]
@@ -27,6 +31,10 @@ class FakeTypes:
     offsets: dict = field(default_factory=dict)
     arguments: dict = field(default_factory=dict)
     enumerators: dict = field(default_factory=dict)
+    sizes: dict = field(default_factory=dict)
+
+    def size(self, name):
+        return self.sizes.get(name)
 
     def offset(self, struct_name, member):
         return self.offsets.get(f"{struct_name}.{member}")
@@ -74,6 +82,7 @@ def test_usable_ways_come_in_order_with_their_macros():
         "DROPPED_REQUESTS": "1",
         "DROP_REASONS": "2",
         "MAP_FLAGS": "1",
+        "HAVE_TASK_PT_REGS": "1",
     } == plan.macros
 
 
@@ -142,3 +151,38 @@ def test_otherwise_ids_are_those_of_v2(hierarchy, types):
 def test_keys_by_process_are_asked_for():
     """They cost an entry per process."""
     assert "1" == make_plan(replace(REQUEST, by_process=True), EVENTS, TYPES, NEW).macros["KEY_BY_PROCESS"]
+
+
+FUNCTION = Way("kprobe", "finish_request", "done_function")
+
+
+def test_a_function_is_taken_where_it_can_be_probed():
+    """It has no fields and no named arguments."""
+    request = replace(REQUEST, hooks=(HookRequest("block_io", "done", (FUNCTION,)),))
+
+    there = make_plan(request, FakeEvents({}, ("finish_request",)), TYPES, NEW)
+    missing = make_plan(request, FakeEvents({}), TYPES, NEW)
+
+    assert ((FUNCTION,), "1") == (there.choices[0].ways, there.macros["HAVE_DONE_FUNCTION"])
+    assert ((), "no finish_request") == (missing.choices[0].ways, missing.choices[0].reason)
+
+
+def test_a_raw_tracepoint_must_pass_what_its_program_reads():
+    """What it passes differs between kernels."""
+    way = replace(RAW, arguments=("task_struct",))
+    request = replace(REQUEST, hooks=(HookRequest("block_io", "done", (way, CLASSIC)),))
+
+    choice = make_plan(request, EVENTS, TYPES, NEW).choices[0]
+
+    assert ((CLASSIC,), "block:rq_done passes no task_struct on this kernel") == (choice.ways, choice.reason)
+
+
+def test_saved_registers_are_found_in_the_stack_where_no_helper_finds_them():
+    """They are the last thing in it. Without type information nobody knows."""
+    types = FakeTypes({"task_struct.stack": 24}, sizes={"thread_union": 16384, "pt_regs": 168})
+
+    old, new, blind = (make_plan(REQUEST, EVENTS, *at).macros for at in ((types, OLD), (types, NEW), (None, OLD)))
+
+    assert ("16216", "24") == (old["REGISTERS_IN_STACK"], old["OFFSET_TASK_STRUCT_STACK"])
+    assert "REGISTERS_IN_STACK" not in new
+    assert not {"REGISTERS_IN_STACK", "HAVE_TASK_PT_REGS"} & set(blind)

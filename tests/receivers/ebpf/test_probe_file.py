@@ -73,7 +73,11 @@ def put(path, value):
         ("metrics.0.kind", "count", '::metrics[0]::kind: unknown "count"; did you mean "counter"?'),
         ("metrics.1.map", "cache_stat", '::metrics[1]::map: unknown "cache_stat"; did you mean "cache_stats"?'),
         ("metrics.0.hooks.0", "page_ad", '::metrics[0]::hooks: unknown "page_ad"; did you mean "page_add"?'),
-        ("metrics.0.value", {}, '::metrics[0]::value: one of "sum", "spread" and "histogram" is missing; add it'),
+        (
+            "metrics.0.value",
+            {},
+            '::metrics[0]::value: one of "sum", "spread", "histogram" and "distinct" is missing; add it',
+        ),
         ("maps.0.entries", "many", '::maps[0]::entries: "many" must be a whole number'),
         ("maps.0.entries", -1, '::maps[0]::entries: "-1" must be a whole number, not negative'),
         ("hooks.1.name", "thread_end", '::hooks: "thread_end" stands there 2 times; keep one'),
@@ -92,6 +96,26 @@ def test_an_event_is_written_with_its_category(changed):
 
     assert [f'page_cache.yaml::{where}: "exit" must be written category:event'] == changed(
         put("hooks.0.alternatives.0.raw_tracepoint", "exit")
+    )
+
+
+def test_a_function_is_written_alone(changed):
+    """It has no category."""
+
+    def probe_function(document):
+        document["hooks"][0]["alternatives"] = [{"kprobe": "mm:filemap_read", "program": "x"}]
+
+    assert [
+        'page_cache.yaml::hooks[0]::alternatives[0]::kprobe: "mm:filemap_read" must be the name of a function'
+    ] == changed(probe_function)
+
+
+def test_an_alternative_says_what_it_hooks(changed):
+    """One of the kinds."""
+    where = "hooks[0]::alternatives[0]"
+
+    assert changed(put("hooks.0.alternatives", [{"program": "x"}]))[0] == (
+        f'page_cache.yaml::{where}: one of "tracepoint", "raw_tracepoint" and "kprobe" is missing; add what to hook'
     )
 
 
@@ -126,4 +150,4 @@ def test_a_probe_is_a_pair_and_the_first_folder_wins(tmp_path):
     found = find_probes([tmp_path, BPF])
 
     assert tmp_path / "page_cache.yaml" == found["page_cache"]
-    assert {"page_cache", "syscalls", "block_io"} == set(found)
+    assert {"page_cache", "syscalls", "block_io", "memory"} == set(found)

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pressure in a memory cgroup of our own: the machine keeps its memory."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+WORKLOAD = Path(__file__).parent / "workloads" / "pressure.py"
+KSWAPD, DIRECT, MEMCG = 0, 1, 2
+MIB = 1 << 20
+PAGE = 4096
+
+
+class Cgroup:
+    """A memory cgroup with a limit, of whichever version."""
+
+    def __init__(self, root):
+        self.v1 = not (root / "cgroup.controllers").exists()
+        self.folder = root / f"sidecar-test-{os.getpid()}"
+        self.folder.mkdir()
+
+    def limit(self, mebibytes):
+        name = "memory.limit_in_bytes" if self.v1 else "memory.max"
+        (self.folder / name).write_text(str(mebibytes * MIB))
+
+    def events(self):
+        """How often the limit was hit, and how many processes were killed."""
+        if self.v1:
+            kills = self._fields("memory.oom_control")["oom_kill"]
+            return int((self.folder / "memory.failcnt").read_text()), kills
+        fields = self._fields("memory.events")
+        return fields["max"], fields["oom_kill"]
+
+    def pages(self):
+        """Pages of files that are charged now."""
+        fields = self._fields("memory.stat")
+        return (fields["cache"] if self.v1 else fields["file"]) // PAGE
+
+    def scanned(self):
+        """Scanned and reclaimed pages, as the kernel counts them; None where it does not tell."""
+        fields = self._fields("memory.stat")
+        return None if self.v1 else (fields["pgscan_direct"], fields["pgsteal_direct"])
+
+    def _fields(self, name):
+        lines = (self.folder / name).read_text().splitlines()
+        return {key: int(value) for key, value in (line.split() for line in lines)}
+
+    def remove(self):
+        """The kernel needs a moment for what was just killed in it."""
+        for _ in range(100):
+            try:
+                return self.folder.rmdir()
+            except OSError:
+                time.sleep(0.05)
+        return self.folder.rmdir()
+
+
+@pytest.fixture
+def cgroup():
+    """A cgroup of our own with the memory controller."""
+    places = (Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup"))
+    root = next((p for p in places if (p / "memory.stat").exists() and (p / "cgroup.procs").exists()), None)
+    if root is None:
+        pytest.skip("no memory cgroups here")
+    made = Cgroup(root)
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def press():
+    """Run the workload to its end, however it ends: its process id and its exit code."""
+
+    def press(action, cgroup, megabytes, path=""):
+        command = [sys.executable, "-S", "-E", WORKLOAD, action, cgroup.folder, str(megabytes), path]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=False, timeout=120)
+        return json.loads(done.stdout)["pid"], done.returncode
+
+    return press
+
+
+def test_reading_more_than_a_cgroup_may_hold_is_reclaim_by_memcg(attach, rows, cgroup, press, file_of):
+    """What was read and is not there any more was reclaimed; stalls are no more than hits of the limit."""
+    loaded, path = attach("memory"), file_of(128 * MIB)
+    cgroup.limit(32)
+
+    pid, code = press("reads", cgroup, 0, path)
+
+    counted = rows(loaded, "reclaim_stats", pid, reclaimer=MEMCG)
+    gone = 128 * MIB // PAGE - cgroup.pages()
+    assert 0 == code
+    assert gone == pytest.approx(counted["reclaimed"][0], rel=0.03)
+    assert counted["reclaimed"][0] <= counted["scanned"][0]
+    assert 10 < sum(counted["duration"]) <= cgroup.events()[0]
+    assert 0 < counted["duration_sum"][0]
+    assert 0 == sum(sum(rows(loaded, "reclaim_stats", pid, reclaimer=other)["duration"]) for other in (KSWAPD, DIRECT))
+
+
+def test_pages_equal_what_the_kernel_counts_for_the_cgroup(attach, rows, cgroup, press, file_of):
+    """Where it counts them by cgroup (v2)."""
+    if cgroup.scanned() is None:
+        pytest.skip("the kernel counts reclaimed pages by cgroup only in v2")
+    loaded, path = attach("memory"), file_of(64 * MIB)
+    cgroup.limit(32)
+
+    pid, _ = press("reads", cgroup, 0, path)
+
+    counted = rows(loaded, "reclaim_stats", pid, reclaimer=MEMCG)
+    assert cgroup.scanned() == pytest.approx((counted["scanned"][0], counted["reclaimed"][0]), rel=0.005)
+
+
+def test_stalled_processes_are_told_apart_and_leave_no_stall_open(attach, rows, cgroup, press, file_of):
+    """Two processes, each with entries of its own."""
+    loaded, path = attach("memory", by_process=False), file_of(64 * MIB)
+    cgroup.limit(16)
+
+    pids = {press("reads", cgroup, 0, path)[0] for _ in range(2)}
+
+    keys, _ = loaded.maps["stalled_processes"].read()
+    mine = keys["cgroup"] == cgroup.folder.stat().st_ino
+    assert pids == set(keys["process"][mine].tolist())
+    assert {0} == set(keys["tgid"].tolist())
+    assert 0 == loaded.maps["stalls"].entries()
+    assert {0} == set(loaded.drops.read().values())
+
+
+def test_an_oom_kill_belongs_to_the_victim(attach, rows, cgroup, press):
+    """To its process, its name and its cgroup, and there is one."""
+    loaded = attach("memory")
+    cgroup.limit(16)
+
+    pid, code = press("takes", cgroup, 64)
+
+    keys, values = loaded.maps["memory_stats"].read()
+    killed = values[:, loaded.maps["memory_stats"].value_fields["oom_kills"]][:, 0]
+    mine = (keys["cgroup"] == cgroup.folder.stat().st_ino) & (killed > 0)
+    assert -9 == code
+    assert 1 == cgroup.events()[1]
+    assert [(pid, Path(sys.executable).name[:15].encode(), 1)] == [
+        (key["tgid"], key["comm"], kills) for key, kills in zip(keys[mine], killed[mine].tolist(), strict=True)
+    ]
+
+
+def vmstat():
+    """The kernel's counters of the whole machine."""
+    return {name: int(value) for name, value in map(str.split, Path("/proc/vmstat").read_text().splitlines())}
+
+
+@pytest.mark.skipif(
+    os.sysconf("SC_PHYS_PAGES") * PAGE > 4096 * MIB, reason="fills all memory: only on machines with little of it"
+)
+def test_reclaim_of_the_machine_equals_vmstat(attach, rows, tmp_path):
+    """Pages by kswapd and by direct reclaim, and that there were both."""
+    loaded = attach("memory")
+    (tmp_path / "big").write_bytes(bytes(64 * MIB))
+    before, free = vmstat(), os.sysconf("SC_AVPHYS_PAGES") * PAGE
+
+    hogs = [
+        subprocess.Popen([sys.executable, "-S", "-E", "-c", hog(free * 9 // 10 // 4, tmp_path / "big")])
+        for _ in range(4)
+    ]
+    for each in hogs:
+        each.wait(timeout=300)
+    after = vmstat()
+
+    grown = {name: after[name] - before[name] for name in after}
+    assert 0 < grown["pgscan_kswapd"]
+    for reclaimer, name in ((KSWAPD, "kswapd"), (DIRECT, "direct")):
+        counted = rows(loaded, "reclaim_stats", reclaimer=reclaimer)
+        assert grown[f"pgscan_{name}"] == pytest.approx(counted["scanned"][0], rel=0.02, abs=64)
+        assert grown[f"pgsteal_{name}"] == pytest.approx(counted["reclaimed"][0], rel=0.02, abs=64)
+
+
+def hog(size, path):
+    """A program that fills memory with pages of a file and of its own, and lets them go."""
+    return (
+        f"import mmap; file = open({str(path)!r}, 'rb'); view = mmap.mmap(-1, {size});"
+        "[None for _ in iter(lambda: file.read(4096), b'')];"
+        f"[view.__setitem__(place, 1) for place in range(0, {size}, 4096)]"
+    )
