@@ -71,7 +71,9 @@ def _signature(hook: Callable[..., object]) -> str:
 @block
 def commands() -> str:
     """What each command says to ``--help``."""
-    return "\n\n".join([*(_help(name, command) for name, command in sorted(cli.commands.items()))])
+    context = click.Context(cli)
+    found = [(name, cli.get_command(context, name)) for name in cli.list_commands(context)]
+    return "\n\n".join(_help(name, command) for name, command in found if command)
 
 
 def _help(name: str, command: click.Command) -> str:

@@ -19,8 +19,8 @@ from ..disks import scheduler_of
 
 MIB = 1 << 20
 _LARGEST, _SMALLEST, _QUICK = 64 * MIB, 4 * MIB, 4 * MIB
-_PACE = 0.25
-"""Seconds that writing the smallest file may take; slower machines get smaller files than the largest."""
+_PACE = 1.0
+"""Seconds that writing the smallest file takes on a machine that gets no larger one; twice as fast, twice as large."""
 _LEFT = 4
 """The folder must have room for this many times the file."""
 
