@@ -8,7 +8,7 @@
 static __always_inline u64 histogram_slot(u64 value, u64 lowest, u64 slots)
 {
     u64 rest = value ? value - 1 : 0;
-    u64 bits = 0;
+    u64 bits = 0, slot = 0;
 
     if (rest >> 32) {
         bits += 32;
@@ -32,13 +32,13 @@ static __always_inline u64 histogram_slot(u64 value, u64 lowest, u64 slots)
     }
     bits += rest > 1 ? 2 : rest;
     bits = bits > lowest ? bits - lowest : 0;
-    /* One 64-bit register is compared and then used: up to 6.1 (5.10, 6.1 seen) the verifier forgets the bound when the
-     * compiler compares a copy or widens the register afterwards ("unbounded memory access"). */
-    asm volatile("" : "+r"(bits));
-    if (bits > slots - 1)
-        bits = slots - 1;
-    asm volatile("" : "+r"(bits));
-    return bits;
+    /* For verifiers up to 6.1 (5.10 and 6.1 seen), which follow impossible ways through the branches above and then
+     * refuse the access: adding to a fresh register makes them forget what they believe of impossible values. The bound
+     * is compared with a constant in the register that is used; the compiler would compare a copy, of which they learn
+     * nothing. */
+    asm volatile("%0 += %1" : "+r"(slot) : "r"(bits));
+    asm volatile("if %0 < %1 goto +1\n%0 = %1" : "+r"(slot) : "i"(slots - 1));
+    return slot;
 }
 
 #endif
