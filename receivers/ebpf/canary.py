@@ -42,6 +42,7 @@ class Canary:
     """Examines the attached hooks of ``probes`` each ``interval`` seconds, or once when that is 0.
 
     ``act`` does actions and tells which it could not do; ``warn`` gets a line for each hook that turns out dead, once.
+    ``selective``: maps do not count everybody, perhaps not us, so that one that does not grow proves nothing.
     """
 
     probes: Sequence[Probe]
@@ -50,6 +51,7 @@ class Canary:
     warn: Callable[[str], None]
     act: Callable[[Collection[str]], Problems] = field(default_factory=lambda: Actions().do)
     statistics: Callable[[], AbstractContextManager[bool]] = run_statistics
+    selective: bool = False
     found: Mapping[HookName, Liveness] = field(default_factory=dict)
     _due: float | None = None
     _warned: set[HookName] = field(default_factory=set)
@@ -60,7 +62,7 @@ class Canary:
             return
         self._due = now + self.interval
         try:
-            self.found = examine(self.probes, self.loaded, self.act, self.statistics)
+            self.found = examine(self.probes, self.loaded, self.act, self.statistics, selective=self.selective)
         except (OSError, ProbeError) as error:
             self.found = {name: Liveness(None, str(error)) for name in self.found}
         for name, each in self.found.items():
@@ -74,6 +76,8 @@ def examine(
     loaded: Loaded,
     act: Callable[[Collection[str]], Problems],
     statistics: Callable[[], AbstractContextManager[bool]] = run_statistics,
+    *,
+    selective: bool = False,
 ) -> Mapping[HookName, Liveness]:
     """Whether each attached hook fires. Raises `OSError` and `ProbeError` when counters cannot be read."""
     asked = list(_asked(probes, loaded))
@@ -84,7 +88,7 @@ def examine(
         after = _look(loaded, moves, counting)
     seen = _programs_seen(asked, before, after)
     return {
-        (status.probe, status.hook): _judge(status, spec, seen, problems, counting=counting)
+        (status.probe, status.hook): _judge(status, spec, seen, problems, _silence(spec, counting, selective))
         for _, status, spec in asked
     }
 
@@ -118,17 +122,28 @@ def _programs_seen(
     return ran | {status.program for _, status, spec in asked if spec and spec.moves in grown}
 
 
+def _silence(spec: CanarySpec | None, counting: bool, selective: bool) -> str:  # noqa: FBT001 # internal
+    """Why it proves nothing that no program was seen to run; empty when it does."""
+    if counting:
+        return ""
+    if selective:
+        return "the kernel does not tell how often programs run (CAP_SYS_ADMIN missing), and maps count targets only"
+    if spec and not spec.moves:
+        return "the kernel does not tell how often programs run (CAP_SYS_ADMIN missing), nor does a map"
+    return ""
+
+
 def _judge(
-    status: HookStatus, spec: CanarySpec | None, seen: Collection[str], problems: Problems, *, counting: bool
+    status: HookStatus, spec: CanarySpec | None, seen: Collection[str], problems: Problems, silence: str
 ) -> Liveness:
     if status.program in seen:
-        return Liveness(True)  # noqa: FBT003 # the field's name is in the class
+        return Liveness(live=True)
     if spec is None:
         return Liveness(None, "the probe names no action that triggers it")
     if spec.action == NO_ACTION:
         return Liveness(None, spec.reason)
     if spec.action in problems:
         return Liveness(None, f'the action "{spec.action}" could not be done: {problems[spec.action]}')
-    if not counting and not spec.moves:
-        return Liveness(None, "the kernel does not tell how often programs run (CAP_SYS_ADMIN missing), nor does a map")
-    return Liveness(False, f'its program did not run at the action "{spec.action}"')  # noqa: FBT003 # as above
+    if silence:
+        return Liveness(None, silence)
+    return Liveness(live=False, reason=f'its program did not run at the action "{spec.action}"')

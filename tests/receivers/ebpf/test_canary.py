@@ -70,8 +70,8 @@ class Machine:
             self.map.total += self.moves_map
         return self.problems
 
-    def examine(self, *, counting=True):
-        return examine([self.probe], self.loaded, self.act, lambda: nullcontext(counting))
+    def examine(self, *, counting=True, selective=False):
+        return examine([self.probe], self.loaded, self.act, lambda: nullcontext(counting), selective=selective)
 
 
 def test_a_hook_whose_program_ran_is_live_and_one_whose_did_not_is_not():
@@ -128,6 +128,15 @@ def test_without_counted_runs_a_map_that_grows_is_the_evidence(moves, live):
     assert live == found[FIRES].live
     assert found[SILENT].live is None
     assert "CAP_SYS_ADMIN missing" in found[SILENT].reason
+
+
+@pytest.mark.parametrize(("counting", "live"), [(True, False), (False, None)])
+def test_a_map_that_counts_others_only_proves_nothing(counting, live):
+    """With targets chosen the canary's own actions may be passed over; runs are counted all the same."""
+    found = Machine().examine(counting=counting, selective=True)
+
+    assert live == found[SILENT].live
+    assert counting or "maps count targets only" in found[SILENT].reason
 
 
 def test_a_map_tells_for_all_probes_that_share_the_program():
