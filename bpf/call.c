@@ -155,7 +155,11 @@ static __always_inline bool has_other_threads(void)
  * kernel stores it; other threads look it up at their next call. */
 int name_changes(struct tracepoint__task__task_rename *args)
 {
+#ifdef FIELD_TASK_RENAME_PID
     u32 tid = args->pid;
+#else
+    u32 tid = bpf_get_current_pid_tgid(); /* Debian's 6.18 does not say who is renamed: nearly always who asks */
+#endif
     struct thread *thread;
     char name[16] = {};
     u64 *count;
