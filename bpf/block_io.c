@@ -173,9 +173,11 @@ static __always_inline void request_completed(u64 address, u32 error, u32 bytes)
     request->done += bytes;
     if (request->done < request->bytes)
         return;
-    count_request(request, bpf_ktime_get_ns());
-    if (request->error)
-        count_request_error(request);
+    if (!is_left_out(&request->owner)) {
+        count_request(request, bpf_ktime_get_ns());
+        if (request->error)
+            count_request_error(request);
+    }
     requests.delete(&address);
 }
 

@@ -35,6 +35,29 @@ static __always_inline void follow_name(struct thread *thread)
     }
 }
 
+#ifdef TARGETS
+/* Decided once for each thread, and again when its cgroup, any name or the targets have changed since. */
+static __always_inline bool thread_is_target(struct thread *thread)
+{
+    u64 *count = renames_so_far(), cgroup = 0, state = targets_version() + (count ? *count : 0);
+    struct owner owner = {};
+
+#ifndef CGROUP_SUBSYSTEM
+    cgroup = bpf_get_current_cgroup_id();
+#endif
+    if (thread->seen_cgroup != cgroup || thread->seen_state != state) {
+        owner_of_current(&owner);
+        thread->owner = owner;
+        thread->seen_cgroup = cgroup;
+        thread->seen_state = state;
+    }
+    if (!is_left_out(&thread->owner))
+        return 1;
+    thread->inside = 0;
+    return 0;
+}
+#endif
+
 static __always_inline struct thread *thread_for_call(void)
 {
     struct thread *thread = current_thread(), fresh = {};
@@ -62,6 +85,10 @@ int call_enters(struct bpf_raw_tracepoint_args *ctx)
     thread = thread_for_call();
     if (!thread)
         return 0;
+#ifdef TARGETS
+    if (!thread_is_target(thread))
+        return 0;
+#endif
     if (thread->compat) {
         count_drop(DROPPED_COMPAT_CALLS);
         return 0;
@@ -147,7 +174,7 @@ static __always_inline bool has_other_threads(void)
 
     return read_u32(shared + OFFSET_SIGNAL_STRUCT_NR_THREADS) > 1;
 #else
-    return true;
+    return 1;
 #endif
 }
 
@@ -170,6 +197,9 @@ int name_changes(struct tracepoint__task__task_rename *args)
     if (thread) {
         bpf_probe_read_kernel_str(name, sizeof(name), args->newcomm);
         __builtin_memcpy(thread->owner.comm, name, sizeof(name));
+#ifdef TARGETS
+        thread->seen_state = -1; /* the new name may be a target's */
+#endif
     }
     if (!has_other_threads())
         return 0;

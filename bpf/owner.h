@@ -11,8 +11,9 @@ struct owner {
     char comm[16];
 };
 
-/* Written by the reader: entry 0 is the generation that goes into keys. Flipping it freezes all older entries. */
-BPF_ARRAY(control, u64, 1);
+/* Written by the reader: entry 0 is the generation that goes into keys. Flipping it freezes all older entries. Entry 1:
+ * see targets.h. */
+BPF_ARRAY(control, u64, 2);
 
 /* Events that could not be counted, one entry per reason (DROPPED_..., numbered by the loader). */
 BPF_ARRAY(drops, u64, DROP_REASONS);
@@ -110,6 +111,8 @@ static __always_inline void name_of_current_process(struct owner *owner)
     __builtin_memcpy(owner->comm, comm, sizeof(comm));
 }
 
+#include "targets.h"
+
 /* Fills a zeroed owner for the current task, all but the generation: that is set when a key is about to be used. */
 static __always_inline void owner_of_current(struct owner *owner)
 {
@@ -118,6 +121,7 @@ static __always_inline void owner_of_current(struct owner *owner)
     owner->tgid = bpf_get_current_pid_tgid() >> 32;
 #endif
     name_of_current_process(owner);
+    leave_out_unless_target(bpf_get_current_task(), owner);
 }
 
 #endif

@@ -36,6 +36,8 @@ static __always_inline struct cache_value *cache_row_of_current(void)
     struct cache_key key = {};
 
     find_owner(&key.owner);
+    if (is_left_out(&key.owner))
+        return NULL;
     key.owner.generation = current_generation();
     return cache_row(&key);
 }
@@ -72,10 +74,11 @@ static __always_inline void pages_added(u64 pages)
         thread->adds[cause] += pages;
         return;
     }
-    cause = (cause_from_registers() - 1) & 3;
     row = cache_row_of_current();
-    if (row)
-        __sync_fetch_and_add(&row->adds[cause], pages);
+    if (!row)
+        return;
+    cause = (cause_from_registers() - 1) & 3;
+    __sync_fetch_and_add(&row->adds[cause], pages);
 }
 
 #ifdef HAVE_ADD_TRACEPOINT

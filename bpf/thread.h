@@ -31,6 +31,10 @@ struct thread {
     u32 inside;  /* 1 while the thread is inside a followed call */
     u32 compat;  /* 1: a 32-bit program, whose call numbers mean something else */
     u64 renames; /* of all processes, when the name was last looked up */
+#ifdef TARGETS
+    u64 seen_cgroup; /* the owner was judged in it */
+    u64 seen_state;  /* of the targets and of all names, then */
+#endif
 #ifdef PROBE_PAGE_CACHE
     u64 mapping;   /* file that the call looks pages up in */
     u64 next_page; /* pages before it have been counted for this call */

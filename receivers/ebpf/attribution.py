@@ -39,10 +39,14 @@ def command_name(comm: bytes) -> str:
 
 @dataclass
 class Attribution:
-    """Turns keys into the owner's parts of their groups, in the order of ``group_by``."""
+    """Turns keys into the owner's parts of their groups, in the order of ``group_by``.
+
+    ``choosing``: whether the kernel leaves somebody out; owners without a cgroup are then nobody's.
+    """
 
     tree: CgroupTree
     group_by: Sequence[GroupBy]
+    choosing: bool = False
     _asked: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -53,11 +57,16 @@ class Attribution:
         """The attribute names of the parts."""
         return tuple(ATTRIBUTES[part] for part in self.group_by)
 
-    def owners(self, keys: Keys) -> list[Group]:
-        """The owner's part of the group of each key; an unknown cgroup is empty text."""
+    def owners(self, keys: Keys) -> list[Group | None]:
+        """The owner's part of the group of each key, None for who is left out; an unknown cgroup is empty text."""
         self._learn(set(keys["cgroup"].tolist()))
         columns = [keys[name].tolist() for name in ("cgroup", "tgid", "comm")]
-        return [tuple(read(owner) for read in self._readers) for owner in zip(*columns, strict=True)]
+        return [self._owner(owner) for owner in zip(*columns, strict=True)]
+
+    def _owner(self, owner: Any) -> Group | None:
+        if self.choosing and not owner[0]:  # see bpf/targets.h
+            return None
+        return tuple(read(owner) for read in self._readers)
 
     def _learn(self, ids: set[int]) -> None:
         """Walk the cgroup tree when there is an id for which it was not walked yet."""

@@ -46,7 +46,7 @@ class CgroupTree:
 
     def learn(self) -> None:
         """Walk the tree once."""
-        for path, inode in _directories(self.hierarchy.root):
+        for path, inode in directories(self.hierarchy.root):
             # an inode number may be used again for a new directory: the living one is right
             self._paths.pop(inode, None)
             self._paths[inode] = path
@@ -62,7 +62,7 @@ class CgroupTree:
         return cgroup_id in self._paths
 
 
-def _directories(root: Path) -> Iterator[tuple[str, int]]:
+def directories(root: Path) -> Iterator[tuple[str, int]]:
     """Every directory below ``root`` with its path from there and its inode; those that vanish meanwhile left out."""
     start = len(str(root))
     for folder, _, _ in os.walk(root, onerror=None):

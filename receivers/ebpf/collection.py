@@ -15,6 +15,7 @@ from ...pipeline.frame import Frame
 from .attribution import Attribution, GroupBy
 from .canary import Canary
 from .canary_actions import Actions
+from .cgroup_watch import CgroupWatch
 from .cgroups import CgroupTree, Hierarchy, find_hierarchy
 from .loaded import Loaded
 from .loading import load
@@ -28,6 +29,7 @@ from .rights import release_of
 from .run_statistics import run_statistics
 from .selfframes import SelfFrames
 from .settings import EbpfSettings
+from .targets import kernel_targets
 
 
 @dataclass(slots=True)
@@ -40,10 +42,13 @@ class Collection:
     programs: ProgramFrames
     resource: Mapping[str, str]
     canary: Canary
+    watch: CgroupWatch | None = None
     held: ExitStack = field(default_factory=ExitStack)
 
     def collect(self, monotonic: float, time_unix_nano: int) -> list[Frame]:
         """Read all maps: what the probes counted, and how the probes do. Raises `ProbeError`."""
+        if self.watch:
+            self.watch.update()
         self.canary.when_due(monotonic)
         self.reading.update(monotonic)
         moment = Moment(time_unix_nano, self.resource)
@@ -67,20 +72,28 @@ def open_collection(
     """Load the probes that ``settings`` name, found in ``files``. Raises `ProbeError` with what is missing."""
     probes = [read_probe(files[name]) for name in settings.probes]
     hierarchy = find_hierarchy(context.paths.cgroup)
-    loaded = _load(probes, settings, hierarchy)
+    loaded = _load(probes, settings, hierarchy, context)
     if loaded.cgroup_hierarchy != hierarchy.controller:
         # without the kernel's types ids come from the v2 tree, whatever the host uses
         hierarchy = replace(hierarchy, controller="v2", root=context.paths.cgroup / "unified")
     start = context.clock.time_ns()
-    attribution = Attribution(CgroupTree(hierarchy), settings.group_by)
+    attribution = Attribution(CgroupTree(hierarchy), settings.group_by, settings.targets.choosing)
     reading = reading_of(probes, loaded, attribution, start=start, cleanup=cleanup, limit=settings.max_rows)
     actions = Actions(context.paths.proc, context.paths.sys)
-    canary = Canary(probes, loaded, settings.canary_interval, context.logger.warning, actions.do)
+    canary = Canary(
+        probes,
+        loaded,
+        settings.canary_interval,
+        context.logger.warning,
+        actions.do,
+        selective=settings.targets.choosing,
+    )
     held = ExitStack()
     held.callback(loaded.close)
     programs = ProgramFrames(loaded, start, release_of(os.uname().release), _counting(settings, context, held))
+    watch = _watch(settings, loaded, hierarchy, context)
     own = SelfFrames(loaded, context.paths.proc, start)
-    return Collection(loaded, reading, own, programs, context.resource, canary, held)
+    return Collection(loaded, reading, own, programs, context.resource, canary, watch, held)
 
 
 def _counting(settings: EbpfSettings, context: Context, held: ExitStack) -> bool:
@@ -93,7 +106,17 @@ def _counting(settings: EbpfSettings, context: Context, held: ExitStack) -> bool
     return counting
 
 
-def _load(probes: list[Probe], settings: EbpfSettings, hierarchy: Hierarchy) -> Loaded:
+def _watch(settings: EbpfSettings, loaded: Loaded, hierarchy: Hierarchy, context: Context) -> CgroupWatch | None:
+    """The watch over the chosen cgroups, which are in the kernel when this returns."""
+    if loaded.targets is None:
+        return None
+    patterns, warn = settings.targets.cgroups, context.logger.warning
+    watch = CgroupWatch(patterns, hierarchy.root, loaded.targets, loaded.generation, warn)
+    watch.update()
+    return watch
+
+
+def _load(probes: list[Probe], settings: EbpfSettings, hierarchy: Hierarchy, context: Context) -> Loaded:
     chosen: Mapping[str, Mapping[str, Any]] = settings.probes
     request = request_for(
         probes,
@@ -102,5 +125,6 @@ def _load(probes: list[Probe], settings: EbpfSettings, hierarchy: Hierarchy) -> 
         by_process=GroupBy.PID in settings.group_by,
         strict=settings.strict,
         budget=settings.max_map_memory,
+        targets=kernel_targets(settings.targets, context.paths.proc),
     )
     return load(probes, request, timeout=settings.load_timeout)

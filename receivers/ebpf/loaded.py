@@ -75,6 +75,8 @@ class Loaded:
     compile_seconds: float
     peak_rss_bytes: int
     descriptors: tuple[int, ...] = field(repr=False)
+    targets: KernelMap | None = None
+    """The set of chosen cgroups, where some were chosen."""
     _closed: list[bool] = field(default_factory=list, repr=False, compare=False)
 
     def close(self) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from . import rights
+from .bpf_call import Command, element, kernel_call
 from .btf import Btf
 from .descriptors import receive_message, send_message
 from .plan import Choice, Plan, make_plan
@@ -126,6 +127,7 @@ def _load(request: LoadRequest) -> tuple[dict[str, Any], list[int]]:
     bpf = _compile(request, plan, standing)
     seconds = time.monotonic() - began
     _fill_calls(bpf, request)
+    _fill_sets(bpf, request)
     loader = Loader(bpf, standing)
     hooks = [loader.attach(choice) for choice in plan.choices]
     _refuse_if_nothing_works(hooks, loader, request)
@@ -176,6 +178,18 @@ def _fill_calls(bpf: Any, request: LoadRequest) -> None:
     calls = bpf["calls"]
     for number, fields in request.calls.items():
         calls[ctypes.c_int(number)] = calls.Leaf(**fields)
+
+
+def _fill_sets(bpf: Any, request: LoadRequest) -> None:
+    """Before anything is attached, so that no program decides by half a set."""
+    for name, keys in request.sets.items():
+        value = ctypes.create_string_buffer(8)
+        for key in keys:
+            raw = ctypes.create_string_buffer(bytes.fromhex(key))
+            addresses = ctypes.addressof(raw), ctypes.addressof(value)
+            number = element(kernel_call, Command.UPDATE, bpf[name].map_fd, *addresses)
+            if number:
+                raise Refused(rights.Diagnosis(rights.Failure.ATTACH, f'map "{name}": {os.strerror(number)}'))
 
 
 def _refuse_if_nothing_works(hooks: Sequence[dict[str, Any]], loader: Loader, request: LoadRequest) -> None:

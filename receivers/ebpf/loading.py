@@ -25,6 +25,7 @@ from .maps import KernelMap
 from .probe import Probe
 from .request import LoadRequest
 from .rights import Failure
+from .targets import TARGET_CGROUPS
 
 _CONTROL, _DROPS = "control", "drops"
 
@@ -103,6 +104,7 @@ def _loaded(probes: Sequence[Probe], request: LoadRequest, answer: Any, descript
         compile_seconds=answer["compile_seconds"],
         peak_rss_bytes=answer["peak_rss_bytes"],
         descriptors=tuple(descriptors),
+        targets=_map(TARGET_CGROUPS, *maps[TARGET_CGROUPS]) if TARGET_CGROUPS in maps else None,
     )
 
 

@@ -98,6 +98,13 @@ class KernelMap:
         for key in raw[done:]:
             self._check(element(self.call, Command.DELETE, self.fd, key.ctypes.data), (0, errno.ENOENT), "delete from")
 
+    def add(self, keys: Keys) -> None:
+        """Put entries in whose values are zero; keys that are there already are no error."""
+        value = np.zeros(self.columns, np.uint64)
+        for key in np.ascontiguousarray(keys).view(np.uint8).reshape(len(keys), keys.dtype.itemsize):
+            number = element(self.call, Command.UPDATE, self.fd, key.ctypes.data, value.ctypes.data)
+            self._check(number, (0,), "add to")
+
     def write(self, key: int, value: int) -> None:
         """Set one entry of an array map."""
         key_bytes, value_array = np.array([key], np.uint32), np.array([value], np.uint64)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,9 +43,9 @@ def _decoded(keys: Keys, field: str, decode: Decode) -> list[str | None]:
     return [words[value] for value in values]
 
 
-def _group(parts: tuple[Group, ...]) -> Group | None:
+def _group(parts: tuple[Any, ...]) -> Group | None:
     owner, *words = parts
-    return None if None in words else (*owner, *words)  # type: ignore[arg-type] # words are text once None is out
+    return None if owner is None or None in words else (*owner, *words)
 
 
 def positions(columns: Columns, name: str) -> list[int]:

@@ -16,9 +16,11 @@ from .request import HookRequest, LoadRequest, Way
 from .rights import release_of
 from .sizing import BUDGET, Machine, Sizes, possible_processors, sizes_for
 from .syscall_table import SyscallTable, known_anywhere, syscall_table
+from .targets import CGROUP_BYTES, TARGET_CGROUPS, KernelTargets
 
 _HEADERS = Path(__file__).resolve().parents[2] / "bpf"
 _SHARED_MAPS = ("control", "drops")
+EVERYBODY = KernelTargets()
 
 Chosen = Mapping[str, Mapping[str, Any]]
 """The user's settings by probe name, then by setting."""
@@ -33,31 +35,34 @@ def request_for(
     strict: bool = False,
     budget: int = BUDGET,
     machine: Machine | None = None,
+    targets: KernelTargets = EVERYBODY,
 ) -> LoadRequest:
     """The request for ``probes``. Raises `ProbeError` with all mistakes in ``chosen`` and ``budget``, one a line.
 
     ``budget``: bytes of kernel memory for all maps. ``machine``: what it is shared out for, this one unless told.
+    ``targets``: whom to measure.
     """
     chosen, table = chosen or {}, syscall_table()
     mistakes = [mistake for probe in probes for mistake in check_settings(probe, chosen.get(probe.name, {}))]
     if mistakes:
         raise ProbeError("\n".join(mistakes))
-    sizes = _sizes(probes, budget, machine)
+    sizes = _sizes(probes, budget - (CGROUP_BYTES if _target_maps(targets) else 0), machine)
     values = {probe.name: _with_defaults(probe, chosen.get(probe.name, {})) for probe in probes}
     return LoadRequest(
         probes=tuple(probe.name for probe in probes),
         files=_files(probes),
         headers=str(_HEADERS),
         hooks=tuple(_hook(probe, i) for probe in probes for i in range(len(probe.hooks))),
-        maps=tuple(dict.fromkeys([*_SHARED_MAPS, *(spec.name for probe in probes for spec in probe.maps)])),
-        macros=_macros(probes, values, sizes),
-        btf=tuple(dict.fromkeys(field for probe in probes for field in probe.btf)),
+        maps=_maps(probes, targets),
+        macros={**_macros(probes, values, sizes), **targets.macros},
+        btf=tuple(dict.fromkeys([*targets.btf, *(field for probe in probes for field in probe.btf)])),
         calls=_calls(probes, values, table),
         drop_reasons=_drop_reasons(probes),
         cgroup_hierarchy=cgroup_hierarchy,
         by_process=by_process,
         strict=strict,
         preallocate=sizes.preallocated,
+        sets=targets.sets,
     )
 
 
@@ -113,6 +118,15 @@ def _hook(probe: Probe, position: int) -> HookRequest:
         Way(each.attach, each.event, each.program, each.btf, each.since, each.arguments) for each in hook.alternatives
     )
     return HookRequest(probe.name, hook.name, ways)
+
+
+def _maps(probes: Sequence[Probe], targets: KernelTargets) -> tuple[str, ...]:
+    own = (spec.name for probe in probes for spec in probe.maps)
+    return tuple(dict.fromkeys([*_SHARED_MAPS, *_target_maps(targets), *own]))
+
+
+def _target_maps(targets: KernelTargets) -> tuple[str, ...]:
+    return (TARGET_CGROUPS,) if TARGET_CGROUPS.upper() in targets.macros else ()
 
 
 def _sizes(probes: Sequence[Probe], budget: int, machine: Machine | None) -> Sizes:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -40,7 +40,7 @@ class LoadRequest:
 
     ``files``: C files in order. ``headers``: the folder that holds ``include``. ``calls``: rows of the map of that name
     by system call number. ``maps``: C names to hand over. ``drop_reasons``: in index order. ``preallocate``: all
-    entries of maps are made beforehand.
+    entries of maps are made beforehand. ``sets``: keys (hexadecimal) to put into maps, by C name.
     """
 
     probes: tuple[str, ...]
@@ -56,6 +56,7 @@ class LoadRequest:
     by_process: bool = False
     strict: bool = False
     preallocate: bool = False
+    sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values only."""
@@ -69,4 +70,5 @@ class LoadRequest:
         )
         calls = {int(number): fields for number, fields in data["calls"].items()}
         sequences = {key: tuple(data[key]) for key in ("probes", "files", "maps", "btf", "drop_reasons")}
-        return cls(**{**data, **sequences, "hooks": hooks, "calls": calls})
+        sets = {name: tuple(keys) for name, keys in data["sets"].items()}
+        return cls(**{**data, **sequences, "hooks": hooks, "calls": calls, "sets": sets})

@@ -14,6 +14,7 @@ from .attribution import GroupBy
 from .preparing import check_settings, sizes_of
 from .probe_file import find_probes, read_probe
 from .sizing import BUDGET
+from .targets import TargetSettings
 
 DEFAULT_PROBES = ("page_cache", "block_io", "syscalls")
 
@@ -28,6 +29,8 @@ class EbpfSettings(Settings):
     group_by: tuple[GroupBy, ...] = (GroupBy.CONTAINER, GroupBy.EXECUTABLE)
     """What tells rows apart: ``container`` (else the cgroup), ``cgroup``, ``executable``, ``pid``; ``pid`` makes series
     come and go with every process."""
+    targets: TargetSettings = TargetSettings()
+    """Whom to measure; the kernel programs pass over all others at once."""
     strict: bool = False
     """Whether a hook that cannot be attached is an error. Otherwise its metrics are absent and the log says why."""
     max_rows: int = Field(default=100_000, ge=1)

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Chosen cgroups: which they are now, and telling the kernel when there are others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import numpy as np
+
+from .cgroup_path import container_of
+from .cgroups import directories
+from .generation import Generation
+from .maps import KernelMap
+from .targets import CGROUP_ROOM
+
+
+def chosen_ids(patterns: Collection[str], found: Iterable[tuple[str, int]]) -> dict[int, str]:
+    """The chosen among ``found`` (path, inode; parents first) by inode, with the pattern that chose each.
+
+    What is below a chosen cgroup is chosen with it.
+    """
+    by_path: dict[str, str] = {}
+    ids: dict[int, str] = {}
+    for path, inode in found:
+        above = path.rpartition("/")[0] or "/"
+        pattern = by_path.get(above) or next((each for each in patterns if _matches(path, each)), None)
+        if pattern is not None:
+            by_path[path] = ids[inode] = pattern
+    return ids
+
+
+def _matches(path: str, pattern: str) -> bool:
+    if pattern.startswith("/"):
+        return fnmatchcase(path, pattern.rstrip("/") or "/")
+    container = container_of(path)
+    return container is not None and container.id.startswith(pattern)
+
+
+@dataclass
+class CgroupWatch:
+    """Keeps the kernel's set of chosen cgroups true. ``root``: of the hierarchy whose inodes the programs see."""
+
+    patterns: Collection[str]
+    root: Path
+    targets: KernelMap
+    generation: Generation
+    warn: Callable[[str], None]
+    _present: set[int] = field(default_factory=set)
+    _version: int = 0
+    _missed: set[str] = field(default_factory=set)
+
+    def update(self) -> None:
+        """Walk the tree and tell the kernel what came and went. Raises `ProbeError`."""
+        chosen = chosen_ids(self.patterns, directories(self.root))
+        self._say(set(self.patterns) - set(chosen.values()), len(chosen))
+        now = set(list(chosen)[:CGROUP_ROOM])
+        self.targets.delete(_keys(self._present - now))
+        self.targets.add(_keys(now - self._present))
+        if now - self._present:
+            # threads that were judged before are judged anew
+            self._version += 1
+            self.generation.control.write(1, self._version)
+        self._present = now
+
+    def _say(self, unmatched: set[str], count: int) -> None:
+        for pattern in sorted(unmatched - self._missed):
+            self.warn(f'targets::cgroups: no cgroup matches "{pattern}" now; it will be measured once it is there')
+        if count > CGROUP_ROOM and "" not in self._missed:
+            unmatched = unmatched | {""}
+            self.warn(f"targets::cgroups: {count} cgroups are chosen, {CGROUP_ROOM} can be; write narrower patterns")
+        self._missed |= unmatched
+
+
+def _keys(ids: Collection[int]) -> np.ndarray[tuple[int], np.dtype[np.void]]:
+    return np.array(sorted(ids), np.uint64).view([("key", np.uint64)])

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whom to measure: settings, what the kernel is told, and cgroups that come and go."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from ebpf_sidecar.pipeline.errors import ProbeError
+from ebpf_sidecar.receivers.ebpf.attribution import Attribution, GroupBy
+from ebpf_sidecar.receivers.ebpf.cgroup_watch import CgroupWatch, chosen_ids
+from ebpf_sidecar.receivers.ebpf.cgroups import CgroupTree, Hierarchy
+from ebpf_sidecar.receivers.ebpf.targets import KernelTargets, TargetSettings, kernel_targets
+
+ID = "4f" * 32
+TREE = [
+    ("/", 1),
+    ("/system.slice", 2),
+    ("/system.slice/postgres.service", 3),
+    ("/system.slice/postgres.service/nested", 4),
+    ("/system.slice/nginx.service", 5),
+    ("/docker", 6),
+    (f"/docker/{ID}", 7),
+    (f"/docker/{ID}/init", 8),
+    ("/postgres", 9),
+]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "ids"),
+    [
+        (["/system.slice/postgres.service"], {3, 4}),
+        (["/system.slice/postgres.service/"], {3, 4}),
+        (["/system.slice/*.service"], {3, 4, 5}),
+        (["*"], set()),
+        (["/*postgres*"], {3, 4, 9}),
+        ([ID], {7, 8}),
+        ([ID[:12]], {7, 8}),
+        (["/docker", "/postgres"], {6, 7, 8, 9}),
+        (["/"], set(range(1, 10))),
+        (["/absent"], set()),
+    ],
+)
+def test_cgroups_are_chosen_by_path_pattern_or_container_id_with_what_is_nested(patterns, ids):
+    """Parents come before their children, as a walk finds them."""
+    assert ids == set(chosen_ids(patterns, TREE))
+
+
+class PlayedMap:
+    """A set in the kernel."""
+
+    def __init__(self):
+        self.keys, self.writes = set(), []
+
+    def add(self, keys):
+        self.keys |= set(keys["key"].tolist())
+
+    def delete(self, keys):
+        self.keys -= set(keys["key"].tolist())
+
+    def write(self, key, value):
+        self.writes.append((key, value))
+
+
+@pytest.fixture
+def watched(tmp_path):
+    """A watch over ``/app*`` in a tree that the test makes: its folder, kernel set, versions and warnings."""
+    kernel, control, warnings = PlayedMap(), PlayedMap(), []
+    watch = CgroupWatch(["/app*"], tmp_path, kernel, SimpleNamespace(control=control), warnings.append)
+    return tmp_path, watch, kernel, control, warnings
+
+
+def inodes(*folders):
+    """Their numbers."""
+    return {folder.stat().st_ino for folder in folders}
+
+
+def test_cgroups_that_come_and_go_are_told_to_the_kernel(watched):
+    """Threads are judged anew only when one came."""
+    root, watch, kernel, control, _ = watched
+    (root / "other").mkdir()
+    watch.update()
+    (root / "app-1" / "nested").mkdir(parents=True)
+    watch.update()
+    first = set(kernel.keys)
+    expected = inodes(root / "app-1", root / "app-1" / "nested")
+    watch.update()
+    (root / "app-1" / "nested").rmdir()
+    watch.update()
+
+    assert expected == first
+    assert inodes(root / "app-1") == kernel.keys
+    assert [(1, 1)] == control.writes
+
+
+def test_a_pattern_that_matches_nothing_is_said_once(watched):
+    """It may be a mistake, or a container that starts later."""
+    _, watch, _, _, warnings = watched
+    watch.update()
+    watch.update()
+
+    assert ['targets::cgroups: no cgroup matches "/app*" now; it will be measured once it is there'] == warnings
+
+
+def test_more_cgroups_than_there_is_room_for_are_said_once(watched, monkeypatch):
+    """Those that fit are measured."""
+    monkeypatch.setattr("ebpf_sidecar.receivers.ebpf.cgroup_watch.CGROUP_ROOM", 2)
+    root, watch, kernel, _, warnings = watched
+    for number in range(3):
+        (root / f"app-{number}").mkdir()
+    watch.update()
+    watch.update()
+
+    assert 2 == len(kernel.keys)
+    assert ["targets::cgroups: 3 cgroups are chosen, 2 can be; write narrower patterns"] == warnings
+
+
+def test_nothing_chosen_tells_the_kernel_nothing(tmp_path):
+    """Then no code for it is compiled."""
+    assert KernelTargets() == kernel_targets(TargetSettings(), tmp_path)
+
+
+def test_names_and_namespaces_are_sets_and_cgroups_a_map_with_room(tmp_path):
+    """Names as the kernel keeps them; "self" is the reader's own namespace."""
+    (tmp_path / "self/ns").mkdir(parents=True)
+    (tmp_path / "self/ns/pid").touch()
+    own = (tmp_path / "self/ns/pid").stat().st_ino
+    settings = TargetSettings(
+        cgroups=["/app"], executables=["postgres", "a-very-long-name"], pid_namespaces=["self", 4026531836]
+    )
+    told = kernel_targets(settings, tmp_path, btf=tmp_path)
+
+    assert {"TARGETS": 1, "TARGET_KERNEL_THREADS": 1, "TARGET_CGROUPS": 4096}.items() <= told.macros.items()
+    assert (b"postgres".ljust(16, b"\0").hex(), b"a-very-long-nam\0".hex()) == told.sets["target_names"]
+    assert tuple(n.to_bytes(8, "little").hex() for n in (own, 4026531836)) == told.sets["target_namespaces"]
+    assert {"task_struct.flags", "ns_common.inum"} <= set(told.btf)
+
+
+def test_namespaces_need_the_kernels_types(tmp_path):
+    """Said before anything is compiled."""
+    with pytest.raises(ProbeError, match="targets::pid_namespaces: needs the kernel's type information"):
+        kernel_targets(TargetSettings(pid_namespaces=[1]), tmp_path, btf=tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (
+            {"cgroups": ["app"]},
+            "\"app\" is neither a cgroup's path nor a container's id; write a path that begins with",
+        ),
+        ({"cgroups": ["4f4f"]}, "at least 12 digits of the id"),
+        ({"executables": ["/usr/bin/postgres"]}, "write it without a path"),
+        ({"executables": [""]}, "is not the name of an executable"),
+        ({"pid_namespaces": [0]}, "is not a namespace's number"),
+        ({"pid_namespaces": ["me"]}, "self"),
+    ],
+)
+def test_wrong_targets_are_refused_with_the_repair(wrong, message):
+    """In the user's words."""
+    with pytest.raises(ValidationError) as caught:
+        TargetSettings(**wrong)
+
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("choosing", [True, False])
+def test_owners_that_were_left_out_have_no_row(tmp_path, choosing):
+    """They carry no cgroup; without targets such an owner is only unknown."""
+    attribution = Attribution(CgroupTree(Hierarchy("v2", tmp_path)), [GroupBy.EXECUTABLE], choosing)
+    keys = np.zeros(2, [("cgroup", "u8"), ("tgid", "u4"), ("comm", "S16")])
+    keys["cgroup"], keys["comm"] = (tmp_path.stat().st_ino, 0), (b"app", b"")
+
+    assert [("app",), None if choosing else ("",)] == attribution.owners(keys)
