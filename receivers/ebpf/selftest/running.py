@@ -19,6 +19,8 @@ from .places import MIB, Place, forget
 from .worker import Worker, WorkloadError
 
 _ATTEMPTS = 3
+_PATIENCE = 15.0
+"""Seconds after the start of a run until which workloads are repeated: it has to end on slow machines as well."""
 Progress = Callable[[int, int, str], None]
 """Told before each workload: how many are done, how many there are, what is done now; at the end with no text."""
 
@@ -48,23 +50,24 @@ class Runner:
         wanted = {case.workload for case, why in zip(self.file.cases, obstacles, strict=True) if not why}
         names = [name for name in self.file.workloads if name in wanted]
         self.place.fill(self.place.data)
+        patience = self.meter.clock.monotonic() + _PATIENCE
         results: dict[int, Result] = {i: skipped(self.file.cases[i], why) for i, why in enumerate(obstacles) if why}
         for done, name in enumerate(names):
             self.progress(done, len(names), self.file.workloads[name].does)
-            results |= self._results(name, [i for i in self._positions(name) if not obstacles[i]])
+            results |= self._results(name, [i for i in self._positions(name) if not obstacles[i]], patience)
         self.progress(len(names), len(names), "")
         return [results[i] for i in range(len(self.file.cases))]
 
     def _positions(self, workload: str) -> list[int]:
         return [i for i, case in enumerate(self.file.cases) if case.workload == workload]
 
-    def _results(self, name: str, positions: list[int]) -> dict[int, Result]:
+    def _results(self, name: str, positions: list[int], patience: float) -> dict[int, Result]:
         """Of the cases of a workload. What comes out wrong is done again: a machine at work has accidents (somebody
         else reads the same file, or attaches to the same hook), but a probe that is wrong is wrong every time."""
         results: dict[int, Result] = {}
         for attempt in range(1, _ATTEMPTS + 1):
             again = [i for i in positions if attempt == 1 or results[i].verdict == "wrong"]
-            if not again:
+            if not again or (attempt > 1 and self.meter.clock.monotonic() > patience):
                 break
             try:
                 run = self._run(self.file.workloads[name])

@@ -13,6 +13,7 @@ from ebpf_sidecar.pipeline.component import Paths
 from ebpf_sidecar.pipeline.errors import ProbeError
 from ebpf_sidecar.pipeline.frame import Frame, Kind
 from ebpf_sidecar.pipeline.rows import RowSet
+from ebpf_sidecar.pipeline.testing import FakeClock
 from ebpf_sidecar.receivers.ebpf.selftest.case import Case, read_cases
 from ebpf_sidecar.receivers.ebpf.selftest.judging import Bench
 from ebpf_sidecar.receivers.ebpf.selftest.meter import OWNER, measured
@@ -28,11 +29,13 @@ class PlayedMeter:
     """Counts ``calls`` of fsync and of fdatasync for the process that was started last from ``folder``, at each second
     look; ``accidents``: how many runs before that count 3 too few."""
 
-    def __init__(self, folder, accidents=0, **calls):
+    def __init__(self, folder, accidents=0, seconds=0.0, **calls):
         self.folder, self.accidents, self.calls, self.looks = folder, accidents, calls, 0
+        self.clock, self.seconds = FakeClock(), seconds
 
     def read(self):
         self.looks += 1
+        self.clock.advance(self.seconds)
         lost = 3 * (self.looks <= 2 * self.accidents)
         links = [path for path in self.folder.iterdir() if path.is_symlink()]
         name = max(links, key=lambda path: path.lstat().st_mtime_ns).name
@@ -87,6 +90,13 @@ def test_what_is_wrong_once_is_an_accident_and_three_times_a_mistake(run, accide
     results = run(accidents=accidents, fsync=23, fdatasync=23)
 
     assert {(verdict, attempts)} == {(each.verdict, each.attempts) for each in results.values()}
+
+
+def test_on_a_slow_machine_nothing_is_tried_again(run):
+    """The run has to end; what came out wrong then stays wrong."""
+    results = run(accidents=1, seconds=8.0, fsync=23, fdatasync=23)
+
+    assert {("wrong", 1)} == {(each.verdict, each.attempts) for each in results.values()}
 
 
 def test_only_what_was_wrong_is_tried_again(run):
@@ -165,9 +175,7 @@ def test_a_workload_that_hangs_is_ended(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     pids = []
     with pytest.raises(ProbeError, match="timed out"):
-        Worker(tmp_path, timeout=2).run(
-            "files.py", ["sequential", str(tmp_path / "fifo"), "1", "1"], "e", pids.append
-        )
+        Worker(tmp_path, timeout=2).run("files.py", ["sequential", str(tmp_path / "fifo"), "1", "1"], "e", pids.append)
 
     assert not Path(f"/proc/{pids[0]}").exists()
 
