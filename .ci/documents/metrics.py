@@ -17,10 +17,12 @@ from ebpf_sidecar.processors.percentages import PERCENTAGES
 from ebpf_sidecar.receivers.ebpf.canary import Liveness
 from ebpf_sidecar.receivers.ebpf.loaded import HookStatus
 from ebpf_sidecar.receivers.ebpf.metrics import Moment
+from ebpf_sidecar.receivers.ebpf.overhead import Overhead
 from ebpf_sidecar.receivers.ebpf.program_frames import ProgramFrames
 from ebpf_sidecar.receivers.ebpf.receiver import EbpfReceiver
 from ebpf_sidecar.receivers.ebpf.selfframes import SelfFrames
 from ebpf_sidecar.receivers.ebpf.settings import EbpfSettings
+from ebpf_sidecar.receivers.ebpf.shedding import Shedding
 
 from .probes import prometheus_name
 from .text import block, code, codes, inline, table
@@ -37,7 +39,10 @@ def receiver_frames() -> list[Frame]:
     moment = Moment(NOON, {})
     firing = {("p", "h"): Liveness(live=False)}
     own = SelfFrames(loaded, Path("/nonexistent"), NOON).frames(moment, {"map": 0}, coverage=1.0, firing=firing)
-    return own + ProgramFrames(loaded, NOON, release=(6, 18), counting=True).frames(moment)
+    programs = ProgramFrames(loaded, NOON, release=(6, 18), counting=True).frames(moment)
+    probes: Any = (SimpleNamespace(name="p"),)
+    shedding = Shedding(Overhead(0.01, (), 1, share=0.0), probes, lambda _: {}, print)
+    return own + programs + shedding.frames(moment)
 
 
 @block

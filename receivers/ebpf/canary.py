@@ -56,6 +56,12 @@ class Canary:
     _due: float | None = None
     _warned: set[HookName] = field(default_factory=set)
 
+    def follow(self, loaded: Loaded) -> None:
+        """From now on examine the hooks that are attached in ``loaded``."""
+        self.loaded = loaded
+        attached = {(hook.probe, hook.hook) for hook in loaded.hooks if hook.attached}
+        self.found = {name: each for name, each in self.found.items() if name in attached}
+
     def when_due(self, now: float) -> None:
         """Examine when it is time. ``now``: monotonic seconds. Whatever fails makes hooks unknown, never raises."""
         if self._due is not None and (self.interval <= 0 or now < self._due):

@@ -20,7 +20,8 @@ from .cgroups import CgroupTree, Hierarchy, find_hierarchy
 from .loaded import Loaded
 from .loading import load
 from .metrics import Moment
-from .preparing import request_for
+from .overhead import Overhead
+from .preparing import calls_for, request_for
 from .probe import Probe
 from .probe_file import read_probe
 from .program_frames import NO_STATISTICS, ProgramFrames
@@ -29,6 +30,7 @@ from .rights import release_of
 from .run_statistics import run_statistics
 from .selfframes import SelfFrames
 from .settings import EbpfSettings
+from .shedding import Shedding
 from .targets import kernel_targets
 
 
@@ -43,6 +45,7 @@ class Collection:
     resource: Mapping[str, str]
     canary: Canary
     watch: CgroupWatch | None = None
+    shedding: Shedding | None = None
     held: ExitStack = field(default_factory=ExitStack)
 
     def collect(self, monotonic: float, time_unix_nano: int) -> list[Frame]:
@@ -55,7 +58,20 @@ class Collection:
         frames = self.reading.frames(moment)
         entries = {name: tally.kernel_entries for name, tally in self.reading.tallies.items()}
         own = self.own.frames(moment, entries, coverage(frames), self.canary.found)
-        return [*frames, *own, *self.programs.frames(moment)]
+        return [*frames, *own, *self.programs.frames(moment), *self._overhead(monotonic, moment)]
+
+    def _overhead(self, monotonic: float, moment: Moment) -> list[Frame]:
+        """After the reading, so that a probe that has to go has shown all that it counted."""
+        if self.shedding is None:
+            return []
+        left = self.shedding.when_due(monotonic, self.loaded)
+        if left is not None:
+            self.reading = self.reading.without(self.loaded.maps.keys() - left.maps.keys())
+            self.own.follow(left)
+            self.canary.follow(left)
+            self.programs.follow(left.hooks)
+            self.loaded = left
+        return self.shedding.frames(moment)
 
     def rows_beyond_limit(self) -> int:
         """How many groups share an overflow row."""
@@ -91,19 +107,29 @@ def open_collection(
     held = ExitStack()
     held.callback(loaded.close)
     programs = ProgramFrames(loaded, start, release_of(os.uname().release), _counting(settings, context, held))
+    shedding = _shedding(settings, probes, context) if programs.counting else None
     watch = _watch(settings, loaded, hierarchy, context)
     own = SelfFrames(loaded, context.paths.proc, start)
-    return Collection(loaded, reading, own, programs, context.resource, canary, watch, held)
+    return Collection(loaded, reading, own, programs, context.resource, canary, watch, shedding, held)
 
 
 def _counting(settings: EbpfSettings, context: Context, held: ExitStack) -> bool:
     """Have runs counted until ``held`` is closed, where that is asked for; false, and a line in the log, if refused."""
-    if not settings.probe_statistics:
+    if not settings.probe_statistics and settings.max_overhead is None:
         return False
     counting = held.enter_context(run_statistics(context.paths.proc))
     if not counting:
         context.logger.warning("ebpf.probe.runs and ebpf.probe.run_time are absent: %s", NO_STATISTICS)
+    if not counting and settings.max_overhead is not None:
+        context.logger.warning("max_overhead has no effect: what probes cost cannot be measured")
     return counting
+
+
+def _shedding(settings: EbpfSettings, probes: list[Probe], context: Context) -> Shedding | None:
+    if settings.max_overhead is None:
+        return None
+    overhead = Overhead(settings.max_overhead, settings.shed, os.cpu_count() or 1)
+    return Shedding(overhead, probes, lambda left: calls_for(left, settings.probes), context.logger.warning)
 
 
 def _watch(settings: EbpfSettings, loaded: Loaded, hierarchy: Hierarchy, context: Context) -> CgroupWatch | None:

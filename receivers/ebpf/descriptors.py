@@ -42,6 +42,13 @@ def close_all(descriptors: Sequence[int]) -> None:
         os.close(descriptor)
 
 
+def release(descriptor: int) -> None:
+    """Let go what is behind it. The number stays in use, so that it can be closed with all others. Raises `OSError`."""
+    nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    os.dup2(nothing, descriptor, inheritable=False)
+    os.close(nothing)
+
+
 def _some_descriptors(channel: socket.socket) -> list[int]:
     # one byte of data per message, so that two messages are never read as one
     data, received, _, _ = socket.recv_fds(channel, 1, _PER_MESSAGE)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .bpf_call import program_misses, program_runs
-from .descriptors import close_all
+from .descriptors import close_all, release
 from .generation import Generation
 from .maps import KernelMap
 
@@ -29,10 +29,11 @@ class HookStatus:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program in the kernel."""
+    """A program in the kernel. ``attachment``: the descriptor that keeps it attached."""
 
     name: str
     fd: int
+    attachment: int = -1
 
     def runs(self) -> tuple[int, int]:
         """Runs and nanoseconds spent in them, both 0 while kernel.bpf_stats_enabled is off. Raises `OSError`."""
@@ -41,6 +42,11 @@ class Program:
     def missed(self) -> int:
         """Events at which the kernel did not run it, because it ran already on that processor. Raises `OSError`."""
         return program_misses(self.fd)
+
+    def detach(self) -> None:
+        """Take it out of the kernel for good."""
+        release(self.attachment)
+        release(self.fd)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,8 @@ class Loaded:
     descriptors: tuple[int, ...] = field(repr=False)
     targets: KernelMap | None = None
     """The set of chosen cgroups, where some were chosen."""
+    calls: KernelMap | None = None
+    """What the shared programs do for each system call, where probes follow any."""
     _closed: list[bool] = field(default_factory=list, repr=False, compare=False)
 
     def close(self) -> None:

@@ -27,6 +27,8 @@ from .request import LoadRequest
 from .rights import Failure
 from .targets import TARGET_CGROUPS
 
+CALLS = "calls"
+"""The map of what to do for each system call in C."""
 _CONTROL, _DROPS = "control", "drops"
 
 
@@ -93,11 +95,12 @@ def _loaded(probes: Sequence[Probe], request: LoadRequest, answer: Any, descript
     maps = {each["name"]: (each, fd, each["name"] in counted) for each, fd in zip(described, descriptors, strict=False)}
     specs = {spec.name: spec.published for probe in probes for spec in probe.maps}
     hooks = tuple(HookStatus(each["probe"], each["hook"], each["program"], each["reason"]) for each in answer["hooks"])
+    rest = descriptors[len(described) :]  # programs, then what keeps each attached
     return Loaded(
         maps={published: _map(published, *maps[name]) for name, published in specs.items()},
         hooks=hooks,
         unavailable=_unavailable(probes, hooks),
-        programs=tuple(map(Program, programs, descriptors[len(described) :])),
+        programs=tuple(map(Program, programs, rest, rest[len(programs) :])),
         drops=Drops(_map(_DROPS, *maps[_DROPS]), [specs.get(reason, reason) for reason in request.drop_reasons]),
         generation=Generation(_map(_CONTROL, *maps[_CONTROL])),
         cgroup_hierarchy=answer["cgroup_hierarchy"],
@@ -105,6 +108,7 @@ def _loaded(probes: Sequence[Probe], request: LoadRequest, answer: Any, descript
         peak_rss_bytes=answer["peak_rss_bytes"],
         descriptors=tuple(descriptors),
         targets=_map(TARGET_CGROUPS, *maps[TARGET_CGROUPS]) if TARGET_CGROUPS in maps else None,
+        calls=_map(CALLS, *maps[CALLS]) if CALLS in maps else None,
     )
 
 

@@ -76,6 +76,12 @@ def sizes_of(probes: Sequence[Probe], budget: int, machine: Machine | None = Non
     return sizes_for((spec for probe in probes for spec in probe.maps), budget, machine or this_machine())
 
 
+def calls_for(probes: Sequence[Probe], chosen: Chosen) -> Mapping[int, Mapping[str, int]]:
+    """What the shared programs do for each system call when these probes are at work."""
+    values = {probe.name: _with_defaults(probe, chosen.get(probe.name, {})) for probe in probes}
+    return _calls(probes, values, syscall_table())
+
+
 def check_settings(probe: Probe, chosen: Mapping[str, Any]) -> list[str]:
     """What is wrong with the user's settings for ``probe``, each as ``setting: what; what to do``."""
     known = {setting.name: setting for setting in probe.settings}
@@ -122,7 +128,8 @@ def _hook(probe: Probe, position: int) -> HookRequest:
 
 def _maps(probes: Sequence[Probe], targets: KernelTargets) -> tuple[str, ...]:
     own = (spec.name for probe in probes for spec in probe.maps)
-    return tuple(dict.fromkeys([*_SHARED_MAPS, *_target_maps(targets), *own]))
+    calls = ("calls",) if any(probe.calls for probe in probes) else ()
+    return tuple(dict.fromkeys([*_SHARED_MAPS, *calls, *_target_maps(targets), *own]))
 
 
 def _target_maps(targets: KernelTargets) -> tuple[str, ...]:

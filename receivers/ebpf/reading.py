@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import inf
 
 from ...pipeline.component import MapCleanup
@@ -48,6 +48,15 @@ class Reading:
         self.cleaning.before_reading(tallies, now)
         keys = [tally.update(now) for tally in tallies]
         self.cleaning.after_reading(tallies, keys)
+
+    def without(self, maps: Collection[str]) -> Reading:
+        """The same without these maps (by published name) and what is made from them."""
+        gone = [id(self.tallies[name]) for name in maps if name in self.tallies]
+        return replace(
+            self,
+            tallies={name: tally for name, tally in self.tallies.items() if name not in maps},
+            shown=[shown for shown in self.shown if id(shown.tally) not in gone],
+        )
 
     def frames(self, moment: Moment) -> list[Frame]:
         """The frames of all available metrics; those that have no row yet left out."""

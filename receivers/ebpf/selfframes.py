@@ -41,6 +41,18 @@ class SelfFrames:
         self._capacities = [kernel_map.max_entries for kernel_map in self.loaded.maps.values()]
         self._drops = RowSet.of([{"reason": reason} for reason in self.loaded.drops.reasons])
 
+    def follow(self, loaded: Loaded) -> None:
+        """From now on tell of the hooks as they are in ``loaded``; a row that said "attached" goes on, saying 0."""
+        changed = [new for old, new in zip(self.loaded.hooks, loaded.hooks, strict=True) if old != new]
+        told = [_hook(**{"reason": "", **row}) for row in self._hooks.records()]
+        states = [int(new.attached) for new in loaded.hooks]
+        self._attached = states + [0] * (len(told) - len(states) + len(changed))
+        self._hooks = RowSet.of([*told, *(_hook(hook.probe, hook.hook, hook.reason) for hook in changed)])
+        left = [i for i, name in enumerate(self.loaded.maps) if name in loaded.maps]
+        self._maps = self._maps.take(np.array(left, np.intp))
+        self._capacities = [kernel_map.max_entries for kernel_map in loaded.maps.values()]
+        self.loaded = loaded
+
     def frames(
         self, moment: Moment, entries: Mapping[str, int], coverage: float | None, firing: Mapping[HookName, Liveness]
     ) -> list[Frame]:

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field, ValidationInfo, field_validator
 
 from ...pipeline.plugins import Plugins
-from ...pipeline.settings import Bytes, Duration, Interval, Settings
+from ...pipeline.settings import Bytes, Duration, Interval, Settings, Share
 from ...pipeline.suggestions import did_you_mean
 from .attribution import GroupBy
 from .preparing import check_settings, sizes_of
@@ -44,6 +44,12 @@ class EbpfSettings(Settings):
     max_map_memory: Bytes = BUDGET
     """Kernel memory that all maps together may take when they are full, whatever the number of processors. What finds
     no room is counted in `ebpf.dropped.events`."""
+    max_overhead: Share | None = None
+    """How much of the machine's processor time (of all processors together) all probes may take. While it is more for
+    three intervals, probes are turned off one after the other; only a restart or reload turns them on again. Needs what
+    ``probe_statistics`` needs, and switches that on."""
+    shed: tuple[str, ...] = ()
+    """Which probes ``max_overhead`` may turn off, the first one first. Empty: any, the one that took most first."""
     load_timeout: Interval = 60.0
     """How long compiling and attaching may take."""
 
@@ -79,6 +85,14 @@ class EbpfSettings(Settings):
         """The smallest maps of the chosen probes fit."""
         files = find_probes(Plugins().probe_folders())
         sizes_of([read_probe(files[name]) for name in known.data.get("probes", {})], value)
+        return value
+
+    @field_validator("shed")
+    @classmethod
+    def _loaded(cls, value: tuple[str, ...], known: ValidationInfo) -> tuple[str, ...]:
+        for name in value:
+            if name not in known.data.get("probes", {name: {}}):
+                raise ValueError(f'probe "{name}" is not among the probes{did_you_mean(name, known.data["probes"])}')
         return value
 
     @field_validator("group_by")

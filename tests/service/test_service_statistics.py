@@ -4,6 +4,7 @@
 import os
 import re
 import shutil
+import time
 
 import pytest
 
@@ -53,3 +54,26 @@ def test_without_the_right_to_ask_they_are_absent_with_the_reason(serve):
     assert re.search(
         r"runs.*are absent: the kernel does not count runs: BPF_ENABLE_STATS is refused", service.log.read_text()
     )
+
+
+def test_a_probe_that_costs_too_much_is_turned_off_visibly_and_others_go_on(serve, work, tmp_path):
+    """With an absurdly small limit: one warning, hooks that say why, counters that stand still."""
+    service = serve(interval=0.1, max_overhead='"0.0001%"', shed="[syscalls]")
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * 4096)
+    deadline = time.monotonic() + 20
+    while not service.page().sum("ebpf_probe_shed", probe="syscalls") and time.monotonic() < deadline:
+        work("busy", "files.py", "sequential", path, 1, 512)
+    before = service.settled()
+    work("later", "files.py", "sequential", path, 1, 512)
+    after = service.settled()
+
+    assert {0} == set(after.rows("ebpf_probe_attached", probe="syscalls").values())
+    assert after.rows("ebpf_probe_attached", probe="syscalls", reason="max_overhead")
+    assert {1} == set(after.rows("ebpf_probe_attached", probe="page_cache").values())
+    assert 0 == after.sum("ebpf_probe_shed", probe="page_cache")
+    assert 1e-6 < after.sum("ebpf_probe_overhead_ratio") < 0.2
+    assert {} == after.rows("ebpf_syscall_duration_seconds_count", comm="later")
+    assert 0 < after.sum("ebpf_cache_read_attempts_total", comm="later")
+    assert after.sum("ebpf_syscall_duration_seconds_count") == before.sum("ebpf_syscall_duration_seconds_count")
+    assert 1 == service.log.read_text().count('probe "syscalls" was turned off')

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Turning a probe off for good while others go on: its programs are detached, shared ones are told to do less."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ...pipeline.frame import Frame, Kind
+from ...pipeline.rows import RowSet
+from .descriptors import release
+from .loaded import HookStatus, Loaded
+from .metrics import Moment
+from .overhead import Overhead
+from .probe import Probe
+
+REASON = "max_overhead"
+"""Why a hook is not attached any more."""
+
+CALL_FIELDS = ("follow", "cause", "timed", "direction", "advice", "restarts")
+"""The bytes of ``struct call`` in bpf/thread.h, in their order."""
+
+Calls = Mapping[int, Mapping[str, int]]
+
+
+@dataclass
+class Shedding:
+    """Watches the overhead and turns probes off. ``calls_for``: what shared programs do for these probes, by number."""
+
+    overhead: Overhead
+    probes: Sequence[Probe]
+    calls_for: Callable[[Sequence[Probe]], Calls]
+    warn: Callable[[str], None]
+    shed: list[str] = field(default_factory=list)
+    """The probes that were turned off, in that order."""
+
+    def __post_init__(self) -> None:
+        self._rows = RowSet.of([{"probe": probe.name} for probe in self.probes])
+        self._one = RowSet.of([{}])
+
+    def when_due(self, now: float, loaded: Loaded) -> Loaded | None:
+        """What is left in the kernel, when a probe had to be turned off now. Raises `OSError` and `ProbeError`."""
+        run_time = {program.name: program.runs()[1] for program in loaded.programs}
+        chosen = self.overhead.judge(now, run_time, programs_by_probe(loaded.hooks))
+        if chosen is None:
+            return None
+        self.shed.append(chosen)
+        self.warn(
+            f'probe "{chosen}" was turned off: all probes took {self.overhead.share:.2%} of the processors, more than '
+            f"max_overhead ({self.overhead.limit:.2%}) for several intervals; it stays off until a restart or reload"
+        )
+        left = [probe for probe in self.probes if probe.name not in self.shed]
+        _rewrite_calls(loaded, self.calls_for(self.probes), self.calls_for(left))
+        return without(loaded, chosen, idle_maps(self.probes, self.shed))
+
+    def frames(self, moment: Moment) -> list[Frame]:
+        """The measured share, and which probes are off."""
+        off = [float(probe.name in self.shed) for probe in self.probes]
+        said = "1 where a probe was turned off because the probes took more than max_overhead"
+        frames = [_gauge(moment, "ebpf.probe.shed", said, self._rows, off)]
+        if self.overhead.share is not None:
+            said = "Share of the machine's processor time that all probes took in the last interval"
+            frames.append(_gauge(moment, "ebpf.probe.overhead", said, self._one, [self.overhead.share]))
+        return frames
+
+
+def programs_by_probe(hooks: Sequence[HookStatus]) -> Mapping[str, Sequence[str]]:
+    """The attached programs of each probe that has any."""
+    found: dict[str, dict[str, None]] = {}
+    for hook in hooks:
+        if hook.attached:
+            found.setdefault(hook.probe, {})[hook.program] = None
+    return {probe: tuple(programs) for probe, programs in found.items()}
+
+
+def idle_maps(probes: Sequence[Probe], shed: Sequence[str]) -> set[str]:
+    """The maps (published names) that nobody fills who is not shed."""
+    maps = {off: {s.published for p in probes if (p.name in shed) == off for s in p.maps} for off in (True, False)}
+    return maps[True] - maps[False]
+
+
+def without(loaded: Loaded, probe: str, idle: set[str]) -> Loaded:
+    """Take the programs that serve ``probe`` alone, and the maps ``idle``, out of the kernel; what then is left."""
+    hooks = tuple(replace(h, program="", reason=REASON) if h.probe == probe else h for h in loaded.hooks)
+    needed = {hook.program for hook in hooks}
+    for program in loaded.programs:
+        if program.name not in needed:
+            program.detach()
+    for name in idle & loaded.maps.keys():
+        release(loaded.maps[name].fd)
+    return replace(
+        loaded,
+        hooks=hooks,
+        programs=tuple(program for program in loaded.programs if program.name in needed),
+        maps={name: kernel_map for name, kernel_map in loaded.maps.items() if name not in idle},
+    )
+
+
+def _rewrite_calls(loaded: Loaded, before: Calls, after: Calls) -> None:
+    """Programs at each system call's entry and return stay while a probe needs them: they do less from now on."""
+    if loaded.calls is None:
+        return
+    for number in before:
+        loaded.calls.write(number, packed(after.get(number, {})))
+
+
+def packed(fields: Mapping[str, int]) -> int:
+    """``struct call`` as the number that its eight bytes make."""
+    return int.from_bytes(bytes(fields.get(name, 0) for name in CALL_FIELDS).ljust(8, b"\0"), sys.byteorder)
+
+
+def _gauge(moment: Moment, name: str, description: str, rows: RowSet, values: Sequence[float]) -> Frame:
+    array, unit = np.array(values, np.float64), "1" if name.endswith("overhead") else "{probe}"
+    return Frame(name, Kind.GAUGE, rows, array, moment.time_unix_nano, 0, unit, description, resource=moment.resource)
