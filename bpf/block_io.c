@@ -15,6 +15,10 @@ struct io_value {
     u64 queue_sum;
     u64 size[SIZE_SLOTS];
     u64 size_sum;
+    u64 issued; /* what is not completed, given back or lost of these is in flight */
+    u64 requeued;
+    u64 lost;
+    u64 merged;
 };
 BPF_F_TABLE("hash", struct io_key, struct io_value, block_stats, BLOCK_STATS_ENTRIES, MAP_FLAGS);
 
@@ -49,16 +53,21 @@ BPF_F_TABLE("hash", u64, struct request, requests, REQUESTS_ENTRIES, MAP_FLAGS);
 
 #define OPERATION_MASK 0xff /* REQ_OP_MASK */
 
+static __always_inline u32 number_of_disk(u64 disk)
+{
+    return read_u32(disk + OFFSET_GENDISK_MAJOR) << 20 | read_u32(disk + OFFSET_GENDISK_FIRST_MINOR);
+}
+
 static __always_inline u32 device_of(u64 address)
 {
 #ifdef OFFSET_REQUEST_RQ_DISK
     u64 disk = read_pointer(address + OFFSET_REQUEST_RQ_DISK);
 #else
-    /* The disk moved from the request to its queue in 5.17 (f3fa33acca9f). */
+    /* The disk moved from the request to its queue in 5.17. */
     u64 disk = read_pointer(read_pointer(address + OFFSET_REQUEST_Q) + OFFSET_REQUEST_QUEUE_DISK);
 #endif
 
-    return read_u32(disk + OFFSET_GENDISK_MAJOR) << 20 | read_u32(disk + OFFSET_GENDISK_FIRST_MINOR);
+    return number_of_disk(disk);
 }
 
 static __always_inline struct request *start_request(u64 address)
@@ -72,11 +81,44 @@ static __always_inline struct request *start_request(u64 address)
     return requests.lookup(&address);
 }
 
+static __always_inline struct io_value *io_row(struct io_key *key)
+{
+    struct io_value *row, *empty;
+    u32 zero = 0;
+
+    if (is_left_out(&key->owner))
+        return NULL;
+    key->owner.generation = current_generation();
+    row = block_stats.lookup(key);
+    if (row)
+        return row;
+    empty = blank_io.lookup(&zero);
+    if (!empty)
+        return NULL;
+    row = block_stats.lookup_or_try_init(key, empty);
+    if (!row)
+        count_drop(DROPPED_BLOCK_STATS);
+    return row;
+}
+
+static __always_inline struct io_value *row_of_request(struct request *request)
+{
+    struct io_key key = {.owner = request->owner, .device = request->device, .operation = request->operation};
+
+    return io_row(&key);
+}
+
 /* The kernel uses the address again although no completion was seen: programs can miss events. */
 static __always_inline void count_unfinished(struct request *before)
 {
-    if (before && before->issued)
-        count_drop(DROPPED_COMPLETIONS);
+    struct io_value *row;
+
+    if (!before || !before->issued)
+        return;
+    count_drop(DROPPED_COMPLETIONS);
+    row = row_of_request(before);
+    if (row)
+        __sync_fetch_and_add(&row->lost, 1);
 }
 
 static __always_inline void request_inserted(u64 address)
@@ -97,6 +139,7 @@ static __always_inline void request_inserted(u64 address)
 static __always_inline void request_issued(u64 address)
 {
     struct request *request = requests.lookup(&address);
+    struct io_value *row;
 
     if (!request || request->issued) {
         count_unfinished(request);
@@ -109,34 +152,32 @@ static __always_inline void request_issued(u64 address)
     request->issued = bpf_ktime_get_ns();
     request->requeued = 0;
     request->bytes = read_u32(address + OFFSET_REQUEST_DATA_LEN);
+    row = row_of_request(request);
+    if (row)
+        __sync_fetch_and_add(&row->issued, 1);
 }
 
 static __always_inline void request_requeued(u64 address)
 {
     struct request *request = requests.lookup(&address);
+    struct io_value *row;
 
     if (!request)
         return;
+    row = request->issued ? row_of_request(request) : NULL;
+    if (row)
+        __sync_fetch_and_add(&row->requeued, 1);
     request->requeued = 1;
     request->issued = 0;
 }
 
 static __always_inline void count_request(struct request *request, u64 now)
 {
-    struct io_key key = {.owner = request->owner, .device = request->device, .operation = request->operation};
-    struct io_value *row;
-    u32 zero = 0;
-    struct io_value *empty = blank_io.lookup(&zero);
+    struct io_value *row = row_of_request(request);
     u64 duration = now - request->issued, queued = request->issued - request->inserted;
 
-    if (!empty)
+    if (!row)
         return;
-    key.owner.generation = current_generation();
-    row = block_stats.lookup_or_try_init(&key, empty);
-    if (!row) {
-        count_drop(DROPPED_BLOCK_STATS);
-        return;
-    }
     __sync_fetch_and_add(&row->duration[histogram_slot(duration, BLOCK_LOWEST, BLOCK_SLOTS)], 1);
     __sync_fetch_and_add(&row->duration_sum, duration);
     __sync_fetch_and_add(&row->size[histogram_slot(request->bytes, SIZE_LOWEST, SIZE_SLOTS)], 1);
@@ -181,7 +222,7 @@ static __always_inline void request_completed(u64 address, u32 error, u32 bytes)
     requests.delete(&address);
 }
 
-/* ---- entry points; before 5.11 (a54895fa057c) the request was the second argument: the loader finds it in the
+/* ---- entry points; before 5.11 the request was the second argument: the loader finds it in the
  * kernel's types ---- */
 
 #ifdef HAVE_INSERT_RAW
@@ -213,8 +254,52 @@ int requeue_raw(struct bpf_raw_tracepoint_args *ctx)
 int merge_raw(struct bpf_raw_tracepoint_args *ctx)
 {
     u64 address = ctx->args[ARG_BLOCK_RQ_MERGE_REQUEST];
+    struct request *request = requests.lookup(&address);
+    struct io_value *row;
 
+    if (!request)
+        return 0;
+    row = row_of_request(request);
+    if (row)
+        __sync_fetch_and_add(&row->merged, 1);
     requests.delete(&address);
+    return 0;
+}
+#endif
+
+#if defined(HAVE_BACK_MERGE_RAW) || defined(HAVE_FRONT_MERGE_RAW)
+/* What is asked of the disk has become part of a request that waits: counted for who asks. */
+static __always_inline void bio_merged(u64 bio)
+{
+#ifdef OFFSET_BIO_BI_BDEV
+    u64 disk = read_pointer(read_pointer(bio + OFFSET_BIO_BI_BDEV) + OFFSET_BLOCK_DEVICE_BD_DISK);
+#else
+    u64 disk = read_pointer(bio + OFFSET_BIO_BI_DISK); /* before 5.12 */
+#endif
+    struct io_key key = {.device = number_of_disk(disk)};
+    struct io_value *row;
+
+    key.operation = read_u32(bio + OFFSET_BIO_BI_OPF) & OPERATION_MASK;
+    owner_of_current(&key.owner);
+    row = io_row(&key);
+    if (row)
+        __sync_fetch_and_add(&row->merged, 1);
+}
+#endif
+
+/* Before 5.11 the queue and the request were passed before the bio. */
+#ifdef HAVE_BACK_MERGE_RAW
+int back_merge_raw(struct bpf_raw_tracepoint_args *ctx)
+{
+    bio_merged(ctx->args[ARG_BLOCK_BIO_BACKMERGE_BIO]);
+    return 0;
+}
+#endif
+
+#ifdef HAVE_FRONT_MERGE_RAW
+int front_merge_raw(struct bpf_raw_tracepoint_args *ctx)
+{
+    bio_merged(ctx->args[ARG_BLOCK_BIO_FRONTMERGE_BIO]);
     return 0;
 }
 #endif

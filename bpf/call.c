@@ -9,7 +9,7 @@ static __always_inline void describe_thread(struct thread *thread)
     struct pt_regs regs = {};
     struct owner owner = {};
 
-    bpf_probe_read_kernel(&regs, sizeof(regs), (void *)bpf_task_pt_regs(bpf_get_current_task_btf()));
+    registers_of_current(&regs);
     owner_of_current(&owner);
     thread->owner = owner;
     thread->compat = IS_32_BIT(&regs);
@@ -82,6 +82,9 @@ int call_enters(struct bpf_raw_tracepoint_args *ctx)
 
     if (!call || !call->follow)
         return 0;
+#if !defined(HAVE_TASK_PT_REGS) && defined(OFFSET_TASK_STRUCT_STACK)
+    learn_registers(ctx->args[0]);
+#endif
     thread = thread_for_call();
     if (!thread)
         return 0;

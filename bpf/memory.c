@@ -54,6 +54,8 @@ static __always_inline struct reclaim_value *reclaim_row(struct reclaim_key *key
     struct reclaim_value *blank, *row;
     u32 zero = 0;
 
+    if (is_left_out(&key->owner))
+        return NULL;
     key->owner.generation = current_generation();
     blank = blank_reclaim.lookup(&zero);
     if (!blank)
@@ -71,6 +73,8 @@ static __always_inline void process_seen(struct owner *owner)
     struct stalled_key key = {.owner = *owner, .process = bpf_get_current_pid_tgid() >> 32};
     struct stalled_value zero = {}, *row;
 
+    if (is_left_out(owner))
+        return;
     key.owner.generation = current_generation();
     row = stalled_processes.lookup_or_try_init(&key, &zero);
     if (row)
@@ -183,6 +187,8 @@ static __always_inline struct memory_value *memory_row(struct memory_key *key)
 {
     struct memory_value zero = {}, *row;
 
+    if (is_left_out(&key->owner))
+        return NULL;
     key->owner.generation = current_generation();
     row = memory_stats.lookup_or_try_init(key, &zero);
     if (!row)
@@ -216,6 +222,7 @@ static __always_inline void victim_marked(u64 task)
     key.owner.tgid = read_u32(task + OFFSET_TASK_STRUCT_TGID);
 #endif
     name_of_task(task, key.owner.comm);
+    leave_out_unless_target(task, &key.owner);
     row = memory_row(&key);
     if (row)
         __sync_fetch_and_add(&row->oom_kills, 1);
@@ -233,7 +240,7 @@ int victim_raw(struct bpf_raw_tracepoint_args *ctx)
 #ifdef HAVE_VICTIM_FUNCTION
 int victim_function(struct pt_regs *ctx)
 {
-    victim_marked(FIRST_ARGUMENT(ctx));
+    victim_marked(FIRST_PASSED(ctx));
     return 0;
 }
 #endif

@@ -52,7 +52,7 @@ static __always_inline u32 cause_from_registers(void)
     struct call *call;
     u32 number;
 
-    bpf_probe_read_kernel(&regs, sizeof(regs), (void *)bpf_task_pt_regs(bpf_get_current_task_btf()));
+    registers_of_current(&regs);
     if (!USER_ADDRESS(&regs))
         return CAUSE_OTHER;
     number = CALL_NUMBER(&regs);
@@ -176,13 +176,21 @@ static __always_inline void pages_looked_up(u64 mapping, u64 index, u64 last)
         pages_looked_up_outside(mapping, index, last);
 }
 
+#if defined(HAVE_LOOKUP_RAW) || defined(HAVE_LOOKUP_FUNCTION) || defined(HAVE_SPLICE_FUNCTION)
+static __always_inline u64 size_of_file(u64 mapping)
+{
+    u64 inode = read_pointer(mapping + OFFSET_ADDRESS_SPACE_HOST);
+
+    return read_pointer(inode + OFFSET_INODE_I_SIZE);
+}
+#endif
+
 #ifdef HAVE_LOOKUP_RAW
 /* A read of 1 MiB of a 4 KiB file asks for 256 pages and touches one: what lies behind the end of the file is not
  * looked up. */
 static __always_inline u64 last_page_in_file(u64 mapping, u64 index, u64 last)
 {
-    u64 inode = read_pointer(mapping + OFFSET_ADDRESS_SPACE_HOST);
-    u64 size = read_pointer(inode + OFFSET_INODE_I_SIZE);
+    u64 size = size_of_file(mapping);
     u64 end = size ? (size - 1) / PAGE_BYTES : 0;
 
     if (last <= end)
@@ -197,6 +205,43 @@ int lookup_raw(struct bpf_raw_tracepoint_args *ctx)
     if (last > index)
         last = last_page_in_file(mapping, index, last);
     pages_looked_up(mapping, index, last);
+    return 0;
+}
+#endif
+
+#if defined(HAVE_LOOKUP_FUNCTION) || defined(HAVE_SPLICE_FUNCTION)
+/* Called once for each read, with what is asked for; the end of the file bounds what is looked up. What the call will
+ * return is not waited for: a probe at the return loses events when many threads wait for the disk at once. */
+static __always_inline void range_looked_up(u64 file, u64 position, u64 bytes)
+{
+    u64 mapping = read_pointer(file + OFFSET_FILE_F_MAPPING);
+    u64 size = size_of_file(mapping);
+
+    if (!bytes || position >= size)
+        return;
+    if (bytes > size - position)
+        bytes = size - position;
+    pages_looked_up(mapping, position / PAGE_BYTES, (position + bytes - 1) / PAGE_BYTES);
+}
+#endif
+
+#ifdef HAVE_LOOKUP_FUNCTION
+/* (struct kiocb *, struct iov_iter *, ssize_t already) */
+int lookup_function(struct pt_regs *ctx)
+{
+    u64 request = FIRST_PASSED(ctx), target = SECOND_PASSED(ctx);
+
+    range_looked_up(read_pointer(request + OFFSET_KIOCB_KI_FILP), read_pointer(request + OFFSET_KIOCB_KI_POS),
+                    read_pointer(target + OFFSET_IOV_ITER_COUNT));
+    return 0;
+}
+#endif
+
+#ifdef HAVE_SPLICE_FUNCTION
+/* (struct file *, loff_t *position, struct pipe_inode_info *, size_t bytes, unsigned flags) */
+int splice_function(struct pt_regs *ctx)
+{
+    range_looked_up(FIRST_PASSED(ctx), read_pointer(SECOND_PASSED(ctx)), FOURTH_PASSED(ctx));
     return 0;
 }
 #endif

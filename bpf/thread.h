@@ -55,6 +55,36 @@ struct thread {
 };
 BPF_F_TABLE("hash", u32, struct thread, threads, THREADS_ENTRIES, MAP_FLAGS);
 
+#if !defined(HAVE_TASK_PT_REGS) && defined(OFFSET_TASK_STRUCT_STACK)
+/* Before 5.15 no helper tells where the registers are that a thread had when it entered the kernel. That place in its
+ * stack is the same for all threads, and each system call's entry shows it. */
+BPF_ARRAY(registers_place, u64, 1);
+
+static __always_inline void learn_registers(u64 registers)
+{
+    u32 zero = 0;
+    u64 *place = registers_place.lookup(&zero);
+
+    if (place && !*place)
+        *place = registers - read_pointer(bpf_get_current_task() + OFFSET_TASK_STRUCT_STACK);
+}
+#endif
+
+/* The registers that the current thread had when it entered the kernel; all zero where that cannot be known. */
+static __always_inline void registers_of_current(struct pt_regs *regs)
+{
+#if defined(HAVE_TASK_PT_REGS)
+    bpf_probe_read_kernel(regs, sizeof(*regs), (void *)bpf_task_pt_regs(bpf_get_current_task_btf()));
+#elif defined(OFFSET_TASK_STRUCT_STACK)
+    u64 stack = read_pointer(bpf_get_current_task() + OFFSET_TASK_STRUCT_STACK);
+    u32 zero = 0;
+    u64 *place = registers_place.lookup(&zero);
+
+    if (stack && place && *place)
+        bpf_probe_read_kernel(regs, sizeof(*regs), (void *)(stack + *place));
+#endif
+}
+
 static __always_inline struct thread *current_thread(void)
 {
     u32 tid = bpf_get_current_pid_tgid();

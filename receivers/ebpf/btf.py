@@ -49,11 +49,6 @@ class Btf:
         bits = None if position is None else self._member(position, self._name_offset(field))
         return None if bits is None else bits // 8
 
-    def size(self, name: str) -> int | None:
-        """Bytes of the struct or union."""
-        position = self._find(_STRUCT, name) or self._find(_UNION, name)
-        return None if position is None else self._word(position + 8)
-
     def tracepoint_arguments(self, event: str) -> tuple[str, ...] | None:
         """The names of the types behind a raw tracepoint's arguments, ``""`` where unnamed; None when it is unknown."""
         position = self._find(_TYPEDEF, f"btf_trace_{event}")

@@ -100,9 +100,13 @@ def _starts(snapshot: Snapshot, moment: Moment, rows: int) -> NDArray[np.uint64]
 
 def _sum(metric: Metric, value: Sum, columns: Columns) -> ToFrame:
     added = [position for name in value.columns for position in positions(columns, name)]
+    taken = [position for name in value.minus for position in positions(columns, name)]
 
     def make(snapshot: Snapshot, moment: Moment) -> Frame:
-        return _counter(metric, snapshot, snapshot.rows, snapshot.totals[:, added].sum(axis=1, dtype=np.uint64), moment)
+        values = snapshot.totals[:, added].sum(axis=1, dtype=np.uint64)
+        if taken:
+            values -= np.minimum(values, snapshot.totals[:, taken].sum(axis=1, dtype=np.uint64))
+        return _counter(metric, snapshot, snapshot.rows, values, moment)
 
     return make
 

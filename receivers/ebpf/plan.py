@@ -12,7 +12,7 @@ from .request import HookRequest, LoadRequest, Way
 
 _NO_PREALLOC = 1
 SAFE_ON_DEMAND = (6, 1)
-"""From here on (34dd3bad1a6f) tracing programs may fill maps on demand; before, check_map_prog_compatibility warned."""
+"""From here on tracing programs may fill maps on demand; before, check_map_prog_compatibility warned."""
 _REGISTERS_HELPER = (5, 15)  # bpf_task_pt_regs
 _OWNER_FIELDS = ("task_struct.group_leader", "task_struct.comm")
 _CGROUP_FIELDS = ("task_struct.cgroups", "css_set.subsys", "cgroup_subsys_state.cgroup", "cgroup.kn", "kernfs_node.id")
@@ -27,9 +27,6 @@ class Types(Protocol):
 
     def tracepoint_arguments(self, event: str) -> tuple[str, ...] | None:
         """The named types behind the arguments of a raw tracepoint."""
-
-    def size(self, name: str) -> int | None:
-        """Bytes of a struct or union."""
 
     def enumerator(self, name: str) -> int | None:
         """The value of an enum's constant."""
@@ -132,13 +129,8 @@ def _offsets(fields: tuple[str, ...], types: Types | None) -> dict[str, str]:
 
 
 def _registers(release: tuple[int, int], types: Types | None) -> dict[str, str]:
-    """Where the registers are that a thread had when it entered the kernel: at the end of its kernel stack."""
-    if release >= _REGISTERS_HELPER:
-        return {"HAVE_TASK_PT_REGS": "1"}
-    stack, registers = (types.size("thread_union"), types.size("pt_regs")) if types else (None, None)
-    if types is None or stack is None or registers is None:
-        return {}
-    return {"REGISTERS_IN_STACK": str(stack - registers), **_offsets(("task_struct.stack",), types)}
+    """How to find the registers that a thread had when it entered the kernel: by a helper, or in its kernel stack."""
+    return {"HAVE_TASK_PT_REGS": "1"} if release >= _REGISTERS_HELPER else _offsets(("task_struct.stack",), types)
 
 
 def _cgroup_macros(hierarchy: str, types: Types | None) -> dict[str, str]:

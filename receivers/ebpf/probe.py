@@ -92,9 +92,14 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """A value that is the sum of columns: ``lookups``, or ``adds[2]`` for one element of an array."""
+    """A value that is the sum of columns: ``lookups``, or ``adds[2]`` for one element of an array.
+
+    ``minus``: columns to take away, for what goes up and down; never below 0, which readings of a map that changes
+    meanwhile could give.
+    """
 
     columns: tuple[str, ...]
+    minus: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

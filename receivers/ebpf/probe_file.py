@@ -169,7 +169,7 @@ def _metric(node: Node) -> Metric:
 
 
 def _value(node: Node) -> Sum | Spread | Slots | Distinct:
-    node = node.only(("sum", "spread", "histogram", "distinct"))
+    node = node.only(("sum", "minus", "spread", "histogram", "distinct"))
     if node.has("spread"):
         inner = node.child("spread").only(("field", "attribute", "values"), ("field", "attribute", "values"))
         return Spread(inner.text("field"), inner.text("attribute"), inner.texts("values"))
@@ -181,7 +181,7 @@ def _value(node: Node) -> Sum | Spread | Slots | Distinct:
         return Distinct(node.text("distinct"))
     if not node.has("sum"):
         node.wrong('one of "sum", "spread", "histogram" and "distinct" is missing; add it')
-    return Sum(node.texts("sum"))
+    return Sum(node.texts("sum"), node.texts("minus"))
 
 
 def _attribute(node: Node) -> Attribute:

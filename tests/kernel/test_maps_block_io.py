@@ -132,3 +132,54 @@ def test_a_failed_request_is_an_error_of_its_owner(attach, broken_disk):
     mine = (keys["device"] == (os.major(number) << 20 | os.minor(number))) & (keys["operation"] == WRITE)
     assert 0 < failed == values[mine].sum()
     assert {errno.EIO, errno.ENOSPC} >= set(keys["error"][mine].tolist())
+
+
+def deep(folder, *more):
+    """Many requests of one process at once by fio of one process at once, not yet waited for."""
+    command = ["fio", "--name=test", f"--directory={folder}", "--filename=fio.data", "--ioengine=libaio", "--direct=1"]
+    return subprocess.Popen([*command, "--iodepth=16", "--thread", *more], stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.skipif(shutil.which("fio") is None, reason="fio is not installed")
+def test_merges_equal_what_the_kernel_counts(attach, rows, tmp_path):
+    """Neighbouring small writes, handed over 16 at a time."""
+    fio(tmp_path, "write", 65536, 256)
+    os.sync()
+    device, stat = device_of(tmp_path)
+    loaded = attach("block_io")
+    before = [int(field) for field in stat.read_text().split()]
+
+    batches = ["--rw=write", "--bs=4k", "--size=16m", "--iodepth_batch=16", "--iodepth_batch_complete=16"]
+    process = deep(tmp_path, *batches)
+    process.wait(timeout=120)
+
+    after = [int(field) for field in stat.read_text().split()]
+    counted = rows(loaded, "block_stats", process.pid, device=device, operation=WRITE)
+    everyone = rows(loaded, "block_stats", device=device)
+    assert 1000 < counted["merged"][0] < 4096
+    assert 4096 == counted["merged"][0] + sum(counted["duration"])
+    assert everyone["merged"][0] == pytest.approx(after[1] + after[5] - before[1] - before[5], abs=64)
+
+
+@pytest.mark.skipif(shutil.which("fio") is None, reason="fio is not installed")
+def test_requests_in_flight_are_as_many_as_are_waited_for(attach, rows, tmp_path):
+    """Not more than fio keeps going, some of the time nearly as many, and none afterwards.
+
+    The kernel copies a row while others write to it, so that one reading in a thousand may be far off.
+    """
+    fio(tmp_path, "write", 65536, 256)
+    os.sync()
+    loaded = attach("block_io")
+    process = deep(tmp_path, "--rw=randread", "--bs=4k", "--size=16m", "--time_based", "--runtime=2")
+    seen = []
+    while process.poll() is None:
+        seen.append(in_flight(rows(loaded, "block_stats", process.pid, operation=READ)))
+
+    most = sorted(seen)[len(seen) * 98 // 100]
+    assert 8 <= most <= 16 + missed(loaded)
+    assert in_flight(rows(loaded, "block_stats", process.pid, operation=READ)) <= missed(loaded)
+
+
+def in_flight(counted):
+    """As the metric says."""
+    return counted["issued"][0] - sum(counted["duration"]) - counted["requeued"][0] - counted["lost"][0]

@@ -44,6 +44,16 @@ def test_a_sum_adds_columns_and_elements_of_arrays(snapshot):
     assert {"service.name": "x"} == frame.resource
 
 
+def test_what_is_taken_away_never_leaves_less_than_nothing(snapshot):
+    """A map changes while it is read, so that an end can be seen before its begin."""
+    shown, empty = (Sum(names, ("adds[1]",)) for names in (("lookups", "adds[2]"), ("lookups",)))
+
+    frames = [frame_maker(metric(value, "updowncounter"), COLUMNS)(snapshot, MOMENT) for value in (shown, empty)]
+
+    assert [[0 + 3 - 2, 10 + 13 - 12], [0, 0]] == [frame.values.tolist() for frame in frames]
+    assert Kind.UPDOWNCOUNTER == frames[0].kind
+
+
 def test_a_spread_makes_a_row_for_each_element(snapshot):
     """One array becomes rows told apart by an attribute, each with an identity of its own."""
     make = frame_maker(metric(Spread("adds", "cause", ("read", "write", "mmap", "other"))), COLUMNS)

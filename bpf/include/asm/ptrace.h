@@ -17,8 +17,9 @@ struct pt_regs {
 #define USER_ADDRESS(regs) ((regs)->pc)
 #define USER_STACK(regs) ((regs)->sp)
 #define FOURTH_ARGUMENT(regs) ((regs)->regs[3])
-#define FIRST_ARGUMENT(regs) ((regs)->regs[0]) /* of a function in the kernel */
-#define SECOND_ARGUMENT(regs) ((regs)->regs[1])
+#define FIRST_PASSED(regs) ((regs)->regs[0]) /* to a function in the kernel */
+#define SECOND_PASSED(regs) ((regs)->regs[1])
+#define FOURTH_PASSED(regs) ((regs)->regs[3])
 #define IS_32_BIT(regs) ((regs)->pstate & 0x10) /* PSR_MODE32_BIT */
 #else
 struct pt_regs {
@@ -30,8 +31,9 @@ struct pt_regs {
 #define USER_ADDRESS(regs) ((regs)->ip)
 #define USER_STACK(regs) ((regs)->sp)
 #define FOURTH_ARGUMENT(regs) ((regs)->r10)
-#define FIRST_ARGUMENT(regs) ((regs)->di) /* of a function in the kernel */
-#define SECOND_ARGUMENT(regs) ((regs)->si)
+#define FIRST_PASSED(regs) ((regs)->di) /* to a function in the kernel */
+#define SECOND_PASSED(regs) ((regs)->si)
+#define FOURTH_PASSED(regs) ((regs)->cx)
 #define IS_32_BIT(regs) ((regs)->cs == 0x23) /* __USER32_CS */
 #endif
 

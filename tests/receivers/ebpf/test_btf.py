@@ -87,11 +87,6 @@ def test_an_enums_constants_have_values(btf):
     assert [0, 4, None] == [btf.enumerator(name) for name in ("a_id", "memory_id", "nothing")]
 
 
-def test_structs_and_unions_have_sizes(btf):
-    """Others have none."""
-    assert [64, None] == [btf.size(name) for name in ("request", "nothing")]
-
-
 @pytest.mark.parametrize("data", [b"", b"\0" * 100, b"ELF and more than enough bytes"])
 def test_other_bytes_are_refused(data):
     """Rather than read as nonsense."""
