@@ -64,11 +64,13 @@ static __always_inline u32 cause_from_registers(void)
 
 static __always_inline void pages_added(u64 pages)
 {
-    struct thread *thread = thread_inside_call();
+    struct thread *thread = current_thread();
     struct cache_value *row;
     u32 cause;
 
-    if (thread) {
+    if (thread_is_left_out(thread))
+        return;
+    if (thread && thread->inside) {
         cause = ((thread->call.cause ? thread->call.cause : CAUSE_OTHER) - 1) & 3;
         thread->counted += pages;
         thread->adds[cause] += pages;
@@ -98,10 +100,12 @@ int add_tracepoint(struct tracepoint__filemap__mm_filemap_add_to_page_cache *arg
 
 static __always_inline void pages_removed(u64 pages)
 {
-    struct thread *thread = thread_inside_call();
+    struct thread *thread = current_thread();
     struct cache_value *row;
 
-    if (thread) {
+    if (thread_is_left_out(thread))
+        return;
+    if (thread && thread->inside) {
         thread->counted += pages;
         thread->removes += pages;
         return;
@@ -168,9 +172,11 @@ static __always_inline void pages_looked_up_outside(u64 mapping, u64 index, u64 
 
 static __always_inline void pages_looked_up(u64 mapping, u64 index, u64 last)
 {
-    struct thread *thread = thread_inside_call();
+    struct thread *thread = current_thread();
 
-    if (thread)
+    if (thread_is_left_out(thread))
+        return;
+    if (thread && thread->inside)
         pages_looked_up_inside(thread, mapping, index, last);
     else
         pages_looked_up_outside(mapping, index, last);

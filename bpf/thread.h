@@ -100,6 +100,13 @@ static __always_inline struct thread *thread_inside_call(void)
     return thread && thread->inside ? thread : NULL;
 }
 
+/* Whether it was judged and nobody chose it. Threads that never made a followed call are judged when their owner is
+ * found. */
+static __always_inline bool thread_is_left_out(struct thread *thread)
+{
+    return thread && is_left_out(&thread->owner);
+}
+
 /* Fills a zeroed owner from the thread's kept one, or afresh for threads that never made a followed call. */
 static __always_inline void find_owner(struct owner *owner)
 {
