@@ -39,7 +39,7 @@ class EbpfSettings(Settings):
     """How often each attached hook is triggered to see that it fires (`ebpf.probe.live`); ``0s``: only at the start."""
     probe_statistics: bool = False
     """Whether the kernel counts how often each program runs and for how long (`ebpf.probe.runs`,
-    `ebpf.probe.run_time`), which makes each run some 30 ns dearer, for all BPF programs of the machine. Needs
+    `ebpf.probe.run_time`), which makes each run some 50 ns dearer, for all BPF programs of the machine. Needs
     CAP_SYS_ADMIN, or ``kernel.bpf_stats_enabled``."""
     max_map_memory: Bytes = BUDGET
     """Kernel memory that all maps together may take when they are full, whatever the number of processors. What finds

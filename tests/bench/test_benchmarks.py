@@ -4,6 +4,7 @@
 import importlib.util
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -99,3 +100,17 @@ def test_a_slowdown_is_measured_in_pairs(bench):
     assert 0 < found.without
     assert 0 < found.under
     assert found.under / found.without == pytest.approx(found.ratio)
+
+
+@kernel
+def test_who_is_left_out_pays_less_than_who_is_measured(bench):
+    """At entry and return, as the kernel counts it; the same loop for both."""
+    targets = bench("targets")
+    choices = targets.choices()
+    with Path(__file__).open("rb") as file:
+        measured, left_out = (
+            targets.measure(choices[name], lambda: targets.reads(file.fileno(), 2000))
+            for name in ("measured, no targets", "left out by name")
+        )
+
+    assert 0 < left_out[2] < measured[2]
