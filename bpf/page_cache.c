@@ -10,6 +10,7 @@ struct cache_value {
     u64 lookups;
     u64 adds[4]; /* by cause: read, write, mmap, other */
     u64 removes;
+    u64 dirtied;
 };
 BPF_F_TABLE("hash", struct cache_key, struct cache_value, cache_stats, CACHE_STATS_ENTRIES, MAP_FLAGS);
 
@@ -123,6 +124,44 @@ int remove_tracepoint(struct tracepoint__filemap__mm_filemap_delete_from_page_ca
 #else
     pages_removed(1);
 #endif
+    return 0;
+}
+#endif
+
+/* ---- pages that became dirty ---- */
+
+#ifdef HAVE_DIRTY_RAW
+static __always_inline u64 pages_of_folio(u64 folio)
+{
+#ifdef ENUM_PG_HEAD
+    if (!(read_pointer(folio + OFFSET_FOLIO_FLAGS) >> ENUM_PG_HEAD & 1))
+        return 1;
+#endif
+#if defined(OFFSET_FOLIO_NR_PAGES)
+    return read_u32(folio + OFFSET_FOLIO_NR_PAGES);
+#elif defined(OFFSET_FOLIO_FOLIO_NR_PAGES)
+    return read_u32(folio + OFFSET_FOLIO_FOLIO_NR_PAGES);
+#else
+    return 1; /* before 5.16 what becomes dirty is a page */
+#endif
+}
+
+int dirty_raw(struct bpf_raw_tracepoint_args *ctx)
+{
+    u64 pages = pages_of_folio(ctx->args[0]);
+    struct thread *thread = current_thread();
+    struct cache_value *row;
+
+    if (thread_is_left_out(thread))
+        return 0;
+    if (thread && thread->inside) {
+        thread->counted += pages;
+        thread->dirtied += pages;
+        return 0;
+    }
+    row = cache_row_of_current();
+    if (row)
+        __sync_fetch_and_add(&row->dirtied, pages);
     return 0;
 }
 #endif
@@ -274,6 +313,8 @@ static __always_inline void page_cache_hand_over(struct thread *thread)
             __sync_fetch_and_add(&row->lookups, thread->lookups);
         if (thread->removes)
             __sync_fetch_and_add(&row->removes, thread->removes);
+        if (thread->dirtied)
+            __sync_fetch_and_add(&row->dirtied, thread->dirtied);
 #pragma unroll
         for (i = 0; i < 4; i++)
             if (thread->adds[i])
@@ -282,5 +323,6 @@ static __always_inline void page_cache_hand_over(struct thread *thread)
     thread->counted = 0;
     thread->lookups = 0;
     thread->removes = 0;
+    thread->dirtied = 0;
     __builtin_memset(thread->adds, 0, sizeof(thread->adds));
 }

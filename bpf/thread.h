@@ -42,6 +42,7 @@ struct thread {
     u64 lookups;
     u64 adds[4];
     u64 removes;
+    u64 dirtied;
 #endif
 #ifdef PROBE_SYSCALLS
     u64 started;

@@ -100,7 +100,7 @@ def _missing(way: Way, events: Events, types: Types | None) -> str:
         return f"this kernel has no tracepoint {way.event}{since}"
     if way.btf and types is None:
         return f"{way.event} needs the kernel's type information (CONFIG_DEBUG_INFO_BTF), which this kernel lacks"
-    fields = [field for field in way.btf if types and types.offset(*_split(field)) is None]
+    fields = [field for field in way.btf if types and _number(field, types) is None]
     if fields:
         return f"this kernel has no field {' and '.join(fields)}, needed at {way.event}"
     passed = (types and types.tracepoint_arguments(_event(way))) or ()
@@ -124,8 +124,12 @@ def _event(way: Way) -> str:
 
 
 def _offsets(fields: tuple[str, ...], types: Types | None) -> dict[str, str]:
-    found = {field: types.offset(*_split(field)) for field in fields} if types else {}
-    return {_macro(f"OFFSET_{field}"): str(offset) for field, offset in found.items() if offset is not None}
+    """The macros of fields (``struct.field``) and of an enum's constants, where the kernel has them."""
+    found = {field: _number(field, types) for field in fields} if types else {}
+    kinds = {True: "OFFSET", False: "ENUM"}
+    return {
+        _macro(f"{kinds['.' in field]}_{field}"): str(number) for field, number in found.items() if number is not None
+    }
 
 
 def _registers(release: tuple[int, int], types: Types | None) -> dict[str, str]:
@@ -143,9 +147,9 @@ def _cgroup_macros(hierarchy: str, types: Types | None) -> dict[str, str]:
     return {**offsets, "CGROUP_SUBSYSTEM": str(subsystem)}
 
 
-def _split(field: str) -> tuple[str, str]:
-    name, _, member = field.partition(".")
-    return name, member
+def _number(field: str, types: Types) -> int | None:
+    name, dot, member = field.partition(".")
+    return types.offset(name, member) if dot else types.enumerator(name)
 
 
 def _macro(text: str) -> str:

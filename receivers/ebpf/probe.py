@@ -21,8 +21,8 @@ ELSE = "else"
 class Alternative:
     """One way to hook in: ``event`` as ``category:name``, or a function of the kernel for ``kprobe``.
 
-    ``btf``: fields (``struct.field``) it cannot do without; ``arguments``: named types that must be among a raw
-    tracepoint's arguments, which differ between kernels.
+    ``btf``: fields (``struct.field``) and constants of enums it cannot do without; ``arguments``: named types that
+    must be among a raw tracepoint's arguments, which differ between kernels.
     """
 
     attach: AttachKind

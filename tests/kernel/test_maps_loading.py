@@ -166,7 +166,7 @@ def test_tracefs_is_mounted_when_it_is_not(tmp_path):
 
     done = subprocess.run(command, stdout=subprocess.PIPE, env=with_our_package(), check=True)
 
-    assert {"hooks": 9} == json.loads(done.stdout)
+    assert {"hooks": 10} == json.loads(done.stdout)
 
 
 def test_without_bcc_the_package_to_install_is_named(page_cache, tmp_path, monkeypatch):

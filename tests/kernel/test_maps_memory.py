@@ -168,8 +168,17 @@ def test_reclaim_of_the_machine_equals_vmstat(attach, rows, tmp_path):
 
     grown = {name: after[name] - before[name] for name in earlier}
     counted = {name: later[name] - earlier[name] for name in earlier}
-    assert 0 < grown["pgscan_kswapd"]
-    assert grown == pytest.approx(counted, rel=0.02, abs=64)
+    compared = {name for name in grown if "steal" in name or not has_generations()}
+    assert 0 < grown["pgscan_kswapd"] <= counted["pgscan_kswapd"] + 64
+    assert {name: grown[name] for name in compared} == pytest.approx(
+        {name: counted[name] for name in compared}, rel=0.02, abs=64
+    )
+
+
+def has_generations():
+    """Whether the multi-generational LRU is on: vmstat then leaves out pages that were looked at and passed over."""
+    switch = Path("/sys/kernel/mm/lru_gen/enabled")
+    return switch.exists() and int(switch.read_text(), 16) & 1
 
 
 def pages_by_reclaimer(rows, loaded):

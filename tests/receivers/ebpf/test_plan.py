@@ -182,3 +182,15 @@ def test_saved_registers_are_looked_for_in_the_stack_where_no_helper_finds_them(
     assert ("24", None) == (old["OFFSET_TASK_STRUCT_STACK"], old.get("HAVE_TASK_PT_REGS"))
     assert ("1", None) == (new["HAVE_TASK_PT_REGS"], new.get("OFFSET_TASK_STRUCT_STACK"))
     assert not {"OFFSET_TASK_STRUCT_STACK", "HAVE_TASK_PT_REGS"} & set(blind)
+
+
+def test_constants_of_enums_are_macros_too():
+    """Their names are written without a struct; a missing one is named."""
+    way = replace(RAW, btf=("PG_head",))
+    request = replace(REQUEST, hooks=(HookRequest("block_io", "done", (way,)),))
+
+    there = make_plan(request, EVENTS, FakeTypes(enumerators={"PG_head": 6}), NEW)
+    missing = make_plan(request, EVENTS, FakeTypes(), NEW)
+
+    assert "6" == there.macros["ENUM_PG_HEAD"]
+    assert "this kernel has no field PG_head, needed at block:rq_done" == missing.choices[0].reason
