@@ -61,9 +61,17 @@ class Run:
         """Completions that ran no program (see bpf/README.md): counted when they are noticed."""
         return self.page.lost("block_io").get("completions", 0)
 
-    def undisturbed(self):
-        """Nothing of fio's own was read from disk beside its job, and no completion was hidden."""
-        return self.counted(comm="fio") == (self.fio["total_ios"], self.fio["io_bytes"])
+    def equal(self):
+        """Number and bytes are fio's, and each percentile of its latencies lies within one bucket of ours."""
+        return self.counted(comm="fio") == (self.fio["total_ios"], self.fio["io_bytes"]) and all(
+            bound / 4 <= nanoseconds / 1e9 <= 2 * bound for nanoseconds, bound in self.percentiles().values()
+        )
+
+    def percentiles(self):
+        """Percentile → fio's nanoseconds (seen by the program) and the bound of our bucket (seen by the device)."""
+        of = {"comm": "fio", "device": self.disk, "operation": self.operation}
+        said = self.fio["lat_ns"]["percentile"]
+        return {name: (ns, bucket_of_quantile(self.page, float(name) / 100, **of)) for name, ns in said.items()}
 
 
 @pytest.mark.parametrize(("kind", "block"), [("randread", 4096), ("randwrite", 4096), ("read", 65536)])
@@ -74,16 +82,18 @@ def test_requests_bytes_and_latencies_are_fios_own(serve, fio, tmp_path, kind, b
     fio("write", block, REQUESTS)
     os.sync()
     service = serve(probes="[block_io]")
-    # other users of the machine can make fio load its libraries again, which are requests, too: look a few times
-    runs = (Run(service, fio, tmp_path, kind, block) for _ in range(ATTEMPTS))
-    run = next((run for run in runs if run.undisturbed()), None)
+    # others on the machine can make fio load its libraries again (which are requests, too) or wait for a processor
+    # (which is no latency of the device): look a few times, equality has to be seen
+    seen = []
+    for _ in range(ATTEMPTS):
+        run = Run(service, fio, tmp_path, kind, block)
+        seen.append((run.counted(comm="fio"), run.lost(), run.percentiles()))
+        if run.equal():
+            break
 
-    assert run is not None
+    assert run.equal(), seen
     assert (REQUESTS, REQUESTS * block) == (run.fio["total_ios"], run.fio["io_bytes"])
     requests, size = run.counted()
     # others may use the disk in the moments between the two ways of looking
     assert requests == pytest.approx(run.kernel[0], abs=20 + run.lost())
     assert size == pytest.approx(run.kernel[1], rel=0.02, abs=(1 << 20) + run.lost() * block)
-    for name, nanoseconds in run.fio["lat_ns"]["percentile"].items():
-        bound = bucket_of_quantile(run.page, float(name) / 100, comm="fio", device=run.disk, operation=run.operation)
-        assert bound / 4 <= nanoseconds / 1e9 <= 2 * bound, (name, nanoseconds, bound)

@@ -2,6 +2,7 @@
 """Maps cleared at every reading under full load: the total is what was done, to the last count."""
 
 import itertools
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -30,24 +31,26 @@ def falls(pages):
 def test_clear_after_read_under_full_load_for_a_minute_loses_nothing(serve, tmp_path):
     """Every read of 60 s at full speed is on the page, although the maps were emptied 300 times; nothing ever fell."""
     service = serve(INTERVAL, cleanup="clear_after_read", cleanup_interval="200ms")
-    idle = hammer(tmp_path, "idle", 0)
+    # the service sees the whole machine: names that no other run of this test has
+    idle_name, *names = (f"{name}-{os.getpid()}" for name in ("idle", *(f"ham{n}" for n in range(PROCESSES))))
+    idle = hammer(tmp_path, idle_name, 0)
     idle.communicate()
-    hammers = [hammer(tmp_path, f"hammer{number}", SECONDS) for number in range(PROCESSES)]
+    hammers = [hammer(tmp_path, name, SECONDS) for name in names]
     while any(process.poll() is None for process in hammers):
         service.page()
         try:
             hammers[0].wait(1.0)
         except subprocess.TimeoutExpired:
             continue
-    done = {f"hammer{number}": int(process.communicate()[0]) for number, process in enumerate(hammers)}
+    done = {name: int(process.communicate()[0]) for name, process in zip(names, hammers, strict=True)}
     page = service.settled()
-    startup = page.sum(COUNT, comm="idle", syscall="pread64")
+    startup = page.sum(COUNT, comm=idle_name, syscall="pread64")
     counted = {comm: page.sum(COUNT, comm=comm, syscall="pread64") - startup for comm in done}
-    pages = {comm: page.sum("ebpf_cache_read_attempts_total", comm=comm) for comm in (*done, "idle")}
+    pages = {comm: page.sum("ebpf_cache_read_attempts_total", comm=comm) for comm in (*done, idle_name)}
 
     assert 1_000_000 < sum(done.values())
     assert done == counted
-    assert done == {comm: pages[comm] - pages["idle"] for comm in done}
+    assert done == {comm: pages[comm] - pages[idle_name] for comm in done}
     assert 15 < len(service.pages)
     assert [] == list(falls(service.pages))
     assert {} == page.lost("page_cache", "syscalls")
