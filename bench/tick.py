@@ -3,7 +3,7 @@
 
     python bench/tick.py [most series, default 100000]
 
-The real probes' YAML over maps that this program fills: `page_cache` (an entry is seven series) and `syscalls` (an
+The real probes' YAML over maps that this program fills: `page_cache` (an entry is eight series) and `syscalls` (an
 entry is a histogram of 29 buckets and a counter: 32 series). Owners are containers with five executables each; every
 entry changes in every interval. Milliseconds, medians: "first" is the first reading, all rows new; "update" reads and
 adds up, "churn" the same where one entry of a hundred is new and one is gone; then "frames", the processors `container`
@@ -81,7 +81,7 @@ class Shape:
 
 SHAPES = (
     Shape("page_cache", "cache_stats_map", (),
-          {"lookups": slice(0, 1), "adds": slice(1, 5), "removes": slice(5, 6)}, 7),
+          {"lookups": slice(0, 1), "adds": slice(1, 5), "removes": slice(5, 6), "dirtied": slice(6, 7)}, 8),
     Shape("syscalls", "syscall_stats", (("syscall", "<u4"), ("direction", "<u4")),
           {"duration": slice(0, 29), "duration_sum": slice(29, 30), "bytes": slice(30, 31)}, 32),
 )  # fmt: skip

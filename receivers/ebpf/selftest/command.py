@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from .session import Session
 
 
-@click.command()
+# said here, too: click keeps the first answer it gave, and a command may be asked without its group
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @configured
 @click.option("--probe", "names", multiple=True, metavar="NAME", help="Test this probe; again for more; else all.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
