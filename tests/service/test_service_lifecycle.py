@@ -9,6 +9,7 @@ import socket
 import struct
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,11 @@ def test_a_signal_drains_and_exits_with_0(serve, number):
 
 def programs_of(pid):
     """The ids of the BPF programs that a process holds."""
-    texts = [path.read_text() for path in Path(f"/proc/{pid}/fdinfo").iterdir()]
-    return {int(found[1]) for text in texts if (found := re.search(r"prog_id:\s*(\d+)", text))}
+    found = set()
+    for path in Path(f"/proc/{pid}/fdinfo").iterdir():
+        with suppress(FileNotFoundError):  # the service opens and closes other files meanwhile
+            found |= {int(number) for number in re.findall(r"prog_id:\s*(\d+)", path.read_text())}
+    return found
 
 
 def exists(program):
