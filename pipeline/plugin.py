@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
@@ -52,50 +52,39 @@ class Plugin:
 
     def factories(self) -> tuple[Factory, ...]:
         """The factories it registers. Raises `PluginError`."""
-        try:
-            answers = [factory for answer in self.hooks.register_components() for factory in answer]
-        except PluginError:
-            raise
-        except Exception as cause:  # see hooks
-            raise self._error(cause) from cause
+        answers = self._answers("register_components")
         from .component import Factory  # noqa: PLC0415 # takes NumPy with it, which commands do without
 
-        for factory in answers:
-            if not isinstance(factory, Factory):
-                raise self._error(f"register_components returned {factory!r}; return Factory objects")
-        return tuple(answers)
+        return self._all_of(Factory, "register_components", answers)
 
     def probe_folders(self) -> tuple[Path, ...]:
         """The folders of probe pairs it registers. Raises `PluginError`."""
-        try:
-            return tuple(Path(folder) for answer in self.hooks.register_probes() for folder in answer)
-        except PluginError:
-            raise
-        except Exception as cause:  # see hooks
-            raise self._error(cause) from cause
+        return self._answers("register_probes", Path)
 
     def commands(self) -> tuple[click.Command, ...]:
         """The commands it registers. Raises `PluginError`."""
-        try:
-            return tuple(command for answer in self.hooks.register_commands() for command in answer)
-        except PluginError:
-            raise
-        except Exception as cause:  # see hooks
-            raise self._error(cause) from cause
+        return self._answers("register_commands")
 
     def checks(self) -> tuple[Check, ...]:
         """The checks for the doctor that it registers. Raises `PluginError`."""
+        answers = self._answers("register_checks")
+        from .checks import Check  # noqa: PLC0415 # see factories
+
+        return self._all_of(Check, "register_checks", answers)
+
+    def _answers(self, hook: str, make: Callable[[Any], Any] = lambda answer: answer) -> tuple[Any, ...]:
+        """Everything that the plugin's implementations of a hook return, each through ``make``."""
         try:
-            answers = tuple(check for answer in self.hooks.register_checks() for check in answer)
+            return tuple(make(each) for answer in getattr(self.hooks, hook)() for each in answer)
         except PluginError:
             raise
         except Exception as cause:  # see hooks
             raise self._error(cause) from cause
-        from .checks import Check  # noqa: PLC0415 # see factories
 
-        for check in answers:
-            if not isinstance(check, Check):
-                raise self._error(f"register_checks returned {check!r}; return Check objects")
+    def _all_of(self, kind: type[Any], hook: str, answers: tuple[Any, ...]) -> tuple[Any, ...]:
+        for answer in answers:
+            if not isinstance(answer, kind):
+                raise self._error(f"{hook} returned {answer!r}; return {kind.__name__} objects")
         return answers
 
     def _error(self, cause: object) -> PluginError:
