@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -20,7 +21,8 @@ from .settings import parse_duration
 def run(files: Sequence[Path], overrides: Sequence[str], *, or_replay: bool = False) -> int:
     """Run the service until it is told to stop; its exit code. Raises `SidecarError`.
 
-    ``or_replay``: where eBPF cannot be used, explain it in three lines and run the packaged replay instead.
+    ``or_replay``: where eBPF cannot be used, explain it in three lines and run the packaged replay instead, with the
+    same ``overrides``.
     """
     plugins = Plugins()
     config = load(sources(files), overrides, plugins, os.environ)
@@ -32,7 +34,9 @@ def run(files: Sequence[Path], overrides: Sequence[str], *, or_replay: bool = Fa
         if not or_replay:
             raise
         _explain_replay(problem)
-    return run_service(load([REPLAY], (), plugins, os.environ), plugins=plugins)
+    replayed = load([REPLAY], overrides, plugins, os.environ)
+    # what was set for the receiver that cannot work is not used now, which is no mistake of the user's
+    return run_service(replace(replayed, warnings=()), plugins=plugins)
 
 
 def _explain_replay(problem: ProbeError) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from ebpf_sidecar.pipeline import commands_components, commands_config, commands_run
 from ebpf_sidecar.pipeline.cli import exit_code
+from ebpf_sidecar.pipeline.component import ComponentKind
 from ebpf_sidecar.pipeline.errors import ProbeError
 from ebpf_sidecar.pipeline.plugins import Plugins
 from ebpf_sidecar.pipeline.yamltree import parse
@@ -97,15 +98,19 @@ def test_run_starts_nothing_when_the_configuration_is_wrong(run):
     assert '--set receivers.ebpf.buffer: receivers::ebpf::buffer: "x" is not a whole number; write digits' in err
 
 
+def receivers(configs):
+    """The receivers that run, by configuration."""
+    return [sorted(map(str, config.service.used(ComponentKind.RECEIVER))) for config in configs]
+
+
 @pytest.fixture
 def services(monkeypatch):
     """Runs no service but keeps the configurations; one with the receiver ``ebpf`` lacks its rights."""
     ran = []
 
     def run_service(config, *, plugins):
-        types = [str(id_) for id_ in config.receivers]
-        ran.append(types)
-        if "ebpf" in types:
+        ran.append(config)
+        if "ebpf" in receivers([config])[0]:
             raise ProbeError("cannot load: CAP_BPF missing; run as root", component="ebpf")
         return 0
 
@@ -116,7 +121,7 @@ def services(monkeypatch):
 def test_run_fails_with_1_where_ebpf_cannot_be_used(run, services):
     """And says what is missing and how to get it."""
     assert (1, "", "ebpf: cannot load: CAP_BPF missing; run as root\n") == run("run", text=BRANCHED)
-    assert [["ebpf", "ebpf/slow"]] == services
+    assert [["ebpf", "ebpf/slow"]] == receivers(services)
 
 
 def test_run_or_replay_explains_in_three_lines_and_plays_a_recording(run, services, monkeypatch):
@@ -125,12 +130,26 @@ def test_run_or_replay_explains_in_three_lines_and_plays_a_recording(run, servic
     code, out, err = run("run", "--or-replay")
 
     assert (0, "") == (code, out)
-    assert [["ebpf"], ["replay"]] == services
+    assert [["ebpf"], ["replay"]] == receivers(services)
     assert [
         "no eBPF here: cannot load: CAP_BPF missing",
         "to get it: run as root",
         "until then: a recording of another machine is played; its numbers are not those of this one",
     ] == err.splitlines()
+
+
+def test_what_is_set_holds_for_the_recording_as_well(run, services, monkeypatch):
+    """A chosen port stays chosen, and what was set for the receiver that cannot work is no cause for a warning."""
+    monkeypatch.setattr(commands_run, "Plugins", Plugins)  # see above
+    chosen = ("exporters.prometheus.endpoint=127.0.0.1:1", "receivers.ebpf.collection_interval=1s")
+    code, *_ = run("run", "--or-replay", *(word for path in chosen for word in ("--set", path)))
+    measured, replayed = services
+    (exporter,) = replayed.service.used(ComponentKind.EXPORTER)
+
+    assert 0 == code
+    assert measured.exporters[exporter].settings == replayed.exporters[exporter].settings
+    assert "127.0.0.1:1" == str(replayed.exporters[exporter].settings.endpoint)
+    assert () == replayed.warnings
 
 
 def test_several_files_and_standard_input_are_merged(run, monkeypatch):
