@@ -93,6 +93,9 @@ class EbpfSettings(Settings):
         for name in value:
             if name not in known.data.get("probes", {name: {}}):
                 raise ValueError(f'probe "{name}" is not among the probes{did_you_mean(name, known.data["probes"])}')
+        # what is wrong by itself is not there, and has its own mistake
+        if value and known.data.get("max_overhead", "wrong") is None:
+            raise ValueError("nothing is turned off without max_overhead; set max_overhead, or remove this list")
         return value
 
     @field_validator("group_by")

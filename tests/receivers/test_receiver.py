@@ -153,6 +153,7 @@ def test_probes_may_be_a_list_or_a_mapping():
         ({"max_map_memory": "100KiB"}, '"102400" bytes are too few for these probes; give at least "'),
         ({"max_overhead": "2"}, "at most 100%"),
         ({"shed": ["syscals"]}, 'probe "syscals" is not among the probes; did you mean "syscalls"?'),
+        ({"shed": ["syscalls"]}, "nothing is turned off without max_overhead; set max_overhead, or remove this list"),
         ({"targets": {"cgroups": ["app"]}}, "neither a cgroup's path nor a container's id"),
         ({"max_rows": 0}, "greater than or equal to 1"),
     ],
@@ -163,3 +164,12 @@ def test_wrong_settings_are_refused_with_the_repair(wrong, message):
         EbpfSettings(**wrong)
 
     assert message in str(caught.value)
+
+
+def test_a_wrong_limit_is_one_mistake_and_not_two():
+    """The order is not said to be without effect when the limit itself could not be read."""
+    with pytest.raises(ValidationError) as caught:
+        EbpfSettings(max_overhead="2", shed=["syscalls"])
+
+    assert [("max_overhead",)] == [error["loc"] for error in caught.value.errors()]
+    assert ("syscalls",) == EbpfSettings(max_overhead="2%", shed=["syscalls"]).shed
