@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from kernels.outcome import Hook, Outcome, read_committed
 
-from .text import block, bullets, code, inline, sentence, table
+from .text import block, bullets, code, inline, table
 
 Outcomes = Mapping[str, Outcome]
+_TOTALS = ("kernel", "release", "hooks attached", "fire", "checks right", "wrong", "unchecked", "metrics right")
 
 
 @block
@@ -20,8 +21,8 @@ def kernel_matrix() -> str:
 
 def matrix_parts(outcomes: Outcomes) -> Iterator[str]:
     """The parts of the text; kernels are columns, in the order of ``outcomes``."""
-    rows = [(series, code(outcome.release), sentence(outcome.totals())) for series, outcome in outcomes.items()]
-    yield table(("kernel", "release", "result"), rows)
+    yield table(_TOTALS, (_totals_row(series, outcome) for series, outcome in outcomes.items()))
+    yield from _notes((series, series, outcome.problem) for series, outcome in outcomes.items() if outcome.problem)
     answered = {series: outcome for series, outcome in outcomes.items() if not outcome.problem}
     names = list(dict.fromkeys(name for outcome in answered.values() for name in outcome.hooks))
     header = ("hook", "attached to", *answered)
@@ -30,6 +31,22 @@ def matrix_parts(outcomes: Outcomes) -> Iterator[str]:
     metrics = list(dict.fromkeys(name for outcome in answered.values() for name in outcome.metrics))
     yield table(("metric", *answered, "compared with"), (_metric_row(name, answered) for name in metrics))
     yield from _notes(_metric_notes(metrics, answered))
+
+
+def _totals_row(series: str, outcome: Outcome) -> Sequence[str]:
+    """A kernel of which nothing is known has its reason below the table."""
+    if outcome.problem:
+        return (series, code(outcome.release) if outcome.release else "", *[""] * 6)
+    attached = [hook for hook in outcome.hooks.values() if hook.way]
+    verdicts = [checked.verdict for checked in outcome.metrics.values()]
+    return (
+        series,
+        code(outcome.release),
+        f"{len(attached)} of {len(outcome.hooks)}",
+        str(sum(hook.live is True for hook in attached)),
+        *(str(outcome.checks.get(verdict, 0)) for verdict in ("ok", "wrong", "skipped")),
+        f"{verdicts.count('right')} of {verdicts.count('right') + verdicts.count('wrong')}",
+    )
 
 
 def _hook_rows(name: str, outcomes: Outcomes) -> Iterator[Sequence[str]]:

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
 
-from .outcome import Checked, Hook, Outcome
+from .outcome import Checked, Hook, Outcome, checks_words
+from .series import series_of
+
+_Part = TypeVar("_Part", Hook, Checked)
 
 _RANK = {"right": 2, "unchecked": 1, "absent": 1, "wrong": 0}
 """Better than before is more; a number that is wrong is worse than none."""
@@ -37,14 +40,30 @@ def differences(committed: Mapping[str, Outcome], measured: Mapping[str, Outcome
     ]
 
 
+def worse(committed: Mapping[str, Outcome], measured: Mapping[str, Outcome]) -> list[str]:
+    """The kernels on which something is worse."""
+    found = differences(committed, measured)
+    return list(dict.fromkeys(each.series for each in found if each.kind == "worse"))
+
+
 def _of_kernel(series: str, was: Outcome | None, now: Outcome) -> Iterator[Difference]:
     if was is None:
         yield Difference("other", series, "selftest", "not in the table", now.totals())
-        return
+    elif series_of(was.release) != series_of(now.release):
+        # what Debian published over night is news, and no fault of the change that CI looks at
+        yield Difference("other", series, "kernel", was.release, f"{now.release}, which is not in the table")
+        yield from (replace(each, kind="other") for each in _of_release(series, was, now))
+    else:
+        yield from _of_release(series, was, now)
+
+
+def _of_release(series: str, was: Outcome, now: Outcome) -> Iterator[Difference]:
     if now.problem:
         if now.problem != was.problem:
             yield Difference("other" if was.problem else "worse", series, "selftest", was.totals(), now.problem)
         return
+    if was.checks != now.checks:
+        yield Difference("other", series, "checks", checks_words(was.checks), checks_words(now.checks))
     for name in {**was.hooks, **now.hooks}:
         before, after = was.hooks.get(name), now.hooks.get(name)
         kind = _kind(_hook_rank(before), _hook_rank(after), same=_seen(before) == _seen(after))
@@ -55,6 +74,26 @@ def _of_kernel(series: str, was: Outcome | None, now: Outcome) -> Iterator[Diffe
         kind = _kind(_metric_rank(old), _metric_rank(new), same=(old and old.verdict) == (new and new.verdict))
         if kind:
             yield Difference(kind, series, f"metric {name}", _metric_words(old), _metric_words(new))
+
+
+def better_of(one: Outcome, other: Outcome) -> Outcome:
+    """Each hook and each metric as in the better of two looks at a kernel: what is wrong only once is an accident."""
+    if not other.answered or (other.problem and not one.problem):
+        return one
+    if not one.answered or one.problem:
+        return other
+    return replace(
+        other,
+        hooks=_better(one.hooks, other.hooks, _hook_rank),
+        metrics=_better(one.metrics, other.metrics, _metric_rank),
+        checks=min(one.checks, other.checks, key=lambda checks: checks.get("wrong", 0)),
+    )
+
+
+def _better(
+    one: Mapping[str, _Part], other: Mapping[str, _Part], rank: Callable[[_Part | None], int]
+) -> dict[str, _Part]:
+    return {**one, **{name: part for name, part in other.items() if rank(part) >= rank(one.get(name))}}
 
 
 def _kind(was: int, now: int, *, same: bool) -> Literal["worse", "better", "other"] | None:

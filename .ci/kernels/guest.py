@@ -20,7 +20,7 @@ from .programs import output, present
 
 EMULATOR = "qemu-system-x86_64"
 _INIT = Path(__file__).with_name("init")
-_MEMORY_MIB, _DISK_MIB = 1024, 512
+_MEMORY_MIB, _DISK_MIB = 768, 512
 LONGEST = 300.0
 """Seconds that one guest may take: emulation is 15 to 20 times as slow as the machine."""
 

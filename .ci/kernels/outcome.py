@@ -41,6 +41,7 @@ class Outcome:
     """One kernel. ``problem``: why nothing is known of it, else empty. Hooks are named ``probe.hook``.
 
     ``answered``: whether the selftest ran to an end of its own, so that a problem is the product's.
+    ``checks``: how many of the selftest's comparisons ended in each verdict of its own (ok, wrong, skipped).
     """
 
     release: str = ""
@@ -48,6 +49,7 @@ class Outcome:
     hooks: Mapping[str, Hook] = field(default_factory=dict)
     metrics: Mapping[str, Checked] = field(default_factory=dict)
     answered: bool = False
+    checks: Mapping[str, int] = field(default_factory=dict)
 
     def totals(self) -> str:
         """In one line."""
@@ -59,8 +61,13 @@ class Outcome:
         tried = verdicts.count("right") + verdicts.count("wrong")
         return (
             f"{len(attached)} of {len(self.hooks)} hooks attached, {live} seen firing, "
-            f"{verdicts.count('right')} of {tried} metrics right"
+            f"{verdicts.count('right')} of {tried} metrics right, checks: {checks_words(self.checks)}"
         )
+
+
+def checks_words(checks: Mapping[str, int]) -> str:
+    """As ``54 right, 0 wrong, 10 unchecked``."""
+    return f"{checks.get('ok', 0)} right, {checks.get('wrong', 0)} wrong, {checks.get('skipped', 0)} unchecked"
 
 
 def read_committed(path: Path = COMMITTED) -> Mapping[str, Outcome]:
@@ -76,7 +83,8 @@ def _outcome(said: Mapping[str, Mapping[str, Mapping[str, object]]]) -> Outcome:
         name: Checked(**{**checked, "oracles": tuple(checked["oracles"])})  # type: ignore[arg-type] # our own file
         for name, checked in said["metrics"].items()
     }
-    return Outcome(str(said["release"]), str(said["problem"]), hooks, metrics, bool(said["answered"]))
+    checks = {verdict: int(count) for verdict, count in said["checks"].items()}  # type: ignore[call-overload] # as above
+    return Outcome(str(said["release"]), str(said["problem"]), hooks, metrics, bool(said["answered"]), checks)
 
 
 def write_committed(outcomes: Mapping[str, Outcome], path: Path = COMMITTED) -> None:
@@ -94,6 +102,7 @@ def _parts(outcome: Outcome) -> Mapping[str, str]:
     hooks = {name: _line(hook) for name, hook in outcome.hooks.items()}
     return {
         **plain,
+        "checks": json.dumps(dict(outcome.checks)),
         "hooks": _object(hooks, 2),
         "metrics": _object({n: _line(m) for n, m in outcome.metrics.items()}, 2),
     }

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ def outcome_of(printed: str, release: str, said: str = "") -> Outcome:
         hooks={f"{hook['probe']}.{hook['hook']}": _hook(hook) for hook in report["hooks"]},
         metrics={name: _checked(results, refused) for name, results in by_metric.items()},
         answered=True,
+        checks=Counter(result["verdict"] for result in report["metrics"]),
     )
 
 

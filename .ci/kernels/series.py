@@ -32,7 +32,12 @@ class Package:
     @property
     def series(self) -> str:
         """The first two numbers."""
-        return ".".join(self.release.split(".", 2)[:2])
+        return series_of(self.release)
+
+
+def series_of(release: str) -> str:
+    """The first two numbers: ``6.1`` of ``6.1.0-56-amd64``."""
+    return ".".join(release.split(".", 2)[:2])
 
 
 def kernel_packages(names: Iterable[str]) -> tuple[Package, ...]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .comparison import Difference, differences
+from .comparison import Difference, better_of, differences, worse
 from .matrix import RUNNING
 from .outcome import COMMITTED, Outcome, read_committed, write_committed
 
@@ -14,11 +14,26 @@ _SHOWN = 20
 """Differences of one kind; more have one cause, and the file shows them all."""
 
 
+def doubtful(measured: Mapping[str, Outcome], path: Path | None = None) -> Sequence[str]:
+    """The kernels that must be looked at again, because something is worse there than in the file."""
+    committed = read_committed(path or COMMITTED)
+    return worse(committed, _comparable(measured, committed))
+
+
+def settled_by(first: Mapping[str, Outcome], second: Mapping[str, Outcome]) -> Mapping[str, Outcome]:
+    """``first`` with what a ``second`` look at some of its kernels found better; says what was wrong only once."""
+    better = {series: better_of(first[series], outcome) for series, outcome in second.items()}
+    once = [each for look in (first, second) for each in differences(better, look) if each.kind == "worse"]
+    _list("NOT STEADY, in one of two looks", once)
+    return {**first, **better}
+
+
 def settle(measured: Mapping[str, Outcome], *, update: bool, path: Path = COMMITTED) -> int:
     """Say what is different, and write the file when asked to. Returns 1 when something is worse, else 0."""
     committed = read_committed(path)
-    comparable = {series: outcome for series, outcome in measured.items() if _same_machine(series, outcome, committed)}
-    found = differences(committed, comparable)
+    for series, outcome in measured.items():
+        say(f"{series:<8}{outcome.release:<24}{outcome.totals()}")
+    found = differences(committed, _comparable(measured, committed))
     for kind, title in (("worse", "WORSE than bpf/kernels.json"), ("better", "better"), ("other", "different")):
         _list(title, [each for each in found if each.kind == kind])
     if update:
@@ -29,6 +44,10 @@ def settle(measured: Mapping[str, Outcome], *, update: bool, path: Path = COMMIT
     if any(each.kind != "worse" for each in found):
         say("the table is out of date: run make kernel-matrix ARGS=--update")
     return int(any(each.kind == "worse" for each in found))
+
+
+def _comparable(measured: Mapping[str, Outcome], committed: Mapping[str, Outcome]) -> Mapping[str, Outcome]:
+    return {series: outcome for series, outcome in measured.items() if _same_machine(series, outcome, committed)}
 
 
 def _same_machine(series: str, outcome: Outcome, committed: Mapping[str, Outcome]) -> bool:

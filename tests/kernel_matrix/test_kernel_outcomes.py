@@ -8,7 +8,7 @@ import pytest
 from documents.kernels import matrix_parts
 from hypothesis import given
 from hypothesis import strategies as st
-from kernels.comparison import differences
+from kernels.comparison import better_of, differences
 from kernels.outcome import COMMITTED, Checked, Hook, Outcome, read_committed, to_text, write_committed
 from kernels.report import outcome_of
 
@@ -18,6 +18,7 @@ GOOD = Outcome(
     hooks={"block_io.issue": Hook(ISSUE, live=True), "page_cache.page_lookup": Hook(LOOKUP, None, "nobody reads")},
     metrics={"ebpf.block.io.size": Checked("right", ("/proc/diskstats",))},
     answered=True,
+    checks={"ok": 7, "skipped": 1},
 )
 
 hooks = st.builds(Hook, st.sampled_from(["", ISSUE, LOOKUP]), st.sampled_from([None, True, False]), st.text(max_size=5))
@@ -31,6 +32,7 @@ outcomes = st.builds(
     st.dictionaries(st.sampled_from(["a.b", "a.c"]), hooks),
     st.dictionaries(st.sampled_from(["m", "n"]), checks),
     st.just(True),
+    st.dictionaries(st.sampled_from(["ok", "wrong"]), st.integers(0, 9)),
 )
 
 
@@ -181,6 +183,46 @@ def test_what_is_better_one_way_is_worse_the_other_way(one, other):
     assert sorted(kinds(one, other)) == sorted(mirrored[kind] for kind in kinds(other, one))
 
 
+@pytest.mark.parametrize(("release", "kind"), [("6.1.0-57-amd64", "worse"), ("6.2.0-1-amd64", "other")])
+def test_a_kernel_that_the_table_does_not_know_is_news_and_no_regression(release, kind):
+    """A later build of a known kernel is compared; a new kernel is no fault of the change that CI looks at."""
+    found = differences({"newest": GOOD}, {"newest": replace(GOOD, release=release, hooks={})})
+
+    assert {kind} == {each.kind for each in found} - {"better"}
+    assert ("other" == kind) == (f"{release}, which is not in the table" in {each.now for each in found})
+
+
+def test_other_numbers_of_checks_are_a_difference_and_nothing_bad():
+    """The selftest learns new ones; which metric is wrong is told by its name."""
+    assert ["other"] == kinds(GOOD, replace(GOOD, checks={"ok": 9, "wrong": 1}))
+
+
+@given(outcomes, outcomes)
+def test_of_two_looks_the_better_is_never_worse_than_either(one, other):
+    """What is wrong only once is an accident."""
+    better = better_of(one, other)
+
+    assert "worse" not in kinds(one, better) + kinds(other, better)
+
+
+@pytest.mark.parametrize("second", [Outcome("6.1", "the guest died"), Outcome("6.1", "no", answered=True)])
+def test_a_second_look_that_sees_nothing_changes_nothing(second):
+    """Neither a guest that died nor a selftest that failed proves the first look wrong."""
+    assert GOOD == better_of(GOOD, second)
+
+
+def test_a_second_look_that_ends_replaces_a_selftest_that_failed():
+    """It has shown that the product can."""
+    assert GOOD == better_of(Outcome("6.1", "it printed nothing", answered=True), GOOD)
+
+
+def test_the_second_look_has_as_many_checks_wrong_as_the_better_of_both():
+    """Else the table would tell of a wrong check and of no wrong metric."""
+    seen = [replace(GOOD, checks={"ok": right, "wrong": 9 - right}) for right in (7, 9)]
+
+    assert [9, 9] == [better_of(*pair).checks["ok"] for pair in (seen, seen[::-1])]
+
+
 @given(outcomes)
 def test_the_committed_file_loses_nothing(tmp_path_factory, outcome):
     """Written and read again it is the same."""
@@ -205,9 +247,13 @@ def test_the_committed_file_is_as_the_program_writes_it():
 
 def test_totals_tell_attached_firing_and_right():
     """Metrics that were not compared are not counted as tried."""
-    tried = replace(GOOD, metrics={**GOOD.metrics, "n": Checked("unchecked"), "o": Checked("wrong")})
+    metrics = {**GOOD.metrics, "n": Checked("unchecked"), "o": Checked("wrong")}
+    tried = replace(GOOD, metrics=metrics, checks={"ok": 5, "wrong": 1})
 
-    assert "2 of 2 hooks attached, 1 seen firing, 1 of 2 metrics right" == tried.totals()
+    assert (
+        "2 of 2 hooks attached, 1 seen firing, 1 of 2 metrics right, checks: 5 right, 1 wrong, 0 unchecked"
+        == tried.totals()
+    )
 
 
 def test_the_table_has_a_column_for_each_kernel_and_a_row_for_each_way():
@@ -224,4 +270,5 @@ def test_the_table_has_a_column_for_each_kernel_and_a_row_for_each_way():
     assert "* `block_io.issue` on 7.3: silence" in lines
     assert "* `page_cache.page_lookup` on 5.10, 6.1, 7.3: nobody reads" in lines
     assert "| `ebpf.block.io.size` | right | right | right | /proc/diskstats |" in lines
-    assert "| gone | | Not to be had. |" in lines
+    assert "| 6.1 | `6.1.0-56-amd64` | 2 of 2 | 1 | 7 | 0 | 1 | 1 of 1 |" in lines
+    assert "* `gone` on gone: not to be had" in lines

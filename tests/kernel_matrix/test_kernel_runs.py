@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from kernels import matrix
-from kernels.__main__ import main
+from kernels.__main__ import cache_folder, main, steady
 from kernels.deadline import Deadline
 from kernels.guest import Ended, emulate
 from kernels.images import Image
@@ -72,7 +72,10 @@ def test_progress_is_told_for_each_kernel(run, heard):
 
     assert {
         ("6.1", "fetching"),
-        ("6.1", "done: 0 of 0 hooks attached, 0 seen firing, 0 of 0 metrics right"),
+        (
+            "6.1",
+            "done: 0 of 0 hooks attached, 0 seen firing, 0 of 0 metrics right, checks: 0 right, 0 wrong, 0 unchecked",
+        ),
         ("6.18", "fetching"),
         ("6.18", "not to be had: no suite of the mirror has it any more"),
     } == set(heard)
@@ -147,6 +150,54 @@ def test_a_regression_fails_and_is_named(committed, capsys):
     )
 
 
+@pytest.fixture
+def looks(monkeypatch, committed):
+    """Look at 6.1 as often as it is asked for, and find these outcomes: what is taken, and how often it was looked."""
+    monkeypatch.setattr("kernels.settling.COMMITTED", committed)
+
+    def looks(*outcomes):
+        left = list(outcomes)
+
+        class Fake:
+            def run(self, series):
+                return {name: left.pop(0) for name in series}
+
+        return steady(Fake(), ["6.1"])["6.1"], len(outcomes) - len(left)
+
+    return looks
+
+
+@pytest.mark.parametrize(
+    ("seen", "taken", "times"), [((GOOD,), GOOD, 1), ((SILENT, GOOD), GOOD, 2), ((SILENT, SILENT), SILENT, 2)]
+)
+def test_what_is_worse_is_looked_at_once_more(looks, seen, taken, times):
+    """Only what is worse twice is a regression: a gate must not be a coin toss."""
+    assert (taken, times) == looks(*seen)
+
+
+def test_what_was_worse_only_once_is_told(looks, capsys):
+    """It may be an accident of the machine, or a race in a probe."""
+    looks(SILENT, GOOD)
+
+    assert (
+        "NOT STEADY, in one of two looks:\n  6.1: hook a.b: was tracepoint a:b, firing, is tracepoint a:b, silent"
+        in (capsys.readouterr().out)
+    )
+
+
+@pytest.mark.parametrize(
+    ("environment", "folder"),
+    [
+        ({"EBPF_SIDECAR_KERNELS": "/a", "XDG_CACHE_HOME": "/b"}, "/a"),
+        ({"XDG_CACHE_HOME": "/b"}, "/b/ebpf-sidecar/kernels"),
+        ({}, str(Path.home() / ".cache/ebpf-sidecar/kernels")),
+    ],
+)
+def test_kernels_are_kept_outside_the_tree(environment, folder):
+    """All clones share them, and ``make clean`` spares them."""
+    assert folder == str(cache_folder(environment))
+
+
 def test_an_improvement_asks_for_an_update(committed, capsys):
     """It does not fail: a newer kernel may bring it from outside."""
     write_committed({"6.1": SILENT}, committed)
@@ -156,11 +207,13 @@ def test_an_improvement_asks_for_an_update(committed, capsys):
 
 
 def test_when_nothing_is_different_nothing_is_asked(committed, capsys):
-    """Kernels that could not be had neither fail nor ask."""
+    """Kernels that could not be had neither fail nor ask; they are rows that say so."""
     gone = Outcome(problem="not to be had")
 
     assert 0 == settle({"6.1": GOOD, "5.10": gone}, update=False, path=committed)
-    assert "" == capsys.readouterr().out
+    assert [GOOD.totals(), "not to be had"] == [
+        line.split(maxsplit=2 - gone)[-1] for gone, line in enumerate(capsys.readouterr().out.splitlines())
+    ]
 
 
 def test_an_update_keeps_what_could_not_be_had(committed):
