@@ -1,57 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the probes cost inside the kernel, by program and by what the machine does, and how much it slows a program.
 
-    python bench/probe_cost.py [scale of the loops, default 1.0]
+    python bench/probe_cost.py [scale of the loops, default 1.0 [part of a workload's name]]
 
-Needs root, a C compiler, and fio for the direct reads. The probes are those of the packaged configuration, loaded
-without the service. First table: nanoseconds of one run of a program as kernel.bpf_stats_enabled counts them (about 30
-ns of each are the counting's own), runs per operation, and their product. The counts are machine-wide: what starts the
-loop is in them, and of other programs what they did in the least disturbed of several repetitions. Second table: a
-loop's time without and with the probes, in turn, with the counting off; "added" and "ratio" are medians over the pairs.
-For comparison, the sums for one cached read that were measured for the design: 201 ns in three programs of a prototype,
-319 ns in a predecessor that counted less.
+Needs root, a C compiler, and fio for the direct reads. The probes are those that come with the product, loaded without
+the service. First table: nanoseconds of one run of a program as kernel.bpf_stats_enabled counts them ("ns/run"); what
+is counted in the same moments of a program that does nothing on the same hook ("empty": the counting itself); the
+difference ("net"); runs per operation, and the net nanoseconds of an operation. The rows "all" have the mean of all
+runs. The counts are machine-wide: what starts the loop is in them, and of other programs what they did in the least
+disturbed of several repetitions. With part of a name, that is all. Second table: a loop's time without and with the
+probes, in turn, with the counting off; "added" and "ratio" are medians over the pairs. For comparison, the sums for one
+cached read that were measured for the design (counting included): 201 ns in three programs of a prototype, 319 ns in a
+predecessor that counted less.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 import statistics
-import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from sidecar import say, table
+from measuring.empty_programs import EMPTY, empty_programs
+from measuring.printing import say, table
+from measuring.probes import PROBES, probes, stats
+from measuring.workloads import Machine, Workload, machine
 
-from ebpf_sidecar.receivers.ebpf.cgroups import find_hierarchy
 from ebpf_sidecar.receivers.ebpf.loaded import Loaded
-from ebpf_sidecar.receivers.ebpf.loading import load
-from ebpf_sidecar.receivers.ebpf.preparing import request_for
-from ebpf_sidecar.receivers.ebpf.probe_file import read_probe
 
-BPF = Path(__file__).parents[1] / "bpf"
-PROBES = ("page_cache", "block_io", "syscalls")
-STATS = Path("/proc/sys/kernel/bpf_stats_enabled")
-FILE_BYTES = 64 << 20
 PAIRS = 7
+TARGET = "target: <= 60"
 REPETITIONS = 5
 LEAST_RUNS = 0.005  # per operation; below is what other programs did meanwhile
 REFERENCE = [["prototype (64 + 86 + 51)", 201], ["predecessor (115 + 139 + 66)", 319]]
-
-
-@dataclass(frozen=True)
-class Workload:
-    """A loop: ``kind`` as loops.c (or ``fio``) knows it, ``operations`` at scale 1; ``cold``: from disk each time."""
-
-    name: str
-    kind: str
-    operations: int
-    cold: bool = False
-
 
 WORKLOADS = (
     Workload("cached pread, 512 B of one page", "same", 300_000),
@@ -65,114 +47,91 @@ WORKLOADS = (
 )
 
 
-@contextmanager
-def stats(state: str) -> Iterator[None]:
-    """The kernel counts runs of programs (``1``) or not (``0``) within the block; as it was before afterwards."""
-    before = STATS.read_text()
-    STATS.write_text(state)
-    try:
-        yield
-    finally:
-        STATS.write_text(before)
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where loops run: the compiled program and a file."""
-
-    loops: Path
-    file: Path
-
-    def run(self, workload: Workload, scale: float) -> tuple[int, int]:
-        """Operations done and nanoseconds taken."""
-        operations = max(64, int(workload.operations * scale))
-        forget(self.file) if workload.cold else self.file.read_bytes()
-        if workload.kind == "fio":
-            return operations, fio(self.file, operations)
-        command = [self.loops, workload.kind, self.file, str(operations)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-        return operations, int(done.stdout.split()[1])
-
-
-@contextmanager
-def machine() -> Iterator[Machine]:
-    """Compile the loops and write the file, both for the length of the block."""
-    compiler = shutil.which("cc")
-    if not compiler:
-        raise SystemExit("no C compiler found; install gcc")
-    with tempfile.TemporaryDirectory() as folder:
-        made = Machine(Path(folder, "loops"), Path(folder, "data"))
-        subprocess.run([compiler, "-O2", "-o", made.loops, Path(__file__).with_name("loops.c")], check=True)
-        made.file.write_bytes(os.urandom(FILE_BYTES))
-        forget(made.file)
-        yield made
-
-
-def forget(file: Path) -> None:
-    """Write a file to disk and drop it from the page cache."""
-    descriptor = os.open(file, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-    os.close(descriptor)
-
-
-def fio(file: Path, operations: int) -> int:
-    """Nanoseconds for direct reads at random places."""
-    options = {"name": "x", "filename": file, "rw": "randread", "norandommap": 1, "bs": 4096, "direct": 1,
-               "ioengine": "psync", "io_size": 4096 * operations, "size": FILE_BYTES,
-               "output-format": "terse"}  # fmt: skip
-    arguments = [f"--{name}={value}" for name, value in options.items()]
-    done = subprocess.run(["fio", *arguments], stdout=subprocess.PIPE, check=True, text=True)
-    return int(done.stdout.split(";")[8]) * 1_000_000  # terse version 3: runtime of reads in ms
-
-
-def probes(names: tuple[str, ...] = PROBES) -> Loaded:
-    """The probes at work."""
-    found = [read_probe(BPF / f"{name}.yaml") for name in names]
-    hierarchy = find_hierarchy(Path("/sys/fs/cgroup")).controller
-    return load(found, request_for(found, cgroup_hierarchy=hierarchy))
-
-
 @dataclass(frozen=True)
 class Cost:
-    """A program during a workload: nanoseconds a run, and runs an operation."""
+    """A program during a workload: nanoseconds a run as counted, of which ``empty`` are the counting's own, and runs an
+    operation."""
 
     program: str
     ns: float
+    empty: float
     runs: float
 
+    @property
+    def net(self) -> float:
+        """Nanoseconds a run of the program itself."""
+        return self.ns - self.empty
 
-def costs(loaded: Loaded, place: Machine, workload: Workload, scale: float) -> list[Cost]:
+
+def mean_net(found: Sequence[Cost]) -> float:
+    """Nanoseconds of one run of any program."""
+    return sum(each.net * each.runs for each in found) / sum(each.runs for each in found)
+
+
+def per_operation(found: Sequence[Cost]) -> float:
+    """Nanoseconds in all programs, without the counting."""
+    return sum(each.net * each.runs for each in found)
+
+
+def costs(loaded: Loaded, control: Loaded, place: Machine, workload: Workload, scale: float) -> list[Cost]:
     """Each program's cost in the repetition that other programs disturbed least."""
-    repetitions = [repetition(loaded, place, workload, scale) for _ in range(REPETITIONS)]
+    repetitions = [repetition(loaded, control, place, workload, scale) for _ in range(REPETITIONS)]
     least = min(repetitions, key=lambda found: sum(cost.runs for cost in found))
     return [cost for cost in least if cost.runs >= LEAST_RUNS]
 
 
-def repetition(loaded: Loaded, place: Machine, workload: Workload, scale: float) -> list[Cost]:
-    """What the programs did during one run of the workload."""
-    before = {program.name: program.runs() for program in loaded.programs}
+def repetition(loaded: Loaded, control: Loaded, place: Machine, workload: Workload, scale: float) -> list[Cost]:
+    """What the programs and the empty ones beside them did during one run of the workload."""
+    programs = {program.name: program for program in (*loaded.programs, *control.programs)}
+    before = {name: program.runs() for name, program in programs.items()}
     operations, _ = place.run(workload, scale)
-    found = []
-    for program in loaded.programs:
-        runs, ns = (now - then for now, then in zip(program.runs(), before[program.name], strict=True))
-        found.append(Cost(program.name, ns / runs if runs else 0.0, runs / operations))
+    found = {}
+    for name, program in programs.items():
+        runs, ns = (now - then for now, then in zip(program.runs(), before[name], strict=True))
+        found[name] = (runs / operations, ns / runs if runs else 0.0)
+    each = ((program.name, *found[program.name], found[EMPTY + program.name][1]) for program in loaded.programs)
+    return [Cost(name, ns, empty, runs) for name, runs, ns, empty in each]
+
+
+Measured = dict[str, list[Cost]]
+"""Costs by the workload's name; empty where it cannot be run here."""
+
+
+def measure(place: Machine, workloads: Iterable[Workload], scale: float) -> Measured:
+    """The costs of all programs, and of the counting, in each workload."""
+    found: Measured = {}
+    with probes() as loaded, empty_programs() as control, stats("1"):
+        for workload in workloads:
+            say(f"  {workload.name}")
+            runs_here = workload.kind != "fio" or shutil.which("fio")
+            found[workload.name] = costs(loaded, control, place, workload, scale) if runs_here else []
     return found
 
 
-def cost_table(loaded: Loaded, place: Machine, scale: float) -> str:
+def cost_table(measured: Measured) -> str:
     """All workloads and programs."""
     rows: list[list[object]] = []
-    for workload in WORKLOADS:
-        if workload.kind == "fio" and not shutil.which("fio"):
-            rows.append([workload.name, "fio is not installed", "", "", ""])
+    for name, found in measured.items():
+        if not found:
+            rows.append([name, "fio is not installed", *[""] * 5])
             continue
-        say(f"  {workload.name}")
-        found = costs(loaded, place, workload, scale)
-        rows += [["", c.program, f"{c.ns:.0f}", f"{c.runs:.3f}", f"{c.ns * c.runs:.0f}"] for c in found]
-        rows.insert(len(rows) - len(found), [workload.name, "all", "", "", f"{sum(c.ns * c.runs for c in found):.0f}"])
-    rows += [["for comparison: cached read", name, "", "", ns] for name, ns in REFERENCE]
-    return table(["workload", "program", "ns/run", "runs/op", "ns/op"], rows, left=2)
+        rows.append([name, "all", "", "", f"{mean_net(found):.0f}", "", f"{per_operation(found):.0f}"])
+        rows += [["", each.program, *_numbers(each)] for each in found]
+    rows += [["for comparison: cached read", name, "", "", "", "", ns] for name, ns in REFERENCE]
+    return table(["workload", "program", "ns/run", "empty", "net", "runs/op", "net ns/op"], rows, left=2)
+
+
+def _numbers(cost: Cost) -> list[str]:
+    product = cost.net * cost.runs
+    return [f"{cost.ns:.0f}", f"{cost.empty:.0f}", f"{cost.net:.0f}", f"{cost.runs:.3f}", f"{product:.0f}"]
+
+
+def target_lines(measured: Measured) -> str:
+    """The figures to hold against the targets."""
+    known = {name: (mean_net(found), per_operation(found)) for name, found in measured.items() if found}
+    width = max(map(len, known))
+    lines = [f"{name:{width}}  {run:4.0f} ns ({TARGET})  {all_:5.0f} ns" for name, (run, all_) in known.items()]
+    return "\n".join([f"{'without the counting:':{width}}  a run, mean     an operation", *lines])
 
 
 @dataclass(frozen=True)
@@ -206,28 +165,26 @@ def slowdown_table(place: Machine, scale: float, pairs: int) -> str:
     """The loops that spend all their time in calls, under all probes and under one."""
     rows: list[list[object]] = []
     for workload in (WORKLOADS[0], WORKLOADS[1], WORKLOADS[2]):
-        for names in (PROBES, *((name,) for name in PROBES)):
+        for names in (PROBES, *((name,) for name in PROBES if name != "memory")):
             say(f"  {workload.name}, {', '.join(names)}")
             found = slowdown(place, workload, names, scale, pairs)
             which = "all" if names == PROBES else names[0]
-            added = found.under - found.without
-            rows.append(
-                [workload.name, which, f"{found.without:.0f}", f"{found.under:.0f}", f"{added:.0f}", found.ratio]
-            )
+            shown = (f"{number:.0f}" for number in (found.without, found.under, found.added))
+            rows.append([workload.name, which, *shown, found.ratio])
     return table(["loop", "probes", "ns/op without", "with", "added", "ratio"], rows, left=2)
 
 
-def main() -> None:
-    """Print the tables."""
-    scale = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
+def main(scale: float = 1.0, words: str = "") -> None:
+    """Print the tables; of the workloads that ``words`` name, only the first."""
     with machine() as place:
         say("cost by program")
-        with probes() as loaded, stats("1"):
-            print(cost_table(loaded, place, scale), end="\n\n", flush=True)
-        say("slowdown")
-        with stats("0"):
-            print(slowdown_table(place, scale, PAIRS))
+        measured = measure(place, [each for each in WORKLOADS if words in each.name], scale)
+        print(cost_table(measured), target_lines(measured), sep="\n\n", flush=True)
+        if not words:
+            say("slowdown")
+            with stats("0"):
+                print("", slowdown_table(place, scale, PAIRS), sep="\n")
 
 
 if __name__ == "__main__":
-    main()
+    main(*(kind(word) for kind, word in zip((float, str), sys.argv[1:], strict=False)))

@@ -23,7 +23,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecar import MEMORY_FILES, Sidecar, by_labels, cpu_ns, environment, in_mib, memory_in, say, table
+from measuring.memory import MEMORY_FILES, cpu_ns, in_mib, memory_in
+from measuring.printing import say, table
+from measuring.service import Sidecar, by_labels, environment
 
 from ebpf_sidecar.receivers.ebpf.loading import load
 from ebpf_sidecar.receivers.ebpf.preparing import request_for

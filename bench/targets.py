@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sidecar import say, table
+from measuring.printing import table
 
 from ebpf_sidecar.receivers.ebpf.loaded import Loaded
 from ebpf_sidecar.receivers.ebpf.loading import load
@@ -82,7 +82,7 @@ def main(count: int) -> None:
         file.write(b"x" * 4096)
         file.flush()
         rows = [[name, *measure(each, lambda: reads(file.fileno(), count))] for name, each in choices().items()]
-    say(table(HEADER, rows))
+    print(table(HEADER, rows))
 
 
 if __name__ == "__main__":

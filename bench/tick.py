@@ -29,13 +29,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+from measuring.printing import say, table
 from opentelemetry.exporter.prometheus import _CustomCollector
 from opentelemetry.sdk.metrics import export as sdk
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from prometheus_client import CollectorRegistry, generate_latest
 from scrape import TEXT, exporter, sdk_metric
-from sidecar import say, table
 
 from ebpf_sidecar.pipeline import ComponentKind, Frame, Kind
 from ebpf_sidecar.pipeline.component import MapCleanup

@@ -19,5 +19,5 @@ def bench(monkeypatch):
     yield importlib.import_module
 
     for name in set(sys.modules) - before:
-        if Path(getattr(sys.modules[name], "__file__", None) or "/").parent == BENCH:
+        if Path(getattr(sys.modules[name], "__file__", None) or "/").is_relative_to(BENCH):
             del sys.modules[name]

@@ -18,7 +18,7 @@ def kernel(test):
 
 def test_a_table_is_aligned(bench):
     """Numbers to the right, words to the left, no blanks at line ends."""
-    text = bench("sidecar").table(["what", "MiB"], [["a", 1.0], ["longer", 12.25]])
+    text = bench("measuring.printing").table(["what", "MiB"], [["a", 1.0], ["longer", 12.25]])
 
     assert "what      MiB\na        1.00\nlonger  12.25" == text
 
@@ -27,8 +27,8 @@ def test_samples_are_found_on_a_page_by_their_whole_name(bench):
     """A name that is the beginning of another one does not take that one's samples."""
     page = '# TYPE a gauge\na{m="x y"} 1\na{m="z"} 2\na_more 5\nb 7\n'
 
-    assert 3 == bench("sidecar").total(page, "a")
-    assert 7 == bench("sidecar").total(page, "b")
+    assert 3 == bench("measuring.service").total(page, "a")
+    assert 7 == bench("measuring.service").total(page, "b")
 
 
 def test_memory_by_step_only_grows_by_what_is_imported(bench):
@@ -79,14 +79,16 @@ def test_an_idle_service_takes_memory_and_little_time(bench):
 def test_a_read_costs_one_run_of_each_program(bench):
     """Entry, lookup and return of a cached read run once an operation and take nanoseconds."""
     cost = bench("probe_cost")
-    before = cost.STATS.read_text()
-    with cost.machine() as place, cost.probes() as loaded, cost.stats("1"):
-        found = cost.costs(loaded, place, cost.WORKLOADS[0], 0.1)
+    statistics = Path("/proc/sys/kernel/bpf_stats_enabled")
+    before = statistics.read_text()
+    with cost.machine() as place:
+        found = cost.measure(place, [cost.WORKLOADS[0]], 0.1)[cost.WORKLOADS[0].name]
 
-    assert before == cost.STATS.read_text()
+    assert before == statistics.read_text()
     assert {"call_enters", "lookup_raw", "call_returns"} <= {each.program for each in found}
     assert all(0.9 < each.runs < 2 for each in found if each.program in ("call_enters", "lookup_raw", "call_returns"))
-    assert all(5 < each.ns < 100_000 for each in found)
+    assert all(5 < each.empty < each.ns < 100_000 for each in found)
+    assert 0 < cost.mean_net(found) < cost.per_operation(found)
 
 
 @kernel

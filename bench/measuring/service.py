@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The service as the benchmarks see it: a process of its own, and what the kernel says about that process."""
+"""The service as the benches see it: a process of its own, and its page."""
 
 from __future__ import annotations
 
@@ -11,59 +11,16 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import IO
 
 COMMAND = [sys.executable, "-c", "from ebpf_sidecar.pipeline.cli import main; main()", "run"]
 START_SECONDS = 60
-MEMORY_FILES = ("status", "smaps_rollup")
-
-
-def say(text: str) -> None:
-    """Progress, apart from the table."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def environment() -> dict[str, str]:
     """As where it is installed: compiled modules are kept, else each start would compile and measure that."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-
-
-def table(heads: Sequence[str], rows: Sequence[Sequence[object]], left: int = 1) -> str:
-    """Aligned columns, the first ``left`` of them to the left."""
-    lines = [[f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row] for row in (heads, *rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
-    aligned = [
-        [
-            cell.ljust(width) if i < left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        for line in lines
-    ]
-    return "\n".join("  ".join(line).rstrip() for line in aligned)
-
-
-def in_mib(pid: int | str = "self") -> dict[str, float]:
-    """Memory of a process in MiB: ``rss`` all that is mapped, ``anon`` its own, ``file`` of files, which others may
-    map as well, ``pss`` with shared parts divided, ``private`` what its end would free, ``peak`` the most ``rss``."""
-    return memory_in("".join(Path(f"/proc/{pid}/{name}").read_text() for name in MEMORY_FILES))
-
-
-def memory_in(text: str) -> dict[str, float]:
-    """The same from the text of `MEMORY_FILES`."""
-    lines = [line.split() for line in text.splitlines() if line.endswith(" kB")]
-    found = {name.rstrip(":"): int(size) / 1024 for name, size, _ in lines}
-    private = found["Private_Clean"] + found["Private_Dirty"]
-    mapped = {"rss": found["VmRSS"], "anon": found["RssAnon"], "file": found["RssFile"], "pss": found["Pss"]}
-    return {**mapped, "private": private, "peak": found["VmHWM"]}
-
-
-def cpu_ns(pid: int) -> dict[str, int]:
-    """Nanoseconds on a processor by thread, as the scheduler counts them."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return {task.name: int((task / "schedstat").read_text().split()[0]) for task in tasks}
 
 
 @dataclass
