@@ -82,6 +82,7 @@ def frame_from_json(value: Json, rows: RowSet, resource: Mapping[str, str]) -> F
 
 def _column_to_json(column: Column) -> Json:
     if isinstance(column, Text):
+        column = column.trimmed()  # recordings are for others
         return {"words": list(column.words), "codes": column.codes.tolist()}
     return _numbers_to_json(column)
 

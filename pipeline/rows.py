@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from types import MappingProxyType
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -55,8 +56,17 @@ class Text:
         return len(self.codes)
 
     def take(self, selection: Selection) -> Text:
-        """The rows chosen by a boolean mask or by positions."""
-        return Text(self.codes[selection], self.words)
+        """The rows chosen by a boolean mask or by positions; words of rows that were left out are gone as well."""
+        return Text(self.codes[selection], self.words).trimmed()
+
+    def trimmed(self) -> Text:
+        """The same text without words that no row has: who passes on some rows must not tell names of the others."""
+        used = np.zeros(len(self.words), dtype=np.bool_)
+        used[self.codes] = True
+        if used.all():
+            return self
+        numbers = np.cumsum(used, dtype=np.int32) - np.int32(1)
+        return Text(numbers[self.codes], tuple(compress(self.words, used.tolist())))
 
     def map(self, function: Callable[[str], str]) -> Text:
         """A column with ``function`` applied to each word: called once per distinct word, not once per row."""

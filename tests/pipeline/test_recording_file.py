@@ -124,6 +124,15 @@ def test_columns_keep_their_types(tmp_path):
     assert plain(rows) == plain(back.rows)
 
 
+def test_words_that_no_row_has_are_not_written(tmp_path):
+    """A source may know more names than it shows; recordings are given to others."""
+    rows = RowSet([1, 2], {"process.executable.name": Text(np.array([2, 0]), ("dd", "secret", "sh"))})
+    path = write(tmp_path / "x", [frame("a", [1, 2], rows)])
+
+    assert b"secret" not in gzip.decompress(path.read_bytes())
+    assert ["sh", "dd"] == read(path)[0][0].rows.columns["process.executable.name"].strings()
+
+
 def test_the_header_comes_back(tmp_path):
     """Who recorded what, when and on which kernel."""
     recording = Recording(write(tmp_path / "x", [frame("a", [1])]))

@@ -3,7 +3,7 @@ import logging
 
 import pytest
 
-from ebpf_sidecar.pipeline import ComponentKind, SidecarError
+from ebpf_sidecar.pipeline import ComponentKind, SidecarError, Text
 from ebpf_sidecar.pipeline.recording_file import Header, Recording, RecordingWriter
 from ebpf_sidecar.pipeline.testing import (
     NOON,
@@ -216,3 +216,11 @@ def test_the_packaged_recording_is_good():
 
     assert [] == reasons
     assert {"ebpf.cache.read_attempts", "ebpf.block.io.duration", "ebpf.syscall.duration"} <= names
+
+
+def test_the_packaged_recording_names_nobody_who_is_not_in_it():
+    """Words that no row has would be names of other processes of the machine it was made on."""
+    for batch in Recording(PACKAGED).batches(pytest.fail):
+        columns = [column for each in batch.frames for column in each.rows.columns.values() if isinstance(column, Text)]
+
+        assert all(column is column.trimmed() for column in columns)
