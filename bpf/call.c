@@ -6,13 +6,11 @@
 
 static __always_inline void describe_thread(struct thread *thread)
 {
-    struct pt_regs regs = {};
     struct owner owner = {};
 
-    registers_of_current(&regs);
     owner_of_current(&owner);
     thread->owner = owner;
-    thread->compat = IS_32_BIT(&regs);
+    thread->compat = IS_32_BIT(registers_of_current());
 }
 
 /* How often a process with more than one thread changed its name: each thread keeps the name in its state. */
@@ -109,7 +107,7 @@ int call_enters(struct bpf_raw_tracepoint_args *ctx)
     page_cache_call_begins(thread);
 #endif
 #ifdef PROBE_SYSCALLS
-    syscalls_call_begins(thread, (struct pt_regs *)ctx->args[0]);
+    syscalls_call_begins(thread, ctx->args[0]);
 #endif
     return 0;
 }
@@ -125,7 +123,7 @@ int call_returns(struct bpf_raw_tracepoint_args *ctx)
     thread->inside = 0;
     thread->owner.generation = current_generation();
 #ifdef PROBE_SYSCALLS
-    syscalls_call_returns(thread, (struct pt_regs *)ctx->args[0], ctx->args[1]);
+    syscalls_call_returns(thread, ctx->args[0], ctx->args[1]);
 #endif
 #ifdef PROBE_PAGE_CACHE
     page_cache_hand_over(thread);

@@ -49,14 +49,13 @@ static __always_inline struct cache_value *cache_row_of_current(void)
  * call number; kernel threads and io_uring workers have no user instruction pointer. */
 static __always_inline u32 cause_from_registers(void)
 {
-    struct pt_regs regs = {};
+    u64 registers = registers_of_current();
     struct call *call;
     u32 number;
 
-    registers_of_current(&regs);
-    if (!USER_ADDRESS(&regs))
+    if (!USER_ADDRESS(registers))
         return CAUSE_OTHER;
-    number = CALL_NUMBER(&regs);
+    number = CALL_NUMBER(registers);
     if ((s32)number < 0)
         return CAUSE_MMAP;
     call = calls.lookup(&number);

@@ -71,18 +71,19 @@ static __always_inline void learn_registers(u64 registers)
 }
 #endif
 
-/* The registers that the current thread had when it entered the kernel; all zero where that cannot be known. */
-static __always_inline void registers_of_current(struct pt_regs *regs)
+/* Where the registers are that the current thread had when it entered the kernel; 0 where that cannot be known. */
+static __always_inline u64 registers_of_current(void)
 {
 #if defined(HAVE_TASK_PT_REGS)
-    bpf_probe_read_kernel(regs, sizeof(*regs), (void *)bpf_task_pt_regs(bpf_get_current_task_btf()));
+    return bpf_task_pt_regs(bpf_get_current_task_btf());
 #elif defined(OFFSET_TASK_STRUCT_STACK)
     u64 stack = read_pointer(bpf_get_current_task() + OFFSET_TASK_STRUCT_STACK);
     u32 zero = 0;
     u64 *place = registers_place.lookup(&zero);
 
-    if (stack && place && *place)
-        bpf_probe_read_kernel(regs, sizeof(*regs), (void *)(stack + *place));
+    return stack && place && *place ? stack + *place : 0;
+#else
+    return 0;
 #endif
 }
 

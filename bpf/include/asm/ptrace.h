@@ -2,7 +2,8 @@
 #ifndef EBPF_SIDECAR_PTRACE_H
 #define EBPF_SIDECAR_PTRACE_H
 
-/* The registers as the kernel saves them on entry. The layout is part of the kernel's user ABI for both machines. */
+/* The registers as the kernel saves them on entry. The layout is part of the kernel's user ABI for both machines, but
+ * for what follows pstate: there the kernel keeps it since 4.15. */
 #if defined(__TARGET_ARCH_arm64) || defined(__aarch64__)
 struct pt_regs {
     u64 regs[31];
@@ -13,28 +14,32 @@ struct pt_regs {
     s32 syscallno;
     u32 unused;
 };
-#define CALL_NUMBER(regs) ((s32)(regs)->syscallno)
-#define USER_ADDRESS(regs) ((regs)->pc)
-#define USER_STACK(regs) ((regs)->sp)
-#define FOURTH_ARGUMENT(regs) ((regs)->regs[3])
-#define FIRST_PASSED(regs) ((regs)->regs[0]) /* to a function in the kernel */
-#define SECOND_PASSED(regs) ((regs)->regs[1])
-#define FOURTH_PASSED(regs) ((regs)->regs[3])
-#define IS_32_BIT(regs) ((regs)->pstate & 0x10) /* PSR_MODE32_BIT */
+#define CALL_NUMBER(saved) ((s32)SAVED(saved, syscallno))
+#define USER_ADDRESS(saved) SAVED(saved, pc)
+#define USER_STACK(saved) SAVED(saved, sp)
+#define FOURTH_ARGUMENT(saved) SAVED(saved, regs[3])
+#define IS_32_BIT(saved) (SAVED(saved, pstate) >> 4 & 1) /* PSR_MODE32_BIT */
+#define FIRST_PASSED(context) ((context)->regs[0])       /* to a function in the kernel */
+#define SECOND_PASSED(context) ((context)->regs[1])
+#define FOURTH_PASSED(context) ((context)->regs[3])
 #else
 struct pt_regs {
     u64 r15, r14, r13, r12, bp, bx;
     u64 r11, r10, r9, r8, ax, cx, dx, si, di;
     u64 orig_ax, ip, cs, flags, sp, ss;
 };
-#define CALL_NUMBER(regs) ((s32)(regs)->orig_ax)
-#define USER_ADDRESS(regs) ((regs)->ip)
-#define USER_STACK(regs) ((regs)->sp)
-#define FOURTH_ARGUMENT(regs) ((regs)->r10)
-#define FIRST_PASSED(regs) ((regs)->di) /* to a function in the kernel */
-#define SECOND_PASSED(regs) ((regs)->si)
-#define FOURTH_PASSED(regs) ((regs)->cx)
-#define IS_32_BIT(regs) ((regs)->cs == 0x23) /* __USER32_CS */
+#define CALL_NUMBER(saved) ((s32)SAVED(saved, orig_ax))
+#define USER_ADDRESS(saved) SAVED(saved, ip)
+#define USER_STACK(saved) SAVED(saved, sp)
+#define FOURTH_ARGUMENT(saved) SAVED(saved, r10)
+#define IS_32_BIT(saved) (SAVED(saved, cs) == 0x23) /* __USER32_CS */
+#define FIRST_PASSED(context) ((context)->di)       /* to a function in the kernel */
+#define SECOND_PASSED(context) ((context)->si)
+#define FOURTH_PASSED(context) ((context)->cx)
 #endif
+
+/* One register of those saved at an address, 0 where that is unknown. Never all of them: arm64's are 288 bytes, and a
+ * program has a stack of 512. */
+#define SAVED(saved, name) read_pointer((saved) + __builtin_offsetof(struct pt_regs, name))
 
 #endif
