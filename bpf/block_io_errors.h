@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
+#ifndef EBPF_SIDECAR_BLOCK_IO_ERRORS_H
+#define EBPF_SIDECAR_BLOCK_IO_ERRORS_H
+
+#include "owner.h"
+
+struct io_error_key {
+    struct owner owner;
+    u32 device;
+    u32 operation;
+    u64 error;
+};
+
+struct io_error_value {
+    u64 errors;
+};
+BPF_F_TABLE("hash", struct io_error_key, struct io_error_value, block_errors, BLOCK_ERRORS_ENTRIES, MAP_FLAGS);
+
+/* Error numbers of the block layer's own status codes (blk_errors in block/blk-core.c); those not listed are EIO there
+ * too. */
+static __always_inline u32 error_of_status(u32 status)
+{
+    switch (status) {
+    case 0: return 0;
+    case 1: return 95;  /* BLK_STS_NOTSUPP: EOPNOTSUPP */
+    case 2: return 110; /* BLK_STS_TIMEOUT: ETIMEDOUT */
+    case 3: return 28;  /* BLK_STS_NOSPC: ENOSPC */
+    case 4: return 67;  /* BLK_STS_TRANSPORT: ENOLINK */
+    case 5: return 121; /* BLK_STS_TARGET: EREMOTEIO */
+    case 6: return 52;  /* BLK_STS_RESV_CONFLICT: EBADE */
+    case 7: return 61;  /* BLK_STS_MEDIUM: ENODATA */
+    case 8: return 84;  /* BLK_STS_PROTECTION: EILSEQ */
+    case 9: return 12;  /* BLK_STS_RESOURCE: ENOMEM */
+    case 12: return 11; /* BLK_STS_AGAIN: EAGAIN */
+    case 13: return 16; /* BLK_STS_DEV_RESOURCE: EBUSY */
+    default: return 5;  /* EIO */
+    }
+}
+
+#endif

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
+#ifndef EBPF_SIDECAR_BLOCK_IO_ROWS_H
+#define EBPF_SIDECAR_BLOCK_IO_ROWS_H
+
+#include "histogram.h"
+#include "owner.h"
+
+/* What is told: one row for each owner, device and operation. */
+struct io_key {
+    struct owner owner;
+    u32 device; /* major << 20 | minor */
+    u32 operation;
+};
+
+struct io_value {
+    u64 duration[BLOCK_SLOTS];
+    u64 duration_sum;
+    u64 queue[BLOCK_SLOTS];
+    u64 queue_sum;
+    u64 size[SIZE_SLOTS];
+    u64 size_sum;
+    u64 issued; /* what is not completed, given back or lost of these is in flight */
+    u64 requeued;
+    u64 lost;
+    u64 merged;
+};
+BPF_F_TABLE("hash", struct io_key, struct io_value, block_stats, BLOCK_STATS_ENTRIES, MAP_FLAGS);
+
+/* All zero: a new row is copied from here, because io_value does not fit on the stack (512 bytes). */
+BPF_ARRAY(blank_io, struct io_value, 1);
+
+#define OPERATION_MASK 0xff /* REQ_OP_MASK */
+
+static __always_inline u32 number_of_disk(u64 disk)
+{
+    return read_u32(disk + OFFSET_GENDISK_MAJOR) << 20 | read_u32(disk + OFFSET_GENDISK_FIRST_MINOR);
+}
+
+static __always_inline struct io_value *io_row(struct io_key *key)
+{
+    struct io_value *row, *empty;
+    u32 zero = 0;
+
+    if (is_left_out(&key->owner))
+        return NULL;
+    key->owner.generation = current_generation();
+    row = block_stats.lookup(key);
+    if (row)
+        return row;
+    empty = blank_io.lookup(&zero);
+    if (!empty)
+        return NULL;
+    row = block_stats.lookup_or_try_init(key, empty);
+    if (!row)
+        count_drop(DROPPED_BLOCK_STATS);
+    return row;
+}
+
+#endif
