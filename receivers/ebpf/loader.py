@@ -28,8 +28,6 @@ from .request import LoadRequest, Way
 from .source import assemble
 from .tracefs import Tracefs, find_tracefs, mount_tracefs
 
-_LOG_LINES = 3
-
 
 class Refused(Exception):  # noqa: N818 # an answer, not a mistake
     """Loading cannot go on; carries the diagnosis for the parent."""
@@ -48,6 +46,8 @@ class Loader:
     programs: dict[str, int] = field(default_factory=dict)
     attachments: list[int] = field(default_factory=list)
     refusals: dict[str, str] = field(default_factory=dict)
+    failure: rights.Failure = rights.Failure.ATTACH
+    """Why the first program was refused."""
 
     def attach(self, choice: Choice) -> dict[str, Any]:
         """The status of the hook: attached by the first way that works, or the reasons of all."""
@@ -70,25 +70,27 @@ class Loader:
     def _try(self, way: Way) -> str:
         began = len(_log())
         try:
-            program, attachment = self._load_and_attach(way)
+            program, attachment = self._load_and_attach(way, began)
         except Refused as refusal:
-            return f"{way.event}: {refusal}{_verdict(_log()[began:])}"
+            self.failure = self.failure if self.refusals else refusal.diagnosis.failure
+            return f"{way.event}: {refusal}"
         self.programs[way.program] = program
         self.attachments.append(attachment)
         return ""
 
-    def _load_and_attach(self, way: Way) -> tuple[int, int]:
+    def _load_and_attach(self, way: Way, began: int) -> tuple[int, int]:
         kinds = {
             "tracepoint": self.bpf.TRACEPOINT, "raw_tracepoint": self.bpf.RAW_TRACEPOINT, "kprobe": self.bpf.KPROBE
         }  # fmt: skip
         try:
             program = self.bpf.load_func(way.program.encode(), kinds[way.attach]).fd
         except Exception as error:
-            raise Refused(rights.after_refusal("bpf", ctypes.get_errno(), self.standing)) from error
+            number, log = ctypes.get_errno(), _log()[began:]
+            raise Refused(rights.after_load(way.program, number, self.standing, log)) from error
         attachment = _attach(program, way)
         if attachment < 0:
             call = "bpf" if way.attach == "raw_tracepoint" else "perf_event_open"
-            raise Refused(rights.after_refusal(call, ctypes.get_errno(), self.standing))
+            raise Refused(rights.after_refusal(call, ctypes.get_errno(), self.standing, _log()[began:]))
         return program, attachment
 
 
@@ -197,8 +199,7 @@ def _refuse_if_nothing_works(hooks: Sequence[dict[str, Any]], loader: Loader, re
     if reasons and request.strict:
         raise Refused(rights.strict_refusal(reasons))
     if reasons and not loader.programs:
-        number = ctypes.get_errno()
-        raise Refused(rights.Diagnosis(rights.after_refusal("bpf", number, loader.standing).failure, reasons[0]))
+        raise Refused(rights.Diagnosis(loader.failure, reasons[0]))
 
 
 def _describe(bpf: Any, name: str) -> dict[str, Any]:
@@ -224,11 +225,6 @@ def _log() -> str:
         return os.pread(2, os.fstat(2).st_size, 0).decode(errors="replace")
     except OSError:
         return ""
-
-
-def _verdict(log: str) -> str:
-    lines = [line.strip() for line in log.splitlines() if line.strip() and not line.startswith(("HINT", "processed"))]
-    return f" ({' / '.join(lines[-_LOG_LINES:])})" if lines else ""
 
 
 def _peak_rss() -> int:

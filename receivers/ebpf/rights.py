@@ -20,6 +20,10 @@ _OWN_CAPABILITIES = (5, 8)  # CAP_BPF and CAP_PERFMON exist from here on
 _NO_MEMLOCK = (5, 11)  # map memory is charged to the cgroup from here on
 _SECCOMP_FILTER = 2
 _MEMLOCK_NEEDED = 64 << 20
+_DENIED = (errno.EPERM, errno.EACCES)
+_LOG_LINES = 3
+_NO_REASONS = ("HINT", "processed", "bpf: Failed to load program")
+_HELPER_REFUSED = re.compile("unknown func|cannot use helper|helper call is not allowed")
 _ALTERNATIVE = "run as root or grant it (docker: --cap-add, Kubernetes: securityContext.capabilities.add)"
 
 
@@ -34,6 +38,7 @@ class Failure(StrEnum):
     MEMLOCK = "memlock"
     COMPILE = "compile"
     ATTACH = "attach"
+    VERIFIER = "verifier"
     TIMEOUT = "timeout"
     CRASH = "crash"
 
@@ -99,10 +104,32 @@ def missing_capabilities(standing: Standing) -> tuple[str, ...]:
     return tuple(name for name in needed if not standing.may(name))
 
 
-def after_refusal(call: str, number: int, standing: Standing) -> Diagnosis:
-    """Why the system call ``call`` (``bpf`` or ``perf_event_open``) failed with errno ``number``."""
-    denied = number in (errno.EPERM, errno.EACCES)
-    certain = before_loading(standing) if denied else None
+def after_load(program: str, number: int, standing: Standing, log: str) -> Diagnosis:
+    """Why ``program`` could not be loaded, errno being ``number``; ``log`` is what BCC wrote meanwhile.
+
+    The verifier refuses with the same errno values as a lack of rights does, but never without giving its reasons.
+    """
+    said = "" if _unable(number, standing) else _last_words(log)
+    if not said:
+        return after_refusal("bpf", number, standing)
+    remedy = "report it with the kernel's version (uname -r), or leave the probe out"
+    if _HELPER_REFUSED.search(said):
+        remedy = "look for kernel lockdown (/sys/kernel/security/lockdown), which takes helpers away; else " + remedy
+    return Diagnosis(Failure.VERIFIER, f"the kernel's verifier refuses the program {program} ({said}); {remedy}")
+
+
+def after_refusal(call: str, number: int, standing: Standing, log: str = "") -> Diagnosis:
+    """Why the system call ``call`` (``bpf`` or ``perf_event_open``) failed with errno ``number``.
+
+    ``log``: what BCC wrote meanwhile.
+    """
+    found = _refusal(call, number, standing)
+    said = _last_words(log)
+    return Diagnosis(found.failure, f"{found.message} ({said})") if said else found
+
+
+def _refusal(call: str, number: int, standing: Standing) -> Diagnosis:
+    denied, certain = number in _DENIED, _unable(number, standing)
     if certain:
         return certain
     if denied and standing.seccomp == _SECCOMP_FILTER:
@@ -155,6 +182,17 @@ def from_log(log: str, standing: Standing) -> Diagnosis | None:
         return None
     number = next((code for code in errno.errorcode if os.strerror(code) == match[2].strip()), errno.EINVAL)
     return after_refusal("bpf", number, standing)
+
+
+def _unable(number: int, standing: Standing) -> Diagnosis | None:
+    """What was certain to fail, where errno ``number`` says that something is not allowed."""
+    return before_loading(standing) if number in _DENIED else None
+
+
+def _last_words(log: str) -> str:
+    """The end of what the verifier or BCC wrote, on one line; empty where it is only that loading failed."""
+    lines = [line.strip() for line in log.splitlines() if line.strip() and not line.startswith(_NO_REASONS)]
+    return " / ".join(lines[-_LOG_LINES:])
 
 
 def strict_refusal(reasons: Sequence[str]) -> Diagnosis:

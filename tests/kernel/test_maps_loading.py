@@ -117,6 +117,34 @@ def test_a_hook_that_does_not_exist_stops_no_other(page_cache):
         assert {"ebpf.cache.misses", "ebpf.page_cache.adds"} == set(loaded.unavailable)
 
 
+@pytest.fixture
+def refused():
+    """A probe of which the verifier refuses the hook ``enter``."""
+    return read_probe(Path(__file__).parent / "probes" / "refused.yaml")
+
+
+def test_a_program_that_the_verifier_refuses_stops_no_other(refused):
+    """It says no with the errno of missing rights; the message names the program and the place in C."""
+    with load([refused], request_for([refused])) as loaded:
+        reasons = {hook.hook: hook.reason for hook in loaded.hooks}
+
+    assert "" == reasons["return"]
+    assert "raw_syscalls:sys_enter: the kernel's verifier refuses the program refused_enter (" in reasons["enter"]
+    assert "R0 invalid mem access 'map_value_or_null'); report it" in reasons["enter"]
+    assert {"test.refused.entered": reasons["enter"]} == dict(loaded.unavailable)
+
+
+def test_where_the_verifier_refuses_everything_it_is_named(refused):
+    """Not rights, which are all there."""
+    request = request_for([refused])
+    enter = tuple(hook for hook in request.hooks if hook.name == "enter")
+
+    with pytest.raises(LoadError, match=r"cannot load probes: refused::enter: .*verifier refuses") as caught:
+        load([refused], replace(request, hooks=enter))
+
+    assert "verifier" == caught.value.failure
+
+
 def test_strict_wants_all_or_nothing(page_cache):
     """With strict, a missing hook refuses everything."""
     request = request_for([page_cache], strict=True)

@@ -79,6 +79,52 @@ def test_a_refusal_is_told_from_others_that_look_alike(number, known, failure, w
     assert words in diagnosis.message
 
 
+HEADER = "bpf: Failed to load program: Permission denied\n"
+VERDICT = (
+    HEADER
+    + "0: R1=ctx()\n; x @ p.c:9\n1: (79) r1 = *(u64 *)(r0 +0)\nR0 invalid mem access\nprocessed 2 insns\n\nHINT: x"
+)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EINVAL, errno.E2BIG])
+@pytest.mark.parametrize("seccomp", [0, 2])
+def test_what_the_verifier_refuses_is_no_lack_of_rights(number, seccomp):
+    """It uses the same numbers, but says why; a filter or a security module never does."""
+    diagnosis = rights.after_load("count", number, standing(seccomp=seccomp), VERDICT)
+
+    assert Failure.VERIFIER == diagnosis.failure
+    assert (
+        "the kernel's verifier refuses the program count (; x @ p.c:9 / 1: (79) r1 = *(u64 *)(r0 +0) / "
+        "R0 invalid mem access); report it with the kernel's version (uname -r), or leave the probe out"
+    ) == diagnosis.message
+
+
+@pytest.mark.parametrize(
+    ("known", "log", "failure", "words"),
+    [
+        (standing(), HEADER, Failure.RIGHTS, "lockdown"),
+        (standing(seccomp=2), HEADER, Failure.SECCOMP, "seccomp filter"),
+        (standing(BPF), VERDICT, Failure.RIGHTS, "CAP_PERFMON missing"),
+        (standing(), HEADER + "unknown func bpf_probe_read_kernel#113", Failure.VERIFIER, "look for kernel lockdown"),
+    ],
+)
+def test_a_lack_of_rights_is_no_fault_of_the_program(known, log, failure, words):
+    """Nothing but the headline is no reason; without CAP_PERFMON the verifier refuses what it else allows."""
+    diagnosis = rights.after_load("count", errno.EACCES, known, log)
+
+    assert failure == diagnosis.failure
+    assert words in diagnosis.message
+
+
+def test_what_bcc_says_of_an_attachment_is_kept():
+    """It names the file that could not be used."""
+    diagnosis = rights.after_refusal("perf_event_open", errno.ENOENT, standing(), "perf_event_open(x): no such file\n")
+
+    assert (
+        "perf_event_open(2) failed: No such file or directory (perf_event_open(x): no such file)" == diagnosis.message
+    )
+
+
 def test_without_tracefs_the_exact_command_is_named():
     """And the capability that was missing for doing it ourselves."""
     diagnosis = rights.no_tracefs(errno.EPERM, standing(BPF | PERFMON))
