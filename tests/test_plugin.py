@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A stranger's processor, in a distribution of its own, really installed into a fresh environment and run there."""
+"""A stranger's processor and probe, in a distribution of their own, really installed into a fresh environment and run
+there."""
 
+import importlib.util
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -131,3 +134,27 @@ def test_it_changes_data_in_a_running_pipeline(pages):
         time.sleep(0.1)
 
     pytest.fail(f"before: {before}, after: {after}")
+
+
+@pytest.mark.kernel
+@pytest.mark.skipif(os.geteuid() != 0 or importlib.util.find_spec("bcc") is None, reason="needs root and python3-bpfcc")
+def test_a_strangers_probe_is_proved_by_the_cases_that_it_brings(python, tmp_path):
+    """Compiled with our headers and run here, with the workload that lies beside it: 23 children are 23."""
+    said = json.loads(command(python, "selftest", "--probe", "forks", "--quick", "--json", cwd=tmp_path))
+    [hook], [checked] = said["hooks"], said["metrics"]
+
+    assert (True, True) == (hook["attached"], hook["live"]), hook
+    assert ("forks.children", "starting", "ok") == (checked["metric"], checked["workload"], checked["verdict"])
+    assert 23 == checked["expected"] == checked["measured"]
+
+
+@pytest.mark.kernel
+@pytest.mark.skipif(os.geteuid() != 0 or importlib.util.find_spec("bcc") is None, reason="needs root and python3-bpfcc")
+def test_a_strangers_probe_works_beside_ours(python, tmp_path):
+    """All in one object: headers that both include are there once."""
+    chosen = ("--probe", "forks", "--probe", "syscalls")
+    said = json.loads(command(python, "selftest", *chosen, "--quick", "--json", cwd=tmp_path))
+
+    assert {"forks", "syscalls"} == {hook["probe"] for hook in said["hooks"] if hook["attached"]}
+    assert 0 == said["totals"]["wrong"]
+    assert "ok" in {each["verdict"] for each in said["metrics"] if each["metric"] == "forks.children"}

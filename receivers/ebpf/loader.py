@@ -165,7 +165,7 @@ def _compile(request: LoadRequest, plan: Plan, standing: rights.Standing) -> Any
         from bcc import BPF  # noqa: PLC0415 # takes long, and may be missing
     except (ImportError, OSError) as error:
         raise Refused(rights.no_bcc(str(error))) from error
-    text = assemble(Path(file) for file in request.files)
+    text = assemble(map(Path, request.files), Path(request.headers))
     # BCC's own headers raise warnings that are not ours to mend
     flags = [f"-D{name}={value}" for name, value in plan.macros.items()] + ["-Wno-everything"]
     try:

@@ -12,22 +12,23 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-_INCLUDE = re.compile(r'#include "([\w./-]+)"')
+_INCLUDE = re.compile(r'#include "([\w./-]+)"\s*(?:/\*.*\*/|//.*)?\s*')
 _TRACEPOINT_PROGRAM = re.compile(r"int \w+\(struct tracepoint__\w+ \*\w+\)")
 _LICENSE = "#define BPF_LICENSE Dual BSD/GPL"
 
 
-def assemble(files: Iterable[Path]) -> str:
+def assemble(files: Iterable[Path], shared: Path | None = None) -> str:
     """The text of ``files`` in this order, each file and each header that they include in quotes once.
 
+    ``shared``: the folder of headers that are not beside the file that includes them, for probes that others bring.
     Raises `OSError` for a file that is not there.
     """
     seen: set[Path] = set()
-    lines = [line for path in files for line in _lines(path, seen)]
+    lines = [line for path in files for line in _lines(path, shared, seen)]
     return "\n".join([_LICENSE, *lines, ""])
 
 
-def _lines(path: Path, seen: set[Path]) -> list[str]:
+def _lines(path: Path, shared: Path | None, seen: set[Path]) -> list[str]:
     path = path.resolve()
     if path in seen:
         return []
@@ -36,8 +37,13 @@ def _lines(path: Path, seen: set[Path]) -> list[str]:
     before = ""
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         include = _INCLUDE.fullmatch(line)
-        lines += _lines(path.parent / include[1], seen) if include else [line]
+        lines += _lines(_header(path.parent, include[1], shared), shared, seen) if include else [line]
         if include or (line == "{" and _TRACEPOINT_PROGRAM.fullmatch(before)):
             lines.append(f'#line {number + 1} "{path.name}"')
         before = line
     return lines
+
+
+def _header(folder: Path, name: str, shared: Path | None) -> Path:
+    beside = folder / name
+    return shared / name if shared is not None and not beside.exists() else beside

@@ -66,6 +66,8 @@ def judge(case: Case, run: Run) -> Result:
         expected, half = ORACLES[case.oracle].ask(run.observation, case.fact)
     except Unavailable as reason:
         return skipped(case, str(reason))
+    except (KeyError, TypeError):  # scripts may be a stranger's
+        return skipped(case, f'the workload tells no number "{case.fact or "seconds"}"')
     counted = run.measured(case)
     tolerance = half + (0 if case.exact else max(case.slack if _counts(case) else 0, case.share * abs(expected)))
     good = 0 < counted <= expected + tolerance if case.at_most else abs(counted - expected) <= tolerance

@@ -20,7 +20,8 @@ from ..loaded import Loaded
 from ..loading import LoadError, load
 from ..preparing import request_for
 from ..probe import Probe
-from .case import read_cases
+from .case import CaseFile
+from .case_files import cases_of
 from .judging import Bench, Result, unchecked
 from .meter import meter_of
 from .places import Place, temporary_place
@@ -46,6 +47,7 @@ class Session:
         system = os.uname()
         report = Report(version("ebpf-sidecar"), system.release, system.machine, bcc_version())
         began = time.monotonic()
+        file = cases_of(self.probes)  # first: what is written wrong need not be loaded
         hierarchy = find_hierarchy(self.paths.cgroup)
         request = request_for(self.probes, self.chosen, cgroup_hierarchy=hierarchy.controller)
         try:
@@ -56,7 +58,7 @@ class Session:
             loaded,
             temporary_place(self.folder, self.paths, quick=self.quick) as place,
         ):
-            results = self._results(loaded, place)
+            results = self._results(loaded, place, file)
             return replace(
                 report,
                 folder=str(place.folder.parent),
@@ -68,8 +70,7 @@ class Session:
                 dropped=dict(loaded.drops.read()),
             )
 
-    def _results(self, loaded: Loaded, place: Place) -> list[Result]:
-        file = read_cases(probe.name for probe in self.probes)
+    def _results(self, loaded: Loaded, place: Place, file: CaseFile) -> list[Result]:
         bench = Bench(loaded.unavailable, place.lacks, place.problem)
         meter = meter_of(self.probes, loaded, find_hierarchy(self.paths.cgroup), self.clock)
         results = Runner(file, bench, meter, place, self.paths, self.progress).run()

@@ -15,6 +15,13 @@ from typing import Any
 from ....pipeline.errors import ProbeError
 
 SCRIPTS = Path(__file__).parent / "workloads"
+_START = """
+import sys
+sys.path[:1] = [sys.argv[1], sys.argv[2].rpartition("/")[0]]
+del sys.argv[:2]
+exec(compile(open(sys.argv[0], "rb").read(), sys.argv[0], "exec"))
+"""
+"""Runs a script for which our `window` is at hand, wherever it lies itself."""
 Facts = Mapping[str, float]
 
 
@@ -61,7 +68,7 @@ class Worker:
         link = self.folder / name
         if not link.is_symlink():
             link.symlink_to(Path(sys.executable).resolve())
-        command = [str(link), "-S", "-E", "-B", str(SCRIPTS / arguments[0]), *arguments[1:]]
+        command = [str(link), "-S", "-E", "-B", "-c", _START, str(SCRIPTS), str(SCRIPTS / arguments[0]), *arguments[1:]]
         return subprocess.Popen(command, stdin=channel.fileno(), stderr=subprocess.PIPE)  # noqa: S603 # ours
 
 

@@ -54,6 +54,20 @@ def test_headers_are_put_in_place_once_and_lines_keep_their_numbers(tmp_path):
     ] == lines
 
 
+def test_headers_that_are_not_beside_a_file_come_with_the_product(tmp_path):
+    """A stranger's probe has its own folder; what stands beside it comes first, comments behind it or not."""
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    for folder in (ours, theirs):
+        folder.mkdir()
+        (folder / "both.h").write_text(f"int {folder.name};\n")
+    (ours / "owner.h").write_text('#include "both.h"\n')
+    (theirs / "a.c").write_text('#include "both.h" // near\n#include "owner.h" /* far */\n')
+
+    lines = [line for line in assemble([theirs / "a.c"], ours).splitlines() if not line.startswith("#")]
+
+    assert ["int theirs;", "int ours;"] == lines
+
+
 def test_a_keys_fields_are_flat_and_names_are_text():
     """The owner's fields stand beside the key's own."""
     dtype = key_dtype(["key", [["owner", OWNER], ["syscall", "unsigned int"]], "struct"], 20)

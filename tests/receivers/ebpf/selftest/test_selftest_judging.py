@@ -49,6 +49,13 @@ def test_exact_means_equal(expected, measured):
     assert (expected == measured) == (judge(case(exact=True), run(measured, pages=expected)).verdict == "ok")
 
 
+def test_a_number_that_a_workload_does_not_tell_is_named():
+    """Scripts may be a stranger's; the other cases go on."""
+    result = judge(case(fact="calls"), run(23, pages=23))
+
+    assert ("skipped", 'the workload tells no number "calls"') == (result.verdict, result.why)
+
+
 @given(st.integers(1, 2**20), st.integers(0, 2**20), st.integers(0, 3 * 2**20))
 def test_between_two_looks_at_the_disk_everything_is_possible(low, more, measured):
     """And nothing outside."""
