@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from .maps import KernelMap
 
-_MEMBARRIER = {"x86_64": 324, "aarch64": 283}
+MEMBARRIER = {"x86_64": 324, "aarch64": 283}
 _GLOBAL = 1
 
 
@@ -26,10 +26,10 @@ def wait_for_programs() -> bool:
     membarrier(GLOBAL) is synchronize_rcu() for user space, and programs run inside RCU's read side. With one
     processor it returns at once, and with nohz_full it is refused.
     """
-    if (os.cpu_count() or 1) < 2 or platform.machine() not in _MEMBARRIER:
+    if (os.cpu_count() or 1) < 2 or platform.machine() not in MEMBARRIER:
         return False
     libc = ctypes.CDLL(None, use_errno=True)
-    return bool(libc.syscall(_MEMBARRIER[platform.machine()], _GLOBAL, 0, 0) == 0)
+    return bool(libc.syscall(MEMBARRIER[platform.machine()], _GLOBAL, 0, 0) == 0)
 
 
 @dataclass

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All programs, with all ways into a kernel, compile for each architecture, whichever this one is."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ebpf_sidecar.receivers.ebpf.btf import Btf
+from ebpf_sidecar.receivers.ebpf.plan import make_plan
+from ebpf_sidecar.receivers.ebpf.preparing import request_for
+from ebpf_sidecar.receivers.ebpf.probe_file import find_probes, read_probe
+from ebpf_sidecar.receivers.ebpf.source import assemble
+from ebpf_sidecar.receivers.ebpf.targets import TargetSettings, kernel_targets
+from ebpf_sidecar.receivers.ebpf.tracefs import find_tracefs
+
+BPF = Path(__file__).parents[2] / "bpf"
+
+# what BPF cannot do, as to keep more than 512 bytes on the stack, ends the process
+_COMPILES = """
+import json, sys
+from bcc import BPF
+asked = json.load(sys.stdin)
+bpf = BPF(text=asked["text"], cflags=asked["flags"])
+print(json.dumps({name: len(bpf.dump_func(name)) for name in asked["programs"]}))
+"""
+
+
+class EveryFunction:
+    """The tracepoints of this kernel, and all functions that any kernel has."""
+
+    def __init__(self):
+        self._tracefs = find_tracefs()
+        self.has, self.fields = self._tracefs.has, self._tracefs.fields
+
+    def why_not_function(self, name):
+        """Never: this one may have it under another name."""
+        return ""
+
+
+@pytest.mark.parametrize("architecture", ["arm64", "x86_64"])
+@pytest.mark.parametrize("release", [(5, 10), (6, 12)], ids="{0[0]}.{0[1]}".format)
+@pytest.mark.parametrize(
+    "targets", [{}, {"executables": ["x"], "cgroups": ["/x"], "pid_namespaces": [1]}], ids=["all", "some"]
+)
+def test_all_programs_compile_for_each_architecture(architecture, release, targets):
+    """With the register names and the stack that programs have there. What is loaded here is only the maps."""
+    probes = [read_probe(path) for path in find_probes([BPF]).values()]
+    request = request_for(probes, targets=kernel_targets(TargetSettings(**targets), Path("/proc")))
+    plan = make_plan(request, EveryFunction(), Btf.of_kernel(), release)
+    programs = {way.program for choice in plan.choices for way in choice.ways}
+    asked = {
+        "text": assemble(Path(file) for file in request.files),
+        "flags": [f"-D{name}={value}" for name, value in plan.macros.items()] + ["-Wno-everything"],
+        "programs": sorted(programs),
+    }
+
+    done = subprocess.run(
+        [sys.executable, "-c", _COMPILES],
+        input=json.dumps(asked),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "ARCH": architecture, "BCC_KERNEL_SOURCE": str(BPF)},
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert {"call_enters", "call_returns", "lookup_function", "add_tracepoint"} <= programs
+    assert all(json.loads(done.stdout).values())
