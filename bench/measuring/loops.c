@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Workloads for probe_cost.py: loops KIND PATH OPERATIONS; prints operations done and nanoseconds taken.
- * In C, because an interpreter's own time would hide what a probe adds. */
+/* Workloads of the benches: loops KIND PATH OPERATIONS THREADS; prints the nanoseconds on a processor of one operation
+ * (what others do on it meanwhile does not count). In C, because an interpreter's own time would hide what a probe adds. */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,14 +13,14 @@
 #include <time.h>
 #include <unistd.h>
 
-static char buffer[1 << 16] __attribute__((aligned(4096)));
+static __thread char buffer[1 << 16] __attribute__((aligned(4096)));
 static volatile char sink;
 
-static long long now(void)
+static long long own_time(void)
 {
     struct timespec time;
 
-    clock_gettime(CLOCK_MONOTONIC, &time);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
     return time.tv_sec * 1000000000LL + time.tv_nsec;
 }
 
@@ -37,6 +38,18 @@ static void other_calls(long operations)
         syscall(SYS_getppid);
 }
 
+/* What busy servers do all the time: short calls, every second one with a file. */
+static void mixed_calls(long operations)
+{
+    int nowhere = open("/dev/null", O_WRONLY);
+
+    for (long i = 0; i < operations; i++)
+        if (i % 2)
+            syscall(SYS_getppid);
+        else if (write(nowhere, buffer, 64) < 0)
+            exit(1);
+}
+
 /* Touches each page; without read-ahead, so that each page that is on disk is a fault of its own. */
 static void faults(int file, long operations, off_t size)
 {
@@ -49,29 +62,73 @@ static void faults(int file, long operations, off_t size)
         sink = map[i * 4096 % size];
 }
 
-int main(int count, char **words)
+struct job {
+    const char *kind;
+    int file;
+    long operations;
+    off_t size;
+    pthread_barrier_t *begin;
+};
+
+static void work(const struct job *job)
 {
-    const char *kind = count == 4 ? words[1] : "";
-    int file = count == 4 ? open(words[2], O_RDONLY) : -1;
-    long operations = count == 4 ? atol(words[3]) : 0;
-    struct stat about;
+    if (!strcmp(job->kind, "same"))
+        reads(job->file, job->operations, 512, 512);
+    else if (!strcmp(job->kind, "pages"))
+        reads(job->file, job->operations, job->size, 4096);
+    else if (!strcmp(job->kind, "blocks"))
+        reads(job->file, job->operations, job->size, 65536);
+    else if (!strcmp(job->kind, "calls"))
+        other_calls(job->operations);
+    else if (!strcmp(job->kind, "mix"))
+        mixed_calls(job->operations);
+    else if (!strcmp(job->kind, "faults"))
+        faults(job->file, job->operations, job->size);
+    else
+        exit(1);
+}
+
+static void *thread(void *argument)
+{
+    const struct job *job = argument;
     long long begin;
 
-    if (file < 0 || fstat(file, &about) || about.st_size < 65536)
+    pthread_barrier_wait(job->begin);
+    begin = own_time();
+    work(job);
+    return (void *)(own_time() - begin);
+}
+
+/* Nanoseconds of all threads. */
+static long long together(struct job *job, int threads)
+{
+    pthread_barrier_t begin;
+    pthread_t started[64];
+    long long sum = 0;
+    void *taken;
+
+    pthread_barrier_init(&begin, NULL, threads);
+    job->begin = &begin;
+    for (int i = 0; i < threads; i++)
+        if (pthread_create(&started[i], NULL, thread, job))
+            exit(1);
+    for (int i = 0; i < threads; i++) {
+        pthread_join(started[i], &taken);
+        sum += (long long)taken;
+    }
+    return sum;
+}
+
+int main(int count, char **words)
+{
+    struct job job = {.kind = count == 5 ? words[1] : "", .file = count == 5 ? open(words[2], O_RDONLY) : -1};
+    int threads = count == 5 ? atoi(words[4]) : 0;
+    struct stat about;
+
+    job.operations = count == 5 ? atol(words[3]) : 0;
+    if (job.file < 0 || fstat(job.file, &about) || about.st_size < 65536 || threads < 1 || threads > 64)
         return 1;
-    begin = now();
-    if (!strcmp(kind, "same"))
-        reads(file, operations, 512, 512);
-    else if (!strcmp(kind, "pages"))
-        reads(file, operations, about.st_size, 4096);
-    else if (!strcmp(kind, "blocks"))
-        reads(file, operations, about.st_size, 65536);
-    else if (!strcmp(kind, "calls"))
-        other_calls(operations);
-    else if (!strcmp(kind, "faults"))
-        faults(file, operations, about.st_size);
-    else
-        return 1;
-    printf("%ld %lld\n", operations, now() - begin);
+    job.size = about.st_size;
+    printf("%.3f\n", (double)together(&job, threads) / threads / job.operations);
     return 0;
 }

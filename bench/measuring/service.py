@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
@@ -25,9 +26,13 @@ def environment() -> dict[str, str]:
 
 @dataclass
 class Sidecar:
-    """A service that runs until the end of the block: ``with Sidecar("10s") as service``."""
+    """A service that runs until the end of the block: ``with Sidecar("10s") as service``.
+
+    It has the packaged configuration, but for a port of its own and the probes, if some are named.
+    """
 
     interval: str
+    probes: Sequence[str] = ()
     port: int = 0
     begin: float = 0.0
     process: subprocess.Popen[bytes] = field(init=False)
@@ -39,6 +44,8 @@ class Sidecar:
             "exporters.prometheus.endpoint": f"127.0.0.1:{self.port}",
             "receivers.ebpf.collection_interval": self.interval,
         }
+        if self.probes:
+            settings["receivers.ebpf.probes"] = f"[{', '.join(self.probes)}]"
         options = [f"--set={name}={value}" for name, value in settings.items()]
         self.begin = time.monotonic()
         self.process = subprocess.Popen([*COMMAND, *options], stderr=self.log, env=environment())

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,17 +13,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ebpf_sidecar.receivers.ebpf.disk_folder import find_disk_folder
+
 FILE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A loop: ``kind`` as loops.c (or ``fio``) knows it, ``operations`` at scale 1; ``cold``: from disk each time."""
+    """A loop: ``kind`` as loops.c knows it, or ``fio`` (direct) or ``fio_buffered`` for random reads; ``operations`` of
+    each thread at scale 1; ``cold``: from disk each time."""
 
     name: str
     kind: str
     operations: int
     cold: bool = False
+    threads: int = 1
+
+    @property
+    def by_fio(self) -> bool:
+        """Whether fio does it."""
+        return self.kind.startswith("fio")
 
 
 @dataclass(frozen=True)
@@ -32,15 +42,15 @@ class Machine:
     loops: Path
     file: Path
 
-    def run(self, workload: Workload, scale: float) -> tuple[int, int]:
-        """Operations done and nanoseconds taken."""
+    def run(self, workload: Workload, scale: float) -> tuple[int, float]:
+        """How many operations all threads did, and the nanoseconds of one: of a processor in loops.c, else elapsed."""
         operations = max(64, int(workload.operations * scale))
         forget(self.file) if workload.cold else self.file.read_bytes()
-        if workload.kind == "fio":
-            return operations, fio(self.file, operations)
-        command = [self.loops, workload.kind, self.file, str(operations)]
+        if workload.by_fio:
+            return operations * workload.threads, fio(self.file, operations, workload)
+        command = [self.loops, workload.kind, self.file, str(operations), str(workload.threads)]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-        return operations, int(done.stdout.split()[1])
+        return operations * workload.threads, float(done.stdout)
 
 
 @contextmanager
@@ -49,9 +59,10 @@ def machine() -> Iterator[Machine]:
     compiler = shutil.which("cc")
     if not compiler:
         raise SystemExit("no C compiler found; install gcc")
-    with tempfile.TemporaryDirectory() as folder:
+    disk = find_disk_folder(Path("/proc/self/mountinfo").read_text())
+    with tempfile.TemporaryDirectory(dir=disk and disk.path) as folder:
         made = Machine(Path(folder, "loops"), Path(folder, "data"))
-        subprocess.run([compiler, "-O2", "-o", made.loops, Path(__file__).with_name("loops.c")], check=True)
+        subprocess.run([compiler, "-O2", "-pthread", "-o", made.loops, Path(__file__).with_name("loops.c")], check=True)
         made.file.write_bytes(os.urandom(FILE_BYTES))
         forget(made.file)
         yield made
@@ -65,11 +76,14 @@ def forget(file: Path) -> None:
     os.close(descriptor)
 
 
-def fio(file: Path, operations: int) -> int:
-    """Nanoseconds for direct reads at random places."""
-    options = {"name": "x", "filename": file, "rw": "randread", "norandommap": 1, "bs": 4096, "direct": 1,
-               "ioengine": "psync", "io_size": 4096 * operations, "size": FILE_BYTES,
-               "output-format": "terse"}  # fmt: skip
+def fio(file: Path, operations: int, workload: Workload) -> float:
+    """Nanoseconds of one of ``operations`` reads at random places, each thread in a part of the file of its own."""
+    part = FILE_BYTES // workload.threads
+    options = {"name": "x", "filename": file, "rw": "randread", "bs": 4096, "direct": int(workload.kind == "fio"),
+               "ioengine": "psync", "io_size": 4096 * operations, "size": part, "offset_increment": part,
+               "numjobs": workload.threads, "thread": 1, "group_reporting": 1, "output-format": "json"}  # fmt: skip
+    if workload.kind == "fio":
+        options["norandommap"] = 1
     arguments = [f"--{name}={value}" for name, value in options.items()]
     done = subprocess.run(["fio", *arguments], stdout=subprocess.PIPE, check=True, text=True)
-    return int(done.stdout.split(";")[8]) * 1_000_000  # terse version 3: runtime of reads in ms
+    return float(json.loads(done.stdout)["jobs"][0]["read"]["runtime"]) * 1e6 / operations

@@ -116,3 +116,40 @@ def test_who_is_left_out_pays_less_than_who_is_measured(bench):
         )
 
     assert 0 < left_out[2] < measured[2]
+
+
+def test_a_round_is_compared_with_its_own_beginning(bench):
+    """Ratio and difference are medians over the rounds, not of medians; bars are as long as the numbers say."""
+    end = bench("end_to_end")
+    times = {"nothing": [100.0, 200.0, 400.0], "the service": [200.0, 300.0, 800.0]}
+    nothing, service = end.rows_of(end.WORKLOADS[0], times)
+
+    assert ["nothing", "200"] == nothing[1:3]
+    assert ["the service", "300", 2.0, "+100", 1.5, 2.0] == service[1:7]
+    assert (21, 32) == (nothing[7].count("█"), service[7].count("█"))
+
+
+@kernel
+@pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler")
+def test_the_service_and_its_controls_are_measured_side_by_side(bench):
+    """One round with nothing, with the service and with empty programs: times that can be true, in a table."""
+    end = bench("end_to_end")
+    chosen = {name: each for name, each in end.variants().items() if name != "bpftrace"}
+    with end.machine() as place:
+        times = end.Bench(place, scale=0.05, patience=0).rounds(1, [end.WORKLOADS[0], end.WORKLOADS[3]], chosen)
+
+    assert all(list(chosen) == list(each) for each in times.values())
+    assert all(20 < ns[0] < 1_000_000 for each in times.values() for ns in each.values())
+    assert "ns added by the service" in end.result(times)
+
+
+@kernel
+def test_programs_that_trace_are_told_apart(bench):
+    """Loading empty programs adds as many tracing programs as are said to be attached."""
+    attached, empty = bench("measuring.attached"), bench("measuring.empty_programs")
+    with empty.empty_programs(("syscalls",)) as loaded:
+        kinds = {attached._type(each) for each in attached.tracing_programs()}
+        known = len(attached.tracing_programs())
+
+    assert known >= len(loaded.programs) > 3
+    assert kinds <= {2, 5, 7, 17, 24, 26}
