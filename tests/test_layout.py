@@ -13,6 +13,10 @@ import ebpf_sidecar
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("pipeline", "receivers", "processors", "exporters", "bpf")
 SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+BENCHES = sorted((ROOT / "bench").rglob("*.py"))
+STILL_LONGER = ("page_cache.c",)  # 327 lines; to be cut by idea, as block_io was
+PROGRAMS = sorted(path for folder in ("bpf", "bench") for path in (ROOT / folder).rglob("*.[ch]"))
 LONGEST_FILE, LONGEST_FUNCTION = 300, 40
 
 
@@ -32,9 +36,7 @@ def imports(path):
             yield node.module
 
 
-@pytest.mark.parametrize(
-    "path", [*SOURCES, *sorted((ROOT / "tests").rglob("*.py"))], ids=lambda p: str(p.relative_to(ROOT))
-)
+@pytest.mark.parametrize("path", [*SOURCES, *TESTS, *BENCHES], ids=lambda p: str(p.relative_to(ROOT)))
 def test_nobody_imports_a_folder_by_its_short_name(path):
     """``import pipeline`` would make a second copy of each class."""
     assert not [name for name in imports(path) if name.split(".")[0] in FOLDERS]
@@ -47,7 +49,7 @@ def test_only_the_loader_imports_bcc():
     assert ["loader.py"] == users
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize("path", [*SOURCES, *BENCHES], ids=lambda p: str(p.relative_to(ROOT)))
 def test_files_and_functions_are_small(path):
     """What does not fit on a screen or two has more than one idea."""
     text = path.read_text()
@@ -55,6 +57,16 @@ def test_files_and_functions_are_small(path):
 
     assert len(text.splitlines()) <= LONGEST_FILE
     assert [] == [f.name for f in functions if f.end_lineno - f.lineno >= LONGEST_FUNCTION]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in (*TESTS, *PROGRAMS) if path.name not in STILL_LONGER],
+    ids=lambda p: str(p.relative_to(ROOT)),
+)
+def test_tests_and_programs_for_the_kernel_are_small_too(path):
+    """They are read as often."""
+    assert len(path.read_text().splitlines()) <= LONGEST_FILE
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))

@@ -15,6 +15,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from ebpf_sidecar.pipeline.component import ComponentKind, Factory, Stability
 from ebpf_sidecar.pipeline.plugins import Plugins, hookimpl
+from ebpf_sidecar.pipeline.server import HttpServers
 from ebpf_sidecar.pipeline.settings import Duration, Interval, Settings
 
 
@@ -137,3 +138,12 @@ def entries(install: Install) -> list[EntryPoint]:
 def plugins(entries: list[EntryPoint]) -> Plugins:
     """The stand-ins as installed plugins."""
     return Plugins(entries)
+
+
+@pytest.fixture
+def servers():
+    """Started servers, closed after the test."""
+    servers = HttpServers()
+    servers.start()
+    yield servers
+    servers.shutdown()

@@ -1,40 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
+
 import gzip
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from recordings import HEADER, OWNERS, read, write
 from strategies import frames, nasty_text, row_sets
 
-from ebpf_sidecar.pipeline import Kind, RowSet, SidecarError, Temporality, Text, recording_file
+from ebpf_sidecar.pipeline import RowSet, Temporality, Text
 from ebpf_sidecar.pipeline.frame import Scope
-from ebpf_sidecar.pipeline.recording_file import Header, Recording, RecordingWriter
+from ebpf_sidecar.pipeline.recording_file import Recording
 from ebpf_sidecar.pipeline.testing import NOON, frame
-
-HEADER = Header("0.1.0", "6.18.44", "x86_64", "2026-01-01T12:00:00+00:00", 1.0, {"os.type": "linux"})
-OWNERS = RowSet.of([{"process.executable.name": name} for name in ("dd", "sh")])
-
-
-def write(path, *batches, header=HEADER):
-    """A recording of those batches."""
-    writer = RecordingWriter(path, header)
-    for batch in batches:
-        writer.write(batch)
-    writer.close()
-    return path
-
-
-def read(path, damaged=None):
-    """The batches of a recording."""
-    reasons = []
-    batches = [batch.frames for batch in Recording(path).batches(reasons.append)]
-
-    assert damaged is not None or [] == reasons
-    return batches if damaged is None else (batches, reasons)
 
 
 def plain(value):
@@ -194,154 +173,3 @@ def test_unknown_keys_of_later_programs_are_ignored(tmp_path):
 def test_an_empty_batch_is_not_written(tmp_path):
     """A receiver that had nothing to say leaves no trace."""
     assert 1 == len(read(write(tmp_path / "x", [], [frame("a", [1])])))
-
-
-def with_header(**changes):
-    """The compressed text of a recording whose header differs."""
-    header = {"format": recording_file.FORMAT, "version": 1, "product": "0", "kernel": "k", "machine": "m"}
-    header |= {"recorded_at": "t", "interval": 1.0, "resource": {}}
-    return gzip.compress((json.dumps({**header, **changes}) + "\n").encode())
-
-
-NO_RECORDING = 'is no recording; make one with "ebpf-sidecar record"'
-WRONG = {
-    "plain text": (b"receivers:\n  ebpf: {}\n", NO_RECORDING),
-    "an empty file": (b"", NO_RECORDING),
-    "gzip of something else": (gzip.compress(b"hello\n"), NO_RECORDING),
-    "gzip of other JSON": (gzip.compress(b"[1, 2]\n"), NO_RECORDING),
-    "gzip of bytes": (gzip.compress(b"\xff\xfe\n"), NO_RECORDING),
-    "a foreign format": (with_header(format="pcap"), NO_RECORDING),
-    "no interval": (with_header(interval=0), NO_RECORDING),
-    "a resource of numbers": (with_header(resource={"a": 1}), NO_RECORDING),
-    "cut off in the header": (with_header()[:30], NO_RECORDING),
-    "a newer version": (
-        with_header(version=2),
-        "has format version 2, and this program reads 1; use a matching ebpf-sidecar",
-    ),
-    "no batch": (with_header(), "holds no data; record for longer than an interval"),
-}
-
-
-@pytest.mark.parametrize("case", WRONG)
-def test_a_file_that_is_no_recording_is_refused_with_the_reason(tmp_path, case):
-    """The message names the file, what is wrong with it, and what to do."""
-    content, said = WRONG[case]
-    path = tmp_path / "x"
-    path.write_bytes(content)
-
-    with pytest.raises(SidecarError) as refused:
-        Recording(path)
-
-    assert f'recording "{path}": {said}' == str(refused.value)
-
-
-def test_a_missing_file_is_named(tmp_path):
-    """The system's own words say why a file cannot be read."""
-    path = tmp_path / "gone"
-
-    with pytest.raises(SidecarError) as refused:
-        Recording(path)
-
-    assert f'recording "{path}": cannot be read: No such file or directory; give the path of a recording' == str(
-        refused.value
-    )
-
-
-def test_a_recording_cut_off_plays_up_to_there(tmp_path):
-    """Batches are flushed one by one: what was written before the machine died is not lost."""
-    path = tmp_path / "x"
-    writer = RecordingWriter(path, HEADER)
-    sizes = []
-    for value in range(4):
-        writer.write([frame("a", [value, value], OWNERS)])
-        sizes.append(path.stat().st_size)
-    writer.close()
-    whole = path.read_bytes()
-
-    for kept, size in enumerate(sizes, start=1):
-        path.write_bytes(whole[:size])
-        batches, reasons = read(path, damaged=True)
-
-        assert list(range(kept)) == [batch[0].values[0] for batch in batches]
-        assert 1 == len(reasons)
-        assert "damaged or cut off" in reasons[0]
-
-
-@given(place=st.floats(0, 1), byte=st.integers(1, 255))
-def test_a_damaged_file_never_raises_anything_else(tmp_path_factory, place, byte):
-    """Whatever byte is wrong: refused with a reason, or played up to the damage and reported."""
-    path = write(tmp_path_factory.mktemp("recordings") / "x", *[[frame("a", [v, v], OWNERS)] for v in range(3)])
-    content = bytearray(path.read_bytes())
-    content[int(place * (len(content) - 1))] ^= byte
-    path.write_bytes(content)
-    try:
-        batches, reasons = read(path, damaged=True)
-    except SidecarError as refused:
-        batches, reasons = [], [str(refused)]
-
-    assert len(batches) <= 3
-    assert len(reasons) <= 1
-
-
-BATCH = {"time": NOON, "rows": {"0": {"ids": [1], "columns": {}}}, "frames": []}
-FRAME = {"name": "a", "kind": "counter", "rows": 0, "time": 1, "start": 0, "unit": "", "description": ""}
-FRAME |= {"temporality": "cumulative", "scope": ["", ""], "values": {"type": "uint64", "numbers": [1]}}
-NONSENSE = [
-    [],
-    {},
-    {**BATCH, "rows": {"0": {"ids": ["x"], "columns": {}}}},
-    {**BATCH, "rows": {"0": {"ids": [1], "columns": {"a": {"words": ["x"], "codes": [7]}}}}},
-    {**BATCH, "frames": [{**FRAME, "rows": 9}]},
-    {**BATCH, "frames": [{**FRAME, "kind": "picture"}]},
-    {**BATCH, "frames": [{**FRAME, "kind": "histogram"}]},
-    {**BATCH, "frames": [{**FRAME, "values": {"type": "uint64", "numbers": [1, 2]}}]},
-    {**BATCH, "frames": [{**FRAME, "values": {"type": "uint64", "numbers": [-1]}}]},
-    {**BATCH, "frames": [{**FRAME, "values": {"type": "object", "numbers": [None]}}]},
-    {**BATCH, "frames": [{**FRAME, "values": {"type": "no such type", "numbers": [1]}}]},
-    {**BATCH, "frames": [{**FRAME, "name": 7}]},
-]
-
-
-@pytest.mark.parametrize("line", NONSENSE, ids=range(len(NONSENSE)))
-def test_a_line_that_is_no_batch_ends_the_recording(tmp_path, line):
-    """Valid JSON of the wrong shape is reported like any damage; the batches before it are good."""
-    path = write(tmp_path / "x", [frame("a", [1])])
-    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()) + json.dumps(line).encode() + b"\n"))
-    batches, reasons = read(path, damaged=True)
-
-    assert (1, 1) == (len(batches), len(reasons))
-
-
-def test_a_line_without_end_is_not_read_into_memory(tmp_path, monkeypatch):
-    """A compressed bomb is cut off at the longest line."""
-    monkeypatch.setattr(recording_file, "_LONGEST_LINE", 2000)
-    path = write(tmp_path / "x", [frame("a", [1])], [frame("a", [1] * 5000)])
-    batches, reasons = read(path, damaged=True)
-
-    assert 1 == len(batches)
-    assert "a line has no end" in reasons[0]
-
-
-def test_values_that_are_no_numbers_are_refused_and_nothing_is_written(tmp_path):
-    """A frame of objects does not spoil the file."""
-    writer = RecordingWriter(tmp_path / "x", HEADER)
-    writer.write([frame("a", [1])])
-    with pytest.raises(ValueError, match="object is no type of numbers"):
-        writer.write([frame("a", [1]).with_values(np.array([None]))])
-    writer.write([frame("a", [2], kind=Kind.GAUGE)])
-    writer.close()
-    writer.close()
-
-    assert [1, 2.0] == [batch[0].values[0] for batch in read(tmp_path / "x")]
-
-
-def test_an_unwritable_file_is_named(tmp_path):
-    """The message says which file and why."""
-    with pytest.raises(SidecarError, match=r'recording ".*": cannot be written: Is a directory; choose another file'):
-        RecordingWriter(tmp_path, HEADER)
-
-
-def test_a_full_disk_is_named():
-    """Linux' full device stands for a full disk."""
-    with pytest.raises(SidecarError, match="cannot be written: No space left on device"):
-        write(Path("/dev/full"), [frame("a", [1] * 2000)])

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+
 import logging
 
 import numpy as np
@@ -6,50 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from rates import FACTORY, at, made, page_cache, run
 
-from ebpf_sidecar.pipeline import ComponentKind, Kind, RowSet, Temporality
-from ebpf_sidecar.pipeline.testing import NOON, RecordedTelemetry, check_contract, fake_context, frame
-from ebpf_sidecar.processors.rate import RateProcessor, RateSettings, register_components
-
-[FACTORY] = register_components()
-SECOND = 1_000_000_000
-OWNERS = RowSet.of([{"process.executable.name": name} for name in ("dd", "sh")])
-CAUSES = [
-    {"process.executable.name": name, "cause": cause} for name in ("sh", "dd") for cause in ("read", "mmap", "write")
-]
-READS = RowSet.of(CAUSES, first_id=1000)
-
-
-def made(telemetry=None, **settings):
-    """The processor with these settings."""
-    return RateProcessor(RateSettings(**settings), fake_context(ComponentKind.PROCESSOR, "rate", telemetry=telemetry))
-
-
-def at(second, name, values, rows=OWNERS, **parts):
-    """A counter read at a second."""
-    return frame(name, values, rows, time_unix_nano=NOON + int(second * SECOND), **parts)
-
-
-def run(processor, *ticks):
-    """What was added to the last tick: metric name → records of its rows → value."""
-    for frames in ticks:
-        out = processor.process(frames)
-    added = out[len(ticks[-1]) :]
-    return {
-        made.name: {
-            r["process.executable.name"]: v for r, v in zip(made.rows.records(), made.values.tolist(), strict=True)
-        }
-        for made in added
-    }
-
-
-def page_cache(second, attempts, adds, misses):
-    """The frames of the page cache at a second."""
-    return [
-        at(second, "ebpf.cache.read_attempts", attempts),
-        at(second, "ebpf.cache.misses", misses),
-        at(second, "ebpf.page_cache.adds", adds, READS),
-    ]
+from ebpf_sidecar.pipeline import Kind
+from ebpf_sidecar.pipeline.testing import NOON, RecordedTelemetry, check_contract
+from ebpf_sidecar.processors.rate import RateSettings
 
 
 def test_the_contract_is_kept():
@@ -62,128 +24,6 @@ def test_the_frames_themselves_pass_unchanged():
     frames = page_cache(0, [1, 1], [0] * 6, [0, 0])
 
     assert frames == made(metrics=["*"]).process(frames)
-
-
-def test_the_hit_rate_is_about_pages_that_reads_asked_for():
-    """Pages brought in for mapped access or by writes are no misses of reads; rows are matched by their attributes."""
-    before = page_cache(0, [100, 50], [0, 7, 9, 20, 0, 0], [20, 7])
-    after = page_cache(10, [300, 50], [4, 70, 90, 70, 500, 900], [570, 74])
-
-    expected = {"ebpf.cache.miss_rate": {"dd": 25.0}, "ebpf.cache.hit_rate": {"dd": 75.0}}
-
-    assert expected == run(made(), before, after)
-
-
-def test_without_causes_the_misses_are_taken():
-    """Where adds are not told apart, misses over attempts are the best there is."""
-    before = [at(0, "ebpf.cache.read_attempts", [0, 0]), at(0, "ebpf.cache.misses", [0, 0])]
-    after = [at(1, "ebpf.cache.read_attempts", [10, 4]), at(1, "ebpf.cache.misses", [1, 4])]
-    adds = [at(second, "ebpf.page_cache.adds", [9 * second, 9 * second]) for second in (0, 1)]
-
-    expected = {"ebpf.cache.miss_rate": {"dd": 10.0, "sh": 100.0}, "ebpf.cache.hit_rate": {"dd": 90.0, "sh": 0.0}}
-
-    assert expected == run(made(), before, after)
-    assert expected == run(made(), [*before, adds[0]], [*after, adds[1]])
-
-
-def test_parts_in_other_row_sets_are_matched_by_attributes():
-    """Success counted elsewhere, in other rows and another order, is divided by the calls of the same executable."""
-    others = RowSet.of([{"process.executable.name": name} for name in ("gone", "sh", "dd")], first_id=50)
-    ticks = [
-        [
-            at(second, "ebpf.fadvise.calls", [10 * second, 4 * second]),
-            at(second, "ebpf.fadvise.success", [9 * second, 3 * second, 5 * second], others),
-        ]
-        for second in (1, 2)
-    ]
-
-    assert {"ebpf.fadvise.success_rate": {"dd": 50.0, "sh": 75.0}} == run(made(), *ticks)
-
-
-def test_causes_that_are_no_words_tell_nothing():
-    """Where adds cannot be told apart, their share of reads is unknown, not zero."""
-    coded = RowSet.of([{"process.executable.name": "dd", "cause": 7}])
-    ticks = [[at(s, "ebpf.cache.read_attempts", [s, 0]), at(s, "ebpf.page_cache.adds", [s], coded)] for s in (1, 2)]
-
-    assert {} == run(made(), *ticks)
-
-
-def test_read_ahead_never_makes_a_rate_leave_its_range():
-    """Pages that are brought in before they are asked for count as 100 % misses, not as 400 %."""
-    before = page_cache(0, [0, 0], [0] * 6, [0, 0])
-    after = page_cache(1, [8, 8], [32, 0, 0, 0, 0, 0], [32, 0])
-
-    expected = {"ebpf.cache.miss_rate": {"dd": 0.0, "sh": 100.0}, "ebpf.cache.hit_rate": {"dd": 100.0, "sh": 0.0}}
-
-    assert expected == run(made(), before, after)
-
-
-@pytest.mark.parametrize("missing", ["ebpf.cache.read_attempts", "both parts"])
-def test_a_percentage_without_its_counters_is_absent(missing):
-    """A probe that is not attached makes no percentage, neither 0 nor 100."""
-    gone = {missing} if missing != "both parts" else {"ebpf.page_cache.adds", "ebpf.cache.misses"}
-    ticks = [page_cache(s, [s, s], [s] * 6, [s, s]) for s in (1, 2)]
-
-    assert {} == run(made(), *[[f for f in frames if f.name not in gone] for frames in ticks])
-
-
-def test_nothing_read_means_no_hit_rate():
-    """In an interval without reads the percentages are absent."""
-    same = [page_cache(second, [9, 9], [3] * 6, [3, 3]) for second in (0, 1)]
-
-    assert {} == run(made(), *same)
-
-
-def test_the_other_percentages():
-    """Fadvise succeeds in part, and reclaim frees a share of what it scans, each by its own attributes."""
-    reclaim = RowSet.of([{"process.executable.name": "dd", "reclaimer": "kswapd"}])
-    ticks = [
-        [
-            at(second, "ebpf.fadvise.calls", [23 * second, 0]),
-            at(second, "ebpf.fadvise.success", [0, 0]),
-            at(second, "ebpf.memory.lru.pages_scanned", [200 * second], reclaim),
-            at(second, "ebpf.memory.lru.pages_reclaimed", [50 * second], reclaim),
-        ]
-        for second in (1, 2)
-    ]
-
-    expected = {"ebpf.fadvise.success_rate": {"dd": 0.0}, "ebpf.memory.reclaim_efficiency": {"dd": 25.0}}
-
-    assert expected == run(made(), *ticks)
-
-
-def test_percentages_can_be_left_out():
-    """percentages: false makes none."""
-    ticks = [page_cache(second, [second, second], [0] * 6, [0, 0]) for second in (1, 2)]
-
-    assert {} == run(made(percentages=False), *ticks)
-
-
-def test_a_percentage_says_what_it_is():
-    """Unit, kind, time, resource and scope make a good metric of it."""
-    resource = {"host.name": "a"}
-    processor = made()
-    for second in (1, 2):
-        frames = [at(second, f"ebpf.fadvise.{n}", [second, second], resource=resource) for n in ("calls", "success")]
-        [*_, rate] = processor.process(frames)
-
-    assert ("%", Kind.GAUGE, Temporality.UNSPECIFIED) == (rate.unit, rate.kind, rate.temporality)
-    assert (NOON + 2 * SECOND, resource, 0) == (rate.time_unix_nano, rate.resource, rate.start_time_unix_nano)
-    assert rate.description
-    assert rate.rows is OWNERS
-
-
-def test_resources_are_not_mixed():
-    """Calls of one machine are not divided by those of another."""
-    ticks = [
-        [
-            at(second, "ebpf.fadvise.calls", [second, 0], resource={"host.name": "a"}),
-            at(second, "ebpf.fadvise.success", [second, 0], resource={"host.name": "b"}),
-        ]
-        for second in (1, 2)
-    ]
-
-    assert {} == run(made(), *ticks)
 
 
 def test_rates_are_made_on_request():
@@ -220,19 +60,6 @@ def test_a_rate_has_the_unit_per_second(unit, expected):
 
     assert (expected, "1/s") == (counter.unit, histogram.unit)
     assert ("c.rate", "h.rate") == (counter.name, histogram.name)
-
-
-def test_a_subset_is_the_same_object_while_its_rows_are_the_same():
-    """What is rendered for the rows with reads stays of use until other rows read."""
-    processor = made()
-    seen = []
-    for second, attempts in enumerate([[0, 0], [1, 0], [2, 0], [3, 0], [3, 1]]):
-        added = processor.process(page_cache(second, attempts, [0] * 6, [0, 0]))[3:]
-        seen.append([frame.rows for frame in added])
-
-    assert 1 == len({id(rows) for tick in seen[1:4] for rows in tick})
-    assert seen[3][0] is not seen[4][0]
-    assert [{"process.executable.name": "sh"}] == seen[4][0].records()
 
 
 def test_the_first_calls_of_a_machine_have_a_rate():

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Handlers that answer, and a client that asks them; what several files of tests share."""
+
+import http.client
+
+from ebpf_sidecar.pipeline.component import Response
+
+ANY = "127.0.0.1:0"
+LARGE = b"x" * 20_000_000
+
+
+def ask(servers, path="/metrics", method="GET", body=None, endpoint=ANY):
+    """Status, headers and body of the answer."""
+    connection = http.client.HTTPConnection(*servers.bound(endpoint), timeout=10)
+    try:
+        connection.request(method, path, body=body)
+        answer = connection.getresponse()
+        return answer.status, dict(answer.headers), answer.read()
+    finally:
+        connection.close()
+
+
+def saying(text):
+    """A handler that always answers the same."""
+    return lambda request: Response(text)

@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What several files of tests share."""
+
+import pytest
+from served import Served
+
+
+@pytest.fixture
+def served():
+    """An exporter with default settings."""
+    return Served()

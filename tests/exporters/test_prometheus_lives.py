@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What comes, goes and returns: rows, metrics, sources and pages."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from hypothesis import given
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+from served import OPENMETRICS, SECOND, Served, people
+from strategies import counters_with_resets
+
+from ebpf_sidecar.pipeline import Kind, RowSet, Text
+from ebpf_sidecar.pipeline.testing import NOON, frame
+
+
+def test_rows_that_vanish_keep_their_value_until_they_expire(served):
+    """And those that stay are not touched by it."""
+    served.export(frame("work", [1, 2], people("a", "b")))
+    served.clock.advance(200)
+    served.export(frame("work", [5], people("b", first_id=1)))
+    before = served.samples()
+    served.clock.advance(100)
+    at_the_limit = served.samples()
+    served.clock.advance(0.001)
+
+    assert ['work_total{who="b"} 5', 'work_total{who="a"} 1'] == before == at_the_limit
+    assert ['work_total{who="b"} 5'] == served.samples()
+
+
+def test_rows_that_return_go_on(served):
+    """There is one of them, with the new value."""
+    both = people("a", "b")
+    served.export(frame("work", [1, 2], both, time_unix_nano=NOON))
+    served.export(frame("work", [3], people("b", first_id=1), time_unix_nano=NOON + SECOND))
+    served.export(frame("work", [4, 5], both, time_unix_nano=NOON + 2 * SECOND))
+
+    assert ['work_total{who="a"} 4', 'work_total{who="b"} 5'] == served.samples()
+
+
+def test_a_metric_that_is_no_longer_exported_disappears_with_its_comments(served):
+    """Its name is free for another type."""
+    served.export(frame("work", [1], unit="s", description="d"))
+    served.clock.advance(301)
+    gone = served.page()
+    served.export(frame("work", [2.5], unit="s", kind=Kind.GAUGE))
+
+    assert "" == gone
+    assert ["work_seconds 2.5"] == served.samples()
+    assert {} == served.drops
+
+
+def test_an_expired_page_is_not_served_from_the_cache():
+    """Scraping alone notices the expiry."""
+    served = Served({"metric_expiration": "10s"})
+    served.export(frame("work", [1]))
+    first = served.page()
+    served.clock.advance(10.5)
+
+    assert ("# TYPE work_total counter\nwork_total 1\n", "") == (first, served.page())
+
+
+def test_two_sources_of_one_metric_stand_side_by_side(served):
+    """Their rows have the same ids but are others; each export changes only its own."""
+    left, right = people("a"), people("b")
+    for number in range(3):
+        time = NOON + number * SECOND
+        served.export(frame("work", [number], left, time_unix_nano=time))
+        served.export(frame("work", [10 + number], right, time_unix_nano=time))
+
+    assert {'work_total{who="a"} 2', 'work_total{who="b"} 12'} == set(served.samples())
+    assert {} == served.drops
+
+
+def test_scrapers_that_come_together_share_one_page_in_memory(served):
+    """However slowly they read it; an export makes a new one at once."""
+    served.export(frame("work", [1]))
+    for headers in ({}, OPENMETRICS, {"accept-encoding": "gzip"}):
+        pages = [served.context.routes.get("/metrics", headers).body for _ in range(3)]
+
+        assert pages[0] is pages[1] is pages[2]
+    served.export(frame("work", [2], time_unix_nano=NOON + SECOND))
+
+    assert ["work_total 2"] == served.samples()
+
+
+def test_many_scrapes_between_exports_cost_one_rendering(served, monkeypatch):
+    """Each format is rendered when it is first asked for after an export."""
+    rendered = []
+    render = served.exporter._render
+    monkeypatch.setattr(served.exporter, "_render", lambda form: rendered.append(form.openmetrics) or render(form))
+    served.export(frame("work", [1], time_unix_nano=NOON))
+    for _ in range(3):
+        served.page()
+        served.page(OPENMETRICS)
+    served.export(frame("work", [2], time_unix_nano=NOON + SECOND))
+    served.page()
+
+    assert [False, True, False] == rendered
+
+
+def test_a_page_holds_all_frames_of_an_export_or_none(served):
+    """Scrapers that come while frames are exported never see half a batch, nor a counter that falls."""
+
+    def scrapes(_):
+        return [{int(line.rsplit(" ", 1)[1]) for line in served.samples()} or {0} for _ in range(100)]
+
+    def export():
+        for value in range(1, 300):
+            time = NOON + value * SECOND
+            served.export(*(frame(name, [value], time_unix_nano=time) for name in ("a", "b", "c")))
+
+    with ThreadPoolExecutor(5) as pool:
+        exporting = pool.submit(export)
+        scrapers = list(pool.map(scrapes, range(4)))
+        exporting.result(30)
+
+    assert {} == served.drops
+    for seen in scrapers:
+        assert {1} == {len(values) for values in seen}
+        assert sorted(max(values) for values in seen) == [max(values) for values in seen]
+
+
+def test_a_row_that_is_enriched_gets_its_new_labels(served):
+    """The series without them is kept until it expires: to Prometheus it is another one."""
+    ids = np.arange(1, dtype=np.uint64)
+    served.export(frame("work", [1], RowSet(ids, {"container.id": Text.of([""])}), time_unix_nano=NOON))
+    served.export(frame("work", [2], RowSet(ids, {"container.id": Text.of(["c"])}), time_unix_nano=NOON + SECOND))
+
+    assert ['work_total{container_id="c"} 2', "work_total 1"] == served.samples()
+
+
+def test_the_page_ends_with_the_exporter(served):
+    """After a reload another exporter may have the path."""
+    served.exporter.shutdown()
+
+    assert {} == served.context.routes.handlers
+
+
+@given(counters_with_resets())
+def test_the_page_always_holds_the_latest_value_of_every_row_ever_seen(ticks):
+    """Rows come, go and return; within the expiry nothing is lost, and both parsers agree on the page."""
+    served, latest = Served(), {}
+    for tick in ticks:
+        served.export(tick)
+        names = tick.rows.columns["process.executable.name"].strings() if len(tick) else []
+        latest.update(zip(names, tick.values.tolist(), strict=True))
+        for parse, page in ((parse_text, served.page()), (parse_openmetrics, served.page(OPENMETRICS))):
+            samples = [sample for family in parse(page) for sample in family.samples]
+
+            assert latest == {sample.labels["process_executable_name"]: sample.value for sample in samples}
+            assert len(latest) == len(samples)
+    assert {} == served.drops
