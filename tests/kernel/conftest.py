@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from ebpf_sidecar.receivers.ebpf.cgroups import find_hierarchy
 from ebpf_sidecar.receivers.ebpf.loading import load
 from ebpf_sidecar.receivers.ebpf.preparing import request_for
 from ebpf_sidecar.receivers.ebpf.probe_file import read_probe
+from ebpf_sidecar.receivers.ebpf.selftest.worker import Worker
 
 BPF = Path(__file__).parents[2] / "bpf"
 WORKLOADS = Path(__file__).parent / "workloads"
@@ -42,18 +44,28 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture
 def attach():
     """Load probes by name until the test ends; rows are kept by process unless asked otherwise."""
-    opened = []
+    with attaching() as attach:
+        yield attach
 
-    def attach(*names, chosen=None, by_process=True, **more):
-        probes = [read_probe(BPF / f"{name}.yaml") for name in names]
-        more.setdefault("cgroup_hierarchy", find_hierarchy(Path("/sys/fs/cgroup")).controller)
-        loaded = load(probes, request_for(probes, chosen, by_process=by_process, **more))
-        opened.append(loaded)
-        return loaded
 
-    yield attach
-    for loaded in opened:
-        loaded.close()
+@pytest.fixture(scope="module")
+def attach_once():
+    """The same until the file's last test ends."""
+    with attaching() as attach:
+        yield attach
+
+
+@contextmanager
+def attaching():
+    """Loads probes, and closes all of them at the end."""
+    with ExitStack() as opened:
+
+        def attach(*names, chosen=None, by_process=True, **more):
+            probes = [read_probe(BPF / f"{name}.yaml") for name in names]
+            more.setdefault("cgroup_hierarchy", find_hierarchy(Path("/sys/fs/cgroup")).controller)
+            return opened.enter_context(load(probes, request_for(probes, chosen, by_process=by_process, **more)))
+
+        yield attach
 
 
 @pytest.fixture
@@ -73,7 +85,24 @@ def run():
     return run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def window(tmp_path_factory):
+    """Run an action of a script (of ours, or of the self-test's): its facts, and looks right before and right after.
+
+    What lies between the looks is the action alone: neither the interpreter's start nor its end.
+    """
+    worker = Worker(tmp_path_factory.mktemp("names"))
+
+    def window(script, action, path, *, size=0, step=0, look):
+        found = WORKLOADS / script
+        return worker.run(
+            str(found if found.exists() else script), [action, *map(str, (path, size, step))], "work", look
+        )
+
+    return window
+
+
+@pytest.fixture(scope="session")
 def rows():
     """The values of one process in a map, summed over its rows, by field; ``where`` narrows by fields of the key."""
 
