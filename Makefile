@@ -22,8 +22,8 @@ test-kernel: ## the tests against the running kernel alone
 	@.ci/setup fio
 	@$(PYTEST) -m kernel $(ARGS)
 
-test-peers: ## tests against real peers (Prometheus), fetched once into .cache
-	@.ci/setup fio
+test-peers: ## tests against real peers: Prometheus, fetched once into .cache, and the system's bpftrace and strace
+	@.ci/setup fio bpftrace strace xfsprogs btrfs-progs
 	@.ci/fetch-prometheus
 	@PATH="$(CURDIR)/.cache/peers/usr/bin:$$PATH" $(PYTEST) -m peer $(ARGS)
 
