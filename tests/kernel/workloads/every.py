@@ -18,7 +18,6 @@ from collections import Counter, defaultdict
 from itertools import count
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[3] / "receivers/ebpf/selftest/workloads"))
 import window
 
 PAGE = mmap.PAGESIZE
