@@ -50,7 +50,7 @@ bench: ## print what the product costs here, against a control in the same run
 
 kernel-matrix: ## the selftest on Debian's kernels from 5.10 to the newest (in QEMU), compared with bpf/kernels.json
 	@.ci/setup
-	@.ci/setup qemu-system-x86 busybox-static kmod e2fsprogs debian-archive-keyring || echo "going on without"
+	@.ci/setup qemu-system-x86 qemu-system-arm busybox-static kmod e2fsprogs debian-archive-keyring || echo "going on without"
 	@PYTHONPATH=.ci .venv/bin/python -m kernels $(ARGS)
 
 clean: ## remove everything that make made

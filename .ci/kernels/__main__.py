@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .deadline import Deadline
+from .foreign import FLAVOURS, ForeignImages
 from .images import SCRATCH, Images
 from .matrix import RUNNING, Matrix
 from .outcome import Outcome
@@ -23,6 +24,8 @@ CACHE = "EBPF_SIDECAR_KERNELS"
 _TREE = Path(__file__).resolve().parents[2]
 _COMMAND = (str(Path(sys.executable).with_name("ebpf-sidecar")), "selftest", "--json")
 _IN_GUEST = ("--folder", "/mnt/disk")
+_ALWAYS = FLAVOURS[:1]
+"""Other kernels for arm64 are tried on request."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -35,8 +38,12 @@ def main(words: Sequence[str] | None = None) -> int:
         last = folder / "last"
         last.mkdir(exist_ok=True)
         images = Images(folder, deadline, refresh=asked.refresh)
-        matrix = Matrix(images.get, folder, deadline, _told, asked.command.split() or _COMMAND, _IN_GUEST)
-        measured = steady(matrix, asked.only or [*WANTED, RUNNING])
+        foreign = ForeignImages(folder, _TREE, deadline, refresh=asked.refresh)
+        get = {**dict.fromkeys(WANTED, images.get), **dict.fromkeys(FLAVOURS, foreign.get)}
+        matrix = Matrix(
+            lambda series: get[series](series), folder, deadline, _told, asked.command.split() or _COMMAND, _IN_GUEST
+        )
+        measured = steady(matrix, asked.only or [*WANTED, *_ALWAYS, RUNNING])
     say(f"\nall reports and what the guests said: {last}\n")
     return settle(measured, update=asked.update)
 
@@ -62,7 +69,9 @@ def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make kernel-matrix", description=__doc__)
     parser.add_argument("--update", action="store_true", help="write bpf/kernels.json; then run make docs")
     parser.add_argument("--refresh", action="store_true", help="look for newer kernels, not only once a week")
-    parser.add_argument("--only", action="append", choices=[*WANTED, RUNNING], help="this kernel; again for more")
+    parser.add_argument(
+        "--only", action="append", choices=[*WANTED, *FLAVOURS, RUNNING], help="this kernel; again for more"
+    )
     parser.add_argument("--seconds", type=float, default=570, help="when all must be over (570)")
     parser.add_argument("--command", default="", help="run this instead of the selftest; prints its kind of JSON")
     return parser
@@ -74,7 +83,7 @@ def _alone(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for left in folder.glob(f"{SCRATCH}*"):
+        for left in [*folder.glob(f"{SCRATCH}*"), *folder.glob(f"*/{SCRATCH}*")]:
             shutil.rmtree(left)
         yield
 

@@ -18,7 +18,6 @@ from .deadline import Deadline
 from .images import Image
 from .programs import output, present
 
-EMULATOR = "qemu-system-x86_64"
 _INIT = Path(__file__).with_name("init")
 _MEMORY_MIB, _DISK_MIB = 768, 512
 LONGEST = 300.0
@@ -29,7 +28,7 @@ _RUNNING = "guest: running"
 _WORK = """\
 export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 TMPDIR=/mnt/disk
 export PYTHONDONTWRITEBYTECODE=1
-cd {folder}
+{more}cd {folder}
 echo "{running}"
 {command} >/results/output 2>/results/errors </dev/null
 echo $? >/results/code
@@ -60,7 +59,7 @@ def initramfs(image: Image, scratch: Path) -> Path:
     for name in ("bin", "dev", "modules"):
         (tree / name).mkdir(parents=True)
     busybox = present("busybox")
-    shutil.copy(busybox, tree / "bin/busybox")
+    shutil.copy(image.machine.busybox, tree / "bin/busybox")
     shutil.copy(_INIT, tree / "init")
     (tree / "init").chmod(0o755)
     for module in image.modules:
@@ -75,21 +74,27 @@ def initramfs(image: Image, scratch: Path) -> Path:
 
 
 def emulator_command(image: Image, start: Path, disk: Path, results: Path) -> Sequence[str]:
-    """The words that start the guest. Never KVM: what stands behind /dev/kvm on build machines may not boot Debian."""
+    """The words that start the guest."""
+    machine = image.machine
     return [
         # ends with us, however we end
-        *(present("setpriv"), "--pdeathsig", "KILL", present(EMULATOR)),
-        *("-M", "q35", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max,la57=off"),
+        *(present("setpriv"), "--pdeathsig", "KILL", present(machine.emulator), *machine.words),
         *("-smp", "1", "-m", str(_MEMORY_MIB), "-nodefaults", "-no-user-config", "-no-reboot"),
         *("-display", "none", "-serial", "stdio", "-kernel", str(image.kernel), "-initrd", str(start)),
-        *("-append", "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr tsc=reliable"),
-        *("-fsdev", "local,id=r,path=/,security_model=none,readonly=on,multidevs=remap"),
-        *("-device", "virtio-9p-pci,fsdev=r,mount_tag=root"),
+        *("-append", machine.console),
+        *_shared("root", machine.root),
+        *(_shared("tree", Path.cwd()) if machine.lacks_tree else ()),
         *("-fsdev", f"local,id=o,path={results},security_model=none"),
         *("-device", "virtio-9p-pci,fsdev=o,mount_tag=out"),
         *("-drive", f"file={disk},if=none,id=d,format=raw,cache=unsafe", "-device", "virtio-blk-pci,drive=d"),
         *("-object", "rng-random,id=g,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=g"),
     ]
+
+
+def _shared(tag: str, folder: Path) -> Sequence[str]:
+    """A folder of this machine, never to be written to."""
+    device = f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"
+    return "-fsdev", f"local,id={tag},path={folder},security_model=none,readonly=on,multidevs=remap", "-device", device
 
 
 def run_in_guest(
@@ -101,8 +106,7 @@ def run_in_guest(
     """
     results = scratch / "results"
     results.mkdir()
-    work = _WORK.format(folder=shlex.quote(str(Path.cwd())), running=_RUNNING, command=shlex.join(command))
-    (results / "work.sh").write_text(work)
+    (results / "work.sh").write_text(guest_script(image, command))
     words = emulator_command(image, initramfs(image, scratch), _disk(scratch, deadline), results)
     told("booting")
     began = time.monotonic()
@@ -116,6 +120,16 @@ def run_in_guest(
         running=_RUNNING in console,
         in_time=in_time,
     )
+
+
+def guest_script(image: Image, command: Sequence[str]) -> str:
+    """The script of the guest's second half."""
+    folder = shlex.quote(str(Path.cwd()))
+    more = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in image.machine.variables.items())
+    if image.machine.lacks_tree:
+        mount = "/bin/busybox mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=512000,cache=loose tree"
+        more += f"mkdir -p {folder}\n{mount} {folder}\n"
+    return _WORK.format(folder=folder, running=_RUNNING, command=shlex.join(command), more=more)
 
 
 def emulate(words: Sequence[str], timeout: float, told: Callable[[str], None]) -> tuple[str, bool]:

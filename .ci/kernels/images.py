@@ -16,6 +16,7 @@ from pathlib import Path
 from threading import Lock
 
 from .deadline import Deadline
+from .machine import X86_64, Machine
 from .mirror import Mirror
 from .programs import Unavailable, output
 from .series import Package, kernel_packages, newest_of
@@ -37,6 +38,7 @@ class Image:
     release: str
     kernel: Path
     modules: tuple[Path, ...]
+    machine: Machine = X86_64
 
 
 def read_image(folder: Path) -> Image | None:
@@ -95,10 +97,17 @@ class Images:
     """The cache of kernels below ``folder``. Each is looked up anew when a week old, or always with ``refresh``."""
 
     def __init__(
-        self, folder: Path, deadline: Deadline, *, refresh: bool = False, now: Callable[[], float] = time.time
+        self,
+        folder: Path,
+        deadline: Deadline,
+        *,
+        flavour: str = "amd64",
+        refresh: bool = False,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._folder, self._deadline, self._refresh, self._now = folder, deadline, refresh, now
-        self._mirror = Mirror(folder / "apt", deadline)
+        self._flavour = flavour
+        self._mirror = Mirror(folder / "apt", deadline, flavour.partition("-")[0])
         self._packages: tuple[Package, ...] | None = None
         self._lock = Lock()
 
@@ -130,7 +139,7 @@ class Images:
         with self._lock:
             if self._packages is None:
                 self._mirror.update()
-                self._packages = kernel_packages(self._mirror.kernels())
+                self._packages = kernel_packages(self._mirror.kernels(), self._flavour)
             return self._packages
 
     def _unpack(self, package: Package, scratch: Path) -> None:

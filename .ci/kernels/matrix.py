@@ -75,7 +75,9 @@ class Matrix:
             told("fetching")
             image = self.image(series)
             with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=self.folder) as scratch:
-                ended = run_in_guest(image, [*self.command, *self.in_guest], Path(scratch), self.deadline, told)
+                ended = run_in_guest(
+                    image, [*self.command, *self.in_guest, *image.machine.arguments], Path(scratch), self.deadline, told
+                )
         except Unavailable as reason:
             told(f"not to be had: {reason}")
             return Outcome(problem=str(reason))

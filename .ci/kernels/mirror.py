@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -51,10 +51,10 @@ def sources(addresses: Mapping[bool, str]) -> str:
 
 
 class Mirror:
-    """The system's Debian mirror, seen through lists of our own below ``folder``."""
+    """The system's Debian mirror, seen through lists of our own below ``folder``. ``architecture``: as Debian says."""
 
-    def __init__(self, folder: Path, deadline: Deadline) -> None:
-        self._folder, self._deadline = folder.resolve(), deadline
+    def __init__(self, folder: Path, deadline: Deadline, architecture: str = "amd64") -> None:
+        self._folder, self._deadline, self._architecture = folder.resolve(), deadline, architecture
 
     def update(self) -> None:
         """Fetch the lists of packages. Raises `Unavailable`."""
@@ -78,6 +78,12 @@ class Mirror:
         """Put the package's newest file into a folder, its signature checked. Raises `Unavailable`."""
         self._output(self._apt("apt-get", "download", "-qq", name), cwd=into)
 
+    def download_all(self, names: Sequence[str], suite: str, into: Path) -> None:
+        """Put packages of ``suite``, with all that they need, into a folder. Raises `Unavailable`."""
+        (into / "partial").mkdir()
+        chosen = ["-o", f"Dir::Cache::archives={into}/", "-t", suite]
+        self._output([*self._apt("apt-get", *chosen), "install", "--download-only", "-qq", "-y", *names])
+
     def _apt(self, program: str, *words: str) -> list[str]:
         options = {
             "Dir::Etc::sourcelist": self._folder / "sources.list",
@@ -86,6 +92,9 @@ class Mirror:
             "Dir::State::lists": self._folder / "lists",
             "Dir::State::status": self._folder / "status",
             "Dir::Cache": self._folder / "cache",
+            "APT::Architecture": self._architecture,
+            "APT::Architectures": self._architecture,
+            "APT::Install-Recommends": "false",
             "Acquire::Languages": "none",
             "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled": "false",  # 25 MB that nobody reads here
             "APT::Sandbox::User": "root",  # the usual one cannot write below a home folder

@@ -16,7 +16,7 @@ WANTED = ("5.10", "6.1", "6.12", "6.18", NEWEST)
 # of what another suite has.
 _PACKAGE = re.compile(
     r"linux-(?P<part>image|binary|modules|base)-"
-    r"(?P<release>(?P<version>\d+\.\d+(?:\.\d+)?)(?:-(?P<abi>\d+)|\+deb\d+(?:\.\d+)*)-amd64)"
+    r"(?P<release>(?P<version>\d+\.\d+(?:\.\d+)?)(?:-(?P<abi>\d+)|\+deb\d+(?:\.\d+)*)-(?P<flavour>amd64|arm64(?:-16k)?))"
 )
 _PARTS = ("base", "binary", "modules", "image")
 """Where kernel and modules are packages of their own, the image is an empty one and does no harm."""
@@ -40,11 +40,11 @@ def series_of(release: str) -> str:
     return ".".join(release.split(".", 2)[:2])
 
 
-def kernel_packages(names: Iterable[str]) -> tuple[Package, ...]:
-    """The kernels among a mirror's package ``names``, oldest first."""
+def kernel_packages(names: Iterable[str], flavour: str = "amd64") -> tuple[Package, ...]:
+    """The kernels among a mirror's package ``names``, oldest first. ``flavour``: what Debian's releases end with."""
     parts: dict[str, set[str]] = {}
     for name in names:
-        if match := _PACKAGE.fullmatch(name):
+        if (match := _PACKAGE.fullmatch(name)) and match["flavour"] == flavour:
             parts.setdefault(match["release"], set()).add(match["part"])
     bootable = [release for release in parts if parts[release] & {"image", "binary"}]
     return tuple(

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 
 # said here, too: click keeps the first answer it gave, and a command may be asked without its group
+_REAL, _EMULATED = 60.0, 240.0
+"""Seconds that loading may take: an emulated processor compiles 20 times as slowly as a real one."""
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @configured
 @click.option("--probe", "names", multiple=True, metavar="NAME", help="Test this probe; again for more; else all.")
@@ -75,7 +79,8 @@ def _session(
     found = find_probes(plugins.probe_folders())
     chosen: Mapping[str, Mapping[str, Any]] = chosen_probes(files, overrides, names, found, plugins)
     probes = [read_probe(found[name]) for name in chosen]
-    return Session(probes, chosen, folder, quick, progress=Shown(sys.stderr))
+    patience = _EMULATED if quick else _REAL
+    return Session(probes, chosen, folder, quick, patience, progress=Shown(sys.stderr))
 
 
 def _leave(number: int, _: object) -> NoReturn:
