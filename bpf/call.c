@@ -71,28 +71,19 @@ static __always_inline struct thread *thread_for_call(void)
     return thread;
 }
 
-#ifdef HAVE_CALL_ENTERS
-int call_enters(struct bpf_raw_tracepoint_args *ctx)
+static __always_inline void call_begins(u32 number, struct call *call)
 {
-    u32 number = ctx->args[1];
-    struct call *call = calls.lookup(&number);
-    struct thread *thread;
+    struct thread *thread = thread_for_call();
 
-    if (!call || !call->follow)
-        return 0;
-#if !defined(HAVE_TASK_PT_REGS) && defined(OFFSET_TASK_STRUCT_STACK)
-    learn_registers(ctx->args[0]);
-#endif
-    thread = thread_for_call();
     if (!thread)
-        return 0;
+        return;
 #ifdef TARGETS
     if (!thread_is_target(thread))
-        return 0;
+        return;
 #endif
     if (thread->compat) {
         count_drop(DROPPED_COMPAT_CALLS);
-        return 0;
+        return;
     }
 #ifndef CGROUP_SUBSYSTEM
     /* Fresh for each call: container runtimes move processes, and on v2 it costs next to nothing. */
@@ -107,8 +98,58 @@ int call_enters(struct bpf_raw_tracepoint_args *ctx)
     page_cache_call_begins(thread);
 #endif
 #ifdef PROBE_SYSCALLS
-    syscalls_call_begins(thread, ctx->args[0]);
+    syscalls_call_begins(thread);
 #endif
+}
+
+static __always_inline void call_ends(s64 result)
+{
+    struct thread *thread = thread_inside_call();
+
+    if (!thread)
+        return;
+    thread->inside = 0;
+    thread->owner.generation = current_generation();
+#ifdef PROBE_SYSCALLS
+    syscalls_call_returns(thread, result);
+#endif
+#ifdef PROBE_PAGE_CACHE
+    page_cache_hand_over(thread);
+#endif
+}
+
+static __always_inline struct call *followed_call(u32 number)
+{
+    struct call *call = calls.lookup(&number);
+
+    return call && call->follow ? call : NULL;
+}
+
+/* Raw tracepoints cost less, but from 7.0 on (a46023d5616e) their programs can be preempted, and the kernel skips a
+ * program of which another thread has an unfinished run on the same processor. Programs of classic tracepoints cannot
+ * be preempted. */
+#ifdef HAVE_CALL_ENTERS
+int call_enters(struct bpf_raw_tracepoint_args *ctx)
+{
+    struct call *call = followed_call(ctx->args[1]);
+
+    if (!call)
+        return 0;
+#if !defined(HAVE_TASK_PT_REGS) && defined(OFFSET_TASK_STRUCT_STACK)
+    learn_registers(ctx->args[0]);
+#endif
+    call_begins(ctx->args[1], call);
+    return 0;
+}
+#endif
+
+#ifdef HAVE_CALL_ENTERS_CLASSIC
+int call_enters_classic(struct tracepoint__raw_syscalls__sys_enter *args)
+{
+    struct call *call = followed_call(args->id);
+
+    if (call)
+        call_begins(args->id, call);
     return 0;
 }
 #endif
@@ -116,37 +157,47 @@ int call_enters(struct bpf_raw_tracepoint_args *ctx)
 #ifdef HAVE_CALL_RETURNS
 int call_returns(struct bpf_raw_tracepoint_args *ctx)
 {
-    struct thread *thread = thread_inside_call();
-
-    if (!thread)
-        return 0;
-    thread->inside = 0;
-    thread->owner.generation = current_generation();
-#ifdef PROBE_SYSCALLS
-    syscalls_call_returns(thread, ctx->args[0], ctx->args[1]);
-#endif
-#ifdef PROBE_PAGE_CACHE
-    page_cache_hand_over(thread);
-#endif
+    call_ends(ctx->args[1]);
     return 0;
 }
 #endif
 
-#ifdef HAVE_THREAD_ENDS
+#ifdef HAVE_CALL_RETURNS_CLASSIC
+int call_returns_classic(struct tracepoint__raw_syscalls__sys_exit *args)
+{
+    call_ends(args->ret);
+    return 0;
+}
+#endif
+
 /* Nothing may create a thread's state after this: files are closed later, and their pages removed. Hence only
- * call_enters creates. */
-int thread_ends(struct bpf_raw_tracepoint_args *ctx)
+ * call_begins creates. */
+static __always_inline void thread_over(void)
 {
     u32 tid = bpf_get_current_pid_tgid();
     struct thread *thread = threads.lookup(&tid);
 
     if (!thread)
-        return 0;
+        return;
 #ifdef PROBE_PAGE_CACHE
     thread->owner.generation = current_generation();
     page_cache_hand_over(thread);
 #endif
     threads.delete(&tid);
+}
+
+#ifdef HAVE_THREAD_ENDS
+int thread_ends(struct bpf_raw_tracepoint_args *ctx)
+{
+    thread_over();
+    return 0;
+}
+#endif
+
+#ifdef HAVE_THREAD_ENDS_CLASSIC
+int thread_ends_classic(struct tracepoint__sched__sched_process_exit *args)
+{
+    thread_over();
     return 0;
 }
 #endif

@@ -11,6 +11,7 @@ struct cache_value {
     u64 adds[4]; /* by cause: read, write, mmap, other */
     u64 removes;
     u64 dirtied;
+    u64 written_back;
 };
 BPF_F_TABLE("hash", struct cache_key, struct cache_value, cache_stats, CACHE_STATS_ENTRIES, MAP_FLAGS);
 
@@ -127,9 +128,8 @@ int remove_tracepoint(struct tracepoint__filemap__mm_filemap_delete_from_page_ca
 }
 #endif
 
-/* ---- pages that became dirty ---- */
+/* ---- pages that became dirty, and whose way to disk began ---- */
 
-#ifdef HAVE_DIRTY_RAW
 static __always_inline u64 pages_of_folio(u64 folio)
 {
 #ifdef ENUM_PG_HEAD
@@ -145,22 +145,65 @@ static __always_inline u64 pages_of_folio(u64 folio)
 #endif
 }
 
-int dirty_raw(struct bpf_raw_tracepoint_args *ctx)
+static __always_inline void pages_dirtied(u64 pages)
 {
-    u64 pages = pages_of_folio(ctx->args[0]);
     struct thread *thread = current_thread();
     struct cache_value *row;
 
     if (thread_is_left_out(thread))
-        return 0;
+        return;
     if (thread && thread->inside) {
         thread->counted += pages;
         thread->dirtied += pages;
-        return 0;
+        return;
     }
     row = cache_row_of_current();
     if (row)
         __sync_fetch_and_add(&row->dirtied, pages);
+}
+
+#ifdef HAVE_DIRTY_RAW
+int dirty_raw(struct bpf_raw_tracepoint_args *ctx)
+{
+    pages_dirtied(pages_of_folio(ctx->args[0]));
+    return 0;
+}
+#endif
+
+#ifdef HAVE_DIRTY_FUNCTION
+/* (struct folio *, struct address_space *, int warn) */
+int dirty_function(struct pt_regs *ctx)
+{
+    pages_dirtied(pages_of_folio(FIRST_PASSED(ctx)));
+    return 0;
+}
+#endif
+
+static __always_inline void pages_written_back(u64 pages)
+{
+    struct thread *thread = current_thread();
+    struct cache_value *row;
+
+    if (thread_is_left_out(thread))
+        return;
+    row = cache_row_of_current();
+    if (row)
+        __sync_fetch_and_add(&row->written_back, pages);
+}
+
+#ifdef HAVE_WRITE_BACK_FUNCTION
+/* (struct folio *, bool keep_write); before 5.16 (struct page *, bool keep_write) */
+int write_back_function(struct pt_regs *ctx)
+{
+    pages_written_back(pages_of_folio(FIRST_PASSED(ctx)));
+    return 0;
+}
+#endif
+
+#ifdef HAVE_KFUNC____FOLIO_START_WRITEBACK
+int kfunc____folio_start_writeback(u64 *passed)
+{
+    pages_written_back(pages_of_folio(passed[0]));
     return 0;
 }
 #endif
@@ -214,7 +257,7 @@ static __always_inline void pages_looked_up(u64 mapping, u64 index, u64 last)
 
     if (thread_is_left_out(thread))
         return;
-    if (thread && thread->inside)
+    if (thread && thread->inside && thread->call.cause)
         pages_looked_up_inside(thread, mapping, index, last);
     else
         pages_looked_up_outside(mapping, index, last);

@@ -148,11 +148,11 @@ static __always_inline bool is_interrupted(s64 result)
            result == -ERESTART_RESTARTBLOCK;
 }
 
-static __always_inline void pause_call(struct thread *thread, u64 registers, s64 result)
+static __always_inline void pause_call(struct thread *thread, s64 result)
 {
     thread->paused_since = thread->started;
     thread->paused_until = bpf_ktime_get_ns();
-    thread->paused_stack = USER_STACK(registers);
+    thread->paused_stack = USER_STACK(registers_of_current());
     thread->paused_number = thread->number;
     thread->paused_result = result;
 }
@@ -185,21 +185,21 @@ int signal_tracepoint(struct tracepoint__signal__signal_deliver *args)
 
 /* ---- the shared call programs hand over here (call.c) ---- */
 
-static __always_inline void syscalls_call_begins(struct thread *thread, u64 registers)
+static __always_inline void syscalls_call_begins(struct thread *thread)
 {
     thread->started = bpf_ktime_get_ns();
     if (thread->call.advice)
-        thread->advice = FOURTH_ARGUMENT(registers);
+        thread->advice = FOURTH_ARGUMENT(registers_of_current());
     if (thread->paused_since)
-        resume_if_restarted(thread, USER_STACK(registers));
+        resume_if_restarted(thread, USER_STACK(registers_of_current()));
 }
 
-static __always_inline void syscalls_call_returns(struct thread *thread, u64 registers, s64 result)
+static __always_inline void syscalls_call_returns(struct thread *thread, s64 result)
 {
     if (!thread->call.timed)
         return;
     if (is_interrupted(result))
-        pause_call(thread, registers, result);
+        pause_call(thread, result);
     else
         count_call(thread, bpf_ktime_get_ns() - thread->started, result);
 }

@@ -130,7 +130,8 @@ def _attached(way: Alternative) -> str:
 
 
 def _since(way: Alternative) -> str:
-    return either([said for said in (way.since, way.commit and code(way.commit)) if said] or [""])
+    since = either([said for said in (way.since, way.commit and code(way.commit)) if said] or [""])
+    return ", ".join(said for said in (since, way.until and f"before {way.until}") if said)
 
 
 def _reason(hook: Hook) -> str:

@@ -14,12 +14,16 @@ from .maps import KernelMap
 
 @dataclass(frozen=True, slots=True)
 class HookStatus:
-    """A hook of a probe; ``program`` is empty when it is not attached, and ``reason`` then says why."""
+    """A hook of a probe; ``program`` is empty when it is not attached, and ``reason`` then says why.
+
+    ``way``: how it is attached, as ``kprobe filemap_read``.
+    """
 
     probe: str
     hook: str
     program: str
     reason: str
+    way: str = ""
 
     @property
     def attached(self) -> bool:
@@ -29,11 +33,11 @@ class HookStatus:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program in the kernel. ``attachment``: the descriptor that keeps it attached."""
+    """A program in the kernel. ``attachments``: the descriptors that keep it attached."""
 
     name: str
     fd: int
-    attachment: int = -1
+    attachments: tuple[int, ...] = ()
 
     def runs(self) -> tuple[int, int]:
         """Runs and nanoseconds spent in them, both 0 while kernel.bpf_stats_enabled is off. Raises `OSError`."""
@@ -45,7 +49,8 @@ class Program:
 
     def detach(self) -> None:
         """Take it out of the kernel for good."""
-        release(self.attachment)
+        for attachment in self.attachments:
+            release(attachment)
         release(self.fd)
 
 

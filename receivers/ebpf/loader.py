@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from . import rights
+from .attaching import BY_BPF, attach
 from .bpf_call import Command, element, kernel_call
 from .btf import Btf
 from .descriptors import receive_message, send_message
@@ -27,6 +28,16 @@ from .plan import Choice, Plan, make_plan
 from .request import LoadRequest, Way
 from .source import assemble
 from .tracefs import Tracefs, find_tracefs, mount_tracefs
+
+_PROGRAM_TYPES = {
+    "tracepoint": "TRACEPOINT",
+    "raw_tracepoint": "RAW_TRACEPOINT",
+    "kprobe": "KPROBE",
+    "kretprobe": "KPROBE",
+    "fentry": "TRACING",
+    "fexit": "TRACING",
+    "perf_event": "PERF_EVENT",
+}
 
 
 class Refused(Exception):  # noqa: N818 # an answer, not a mistake
@@ -44,7 +55,7 @@ class Loader:
     bpf: Any
     standing: rights.Standing
     programs: dict[str, int] = field(default_factory=dict)
-    attachments: list[int] = field(default_factory=list)
+    attachments: dict[str, list[int]] = field(default_factory=dict)
     refusals: dict[str, str] = field(default_factory=dict)
     failure: rights.Failure = rights.Failure.ATTACH
     """Why the first program was refused."""
@@ -55,9 +66,9 @@ class Loader:
         for way in choice.ways:
             reason = self._attach(way)
             if not reason:
-                return _status(choice, way.program, "")
+                return _status(choice, way, "")
             reasons.append(reason)
-        return _status(choice, "", "; ".join(reasons))
+        return _status(choice, None, "; ".join(dict.fromkeys(reasons)))
 
     def _attach(self, way: Way) -> str:
         """Empty when attached, else why not. A program shared by several probes is attached once."""
@@ -70,41 +81,39 @@ class Loader:
     def _try(self, way: Way) -> str:
         began = len(_log())
         try:
-            program, attachment = self._load_and_attach(way, began)
+            program, attachments = self._load_and_attach(way, began)
         except Refused as refusal:
             self.failure = self.failure if self.refusals else refusal.diagnosis.failure
-            return f"{way.event}: {refusal}"
+            return f"{way.attach} {way.event}: {refusal}"
         self.programs[way.program] = program
-        self.attachments.append(attachment)
+        self.attachments[way.program] = attachments
         return ""
 
-    def _load_and_attach(self, way: Way, began: int) -> tuple[int, int]:
-        kinds = {
-            "tracepoint": self.bpf.TRACEPOINT, "raw_tracepoint": self.bpf.RAW_TRACEPOINT, "kprobe": self.bpf.KPROBE
-        }  # fmt: skip
+    def _load_and_attach(self, way: Way, began: int) -> tuple[int, list[int]]:
         try:
-            program = self.bpf.load_func(way.program.encode(), kinds[way.attach]).fd
+            program = self.bpf.load_func(way.program.encode(), getattr(self.bpf, _PROGRAM_TYPES[way.attach])).fd
         except Exception as error:
             number, log = ctypes.get_errno(), _log()[began:]
             raise Refused(rights.after_load(way.program, number, self.standing, log)) from error
-        attachment = _attach(program, way)
-        if attachment < 0:
-            call = "bpf" if way.attach == "raw_tracepoint" else "perf_event_open"
-            raise Refused(rights.after_refusal(call, ctypes.get_errno(), self.standing, _log()[began:]))
-        return program, attachment
+        attachments = attach(_library(), program, way)
+        if min(attachments) < 0:
+            number = ctypes.get_errno()
+            for each in attachments:
+                _close(each)
+            call = "bpf" if way.attach in BY_BPF else "perf_event_open"
+            raise Refused(rights.after_refusal(call, number, self.standing, _log()[began:]))
+        return program, attachments
 
 
-def _attach(program: int, way: Way) -> int:
-    """A descriptor that keeps the program attached; negative when that failed, with errno set."""
+def _library() -> Any:
     from bcc import lib  # noqa: PLC0415 # loaded only once BCC is known to be there
 
-    category, _, name = (part.encode() for part in way.event.partition(":"))
-    if way.attach == "raw_tracepoint":
-        return int(lib.bpf_attach_raw_tracepoint(program, name))
-    if way.attach == "tracepoint":
-        return int(lib.bpf_attach_tracepoint(program, category, name))
-    # a perf event, which goes with its descriptor and leaves nothing in tracefs; the name before it is not used then
-    return int(lib.bpf_attach_kprobe(program, 0, b"p_" + category, category, 0, 0))
+    return lib
+
+
+def _close(descriptor: int) -> None:
+    if descriptor >= 0:
+        os.close(descriptor)
 
 
 def main(descriptor: int) -> None:
@@ -137,12 +146,13 @@ def _load(request: LoadRequest) -> tuple[dict[str, Any], list[int]]:
     answer = {
         "maps": maps,
         "hooks": hooks,
-        "programs": list(loader.programs),
+        "programs": {name: len(attachments) for name, attachments in loader.attachments.items()},
         "compile_seconds": seconds,
         "peak_rss_bytes": _peak_rss(),
         "cgroup_hierarchy": plan.cgroup_hierarchy,
     }
-    return answer, [each["fd"] for each in maps] + [*loader.programs.values(), *loader.attachments]
+    attachments = [descriptor for each in loader.attachments.values() for descriptor in each]
+    return answer, [each["fd"] for each in maps] + [*loader.programs.values(), *attachments]
 
 
 def _tracefs(standing: rights.Standing) -> Tracefs:
@@ -168,6 +178,8 @@ def _compile(request: LoadRequest, plan: Plan, standing: rights.Standing) -> Any
     text = assemble(map(Path, request.files), Path(request.headers))
     # BCC's own headers raise warnings that are not ours to mend
     flags = [f"-D{name}={value}" for name, value in plan.macros.items()] + ["-Wno-everything"]
+    # BCC attaches programs with certain names by itself, and one that it cannot attach would be the end of all
+    BPF._trace_autoload = lambda _: None  # there is no switch for it
     try:
         return BPF(text=text, cflags=flags)
     except Exception as error:
@@ -203,8 +215,7 @@ def _refuse_if_nothing_works(hooks: Sequence[dict[str, Any]], loader: Loader, re
 
 
 def _describe(bpf: Any, name: str) -> dict[str, Any]:
-    from bcc import lib  # noqa: PLC0415 # see above
-
+    lib = _library()
     table, encoded = bpf[name], name.encode()
     return {
         "name": name,
@@ -215,8 +226,9 @@ def _describe(bpf: Any, name: str) -> dict[str, Any]:
     }
 
 
-def _status(choice: Choice, program: str, reason: str) -> dict[str, Any]:
-    return {"probe": choice.hook.probe, "hook": choice.hook.name, "program": program, "reason": reason}
+def _status(choice: Choice, way: Way | None, reason: str) -> dict[str, Any]:
+    taken = {"program": way.program, "way": f"{way.attach} {way.event}"} if way else {"program": "", "way": ""}
+    return {"probe": choice.hook.probe, "hook": choice.hook.name, **taken, "reason": reason}
 
 
 def _log() -> str:

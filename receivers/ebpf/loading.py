@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -90,17 +90,17 @@ def _tail(log: IO[bytes], lines: int = 8) -> str:
 
 
 def _loaded(probes: Sequence[Probe], request: LoadRequest, answer: Any, descriptors: list[int]) -> Loaded:
-    described, programs = answer["maps"], answer["programs"]
+    described = answer["maps"]
     counted = {metric.map for probe in probes for metric in probe.metrics} | {_CONTROL, _DROPS}
     maps = {each["name"]: (each, fd, each["name"] in counted) for each, fd in zip(described, descriptors, strict=False)}
     specs = {spec.name: spec.published for probe in probes for spec in probe.maps}
-    hooks = tuple(HookStatus(each["probe"], each["hook"], each["program"], each["reason"]) for each in answer["hooks"])
+    hooks = tuple(HookStatus(**each) for each in answer["hooks"])
     rest = descriptors[len(described) :]  # programs, then what keeps each attached
     return Loaded(
         maps={published: _map(published, *maps[name]) for name, published in specs.items()},
         hooks=hooks,
         unavailable=_unavailable(probes, hooks),
-        programs=tuple(map(Program, programs, rest, rest[len(programs) :])),
+        programs=tuple(_programs(answer["programs"], rest)),
         drops=Drops(_map(_DROPS, *maps[_DROPS]), [specs.get(reason, reason) for reason in request.drop_reasons]),
         generation=Generation(_map(_CONTROL, *maps[_CONTROL])),
         cgroup_hierarchy=answer["cgroup_hierarchy"],
@@ -110,6 +110,14 @@ def _loaded(probes: Sequence[Probe], request: LoadRequest, answer: Any, descript
         targets=_map(TARGET_CGROUPS, *maps[TARGET_CGROUPS]) if TARGET_CGROUPS in maps else None,
         calls=_map(CALLS, *maps[CALLS]) if CALLS in maps else None,
     )
+
+
+def _programs(attached: Mapping[str, int], descriptors: Sequence[int]) -> Iterator[Program]:
+    """``attached``: by how many descriptors, by program. ``descriptors``: of the programs, then those."""
+    place = len(attached)
+    for fd, (name, count) in zip(descriptors, attached.items(), strict=False):
+        yield Program(name, fd, tuple(descriptors[place : place + count]))
+        place += count
 
 
 def _map(published: str, described: Any, fd: int, counted: bool) -> KernelMap:  # noqa: FBT001 # from a tuple

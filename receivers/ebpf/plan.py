@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from .probe import COMPILED_AS, ON_FUNCTIONS
 from .request import HookRequest, LoadRequest, Way
+from .rights import release_of
 
 _NO_PREALLOC = 1
 SAFE_ON_DEMAND = (6, 1)
@@ -38,8 +40,11 @@ class Events(Protocol):
     def has(self, event: str) -> bool:
         """Whether the kernel has ``category:name``."""
 
+    def why_no_kprobes(self) -> str:
+        """Why functions cannot be hooked by breakpoints; empty when they can."""
+
     def why_not_function(self, name: str) -> str:
-        """Why the kernel's function cannot be hooked; empty when it can."""
+        """Why the kernel's function cannot be hooked in any way; empty when it can."""
 
     def fields(self, event: str) -> tuple[str, ...]:
         """The tracepoint's fields."""
@@ -65,7 +70,7 @@ class Plan:
 
 def make_plan(request: LoadRequest, events: Events, types: Types | None, release: tuple[int, int]) -> Plan:
     """What to compile and attach for ``request`` on a kernel with these events and types."""
-    choices = tuple(_choose(hook, events, types) for hook in request.hooks)
+    choices = tuple(_choose(hook, events, types, release) for hook in request.hooks)
     cgroup = _cgroup_macros(request.cgroup_hierarchy, types)
     macros: dict[str, str] = {
         **{name: str(value) for name, value in request.macros.items()},
@@ -84,21 +89,20 @@ def make_plan(request: LoadRequest, events: Events, types: Types | None, release
     return Plan(choices, macros, request.cgroup_hierarchy if cgroup else "v2")
 
 
-def _choose(hook: HookRequest, events: Events, types: Types | None) -> Choice:
-    missing = {way: _missing(way, events, types) for way in hook.ways}
+def _choose(hook: HookRequest, events: Events, types: Types | None, release: tuple[int, int]) -> Choice:
+    missing = {way: _missing(way, events, types, release) for way in hook.ways}
     usable = tuple(way for way in hook.ways if not missing[way])
-    return Choice(hook, usable, "; ".join(reason for reason in missing.values() if reason))
+    reasons = dict.fromkeys(reason for reason in missing.values() if reason)
+    return Choice(hook, usable, "; ".join(reasons))
 
 
-def _missing(way: Way, events: Events, types: Types | None) -> str:
-    if way.attach == "kprobe":
-        absent = events.why_not_function(way.event)
-        if absent:
-            return absent
-    elif not events.has(way.event):
-        since = f" (it came with {way.since})" if way.since else ""
-        return f"this kernel has no tracepoint {way.event}{since}"
-    if way.btf and types is None:
+def _missing(way: Way, events: Events, types: Types | None, release: tuple[int, int]) -> str:
+    if way.until and release >= release_of(way.until):
+        return f"{way.attach} {way.event} loses events from {way.until} on"
+    absent = _absent(way, events)
+    if absent:
+        return absent
+    if (way.btf or way.attach in COMPILED_AS) and types is None:
         return f"{way.event} needs the kernel's type information (CONFIG_DEBUG_INFO_BTF), which this kernel lacks"
     fields = [field for field in way.btf if types and _number(field, types) is None]
     if fields:
@@ -108,12 +112,23 @@ def _missing(way: Way, events: Events, types: Types | None) -> str:
     return f"{way.event} passes no {' and '.join(wanted)} on this kernel" if wanted else ""
 
 
+def _absent(way: Way, events: Events) -> str:
+    """Why there is nothing of that name to hook; empty when there is."""
+    if way.attach in ON_FUNCTIONS:
+        by_breakpoint = way.attach not in COMPILED_AS
+        return (by_breakpoint and events.why_no_kprobes()) or events.why_not_function(way.event)
+    if way.attach == "perf_event" or events.has(way.event):
+        return ""
+    since = f" (it came with {way.since})" if way.since else ""
+    return f"this kernel has no tracepoint {way.event}{since}"
+
+
 def _way_macros(way: Way, events: Events, types: Types | None) -> dict[str, str]:
     event = _event(way)
     macros = {f"HAVE_{way.program.upper()}": "1", **_offsets(way.btf, types)}
     if way.attach == "tracepoint":
         return macros | {f"FIELD_{event}_{name}".upper(): "1" for name in events.fields(way.event)}
-    if way.attach == "kprobe":
+    if way.attach != "raw_tracepoint":
         return macros
     arguments = (types and types.tracepoint_arguments(event)) or ()
     return macros | {_macro(f"ARG_{event}_{name}"): str(i) for i, name in enumerate(arguments) if name}

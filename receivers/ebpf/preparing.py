@@ -121,7 +121,8 @@ def _files(probes: Sequence[Probe]) -> tuple[str, ...]:
 def _hook(probe: Probe, position: int) -> HookRequest:
     hook = probe.hooks[position]
     ways = tuple(
-        Way(each.attach, each.event, each.program, each.btf, each.since, each.arguments) for each in hook.alternatives
+        Way(each.attach, each.event, each.program, each.btf, each.since, each.until, each.arguments)
+        for each in hook.alternatives
     )
     return HookRequest(probe.name, hook.name, ways)
 

@@ -9,9 +9,16 @@ from pathlib import Path
 from typing import Literal
 
 MetricKind = Literal["counter", "gauge", "histogram", "updowncounter"]
-AttachKind = Literal["tracepoint", "raw_tracepoint", "kprobe"]
+AttachKind = Literal["tracepoint", "raw_tracepoint", "kprobe", "kretprobe", "fentry", "fexit", "perf_event"]
 KINDS: tuple[MetricKind, ...] = ("counter", "gauge", "histogram", "updowncounter")
-ATTACH_KINDS: tuple[AttachKind, ...] = ("tracepoint", "raw_tracepoint", "kprobe")
+ATTACH_KINDS: tuple[AttachKind, ...] = (
+    "tracepoint", "raw_tracepoint", "kprobe", "kretprobe", "fentry", "fexit", "perf_event"
+)  # fmt: skip
+ON_FUNCTIONS: tuple[AttachKind, ...] = ("kprobe", "kretprobe", "fentry", "fexit")
+PERF_EVENTS: Mapping[str, int] = {"page_faults_min": 5, "page_faults_maj": 6}
+"""The kernel's software events that a program can follow, each time they happen (perf_event_open(2))."""
+COMPILED_AS = {"fentry": "kfunc__", "fexit": "kretfunc__"}
+"""What BCC wants a program's name to begin with; the rest is the function, which is resolved when it is loaded."""
 DECODERS = ("syscall", "errno", "device")
 ELSE = "else"
 """The entry of a table of words for all values that it does not list."""
@@ -19,16 +26,18 @@ ELSE = "else"
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """One way to hook in: ``event`` as ``category:name``, or a function of the kernel for ``kprobe``.
+    """One way to hook in: ``event`` as ``category:name``, or the name of a function (`ON_FUNCTIONS`) or perf event.
 
-    ``btf``: fields (``struct.field``) and constants of enums it cannot do without; ``arguments``: named types that
-    must be among a raw tracepoint's arguments, which differ between kernels.
+    ``since``: the release that brought it, for the reader. ``until``: the release from which it is not to be taken,
+    although it may be there. ``btf``: fields (``struct.field``) and constants of enums it cannot do without;
+    ``arguments``: named types that must be among a raw tracepoint's arguments, which differ between kernels.
     """
 
     attach: AttachKind
     event: str
     program: str
     since: str = ""
+    until: str = ""
     commit: str = ""
     btf: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()

@@ -16,10 +16,14 @@ from ...pipeline.suggestions import did_you_mean
 from .canary_actions import NO_ACTION, Action
 from .probe import (
     ATTACH_KINDS,
+    COMPILED_AS,
     DECODERS,
     ELSE,
     KINDS,
+    ON_FUNCTIONS,
+    PERF_EVENTS,
     Alternative,
+    AttachKind,
     Attribute,
     Calls,
     CanarySpec,
@@ -41,6 +45,7 @@ _CALL_FIELDS = ("follow", "cause", "timed", "direction", "advice", "restarts")
 _STABILITY = ("development", "alpha", "beta", "stable", "deprecated")
 _EVENT = re.compile(r"\w+:\w+")
 _FUNCTION = re.compile(r"\w+")
+_RELEASE = re.compile(r"\d+\.\d+")
 _SETTING_TYPES: tuple[Literal["syscalls", "integer"], ...] = ("syscalls", "integer")
 
 
@@ -131,19 +136,32 @@ def _canary(node: Node) -> CanarySpec:
 
 
 def _alternative(node: Node) -> Alternative:
-    node = node.only((*ATTACH_KINDS, "program", "since", "commit", "btf", "arguments"), ("program",))
+    keys = ("program", "since", "until", "commit", "btf", "arguments")
+    node = node.only((*ATTACH_KINDS, *keys), ("program",))
     attach = next((kind for kind in ATTACH_KINDS if node.has(kind)), None)
     if attach is None:
         *others, last = (f'"{kind}"' for kind in ATTACH_KINDS)
         node.wrong(f"one of {', '.join(others)} and {last} is missing; add what to hook")
         attach = ATTACH_KINDS[0]
-    event = node.text(attach)
-    if attach == "kprobe" and not _FUNCTION.fullmatch(event):
-        node.child(attach).wrong(f'"{event}" must be the name of a function')
-    if attach != "kprobe" and not _EVENT.fullmatch(event):
-        node.child(attach).wrong(f'"{event}" must be written category:event')
-    told = (node.text("program"), node.text("since"), node.text("commit"), node.texts("btf"), node.texts("arguments"))
-    return Alternative(attach, event, *told)
+    event, program = node.text(attach), node.text("program")
+    wrong = _wrong_event(attach, event)
+    needed = COMPILED_AS[attach] + event if attach in COMPILED_AS else program
+    if wrong:
+        node.child(attach).wrong(f'"{event}" {wrong}')
+    elif program != needed:
+        node.child("program").wrong(f'"{program}" must be called {needed}; BCC finds the function by it')
+    if node.has("until") and not _RELEASE.fullmatch(node.text("until")):
+        node.child("until").wrong(f'"{node.text("until")}" must be a kernel release, as in "7.0"')
+    versions = (node.text("since"), node.text("until"), node.text("commit"))
+    return Alternative(attach, event, program, *versions, node.texts("btf"), node.texts("arguments"))
+
+
+def _wrong_event(attach: AttachKind, event: str) -> str:
+    if attach in ON_FUNCTIONS:
+        return "" if _FUNCTION.fullmatch(event) else "must be the name of a function"
+    if attach == "perf_event":
+        return "" if event in PERF_EVENTS else f"is unknown{did_you_mean(event, PERF_EVENTS)}"
+    return "" if _EVENT.fullmatch(event) else "must be written category:event"
 
 
 def _map(node: Node) -> MapSpec:

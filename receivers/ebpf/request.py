@@ -17,6 +17,7 @@ class Way:
     program: str
     btf: tuple[str, ...] = ()
     since: str = ""
+    until: str = ""
     arguments: tuple[str, ...] = ()
 
     @classmethod

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 PLACES = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
+_KPROBES = "bus/event_source/devices/kprobe"  # below /sys
 _KALLSYMS = Path("/proc/kallsyms")
 MOUNT_COMMAND = "mount -t tracefs tracefs /sys/kernel/tracing"
 _FIELD = re.compile(r"^\s*field:.*?(\w+)(?:\[[^\]]*\])?;", re.MULTILINE)
@@ -22,19 +23,21 @@ class Tracefs:
     """A mounted tracefs. ``kprobes``: what the kernel has when it can probe functions."""
 
     root: Path
-    kprobes: Path = Path("/sys/bus/event_source/devices/kprobe")
+    kprobes: Path = Path("/sys") / _KPROBES
 
     def has(self, event: str) -> bool:
         """Whether the kernel has the tracepoint ``category:name``."""
         return self._format(event).exists()
 
+    def why_no_kprobes(self) -> str:
+        """Why functions cannot be hooked by breakpoints; empty when they can."""
+        return "" if self.kprobes.exists() else "this kernel has no kprobes (CONFIG_KPROBES)"
+
     def why_not_function(self, name: str) -> str:
-        """Why the function ``name`` of the kernel cannot be probed; empty when it can.
+        """Why the function ``name`` of the kernel cannot be hooked in any way; empty when it can.
 
         Names are taken whole: a compiler's cold part (``name.cold``) can be probed, but is never reached.
         """
-        if not self.kprobes.exists():
-            return f"{name} cannot be probed: this kernel has no kprobes (CONFIG_KPROBES)"
         return "" if name in self._functions else f"this kernel has no function {name} that can be probed"
 
     @cached_property
@@ -61,7 +64,7 @@ def find_tracefs(places: tuple[Path, ...] = PLACES) -> Tracefs | None:
     for place in places:
         # not access(2): to other users than root it answers as if they had no capabilities
         with suppress(OSError), os.scandir(place / "events"):
-            return Tracefs(place)
+            return Tracefs(place, *(above.parent / _KPROBES for above in place.parents if above.name == "kernel"))
     return None
 
 

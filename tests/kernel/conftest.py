@@ -20,6 +20,7 @@ from ebpf_sidecar.receivers.ebpf.selftest.worker import Worker
 BPF = Path(__file__).parents[2] / "bpf"
 WORKLOADS = Path(__file__).parent / "workloads"
 MIB = 1 << 20
+KPROBES = Path("/sys/bus/event_source/devices/kprobe")
 
 
 def why_not():
@@ -66,6 +67,12 @@ def attaching():
             return opened.enter_context(load(probes, request_for(probes, chosen, by_process=by_process, **more)))
 
         yield attach
+
+
+@pytest.fixture
+def lacking():
+    """Hooks that a kernel without kprobes may lack: no tracepoint does what they do."""
+    return set() if KPROBES.exists() else {"page_write_back"}
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from ebpf_sidecar.receivers.ebpf.sizing import BUDGET
 
 BPF = Path(__file__).parents[2] / "bpf"
 WORKLOADS = Path(__file__).parent / "workloads"
+WRITTEN_BACK = "ebpf.page_cache.written_back"
 NOBODY = 65534
 MIB = 1 << 20
 
@@ -46,20 +47,22 @@ def restricted():
     return restricted
 
 
-def test_every_probe_attaches_all_its_hooks(attach):
+def test_every_probe_attaches_all_its_hooks(attach, lacking):
     """On this kernel, all at once in one object."""
     loaded = attach(*find_probes([BPF]))
 
-    assert [] == [hook for hook in loaded.hooks if not hook.attached]
-    assert {} == loaded.unavailable
+    missing = {hook.hook: hook.reason for hook in loaded.hooks if not hook.attached}
+
+    assert set(missing) <= lacking
+    assert {WRITTEN_BACK} == set(loaded.unavailable) if missing else not loaded.unavailable
 
 
 @pytest.mark.parametrize("name", sorted(find_probes([BPF])))
-def test_every_probe_works_alone(attach, name):
+def test_every_probe_works_alone(attach, lacking, name):
     """Shared programs are there for whoever needs them."""
     loaded = attach(name)
 
-    assert all(hook.attached for hook in loaded.hooks)
+    assert {hook.hook for hook in loaded.hooks if not hook.attached} <= lacking
 
 
 def test_the_loader_is_quick_and_leaves_no_compiler_behind(attach):
@@ -103,18 +106,18 @@ def test_a_closed_probe_counts_no_more(attach):
     assert len(loaded.descriptors) == before - len(list(Path("/proc/self/fd").iterdir()))
 
 
-def test_a_hook_that_does_not_exist_stops_no_other(page_cache):
+def test_a_hook_that_does_not_exist_stops_no_other(page_cache, lacking):
     """It is reported with the reason, and the metrics that need it are unavailable."""
     request = request_for([page_cache])
     nowhere = Way("tracepoint", "filemap:mm_filemap_imagined", "add_tracepoint", since="9.9")
     hooks = [replace(hook, ways=(nowhere,)) if hook.name == "page_add" else hook for hook in request.hooks]
 
     with load([page_cache], replace(request, hooks=tuple(hooks))) as loaded:
-        refused = [hook for hook in loaded.hooks if not hook.attached]
+        refused = [hook for hook in loaded.hooks if not hook.attached and hook.hook not in lacking]
 
         assert ["page_add"] == [hook.hook for hook in refused]
         assert "this kernel has no tracepoint filemap:mm_filemap_imagined (it came with 9.9)" == refused[0].reason
-        assert {"ebpf.cache.misses", "ebpf.page_cache.adds"} == set(loaded.unavailable)
+        assert {"ebpf.cache.misses", "ebpf.page_cache.adds"} == set(loaded.unavailable) - {WRITTEN_BACK}
 
 
 @pytest.fixture
@@ -150,7 +153,9 @@ def test_strict_wants_all_or_nothing(page_cache):
     request = request_for([page_cache], strict=True)
     extra = HookRequest("page_cache", "imagined", (Way("tracepoint", "filemap:imagined", "nothing"),))
 
-    with pytest.raises(LoadError, match=r"strict is on: page_cache::imagined: this kernel has no tracepoint") as caught:
+    with pytest.raises(
+        LoadError, match=r"strict is on: .*page_cache::imagined: this kernel has no tracepoint"
+    ) as caught:
         load([page_cache], replace(request, hooks=(*request.hooks, extra)))
 
     assert "attach" == caught.value.failure
@@ -187,14 +192,14 @@ def test_without_rights_the_missing_capabilities_are_named(restricted):
     assert "CAP_BPF and CAP_PERFMON missing" in said["message"]
 
 
-def test_tracefs_is_mounted_when_it_is_not(tmp_path):
+def test_tracefs_is_mounted_when_it_is_not(page_cache):
     """In a mount namespace of its own, without tracefs."""
     script = f"umount -R /sys/kernel/tracing; {sys.executable} {WORKLOADS}/load.py none {BPF}/page_cache.yaml"
     command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script]
 
     done = subprocess.run(command, stdout=subprocess.PIPE, env=with_our_package(), check=True)
 
-    assert {"hooks": 10} == json.loads(done.stdout)
+    assert {"hooks": len(page_cache.hooks)} == json.loads(done.stdout)
 
 
 def test_without_bcc_the_package_to_install_is_named(page_cache, tmp_path, monkeypatch):

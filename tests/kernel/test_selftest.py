@@ -125,7 +125,7 @@ def test_where_there_is_no_disk_the_rest_is_checked():
     checked = {each["metric"].rpartition(".")[0] for each in said["metrics"] if each["verdict"] == "ok"}
 
     assert (0, []) == (code, wrong(said))
-    assert {"ebpf.syscall", "ebpf.fadvise"} == checked
+    assert {"ebpf", "ebpf.syscall", "ebpf.fadvise"} == checked
     assert any("/dev/shm is not on a disk" in each["why"] for each in said["metrics"])
     assert not list(Path("/dev/shm").glob("ebpf-sidecar-*"))
 

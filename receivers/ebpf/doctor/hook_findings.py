@@ -10,7 +10,7 @@ from ....pipeline.checks import Finding, Verdict
 from ....pipeline.errors import ProbeError
 from ..plan import Choice, make_plan
 from ..preparing import request_for
-from ..probe import Probe
+from ..probe import COMPILED_AS, Probe
 from .machine import Machine
 
 
@@ -38,7 +38,9 @@ def _finding(choice: Choice, probe: Probe, *, grave: bool) -> Finding:
     if choice.ways:
         way = choice.ways[0]
         others = f" (instead of another: {choice.reason})" if choice.reason else ""
-        return Finding(*name, Verdict.OK, f"{way.attach} {way.event}{others}")
+        # only loading such a program tells whether a security module allows it
+        certain = Verdict.NOTE if way.attach in COMPILED_AS else Verdict.OK
+        return Finding(*name, certain, f"{way.attach} {way.event}{others}")
     absent = [metric.name for metric in probe.metrics if choice.hook.name in metric.hooks]
     lost = f"; absent: {', '.join(absent)}" if absent else ""
     found = f"{choice.reason}{lost}"

@@ -9,7 +9,7 @@ import mmap
 import os
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,6 +37,7 @@ class Readings:
     io: Mapping[str, int]
     resident: int
     cachestat: int | None
+    faults: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,10 @@ def _sizes(which: str) -> Callable[[Observation, str], Expected]:
     return lambda seen, _: _range(*(disks.sizes[which] for disks in seen.disks))
 
 
+def _faults(which: str) -> Callable[[Observation, str], Expected]:
+    return lambda seen, _: Expected(seen.after.faults[which] - seen.before.faults[which])
+
+
 ORACLES: Mapping[str, Oracle] = {
     "known": Oracle("known number", _known),
     "own_clock": Oracle("the caller's own clock", lambda seen, _: Expected(seen.facts["seconds"])),
@@ -95,6 +100,8 @@ ORACLES: Mapping[str, Oracle] = {
     "mincore_added": Oracle("mincore(2)", lambda seen, _: Expected(seen.after.resident - seen.before.resident)),
     "mincore_removed": Oracle("mincore(2)", lambda seen, _: Expected(seen.before.resident - seen.after.resident)),
     "cachestat_added": Oracle("cachestat(2)", _cachestat_added),
+    "minor_faults": Oracle("minflt in /proc/<pid>/stat", _faults("minor")),
+    "major_faults": Oracle("majflt in /proc/<pid>/stat", _faults("major")),
     "diskstats_reads": Oracle("/proc/diskstats", _operations("reads")),
     "diskstats_writes": Oracle("/proc/diskstats", _operations("writes")),
     "diskstats_read_bytes": Oracle("/proc/diskstats", _sizes("reads")),
@@ -109,6 +116,12 @@ def read_io(pid: int, proc: Path) -> Mapping[str, int]:
     except OSError:
         return {}
     return {name.rstrip(":"): int(value) for name, value in map(str.split, lines)}
+
+
+def read_faults(pid: int, proc: Path) -> Mapping[str, int]:
+    """Page faults of the process so far, ``minor`` and ``major`` (proc_pid_stat(5))."""
+    fields = (proc / str(pid) / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    return {"minor": int(fields[7]), "major": int(fields[9])}
 
 
 def resident_pages(path: Path) -> int:

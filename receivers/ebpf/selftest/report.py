@@ -13,7 +13,6 @@ from typing import Any
 
 from ..canary import Liveness
 from ..loaded import HookStatus
-from ..probe import Probe
 from .judging import Result
 
 SCHEMA = 1
@@ -71,20 +70,10 @@ class Report:
         return json.dumps(body, indent=1)
 
 
-def hook_report(probes: Sequence[Probe], status: HookStatus, liveness: Liveness) -> HookReport:
+def hook_report(status: HookStatus, liveness: Liveness) -> HookReport:
     """The line of a hook."""
-    ways = {
-        each.program: f"{each.attach} {each.event}"
-        for probe in probes
-        if probe.name == status.probe
-        for hook in probe.hooks
-        if hook.name == status.hook
-        for each in hook.alternatives
-    }
-    way = ways.get(status.program, "")
-    return HookReport(
-        status.probe, status.hook, status.attached, status.program, way, status.reason, liveness.live, liveness.reason
-    )
+    told = (status.attached, status.program, status.way, status.reason, liveness.live, liveness.reason)
+    return HookReport(status.probe, status.hook, *told)
 
 
 def lines_of(report: Report) -> Iterator[str]:

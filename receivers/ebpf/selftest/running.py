@@ -14,7 +14,7 @@ from ..disks import Disks, names_of_disks, read_disks
 from .case import CaseFile, Workload
 from .judging import Bench, Result, Run, judge, skipped
 from .meter import Counted, Meter, measured
-from .oracles import PAGE, Observation, Readings, cached_pages, read_io, resident_pages
+from .oracles import PAGE, Observation, Readings, cached_pages, read_faults, read_io, resident_pages
 from .places import MIB, Place, forget
 from .worker import Worker, WorkloadError
 
@@ -105,7 +105,8 @@ class Runner:
         return path
 
     def _look(self, pid: int, path: Path) -> Look:
-        readings = Readings(read_io(pid, self.paths.proc), resident_pages(path), cached_pages(path))
+        faults = read_faults(pid, self.paths.proc)
+        readings = Readings(read_io(pid, self.paths.proc), resident_pages(path), cached_pages(path), faults)
         earlier = read_disks(self.paths.proc, self.paths.sys)
         counted = self.meter.read()
         return Look((earlier, read_disks(self.paths.proc, self.paths.sys)), counted, readings)

@@ -78,7 +78,4 @@ class Session:
 
     def _hooks(self, loaded: Loaded) -> list[HookReport]:
         found = examine(self.probes, loaded, Actions(self.paths.proc, self.paths.sys).do)
-        return [
-            hook_report(self.probes, status, found.get((status.probe, status.hook), Liveness(None)))
-            for status in loaded.hooks
-        ]
+        return [hook_report(status, found.get((status.probe, status.hook), Liveness(None))) for status in loaded.hooks]

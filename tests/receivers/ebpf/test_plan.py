@@ -15,6 +15,10 @@ NEW, OLD = (6, 18), (5, 10)
 class FakeEvents:
     events: dict
     functions: tuple = ()
+    kprobes: bool = True
+
+    def why_no_kprobes(self):
+        return "" if self.kprobes else "no kprobes"
 
     def has(self, event):
         return event in self.events
@@ -194,3 +198,53 @@ def test_constants_of_enums_are_macros_too():
 
     assert "6" == there.macros["ENUM_PG_HEAD"]
     assert "this kernel has no field PG_head, needed at block:rq_done" == missing.choices[0].reason
+
+
+def chosen(*ways, events=EVENTS, types=TYPES, release=NEW):
+    """The choice for a hook with these alternatives."""
+    request = replace(REQUEST, hooks=(HookRequest("block_io", "done", ways),))
+    return make_plan(request, events, types, release).choices[0]
+
+
+@pytest.mark.parametrize(("release", "ways"), [((6, 19), (RAW, CLASSIC)), ((7, 0), (CLASSIC,)), ((7, 3), (CLASSIC,))])
+def test_a_way_is_left_from_a_release_on(release, ways):
+    """It is there and loses events, so the next one is better."""
+    choice = chosen(replace(RAW, until="7.0"), CLASSIC, release=release)
+
+    assert [way.program for way in ways] == [way.program for way in choice.ways]
+
+
+def test_the_same_way_can_stand_last_without_a_limit():
+    """Losing a few events is better than having none."""
+    choice = chosen(replace(RAW, until="7.0"), FUNCTION, RAW, release=(7, 3))
+
+    assert (RAW,) == choice.ways
+    assert "raw_tracepoint block:rq_done loses events from 7.0 on; no finish_request" == choice.reason
+
+
+@pytest.mark.parametrize(
+    ("attach", "types", "kprobes", "reason"),
+    [
+        ("kprobe", None, True, ""),
+        ("kprobe", TYPES, False, "no kprobes"),
+        ("kretprobe", TYPES, False, "no kprobes"),
+        ("fentry", TYPES, False, ""),
+        ("fexit", TYPES, False, ""),
+        ("fentry", None, True, "finish_request needs the kernel's type information (CONFIG_DEBUG_INFO_BTF), which this "
+                               "kernel lacks"),
+    ],
+)  # fmt: skip
+def test_what_hooking_a_function_needs(attach, types, kprobes, reason):
+    """A breakpoint needs kprobes; a trampoline needs the function's types, and no kprobes."""
+    way = Way(attach, "finish_request", "kfunc__finish_request")
+
+    choice = chosen(way, events=FakeEvents({}, ("finish_request",), kprobes), types=types)
+
+    assert (reason, () if reason else (way,)) == (choice.reason, choice.ways)
+
+
+def test_software_events_are_on_every_kernel():
+    """They need neither tracefs nor types."""
+    way = Way("perf_event", "page_faults_maj", "major")
+
+    assert ((way,), "") == ((choice := chosen(way, events=FakeEvents({}), types=None)).ways, choice.reason)

@@ -110,12 +110,33 @@ def test_a_function_is_written_alone(changed):
     ] == changed(probe_function)
 
 
+@pytest.mark.parametrize(
+    ("alternative", "mistake"),
+    [
+        ({"fentry": "a:b", "program": "x"}, 'fentry: "a:b" must be the name of a function'),
+        ({"fentry": "f", "program": "x"}, 'program: "x" must be called kfunc__f; BCC finds the function by it'),
+        ({"fexit": "f", "program": "f"}, 'program: "f" must be called kretfunc__f; BCC finds the function by it'),
+        ({"perf_event": "page_fault_maj", "program": "x"},
+         'perf_event: "page_fault_maj" is unknown; did you mean "page_faults_maj"?'),
+        ({"kprobe": "f", "program": "x", "until": "soon"}, 'until: "soon" must be a kernel release, as in "7.0"'),
+    ],
+)  # fmt: skip
+def test_each_way_in_has_its_own_form(changed, alternative, mistake):
+    """And the mistake is shown where it is."""
+
+    def change(document):
+        document["hooks"][0]["alternatives"] = [alternative]
+
+    assert [f"page_cache.yaml::hooks[0]::alternatives[0]::{mistake}"] == changed(change)
+
+
 def test_an_alternative_says_what_it_hooks(changed):
     """One of the kinds."""
     where = "hooks[0]::alternatives[0]"
 
     assert changed(put("hooks.0.alternatives", [{"program": "x"}]))[0] == (
-        f'page_cache.yaml::{where}: one of "tracepoint", "raw_tracepoint" and "kprobe" is missing; add what to hook'
+        f'page_cache.yaml::{where}: one of "tracepoint", "raw_tracepoint", "kprobe", "kretprobe", "fentry", '
+        '"fexit" and "perf_event" is missing; add what to hook'
     )
 
 
@@ -150,4 +171,4 @@ def test_a_probe_is_a_pair_and_the_first_folder_wins(tmp_path):
     found = find_probes([tmp_path, BPF])
 
     assert tmp_path / "page_cache.yaml" == found["page_cache"]
-    assert {"page_cache", "syscalls", "block_io", "memory"} == set(found)
+    assert {"page_cache", "syscalls", "block_io", "memory", "page_faults"} == set(found)

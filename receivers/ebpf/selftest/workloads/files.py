@@ -42,6 +42,25 @@ def mapped(path: str, size: int, step: int) -> Facts:
     return {"pages": size // PAGE}
 
 
+def mapped_randomly(path: str, size: int, step: int) -> Facts:
+    """Touch every 16th page of a mapping for which the kernel is told not to read ahead."""
+    descriptor = os.open(path, os.O_RDONLY)
+    with mmap.mmap(descriptor, size, prot=mmap.PROT_READ) as view:
+        view.madvise(mmap.MADV_RANDOM)
+        for place in range(0, size, 16 * PAGE):
+            view[place]
+    return {"pages": -(-size // (16 * PAGE))}
+
+
+def fresh_memory(path: str, size: int, step: int) -> Facts:
+    """Touch pages that the process has never had, 4 MiB of them."""
+    pages = 1024
+    with mmap.mmap(-1, pages * PAGE) as view:
+        for place in range(0, pages * PAGE, PAGE):
+            view[place] = 1
+    return {"pages": pages}
+
+
 def populated(path: str, size: int, step: int) -> Facts:
     """The kernel reads the file in while it maps it."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -90,5 +109,6 @@ def in_threads(path: str, size: int, step: int) -> Facts:
 
 window.main({
     each.__name__: each
-    for each in (sequential, at_random, mapped, populated, written, dropped, unlinked, in_threads)
+    for each in (sequential, at_random, mapped, mapped_randomly, fresh_memory, populated, written, dropped, unlinked,
+                 in_threads)
 })  # fmt: skip

@@ -101,6 +101,10 @@ class Tree:
             self.write(f"sys/kernel/tracing/events/{name.replace(':', '/')}/format", "field:u64 order;\n")
         return self
 
+    def functions(self, names):
+        self.write("sys/bus/event_source/devices/kprobe/type", "8\n")
+        return self.write("sys/kernel/tracing/available_filter_functions", "".join(f"{name}\n" for name in names))
+
     def v2(self, *, whole=True):
         self.write("sys/fs/cgroup/cgroup.controllers", "memory io").write("sys/fs/cgroup/cgroup.procs", "1\n")
         return self if whole else self.write("sys/fs/cgroup/cgroup.type", "domain\n")
@@ -148,7 +152,8 @@ def host(tmp_path):
     config = "".join(f"{name}=y\n" for name in (*NEEDED, *USEFUL)) + "# CONFIG_SMACK is not set\n"
     fields = dict.fromkeys(field for way in ways() for field in way.btf)
     tree.process().namespaces(FIRST).v2()
-    tree.events(dict.fromkeys(way.event for way in ways()))
+    tree.events(dict.fromkeys(way.event for way in ways() if ":" in way.event))
+    tree.functions(dict.fromkeys(way.event for way in ways() if ":" not in way.event))
     tree.write("proc/config.gz", gzip.compress(config.encode()))
     tree.write("proc/self/mounts", "tracefs /sys/kernel/tracing tracefs rw,relatime 0 0\n")
     tree.write("proc/sys/kernel/perf_event_paranoid", "2\n")

@@ -11,8 +11,6 @@ from click.testing import CliRunner
 
 from ebpf_sidecar.receivers.ebpf.canary import Liveness
 from ebpf_sidecar.receivers.ebpf.loaded import HookStatus
-from ebpf_sidecar.receivers.ebpf.probe import Alternative, CanarySpec, Hook
-from ebpf_sidecar.receivers.ebpf.probe_file import read_probe
 from ebpf_sidecar.receivers.ebpf.selftest import command, session
 from ebpf_sidecar.receivers.ebpf.selftest.judging import Result
 from ebpf_sidecar.receivers.ebpf.selftest.progress import Shown
@@ -165,15 +163,11 @@ def test_a_misspelt_probe_is_corrected(call):
 
 
 def test_a_hook_is_reported_by_the_way_that_was_taken():
-    """Of several alternatives the one whose program is attached."""
-    probe = read_probe(BPF / "page_cache.yaml")
-    ways = (Alternative("raw_tracepoint", "a:b", "first"), Alternative("tracepoint", "c:d", "second"))
-    probe = replace(probe, hooks=(Hook("page_add", ways, "", CanarySpec("add")),))
-
-    report = hook_report([probe], HookStatus("page_cache", "page_add", "second", ""), Liveness(live=True))
+    """The loader tells; a hook that is not attached has none."""
+    report = hook_report(HookStatus("page_cache", "page_add", "second", "", "tracepoint c:d"), Liveness(live=True))
 
     assert ("tracepoint c:d", True, True) == (report.way, report.attached, report.live)
-    assert "" == hook_report([probe], HookStatus("page_cache", "page_add", "", "no"), Liveness(None)).way
+    assert "" == hook_report(HookStatus("page_cache", "page_add", "", "no"), Liveness(None)).way
 
 
 class Terminal(io.StringIO):
