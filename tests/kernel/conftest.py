@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -15,7 +16,8 @@ from ebpf_sidecar.receivers.ebpf.cgroups import find_hierarchy
 from ebpf_sidecar.receivers.ebpf.loading import load
 from ebpf_sidecar.receivers.ebpf.preparing import request_for
 from ebpf_sidecar.receivers.ebpf.probe_file import read_probe
-from ebpf_sidecar.receivers.ebpf.selftest.worker import Worker
+from ebpf_sidecar.receivers.ebpf.selftest.oracles import PAGE, Cached, cache_of, read_io, resident_pages
+from ebpf_sidecar.receivers.ebpf.selftest.worker import SCRIPTS, Worker
 
 BPF = Path(__file__).parents[2] / "bpf"
 WORKLOADS = Path(__file__).parent / "workloads"
@@ -94,19 +96,58 @@ def run():
 
 @pytest.fixture(scope="session")
 def window(tmp_path_factory):
-    """Run an action of a script (of ours, or of the self-test's): its facts, and looks right before and right after.
+    """Run an action of a script, of ours or of the self-test's: its facts, and looks right before and right after it.
 
     What lies between the looks is the action alone: neither the interpreter's start nor its end.
     """
-    worker = Worker(tmp_path_factory.mktemp("names"))
+    worker = Worker(tmp_path_factory.mktemp("names"), timeout=60)
 
     def window(script, action, path, *, size=0, step=0, look):
-        found = WORKLOADS / script
-        return worker.run(
-            str(found if found.exists() else script), [action, *map(str, (path, size, step))], "work", look
-        )
+        file = next(folder / script for folder in (SCRIPTS, WORKLOADS) if (folder / script).exists())
+        return worker.run(str(file), [action, *map(str, (path, size, step))], "work", look)
 
     return window
+
+
+class Seen(NamedTuple):
+    """What came of an action, in pages: the action's own numbers, the probe's, and the kernel's.
+
+    ``adds`` by cause: read, write, mmap, other. ``fetched``: from disk, by /proc/<pid>/io. ``grown``: of the file in
+    question, by cachestat(2) or mincore(2). ``dirty``: of it, not yet written; None where there is no cachestat(2).
+    """
+
+    facts: dict[str, float]
+    lookups: int
+    adds: list[int]
+    removes: int
+    dirtied: int
+    fetched: int
+    grown: int
+    dirty: int | None
+
+
+@pytest.fixture(scope="session")
+def observe(window, rows):
+    """Run an action under the probe page_cache; ``about``: the file whose cached pages the kernel is asked for."""
+
+    def observe(loaded, script, action, path, *, about=None, **more):
+        def look(pid):
+            file = about or path
+            cached = cache_of(file) if file.exists() else Cached(0, 0, 0)
+            pages = resident_pages(file) if cached is None else cached.pages
+            dirty = cached and cached.dirty + cached.writeback
+            return rows(loaded, "cache_stats_map", pid), read_io(pid, Path("/proc"))["read_bytes"], pages, dirty
+
+        ended = window(script, action, path, look=look, **more)
+        (before, *_), (after, *_) = ended.before, ended.after
+        counted = {field: [b - a for a, b in zip(before[field], after[field], strict=True)] for field in after}
+        single = {field: counted[field][0] for field in ("lookups", "removes", "dirtied")}
+        fetched, grown = ((b - a) for a, b in zip(ended.before[1:3], ended.after[1:3], strict=True))
+        return Seen(
+            ended.facts, adds=counted["adds"], **single, fetched=fetched // PAGE, grown=grown, dirty=ended.after[3]
+        )
+
+    return observe
 
 
 @pytest.fixture(scope="session")

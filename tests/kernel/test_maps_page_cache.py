@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 import os
-from pathlib import Path
 
 import pytest
 
@@ -88,24 +87,6 @@ def test_writing_a_new_file_never_counts_as_misses(measure, startup, tmp_path):
     assert 16 > adds[READ] + adds[MMAP]
     assert 16 > fetched
     assert 16 > lookups - startup
-
-
-def dirtied_by_all():
-    """Pages that became dirty on this machine, as the kernel counts them."""
-    lines = Path("/proc/vmstat").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("nr_dirtied "))
-
-
-def test_pages_that_become_dirty_equal_what_the_kernel_counts(attach, run, rows, tmp_path):
-    """Each page of a new file once, however large the folios are; the writer's own, and all of the machine."""
-    loaded = attach("page_cache")
-    before = dirtied_by_all()
-
-    pid = run("files.py", "written", tmp_path / "new", SIZE, 65536)["pid"]
-
-    everyone = rows(loaded, "cache_stats_map")["dirtied"][0]
-    assert near(PAGES) == rows(loaded, "cache_stats_map", pid)["dirtied"][0]
-    assert dirtied_by_all() - before == pytest.approx(everyone, abs=256)
 
 
 def test_eight_threads_are_one_process(measure, startup, big_file):

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from ebpf_sidecar.receivers.ebpf.selftest.worker import SCRIPTS
 from ebpf_sidecar.receivers.ebpf.syscall_table import syscall_table
 
 pytestmark = [
@@ -109,7 +108,7 @@ def added(before, after, field):
 )
 def test_pages_added_are_those_that_bpftrace_adds_up(beside, cold, action, step):
     """The sum over the folios that come in, whatever the way."""
-    before, after, theirs = beside(str(SCRIPTS / "files.py"), action, cold, size=SIZE, step=step)
+    before, after, theirs = beside("files.py", action, cold, size=SIZE, step=step)
 
     assert theirs["added"] == added(before, after, "adds")
 
@@ -118,7 +117,7 @@ def test_pages_removed_are_those_that_bpftrace_adds_up(beside, cold):
     """The file is read and dropped."""
     cold.read_bytes()
 
-    before, after, theirs = beside(str(SCRIPTS / "files.py"), "dropped", cold)
+    before, after, theirs = beside("files.py", "dropped", cold)
 
     assert theirs["removed"] == added(before, after, "removes")
     assert SIZE // os.sysconf("SC_PAGE_SIZE") <= theirs["removed"]

@@ -139,10 +139,22 @@ def resident_pages(path: Path) -> int:
         return sum(byte & 1 for byte in there.raw)
 
 
+class Cached(NamedTuple):
+    """Pages of a file that are in the page cache, and how many of them have to be, or are being, written to disk."""
+
+    pages: int
+    dirty: int
+    writeback: int
+
+
 def cached_pages(path: Path) -> int | None:
-    """The same by cachestat(2); None where the kernel does not have it (before 6.5, or filtered)."""
-    if not path.exists():
-        return 0
+    """`resident_pages` by cachestat(2); None where the kernel does not have it."""
+    found = cache_of(path) if path.exists() else Cached(0, 0, 0)
+    return found and found.pages
+
+
+def cache_of(path: Path) -> Cached | None:
+    """What cachestat(2) tells of a file; None where the kernel does not have it (before 6.5, or filtered)."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         whole, answer = struct.pack("<QQ", 0, 0), ctypes.create_string_buffer(40)
@@ -152,4 +164,4 @@ def cached_pages(path: Path) -> int | None:
         os.close(descriptor)
     if failed and ctypes.get_errno() not in (errno.ENOSYS, errno.EPERM):
         raise OSError(ctypes.get_errno(), "cachestat")
-    return None if failed else int(struct.unpack("<5Q", answer.raw)[0])
+    return None if failed else Cached(*struct.unpack("<3Q", answer.raw[:24]))

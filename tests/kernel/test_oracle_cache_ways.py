@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every way into the page cache: looked up as the code says, added as the kernel says."""
+
+import mmap
+import os
+
+import pytest
+
+PAGE = mmap.PAGESIZE
+SIZE = 8 << 20
+PAGES = SIZE // PAGE
+READ, WRITE, MMAP, OTHER = range(4)
+STEP = 65536
+
+READING = [
+    ("ways.py", "to_socket", STEP),
+    ("ways.py", "to_pipe", STEP),
+    ("ways.py", "vectored", STEP),
+    ("ways.py", "in_pieces", 0),
+    ("ways.py", "shared", STEP),
+    ("files.py", "sequential", 4096),
+    ("files.py", "sequential", SIZE),
+    ("files.py", "at_random", STEP),
+]
+
+
+@pytest.fixture(scope="module")
+def loaded(attach_once):
+    """Both probes, which share their programs."""
+    return attach_once("page_cache", "syscalls")
+
+
+@pytest.fixture
+def data(tmp_path, forget):
+    """A file that is on disk, and in the cache only where it is asked for."""
+    path = tmp_path / "data"
+
+    def data(*, cold):
+        path.write_bytes(os.urandom(SIZE))
+        os.sync()
+        if cold:
+            forget(path)
+        return path
+
+    return data
+
+
+def near(expected):
+    """Within half a percent, or four pages: inodes and maps of blocks are pages, too."""
+    return pytest.approx(expected, rel=0.005, abs=4)
+
+
+@pytest.mark.parametrize("cold", [True, False], ids=["cold", "warm"])
+@pytest.mark.parametrize("way", READING, ids=lambda way: "-".join(map(str, way[1:])))
+def test_reads_of_any_kind_count_alike(loaded, observe, data, way, cold):
+    """Lookups are what is asked for; misses what the disk gave (/proc/<pid>/io) and what is new in the cache."""
+    script, action, step = way
+    seen = observe(loaded, script, action, data(cold=cold), size=SIZE, step=step)
+
+    assert near(seen.facts["pages"]) == seen.lookups
+    assert near(PAGES if cold else 0) == seen.adds[READ] + seen.adds[MMAP]
+    assert near(seen.fetched) == seen.adds[READ]
+    assert near(seen.grown) == seen.adds[READ]
+
+
+@pytest.mark.parametrize(("script", "action"), [("transfers.py", "read_ahead"), ("ways.py", "willneed")])
+def test_what_is_only_brought_in_is_added_and_not_looked_up(loaded, observe, data, script, action):
+    """By readahead and fadvise(WILLNEED): misses, because the disk gave them."""
+    seen = observe(loaded, script, action, data(cold=True), size=SIZE, step=STEP)
+
+    assert 0 == seen.lookups
+    assert near(seen.grown) == seen.adds[READ]
+    assert near(seen.fetched) == seen.adds[READ]
+    assert near(PAGES) == seen.adds[READ]
+
+
+def test_holes_are_misses_that_no_disk_gave(loaded, observe, data):
+    """A sparse file's pages come into the cache as others do, filled with zeros."""
+    path = data(cold=False)
+
+    seen = observe(loaded, "transfers.py", "holes", path, size=SIZE, step=STEP, about=path.with_name("data.sparse"))
+
+    assert (near(PAGES), near(PAGES)) == (seen.lookups, seen.adds[READ])
+    assert near(seen.grown) == seen.adds[READ]
+    assert near(0) == seen.fetched
+
+
+@pytest.mark.parametrize(
+    ("script", "action"), [("transfers.py", "past_end"), ("ways.py", "ends"), ("ways.py", "direct")]
+)
+def test_only_what_is_in_the_file_is_looked_up(loaded, observe, data, script, action):
+    """Behind the end, of length 0, up to the end, and past the cache (O_DIRECT)."""
+    seen = observe(loaded, script, action, data(cold=False), size=SIZE, step=STEP)
+
+    assert near(seen.facts.get("pages", 0)) == seen.lookups
+    assert near(0) == sum(seen.adds)
+
+
+def test_direct_io_adds_nothing(loaded, observe, data):
+    """All of the file comes from the disk, and none of it is in the cache afterwards."""
+    seen = observe(loaded, "ways.py", "direct", data(cold=True), size=SIZE, step=STEP)
+
+    assert (near(PAGES), near(0)) == (seen.fetched, seen.grown)
+    assert (near(0), near(0)) == (seen.lookups, sum(seen.adds))
+
+
+def test_blocks_that_are_only_allocated_are_no_pages(loaded, observe, data):
+    """By fallocate of a whole new file."""
+    seen = observe(loaded, "ways.py", "allocated", data(cold=False), size=SIZE)
+
+    assert (0, near(0)) == (seen.lookups, sum(seen.adds))
+
+
+@pytest.mark.parametrize("cold", [True, False], ids=["cold", "warm"])
+def test_reads_that_may_not_wait_count_what_they_find(loaded, observe, data, cold):
+    """RWF_NOWAIT: what is not there is not looked up, but the kernel begins to bring it in."""
+    seen = observe(loaded, "ways.py", "unwilling", data(cold=cold), size=SIZE, step=STEP)
+
+    assert near(seen.facts["pages"]) == pytest.approx(seen.lookups, abs=STEP // PAGE)
+    assert near(seen.fetched) == seen.adds[READ]
+    assert (seen.facts["waits"] > 0) is cold
+
+
+def test_pages_written_in_part_are_written_although_the_disk_gives_the_rest(loaded, observe, data):
+    """What the kernel reads in order to write is no miss of a read: fetched by the process, added by write."""
+    seen = observe(loaded, "ways.py", "patched", data(cold=True), size=SIZE)
+
+    assert (0, near(0)) == (seen.lookups, seen.adds[READ])
+    assert [near(seen.facts["pages"])] * 3 == [seen.adds[WRITE], seen.dirtied, seen.fetched]
+
+
+def test_what_is_cut_off_while_others_read_it_is_counted_as_far_as_it_was_there(loaded, observe, data):
+    """Four readers, a fifth thread truncates: lookups are near what the reads returned, pages come and go."""
+    seen = observe(loaded, "ways.py", "truncated", data(cold=True), size=SIZE // 4, step=STEP)
+
+    assert pytest.approx(seen.lookups, rel=0.02, abs=64) == seen.facts["pages"]
+    assert seen.grown == pytest.approx(sum(seen.adds) - seen.removes, abs=8)
+    assert 0 < seen.removes
+
+
+def test_files_that_are_executed_are_added_by_the_kernel(loaded, observe, data):
+    """The kernel reads a program's first page in execve: cause other, no miss."""
+    seen = observe(loaded, "transfers.py", "executed", data(cold=False))
+
+    assert near(seen.facts["pages"]) == seen.adds[OTHER]
+    assert near(0) == seen.adds[READ] + seen.adds[MMAP]
