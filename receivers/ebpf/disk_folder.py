@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 _NO_DISK = ("tmpfs", "ramfs", "devtmpfs", "proc", "sysfs", "rootfs", "squashfs", "zfs", "9p", "virtiofs", "nfs", "cifs")
 """File systems whose pages are not those of a disk, or that have a cache of their own (zfs); by their beginning."""
-_CANDIDATES = ("/var/tmp", "/tmp", "/var/lib", "/var/log", ".")  # noqa: S108 # only looked at; files get names of their own
+_CANDIDATES = ("/tmp", "/var/tmp", "/var/lib", "/var/log", ".")  # noqa: S108 # only looked at; files get names of their own
+_IN_MEMORY = ("/dev/shm", "/run")  # noqa: S108 # see above; containers have them even when all else is read-only
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +25,16 @@ class DiskFolder:
 def find_disk_folder(mounts: str, candidates: Iterable[Path] | None = None) -> DiskFolder | None:
     """The first of ``candidates`` that is writable and on a disk. ``mounts``: the text of /proc/self/mountinfo."""
     types = _types(mounts)
-    for path in _candidates() if candidates is None else candidates:
-        if not path.is_dir() or not os.access(path, os.W_OK | os.X_OK):
-            continue
+    for path in _writable(_candidates() if candidates is None else candidates):
         file_system = file_system_of(path, types)
         if not file_system.startswith((*_NO_DISK, "fuse")):
             return DiskFolder(path, file_system)
     return None
+
+
+def find_any_folder() -> Path | None:
+    """Where temporary files may go when it need not be a disk; None where nothing can be written to."""
+    return next(_writable([*_candidates(), *map(Path, _IN_MEMORY)]), None)
 
 
 def file_system_of(path: Path, types: Mapping[str, str]) -> str:
@@ -44,7 +47,13 @@ def file_system_of(path: Path, types: Mapping[str, str]) -> str:
 
 
 def _candidates() -> Sequence[Path]:
-    return [Path(tempfile.gettempdir()), *map(Path, _CANDIDATES), Path.home()]
+    """Not by ``tempfile`` and ``Path.home``, which raise where there is none."""
+    chosen, home = (os.environ.get(name) for name in ("TMPDIR", "HOME"))
+    return [Path(each) for each in (chosen, *_CANDIDATES, home) if each]
+
+
+def _writable(paths: Iterable[Path]) -> Iterator[Path]:
+    return (path for path in paths if path.is_dir() and os.access(path, os.W_OK | os.X_OK))
 
 
 def _types(mounts: str) -> Mapping[str, str]:

@@ -10,7 +10,6 @@ import os
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -42,7 +41,7 @@ class LoadError(ProbeError):
 
 def load(probes: Sequence[Probe], request: LoadRequest, *, timeout: float = 60) -> Loaded:
     """Load ``request``, which `request_for` made from ``probes``, within ``timeout`` seconds. Raises `LoadError`."""
-    with tempfile.TemporaryFile() as log:
+    with os.fdopen(os.memfd_create("loader"), "w+b") as log:  # there need not be a folder for temporary files
         answer, descriptors = _ask_child(request, log, timeout)
     if "failure" in answer:
         raise LoadError(f"cannot load probes: {answer['message']}", Failure(answer["failure"]))
@@ -59,7 +58,13 @@ def _ask_child(request: LoadRequest, log: IO[bytes], timeout: float) -> tuple[An
         ours.settimeout(timeout)
         command = [sys.executable, "-m", f"{__package__}.loader", str(theirs.fileno())]
         child = subprocess.Popen(  # noqa: S603 # our own module
-            command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment()
+            command,
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=_environment(),
+            process_group=0,  # Ctrl-C is for us: we end it below, and nobody reads that it died
         )
         theirs.close()
         try:

@@ -19,6 +19,7 @@ _OLDEST = (5, 10)
 _OWN_CAPABILITIES = (5, 8)  # CAP_BPF and CAP_PERFMON exist from here on
 _NO_MEMLOCK = (5, 11)  # map memory is charged to the cgroup from here on
 _SECCOMP_FILTER = 2
+_FIRST_USERS = Path("user:[4026531837]")  # 0xEFFFFFFD in include/linux/proc_ns.h, on every machine
 _MEMLOCK_NEEDED = 64 << 20
 _DENIED = (errno.EPERM, errno.EACCES)
 _LOG_LINES = 3
@@ -56,13 +57,15 @@ class Standing:
     """What a process may do.
 
     ``capabilities``: the effective set as a bit mask. ``seccomp``: 0 none, 1 strict, 2 filter.
-    ``memlock``: its limit in bytes, -1 for none.
+    ``memlock``: its limit in bytes, -1 for none. ``confined``: in a user namespace, outside of which its capabilities
+    count for nothing.
     """
 
     capabilities: int
     seccomp: int
     release: tuple[int, int]
     memlock: int = -1
+    confined: bool = False
 
     def may(self, capability: str) -> bool:
         """Whether it has the capability (by name), or the older one that includes it."""
@@ -75,7 +78,8 @@ def own_standing() -> Standing:
     """What our own process may do."""
     status = dict(re.findall(r"^(\w+):\s*(\w+)", Path("/proc/self/status").read_text(encoding="ascii"), re.MULTILINE))
     memlock = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
-    return Standing(int(status["CapEff"], 16), int(status.get("Seccomp", 0)), release_of(os.uname().release), memlock)
+    release, confined = release_of(os.uname().release), Path("/proc/self/ns/user").readlink() != _FIRST_USERS
+    return Standing(int(status["CapEff"], 16), int(status.get("Seccomp", 0)), release, memlock, confined)
 
 
 def release_of(text: str) -> tuple[int, int]:
@@ -132,6 +136,12 @@ def _refusal(call: str, number: int, standing: Standing) -> Diagnosis:
     denied, certain = number in _DENIED, _unable(number, standing)
     if certain:
         return certain
+    if denied and standing.confined:
+        return Diagnosis(
+            Failure.RIGHTS,
+            f"{call}(2) is refused: the capabilities count only in this user namespace; run rootful (Kubernetes: "
+            "hostUsers: true; docker: --userns=host)",
+        )
     if denied and standing.seccomp == _SECCOMP_FILTER:
         return Diagnosis(
             Failure.SECCOMP,

@@ -15,6 +15,8 @@ PLACES = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
 _KPROBES = "bus/event_source/devices/kprobe"  # below /sys
 _KALLSYMS = Path("/proc/kallsyms")
 MOUNT_COMMAND = "mount -t tracefs tracefs /sys/kernel/tracing"
+_NEW_MOUNTS = 0x00020000  # CLONE_NEWNS
+_PRIVATE = 0x4000 | 0x40000  # MS_REC | MS_PRIVATE
 _FIELD = re.compile(r"^\s*field:.*?(\w+)(?:\[[^\]]*\])?;", re.MULTILINE)
 
 
@@ -69,8 +71,14 @@ def find_tracefs(places: tuple[Path, ...] = PLACES) -> Tracefs | None:
 
 
 def mount_tracefs(place: Path = PLACES[0]) -> None:
-    """Mount tracefs. Raises `OSError` when that is not permitted."""
+    """Mount tracefs for this process alone: the mount ends with it. Raises `OSError` when that is not permitted."""
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(b"tracefs", os.fsencode(place), b"tracefs", 0, None) != 0:
+    _expect(libc.unshare(_NEW_MOUNTS), place)
+    libc.mount(None, b"/", None, _PRIVATE, None)  # may fail below chroot, where the mount is then seen by others
+    _expect(libc.mount(b"tracefs", os.fsencode(place), b"tracefs", 0, None), place)
+
+
+def _expect(answer: int, place: Path) -> None:
+    if answer != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), str(place))

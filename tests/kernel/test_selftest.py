@@ -4,7 +4,6 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -12,17 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from ebpf_sidecar.receivers.ebpf.disk_folder import find_disk_folder
-
 DATA = Path(__file__).parents[1] / "data"
 COMMAND = [sys.executable, "-c", "from ebpf_sidecar.pipeline.cli import main; main()", "selftest"]
 QUICK = [*COMMAND, "--json", "--quick"]
-
-
-def folder_on_disk():
-    """Where the test's own temporary files may lie, or skip."""
-    found = find_disk_folder(Path("/proc/self/mountinfo").read_text())
-    return found or pytest.skip("no folder on a disk")
 
 
 def answer(command, **more):
@@ -128,32 +119,3 @@ def test_where_there_is_no_disk_the_rest_is_checked():
     assert {"ebpf", "ebpf.syscall", "ebpf.fadvise"} == checked
     assert any("/dev/shm is not on a disk" in each["why"] for each in said["metrics"])
     assert not list(Path("/dev/shm").glob("ebpf-sidecar-*"))
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_nothing_is_left_when_it_is_stopped_in_the_middle(number, code):
-    """No folder, no process."""
-    above = folder_on_disk().path
-    before = set(above.glob("ebpf-sidecar-selftest-*"))
-    child = subprocess.Popen(
-        [*COMMAND, "--folder", above], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    # progress tells that it is at work
-    line = next(line for line in child.stderr if line.startswith("[5/"))
-    [folder] = set(above.glob("ebpf-sidecar-selftest-*")) - before
-    child.send_signal(number)
-    child.communicate(timeout=30)
-
-    assert line
-    assert code == child.returncode
-    assert not folder.exists()
-    assert [] == [exe for exe in executables() if str(folder) in exe]
-
-
-def executables():
-    """The command lines of all processes."""
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            yield process.read_bytes().decode(errors="replace")
-        except OSError:
-            continue

@@ -18,6 +18,11 @@ from ebpf_sidecar.receivers.ebpf.bpf_call import kernel_call
 
 PROG_GET_NEXT_ID = 11  # enum bpf_cmd in include/uapi/linux/bpf.h
 
+LOADING = """
+receivers: {ebpf: {}}
+exporters: {debug: {}}
+service: {pipelines: {metrics: {receivers: [ebpf], exporters: [debug]}}}
+"""
 REPLAY = """
 receivers: {{replay: {{speed: 1000}}}}
 exporters: {{{exporter}}}
@@ -33,6 +38,35 @@ def test_a_signal_drains_and_exits_with_0(serve, number):
 
     assert 0 == service.process.wait(15)
     assert "stopped" in service.log.read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_everybody_while_probes_are_loaded_is_no_failure(command, tmp_path, number):
+    """Ctrl-C reaches the compiler's process as well; nobody reads that it died."""
+    config, log = tmp_path / "config.yaml", tmp_path / "log"
+    config.write_text(LOADING)
+    with log.open("wb") as output:
+        process = subprocess.Popen([*command, "run", "--config", config], stderr=output, start_new_session=True)
+    deadline = time.monotonic() + 20
+    while not any(map(is_loader, children_of(process.pid))) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    os.killpg(process.pid, number)
+
+    assert 0 == process.wait(60), log.read_text()
+    assert "died" not in log.read_text()
+    assert "stopped" in log.read_text()
+
+
+def children_of(pid):
+    """The process ids of its children."""
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def is_loader(pid):
+    """Whether it is the process that compiles."""
+    with suppress(OSError):
+        return b".loader" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
 
 
 def programs_of(pid):

@@ -55,7 +55,9 @@ def selftest(
       ebpf-sidecar selftest --probe page_cache --json | jq .totals
       ebpf-sidecar selftest --folder /var/lib/postgresql
     """
-    signal.signal(signal.SIGTERM, _leave)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
+            signal.signal(number, _leave)
     session = _session(files, overrides, names, quick=quick, folder=folder)
     report = session.run()
     from .report import lines_of

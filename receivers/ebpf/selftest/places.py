@@ -14,8 +14,10 @@ from pathlib import Path
 
 from ....pipeline.component import Paths
 from ....pipeline.errors import ProbeError
-from ..disk_folder import find_disk_folder
+from ..disk_folder import find_any_folder, find_disk_folder
 from ..disks import scheduler_of
+from .guard import guarded
+from .worker import WorkloadError
 
 MIB = 1 << 20
 _LARGEST, _SMALLEST, _QUICK = 64 * MIB, 4 * MIB, 4 * MIB
@@ -23,6 +25,7 @@ _PACE = 1.0
 """Seconds that writing the smallest file takes on a machine that gets no larger one; twice as fast, twice as large."""
 _LEFT = 4
 """The folder must have room for this many times the file."""
+_ROOM = _LEFT * _SMALLEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +44,15 @@ class Place:
         return self.folder / "data"
 
     def fill(self, path: Path) -> None:
-        """Write random bytes to ``path``, and to the disk."""
-        with path.open("wb") as file:
-            for _ in range(self.size // MIB):
-                file.write(os.urandom(MIB))
-            file.flush()
-            os.fsync(file.fileno())
+        """Write random bytes to ``path``, and to the disk. Raises `WorkloadError` when there is no room."""
+        try:
+            with path.open("wb") as file:
+                for _ in range(self.size // MIB):
+                    file.write(os.urandom(MIB))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise WorkloadError(str(_unusable(self.folder.parent, error))) from error
 
 
 def forget(path: Path) -> None:
@@ -59,29 +65,41 @@ def forget(path: Path) -> None:
 
 @contextmanager
 def temporary_place(chosen: Path | None, paths: Paths, *, quick: bool) -> Iterator[Place]:
-    """A folder below ``chosen``, or below the first that is on a disk; gone afterwards. Raises `ProbeError`."""
+    """A folder below ``chosen``, or below the first that is on a disk; gone afterwards, even when this process is
+    killed. Raises `ProbeError`."""
     mounts = (paths.proc / "self" / "mountinfo").read_text(encoding="utf-8")
     disk = find_disk_folder(mounts, [chosen] if chosen else None)
-    above = chosen or (disk.path if disk else Path(tempfile.gettempdir()))
+    above = chosen or (disk.path if disk else find_any_folder())
+    if above is None:
+        raise ProbeError("no folder can be written to; mount a tmpfs at /tmp, or name a folder with --folder")
     try:
         folder = Path(tempfile.mkdtemp(prefix="ebpf-sidecar-selftest-", dir=above))
     except OSError as error:
-        raise ProbeError(f'folder "{above}": {error.strerror}; name a writable one with --folder') from error
+        raise _unusable(above, error) from error
     try:
-        problem = "" if disk else f"{above} is not on a disk; name a folder that is with --folder"
-        size = _QUICK if quick else _size(folder, paths)
-        yield Place(folder, disk.file_system if disk else "", size, problem, _lacks(folder, paths.sys))
+        with guarded(folder):
+            problem = "" if disk else f"{above} is not on a disk; name a folder that is with --folder"
+            size = _QUICK if quick else _size(folder, paths)
+            yield Place(folder, disk.file_system if disk else "", size, problem, _lacks(folder, paths.sys))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _unusable(folder: Path, error: OSError) -> ProbeError:
+    said = (error.strerror or str(error)).lower()
+    return ProbeError(f'folder "{folder}": {said}; name another with --folder, with {_ROOM >> 20} MiB to spare')
 
 
 def _size(folder: Path, paths: Paths) -> int:
     """Bytes of the data file: a power of two, by how fast this machine is and how much room and memory there is."""
     begin = time.monotonic()
     path = folder / "pace"
-    path.write_bytes(os.urandom(_SMALLEST))
-    forget(path)
-    path.unlink()
+    try:
+        path.write_bytes(os.urandom(_SMALLEST))
+        forget(path)
+        path.unlink()
+    except OSError as error:
+        raise _unusable(folder.parent, error) from error
     fitting = _SMALLEST * _PACE / max(time.monotonic() - begin, 1e-6)
     room = shutil.disk_usage(folder).free / _LEFT
     most = min(_LARGEST, fitting, room, memory(paths) / _LEFT)

@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from ebpf_sidecar.receivers.ebpf.disk_folder import find_disk_folder
+from ebpf_sidecar.receivers.ebpf import disk_folder
+from ebpf_sidecar.receivers.ebpf.disk_folder import find_any_folder, find_disk_folder
 
 
 def mounts(*points):
@@ -54,3 +55,28 @@ def test_a_folder_that_cannot_be_written_to_is_no_place(tmp_path):
     found = find_disk_folder(mounts(("/", "ext4")), [tmp_path / "missing", closed])
 
     assert (found is None) == (os.geteuid() != 0)
+
+
+def test_neither_home_nor_a_folder_for_temporary_files_need_exist(monkeypatch, tmp_path):
+    """A user without an entry in /etc/passwd in an empty container."""
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "missing"))
+    monkeypatch.setattr(disk_folder, "_CANDIDATES", (str(tmp_path / "neither"),))
+    monkeypatch.setattr(disk_folder, "_IN_MEMORY", ())
+
+    assert None is find_disk_folder(mounts(("/", "ext4")))
+    assert None is find_any_folder()
+
+
+def test_where_it_need_not_be_a_disk_memory_will_do(monkeypatch, tmp_path):
+    """What the user chose comes first."""
+    shared, chosen = tmp_path / "shm", tmp_path / "chosen"
+    shared.mkdir()
+    monkeypatch.setenv("TMPDIR", str(chosen))
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(disk_folder, "_CANDIDATES", ())
+    monkeypatch.setattr(disk_folder, "_IN_MEMORY", (str(shared),))
+
+    assert shared == find_any_folder()
+    chosen.mkdir()
+    assert chosen == find_any_folder()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import errno
+from dataclasses import replace
 
 import pytest
 
@@ -114,6 +115,14 @@ def test_a_lack_of_rights_is_no_fault_of_the_program(known, log, failure, words)
 
     assert failure == diagnosis.failure
     assert words in diagnosis.message
+
+
+def test_in_a_user_namespace_capabilities_count_for_nothing():
+    """All of them are there, whatever seccomp does besides."""
+    diagnosis = rights.after_refusal("bpf", errno.EPERM, replace(standing(seccomp=2), confined=True))
+
+    assert Failure.RIGHTS == diagnosis.failure
+    assert "the capabilities count only in this user namespace; run rootful" in diagnosis.message
 
 
 def test_what_bcc_says_of_an_attachment_is_kept():

@@ -17,7 +17,7 @@ from ebpf_sidecar.pipeline.testing import FakeClock
 from ebpf_sidecar.receivers.ebpf.selftest.case import Case, read_cases
 from ebpf_sidecar.receivers.ebpf.selftest.judging import Bench
 from ebpf_sidecar.receivers.ebpf.selftest.meter import OWNER, measured
-from ebpf_sidecar.receivers.ebpf.selftest.places import Place, memory, temporary_place
+from ebpf_sidecar.receivers.ebpf.selftest.places import Place
 from ebpf_sidecar.receivers.ebpf.selftest.running import Runner
 from ebpf_sidecar.receivers.ebpf.selftest.worker import SCRIPTS, Worker, WorkloadError
 
@@ -190,84 +190,6 @@ def test_scripts_leave_nothing_beside_them(tmp_path):
         p.name for p in SCRIPTS.iterdir() if p.suffix == ".py"
     }
     assert not (SCRIPTS / "__pycache__").exists()
-
-
-@pytest.mark.parametrize("end", [KeyboardInterrupt, ProbeError("no"), SystemExit(143), None])
-def test_the_folder_goes_whatever_happens(tmp_path, end):
-    """SIGINT and SIGTERM come as exceptions."""
-
-    def work():
-        with temporary_place(tmp_path, PATHS, quick=True) as place:
-            place.fill(place.data)
-            assert place.size == place.data.stat().st_size
-            if end:
-                raise end
-
-    if end:
-        with pytest.raises(end if isinstance(end, type) else type(end)):
-            work()
-    else:
-        work()
-
-    assert [] == list(tmp_path.iterdir())
-
-
-def test_a_folder_that_cannot_be_used_is_named(tmp_path):
-    """With what to do."""
-    missing = temporary_place(tmp_path / "not there", PATHS, quick=True)
-    with pytest.raises(ProbeError, match=r"not there.*name a writable one with --folder"), missing:
-        pass
-
-
-def machine(root, filesystem, *, limit="max", available=1 << 20):
-    """The kernel's files of a machine with one file system."""
-    (root / "proc" / "self").mkdir(parents=True)
-    (root / "proc" / "self" / "mountinfo").write_text(f"1 1 0:1 / / rw - {filesystem} dev rw\n")
-    (root / "proc" / "meminfo").write_text(f"MemTotal: 9 kB\nMemAvailable: {available} kB\n")
-    (root / "cgroup").mkdir()
-    (root / "cgroup" / "memory.max").write_text(f"{limit}\n")
-    return Paths(root / "proc", root / "sys", root / "cgroup")
-
-
-def test_a_folder_that_is_on_no_disk_says_so(tmp_path):
-    """Workloads that need none go on in it; on overlay and its kin kernel threads may send the requests."""
-    (tmp_path / "work").mkdir()
-    with temporary_place(tmp_path / "work", machine(tmp_path, "tmpfs"), quick=False) as place:
-        assert f"{tmp_path / 'work'} is not on a disk; name a folder that is with --folder" == place.problem
-        assert {"own_requests", "scheduler"} == set(place.lacks)
-
-
-@pytest.mark.parametrize(("limit", "size"), [("max", None), (str(20 * MIB), 4 * MIB), (str(1 * MIB), 4 * MIB)])
-def test_the_file_fits_into_the_containers_memory(tmp_path, limit, size):
-    """Else the kernel drops pages in the middle of a workload."""
-    (tmp_path / "work").mkdir()
-    paths = machine(tmp_path, "ext4", limit=limit)
-    with temporary_place(tmp_path / "work", paths, quick=False) as place:
-        assert size in (None, place.size)
-        assert 4 * MIB <= place.size <= 64 * MIB
-        assert 0 == place.size & (place.size - 1)
-
-    assert (1 << 30 if limit == "max" else int(limit)) == memory(paths)
-
-
-def test_a_disk_with_a_scheduler_lacks_nothing(tmp_path):
-    """A partition is judged by its disk."""
-    paths = machine(tmp_path, "ext4")
-    number = tmp_path.stat().st_dev
-    disk = tmp_path / "sys" / "block" / "vda"
-    (disk / "device").mkdir(parents=True)
-    (disk / "queue").mkdir()
-    (disk / "queue" / "scheduler").write_text("none [mq-deadline]\n")
-    (disk / "vda1").mkdir()
-    (disk / "vda1" / "partition").touch()
-    (tmp_path / "sys" / "dev" / "block").mkdir(parents=True)
-    (tmp_path / "sys" / "dev" / "block" / f"{os.major(number)}:{os.minor(number)}").symlink_to(disk / "vda1")
-
-    with temporary_place(tmp_path, paths, quick=True) as place:
-        assert {} == place.lacks
-    (disk / "queue" / "scheduler").write_text("[none] mq-deadline\n")
-    with temporary_place(tmp_path, paths, quick=True) as place:
-        assert {"scheduler": "vda has no I/O scheduler, so requests do not queue"} == place.lacks
 
 
 def test_a_worker_whose_master_is_gone_ends_by_itself(tmp_path):

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``ebpf-sidecar selftest`` where it is stopped in the middle, or has little to work with."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from ebpf_sidecar.receivers.ebpf.bpf_call import kernel_call
+
+COMMAND = [sys.executable, "-c", "from ebpf_sidecar.pipeline.cli import main; main()", "selftest"]
+QUICK = [*COMMAND, "--json", "--quick"]
+PROG_GET_NEXT_ID = 11  # enum bpf_cmd in include/uapi/linux/bpf.h
+LEAST = ["setpriv", "--bounding-set=-all,+bpf,+perfmon", "--inh-caps=-all", "--no-new-privs"]
+PRIVATE = ["unshare", "--pid", "--fork", "--mount", "--cgroup", "--net", "--ipc", "--uts", "--mount-proc"]
+SECONDS = 180
+NOTHING_SHARED = "mount --make-rprivate /"
+READ_ONLY = f"{NOTHING_SHARED} && mount -o remount,bind,ro /"
+
+needs_tools = pytest.mark.skipif(
+    not all(map(shutil.which, ("unshare", "setpriv", "mount"))), reason="util-linux is not installed"
+)
+
+
+def programs_of(pid):
+    """The ids of the BPF programs that a process holds."""
+    found = set()
+    for path in Path(f"/proc/{pid}/fdinfo").iterdir():
+        with suppress(FileNotFoundError):  # it opens and closes other files meanwhile
+            found |= {int(number) for number in re.findall(r"prog_id:\s*(\d+)", path.read_text())}
+    return found
+
+
+def exists(program):
+    """Whether the kernel has a BPF program with that id."""
+    attributes = bytearray(struct.pack("III", program - 1, 0, 0))
+    return kernel_call(PROG_GET_NEXT_ID, attributes) == 0 and struct.unpack_from("III", attributes)[1] == program
+
+
+def processes_in(folder):
+    """The command lines of processes that name a folder."""
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            line = process.read_bytes().decode(errors="replace")
+            if str(folder) in line:
+                yield line
+
+
+def until(condition, seconds=30):
+    """Whether something came true in time; what the kernel and others do after a death cannot be waited for."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return condition()
+
+
+def behind(script, *before):
+    """The answer of a run behind a shell script, in namespaces of its own."""
+    line = [*PRIVATE, "sh", "-c", f'{script} && exec "$@"', "sh", *before, *QUICK]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert done.stdout, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("number", "send"),
+    [
+        (signal.SIGKILL, os.kill),
+        (signal.SIGKILL, os.killpg),  # as the kernel does to a cgroup that is out of memory, but for who tidies up
+        (signal.SIGINT, os.killpg),  # Ctrl-C
+        (signal.SIGHUP, os.killpg),  # a terminal that is closed
+        (signal.SIGTERM, os.kill),
+    ],
+)
+def test_nothing_is_left_when_it_is_stopped_in_the_middle(tmp_path, number, send):
+    """No folder, no process, no program in the kernel; whoever presses Ctrl-C means all processes."""
+    with subprocess.Popen([*COMMAND, "--folder", tmp_path], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                          text=True, start_new_session=True) as child:  # fmt: skip
+        next(line for line in child.stderr if line.startswith("[5/"))  # progress tells that it is at work
+        programs = programs_of(child.pid)
+        [folder] = tmp_path.iterdir()
+        send(child.pid, number)
+        said = child.stderr.read()
+
+    assert child.returncode in (-number, 128 + number)
+    assert "Traceback" not in said
+    assert until(lambda: not folder.exists())
+    assert until(lambda: not list(processes_in(folder)))
+    assert 10 < len(programs)
+    assert until(lambda: not any(map(exists, programs)))
+
+
+@needs_tools
+def test_in_an_unprivileged_container_all_but_the_disk_is_checked(tmp_path, monkeypatch):
+    """The rights that the doctor prints, all namespaces its own, a read-only root and tmpfs for temporary files."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    said = behind(f'{NOTHING_SHARED} && mount -t tmpfs tmpfs "$TMPDIR" && mount -o remount,bind,ro /', *LEAST)
+
+    assert ("", 0) == (said["error"], said["totals"]["wrong"])
+    assert 15 < said["totals"]["ok"]
+    assert str(tmp_path) == said["folder"]
+    assert all(hook["attached"] for hook in said["hooks"])
+
+
+@needs_tools
+def test_without_a_folder_for_temporary_files_shared_memory_will_do():
+    """Containers have it even where everything else is read-only."""
+    said = behind(f"{READ_ONLY} && mount -t tmpfs tmpfs /dev/shm")
+
+    assert ("", 0) == (said["error"], said["totals"]["wrong"])
+    assert 15 < said["totals"]["ok"]
+    assert "/dev/shm" == said["folder"]
+
+
+@needs_tools
+def test_a_full_disk_is_named_and_nothing_is_left_on_it(tmp_path):
+    """One line, with how much room is needed."""
+    script = f'{NOTHING_SHARED} && mount -t tmpfs -o size=2m t "{tmp_path}" && "$@"; ls -A "{tmp_path}"'
+    line = [*PRIVATE, "sh", "-c", script, "sh", *COMMAND, "--folder", str(tmp_path)]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=SECONDS, check=False)
+
+    assert "" == done.stdout
+    said = f'folder "{tmp_path}": no space left on device; name another with --folder, with 16 MiB to spare'
+    assert said == done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+@needs_tools
+def test_where_nothing_can_be_written_to_that_is_said():
+    """Before it is tried, and with what to do."""
+    script = f"{READ_ONLY} && for at in /dev /dev/shm /run; do mount -o remount,bind,ro $at; done 2>/dev/null; true"
+    line = [*PRIVATE, "sh", "-c", f'{script}; exec "$@"', "sh", *COMMAND, "--quick"]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=SECONDS, check=False, cwd="/")
+
+    assert 1 == done.returncode
+    assert "no folder can be written to; mount a tmpfs at /tmp, or name a folder with --folder" in done.stderr
+
+
+@needs_tools
+@pytest.mark.parametrize("mount", ["mount -t cgroup2 none /sys/fs/cgroup", "mount -t tmpfs none /sys/fs/cgroup"])
+def test_whatever_is_seen_of_cgroups_the_numbers_are_the_same(mount):
+    """A tree of version 2, and none at all; names of workloads tell their rows apart."""
+    said = behind(f"{NOTHING_SHARED} && umount -R /sys/fs/cgroup && {mount}")
+
+    assert ("", 0) == (said["error"], said["totals"]["wrong"])
+    assert 15 < said["totals"]["ok"]
+
+
+@needs_tools
+def test_in_a_user_namespace_it_says_that_capabilities_count_for_nothing():
+    """As in a rootless container, where all of them seem to be there."""
+    line = ["unshare", "--user", "--map-root-user", *COMMAND]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=SECONDS, check=False)
+    if "unshare" in done.stderr:
+        pytest.skip(done.stderr)
+
+    assert 1 == done.returncode
+    assert "the capabilities count only in this user namespace; run rootful" in done.stderr
