@@ -23,9 +23,11 @@ from . import rights
 from .attaching import BY_BPF, attach
 from .bpf_call import Command, element, kernel_call
 from .btf import Btf
+from .compiling import compile_what_can_be
 from .descriptors import receive_message, send_message
 from .plan import Choice, Plan, make_plan
-from .request import LoadRequest, Way
+from .refusal import Refused
+from .request import HookRequest, LoadRequest, Way
 from .source import assemble
 from .tracefs import Tracefs, find_tracefs, mount_tracefs
 
@@ -38,14 +40,6 @@ _PROGRAM_TYPES = {
     "fexit": "TRACING",
     "perf_event": "PERF_EVENT",
 }
-
-
-class Refused(Exception):  # noqa: N818 # an answer, not a mistake
-    """Loading cannot go on; carries the diagnosis for the parent."""
-
-    def __init__(self, diagnosis: rights.Diagnosis) -> None:
-        super().__init__(diagnosis.message)
-        self.diagnosis = diagnosis
 
 
 @dataclass
@@ -66,9 +60,9 @@ class Loader:
         for way in choice.ways:
             reason = self._attach(way)
             if not reason:
-                return _status(choice, way, "")
+                return _status(choice.hook, way, "")
             reasons.append(reason)
-        return _status(choice, None, "; ".join(dict.fromkeys(reasons)))
+        return _status(choice.hook, None, "; ".join(dict.fromkeys(reasons)))
 
     def _attach(self, way: Way) -> str:
         """Empty when attached, else why not. A program shared by several probes is attached once."""
@@ -133,16 +127,22 @@ def _load(request: LoadRequest) -> tuple[dict[str, Any], list[int]]:
     if certain:
         raise Refused(certain)
     tracefs = _tracefs(standing)
-    plan = make_plan(request, tracefs, Btf.of_kernel(), standing.release)
+    types = Btf.of_kernel()
     began = time.monotonic()
-    bpf = _compile(request, plan, standing)
+    done = compile_what_can_be(
+        request, lambda some: _compile(some, make_plan(some, tracefs, types, standing.release), standing)
+    )
+    plan, bpf = done.result
     seconds = time.monotonic() - began
-    _fill_calls(bpf, request)
+    _fill_calls(bpf, done.request)
     _fill_sets(bpf, request)
     loader = Loader(bpf, standing)
-    hooks = [loader.attach(choice) for choice in plan.choices]
+    hooks = [
+        *map(loader.attach, plan.choices),
+        *(_status(hook, None, done.broken[hook.probe]) for hook in request.hooks if hook.probe in done.broken),
+    ]
     _refuse_if_nothing_works(hooks, loader, request)
-    maps = [_describe(bpf, name) for name in request.maps]
+    maps = [_describe(bpf, name) for name in done.request.maps]
     answer = {
         "maps": maps,
         "hooks": hooks,
@@ -168,7 +168,7 @@ def _tracefs(standing: rights.Standing) -> Tracefs:
     return found
 
 
-def _compile(request: LoadRequest, plan: Plan, standing: rights.Standing) -> Any:
+def _compile(request: LoadRequest, plan: Plan, standing: rights.Standing) -> tuple[Plan, Any]:
     # BCC then takes our stand-ins for the kernel's headers, which need not be installed
     os.environ["BCC_KERNEL_SOURCE"] = request.headers
     try:
@@ -180,10 +180,12 @@ def _compile(request: LoadRequest, plan: Plan, standing: rights.Standing) -> Any
     flags = [f"-D{name}={value}" for name, value in plan.macros.items()] + ["-Wno-everything"]
     # BCC attaches programs with certain names by itself, and one that it cannot attach would be the end of all
     BPF._trace_autoload = lambda _: None  # there is no switch for it
+    began = len(_log())
     try:
-        return BPF(text=text, cflags=flags)
+        return plan, BPF(text=text, cflags=flags)
     except Exception as error:
-        raise Refused(rights.from_log(_log(), standing) or rights.compile_error(_log() or str(error))) from error
+        log = _log()[began:]
+        raise Refused(rights.from_log(log, standing) or rights.compile_error(log or str(error))) from error
 
 
 def _fill_calls(bpf: Any, request: LoadRequest) -> None:
@@ -226,9 +228,9 @@ def _describe(bpf: Any, name: str) -> dict[str, Any]:
     }
 
 
-def _status(choice: Choice, way: Way | None, reason: str) -> dict[str, Any]:
+def _status(hook: HookRequest, way: Way | None, reason: str) -> dict[str, Any]:
     taken = {"program": way.program, "way": f"{way.attach} {way.event}"} if way else {"program": "", "way": ""}
-    return {"probe": choice.hook.probe, "hook": choice.hook.name, **taken, "reason": reason}
+    return {"probe": hook.probe, "hook": hook.name, **taken, "reason": reason}
 
 
 def _log() -> str:

@@ -102,7 +102,7 @@ def _loaded(probes: Sequence[Probe], request: LoadRequest, answer: Any, descript
     hooks = tuple(HookStatus(**each) for each in answer["hooks"])
     rest = descriptors[len(described) :]  # programs, then what keeps each attached
     return Loaded(
-        maps={published: _map(published, *maps[name]) for name, published in specs.items()},
+        maps={published: _map(published, *maps[name]) for name, published in specs.items() if name in maps},
         hooks=hooks,
         unavailable=_unavailable(probes, hooks),
         programs=tuple(_programs(answer["programs"], rest)),

@@ -12,7 +12,7 @@ from ...pipeline.errors import ProbeError
 from ...pipeline.suggestions import did_you_mean
 from .plan import SAFE_ON_DEMAND
 from .probe import Calls, Probe, Setting
-from .request import HookRequest, LoadRequest, Way
+from .request import HookRequest, LoadRequest, Part, Way
 from .rights import release_of
 from .sizing import BUDGET, Machine, Sizes, possible_processors, sizes_for
 from .syscall_table import SyscallTable, known_anywhere, syscall_table
@@ -63,6 +63,7 @@ def request_for(
         strict=strict,
         preallocate=sizes.preallocated,
         sets=targets.sets,
+        parts={probe.name: Part(_files([probe]), _own_maps([probe])) for probe in probes},
     )
 
 
@@ -128,9 +129,12 @@ def _hook(probe: Probe, position: int) -> HookRequest:
 
 
 def _maps(probes: Sequence[Probe], targets: KernelTargets) -> tuple[str, ...]:
-    own = (spec.name for probe in probes for spec in probe.maps)
+    return tuple(dict.fromkeys([*_SHARED_MAPS, *_target_maps(targets), *_own_maps(probes)]))
+
+
+def _own_maps(probes: Sequence[Probe]) -> tuple[str, ...]:
     calls = ("calls",) if any(probe.calls for probe in probes) else ()
-    return tuple(dict.fromkeys([*_SHARED_MAPS, *calls, *_target_maps(targets), *own]))
+    return (*calls, *dict.fromkeys(spec.name for probe in probes for spec in probe.maps))
 
 
 def _target_maps(targets: KernelTargets) -> tuple[str, ...]:

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 
@@ -36,12 +36,25 @@ class HookRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """What one probe needs of the whole: some of its C files and maps, which it may share with other probes."""
+
+    files: tuple[str, ...]
+    maps: tuple[str, ...]
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Part:
+        """From what JSON makes of it."""
+        return cls(tuple(data["files"]), tuple(data["maps"]))
+
+
+@dataclass(frozen=True, slots=True)
 class LoadRequest:
     """All that the loader needs.
 
     ``files``: C files in order. ``headers``: the folder that holds ``include``. ``calls``: rows of the map of that name
     by system call number. ``maps``: C names to hand over. ``drop_reasons``: in index order. ``preallocate``: all
-    entries of maps are made beforehand. ``sets``: keys (hexadecimal) to put into maps, by C name.
+    entries of maps are made beforehand. ``sets``: keys (hexadecimal) to put into maps, by C name. ``parts``: by probe.
     """
 
     probes: tuple[str, ...]
@@ -58,6 +71,22 @@ class LoadRequest:
     strict: bool = False
     preallocate: bool = False
     sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    parts: Mapping[str, Part] = field(default_factory=dict)
+
+    def only(self, probes: Collection[str]) -> LoadRequest:
+        """The same for some of the probes."""
+        kept = [part for name, part in self.parts.items() if name in probes]
+        lost = [part for name, part in self.parts.items() if name not in probes]
+        files = {file for part in lost for file in part.files} - {file for part in kept for file in part.files}
+        maps = {name for part in lost for name in part.maps} - {name for part in kept for name in part.maps}
+        return replace(
+            self,
+            probes=tuple(name for name in self.probes if name in probes),
+            files=tuple(file for file in self.files if file not in files),
+            hooks=tuple(hook for hook in self.hooks if hook.probe in probes),
+            maps=tuple(name for name in self.maps if name not in maps),
+            calls=self.calls if "calls" not in maps else {},
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain values only."""
@@ -72,4 +101,5 @@ class LoadRequest:
         calls = {int(number): fields for number, fields in data["calls"].items()}
         sequences = {key: tuple(data[key]) for key in ("probes", "files", "maps", "btf", "drop_reasons")}
         sets = {name: tuple(keys) for name, keys in data["sets"].items()}
-        return cls(**{**data, **sequences, "hooks": hooks, "calls": calls, "sets": sets})
+        parts = {name: Part.from_json(part) for name, part in data["parts"].items()}
+        return cls(**{**data, **sequences, "hooks": hooks, "calls": calls, "sets": sets, "parts": parts})

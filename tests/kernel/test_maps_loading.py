@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import os
-import shutil
 import struct
 import subprocess
 import sys
@@ -159,21 +158,6 @@ def test_strict_wants_all_or_nothing(page_cache):
         load([page_cache], replace(request, hooks=(*request.hooks, extra)))
 
     assert "attach" == caught.value.failure
-
-
-def test_a_mistake_in_c_shows_what_clang_says(tmp_path, page_cache):
-    """With the file and the line as written."""
-    shutil.copytree(BPF, tmp_path / "bpf")
-    broken = tmp_path / "bpf" / "page_cache.c"
-    broken.write_text(broken.read_text() + "\nint broken(void) { return nonsense; }\n")
-    line = len(broken.read_text().splitlines())
-
-    with pytest.raises(
-        LoadError, match=rf"page_cache.c:{line}:\d+: error: use of undeclared identifier 'nonsense'"
-    ) as caught:
-        load([page_cache], request_for([read_probe(tmp_path / "bpf" / "page_cache.yaml")]))
-
-    assert "compile" == caught.value.failure
 
 
 def test_a_loader_that_takes_too_long_is_stopped(page_cache):
