@@ -68,6 +68,10 @@ class EbpfReceiver:
         )
         for metric, reason in loaded.unavailable.items():
             self._context.logger.warning("metric %s is absent: %s", metric, reason)
+        for hook in loaded.hooks:
+            if not hook.attached and not any(hook.reason in reason for reason in loaded.unavailable.values()):
+                message = "hook %s::%s is not attached (no metric is absent for it): %s"
+                self._context.logger.warning(message, hook.probe, hook.hook, hook.reason)
 
     def _publish(self, collection: Collection) -> None:
         observe = self._context.telemetry.observe

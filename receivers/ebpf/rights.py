@@ -207,7 +207,9 @@ def _last_words(log: str) -> str:
 
 def strict_refusal(reasons: Sequence[str]) -> Diagnosis:
     """Not everything could be attached, and the user asked for everything."""
-    return Diagnosis(Failure.ATTACH, "not every hook could be attached, and strict is on: " + "; ".join(reasons))
+    absent = " and ".join(reasons)
+    remedy = "turn strict off to go on without, or leave out the probe; ebpf-sidecar doctor tells what each hook needs"
+    return Diagnosis(Failure.ATTACH, f"not every hook could be attached, and strict is on: {absent}; {remedy}")
 
 
 def _memlock(standing: Standing) -> Diagnosis | None:

@@ -18,7 +18,11 @@ class Collection:
     """Probes that the test plays."""
 
     compile_seconds = 0.4
-    hooks = (HookStatus("page_cache", "page_add", "add", ""), HookStatus("page_cache", "page_lookup", "", "not there"))
+    hooks = (
+        HookStatus("page_cache", "page_add", "add", ""),
+        HookStatus("page_cache", "page_lookup", "", "not there"),
+        HookStatus("syscalls", "signal", "", "nor this"),
+    )
 
     def __init__(self, clock, takes=0.0):
         self.unavailable = {"ebpf.cache.read_attempts": "not there"}
@@ -112,8 +116,10 @@ def test_what_is_absent_is_said_with_its_reason(parts, caplog):
     with caplog.at_level("INFO"):
         receiver.start(sink)
 
-    assert "attached 1 of 2 hooks of page_cache, block_io, syscalls; compiled in 0.40s" in caplog.messages
+    assert "attached 1 of 3 hooks of page_cache, block_io, syscalls; compiled in 0.40s" in caplog.messages
     assert "metric ebpf.cache.read_attempts is absent: not there" in caplog.messages
+    assert "hook syscalls::signal is not attached (no metric is absent for it): nor this" in caplog.messages
+    assert not any("page_lookup" in message for message in caplog.messages)
 
 
 def test_shutting_down_without_start_is_safe(parts):

@@ -94,6 +94,8 @@ def lines_of(report: Report) -> Iterator[str]:
     totals = ", ".join(f"{count} {verdict}" for verdict, count in report.totals.items())
     where = f"{report.file_bytes >> 20} MiB in {report.folder}, {report.file_system or 'not on a disk'}"
     yield f"{totals} in {report.seconds:.1f} s ({where})"
+    if not report.totals["ok"] + report.totals["wrong"]:
+        yield "nothing could be checked here, so nothing is proved"
     lost = ", ".join(f"{count} at {reason}" for reason, count in report.dropped.items() if count)
     if lost:
         yield f"events that could not be counted: {lost}"

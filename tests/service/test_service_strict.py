@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A hook that this kernel lacks, as a user meets it: on the page, in the log, by the doctor, and with strict."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+PROBES = Path(__file__).parent / "probes"
+WHY = "this kernel has no tracepoint sched:sched_imagined (it came with 99.1)"
+MODULE = f"""
+from pathlib import Path
+from ebpf_sidecar.pipeline import hookimpl
+
+@hookimpl
+def register_probes():
+    return [Path({str(PROBES)!r})]
+"""
+CONFIG = """
+receivers: {{ebpf: {{probes: [partial], strict: {strict}}}}}
+exporters: {{debug: {{}}}}
+service: {{pipelines: {{metrics: {{receivers: [ebpf], exporters: [debug]}}}}}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _installed(tmp_path, monkeypatch):
+    """The probe of the tests, brought by a plugin as a stranger's would be."""
+    about = tmp_path / "partial-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: partial\nVersion: 1\n")
+    (about / "entry_points.txt").write_text("[ebpf_sidecar]\nprobes.partial = partial_probe\n")
+    (tmp_path / "partial_probe.py").write_text(MODULE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+
+@pytest.fixture
+def asked(command, tmp_path):
+    """What a command says about the probe: exit code, output, errors."""
+
+    def asked(*words, strict):
+        config = tmp_path / "asked.yaml"
+        config.write_text(CONFIG.format(strict=strict))
+        line = [*command, *words, "--config", str(config)]
+        done = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    return asked
+
+
+def test_a_missing_hook_leaves_its_metrics_absent_and_says_why(serve, work):
+    """Absent, not zero; the other hook of the same probe counts."""
+    service = serve(probes="[partial]")
+    work("partial-test", "calls.py", "failing", 3)
+    page = service.settled()
+    attached = {dict(labels)["hook"]: value for labels, value in page.rows("ebpf_probe_attached").items()}
+
+    assert {"calls": 1, "imagined": 0} == attached
+    assert 0 == page.sum("ebpf_probe_attached", hook="imagined", reason=WHY)
+    assert 23 <= page.sum("partial_calls_total", comm="partial-test")
+    assert "partial_imagined" not in service.get("/metrics")
+    assert f"metric partial.imagined is absent: {WHY}" in service.log.read_text()
+    assert 1 == service.log.read_text().count(WHY)
+
+
+def test_with_strict_the_service_does_not_start(asked):
+    """One line names the hook, the reason and what to do; the exit code is 1."""
+    code, _, said = asked("run", strict="true")
+
+    assert 1 == code
+    assert "ebpf: cannot load probes: not every hook could be attached, and strict is on: partial::imagined" in said
+    assert f"{WHY}; turn strict off to go on without" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(("strict", "verdict", "code"), [("false", "note", 0), ("true", "problem", 1)])
+def test_the_doctor_says_the_same_beforehand(asked, strict, verdict, code):
+    """A problem where the service would not start; else worth knowing."""
+    exit_code, said, _ = asked("doctor", "--json", strict=strict)
+    [finding] = [each for each in json.loads(said)["findings"] if each["subject"] == "partial::imagined"]
+
+    assert code == exit_code
+    assert (verdict, f"{WHY}; absent: partial.imagined") == (finding["verdict"], finding["found"])
+    assert "use kernel 99.1 or later" in finding["fix"]
+
+
+def test_the_self_test_shows_it_and_proves_nothing_by_it(asked):
+    """No case is known for this probe, which is told and is no success."""
+    code, said, _ = asked("selftest", "--quick", strict="false")
+
+    assert 1 == code
+    assert f"partial::imagined: not attached: {WHY}" in said
+    assert "nothing could be checked here, so nothing is proved" in said
