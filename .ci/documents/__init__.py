@@ -7,6 +7,7 @@ and nothing from the machine, so that two people always get the same text.
 
 from .components import components, service_settings
 from .kernels import kernel_matrix
+from .memory import map_memory
 from .metrics import added_by_rate, own_telemetry, receiver_metrics
 from .overview import benches, commands, configurations, hooks, make_targets, markers, modules, tests
 from .probes import probes
@@ -21,6 +22,7 @@ __all__ = [
     "hooks",
     "kernel_matrix",
     "make_targets",
+    "map_memory",
     "markers",
     "modules",
     "own_telemetry",

@@ -87,6 +87,19 @@ def cost(specs: Sequence[MapSpec], entries: Mapping[str, int], machine: Machine,
     return FIXED + own + (0 if preallocated else _reserves(specs, machine))
 
 
+def shares(specs: Iterable[MapSpec], sizes: Sizes, machine: Machine) -> Mapping[str, int]:
+    """Of ``sizes.bytes``, what each map takes at most, by its name in C, with what processors keep in reserve for it.
+
+    The rest, `FIXED`, is for maps that do not grow.
+    """
+    kept = not sizes.preallocated
+    return {
+        spec.name: _map_cost(spec, sizes.entries[spec.name], machine, preallocated=sizes.preallocated)
+        + (_reserves([spec], machine) if kept else 0)
+        for spec in specs
+    }
+
+
 def room(spec: MapSpec) -> int:
     """Bytes that the kernel's allocator takes for one element, when it is made on demand."""
     wanted = _element(spec) + _IN_FRONT

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ebpf_sidecar.receivers.ebpf.probe import MapSpec
 from ebpf_sidecar.receivers.ebpf.probe_file import find_probes, read_probe
-from ebpf_sidecar.receivers.ebpf.sizing import BUDGET, Machine, possible_processors, sizes_for
+from ebpf_sidecar.receivers.ebpf.sizing import BUDGET, FIXED, Machine, possible_processors, shares, sizes_for
 
 BPF = Path(__file__).parents[3] / "bpf"
 MIB = 1 << 20
@@ -38,6 +38,19 @@ def test_full_maps_of_all_probes_stay_below_16_mib_whatever_the_processors(proce
     real = sum(kernel_bytes(specs[name], n, processors, sizes.preallocated) for name, n in sizes.entries.items())
     assert real < sizes.bytes <= 16 * MIB
     assert all(entries >= specs[name].entries * 0.7 for name, entries in sizes.entries.items())
+
+
+@pytest.mark.parametrize("processors", [2, 64, 256])
+@pytest.mark.parametrize("on_demand", [True, False])
+def test_what_each_map_takes_adds_up(processors, on_demand):
+    """The shares of all maps and what does not grow are the whole, and no share is less than the kernel takes."""
+    machine, specs = Machine(processors, on_demand), {spec.name: spec for spec in ALL}
+    sizes = sizes_for(ALL, BUDGET, machine)
+    taken = shares(specs.values(), sizes, machine)
+    real = {name: kernel_bytes(specs[name], n, processors, sizes.preallocated) for name, n in sizes.entries.items()}
+
+    assert sizes.bytes == sum(taken.values()) + FIXED
+    assert {} == {name: size for name, size in taken.items() if size < real[name]}
 
 
 def test_shared_maps_do_not_multiply_by_processors():
