@@ -89,7 +89,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _told(series: str, what: str, seconds: float) -> None:
-    say(f"{series:<8}{seconds:6.1f} s  {what}")
+    say(f"{series:<10}{seconds:6.1f} s  {what}")
 
 
 if __name__ == "__main__":

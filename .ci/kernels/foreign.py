@@ -23,6 +23,8 @@ FLAVOURS = ("arm64", "arm64-16k")
 SERIES = "6.12"
 _PLATFORMS = ("manylinux_2_17_aarch64", "manylinux2014_aarch64", "manylinux_2_28_aarch64")
 SUITE = "bookworm"
+_SUITES = (SUITE, f"{SUITE}-security", f"{SUITE}-backports")
+"""Of which the last has the kernel. Nine suites' lists would take longer to read than all the rest."""
 _PYTHON = (3, 11)
 """What `SUITE` has; the environment beside our tree is used with it."""
 PACKAGES = ("python3", "python3-bpfcc", "busybox-static", "dash", "coreutils")
@@ -34,10 +36,11 @@ class ForeignImages:
     """Kernels for arm64, with a root folder that they can run, below ``folder``. ``tree``: ours."""
 
     def __init__(self, folder: Path, tree: Path, deadline: Deadline, *, refresh: bool = False) -> None:
-        mirror = Mirror(folder / FLAVOURS[0] / "apt", deadline, FLAVOURS[0])
+        mirror = Mirror(folder / FLAVOURS[0] / "apt", deadline, FLAVOURS[0], _SUITES)
         self._root = ForeignRoot(folder / FLAVOURS[0], tree, mirror, deadline)
         self._images = {
-            flavour: Images(folder / flavour, deadline, flavour=flavour, refresh=refresh) for flavour in FLAVOURS
+            flavour: Images(folder / flavour, deadline, flavour=flavour, mirror=mirror, refresh=refresh)
+            for flavour in FLAVOURS
         }
         self._lock = Lock()
 

@@ -102,12 +102,13 @@ class Images:
         deadline: Deadline,
         *,
         flavour: str = "amd64",
+        mirror: Mirror | None = None,
         refresh: bool = False,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._folder, self._deadline, self._refresh, self._now = folder, deadline, refresh, now
         self._flavour = flavour
-        self._mirror = Mirror(folder / "apt", deadline, flavour.partition("-")[0])
+        self._mirror = mirror or Mirror(folder / "apt", deadline)
         self._packages: tuple[Package, ...] | None = None
         self._lock = Lock()
 
@@ -131,6 +132,7 @@ class Images:
         if kept is not None and kept.release == package.release:
             (folder / "release").touch()
             return kept
+        self._folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=self._folder) as scratch:
             self._unpack(package, Path(scratch))
             return keep_image(Path(scratch) / "root", package.release, folder, self._deadline)

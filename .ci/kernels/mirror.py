@@ -44,29 +44,36 @@ def mirrors(index_targets: str) -> Mapping[bool, str]:
     return found
 
 
-def sources(addresses: Mapping[bool, str]) -> str:
-    """The text of a sources.list with all `SUITES` that these mirrors can have."""
-    where = [(suite, addresses.get(suite.endswith("-security"))) for suite in SUITES]
+def sources(addresses: Mapping[bool, str], suites: Sequence[str] = SUITES) -> str:
+    """The text of a sources.list with all ``suites`` that these mirrors can have."""
+    where = [(suite, addresses.get(suite.endswith("-security"))) for suite in suites]
     return "".join(f"deb [signed-by={KEYRING}] {address} {suite} main\n" for suite, address in where if address)
 
 
 class Mirror:
     """The system's Debian mirror, seen through lists of our own below ``folder``. ``architecture``: as Debian says."""
 
-    def __init__(self, folder: Path, deadline: Deadline, architecture: str = "amd64") -> None:
-        self._folder, self._deadline, self._architecture = folder.resolve(), deadline, architecture
+    def __init__(
+        self, folder: Path, deadline: Deadline, architecture: str = "amd64", suites: Sequence[str] = SUITES
+    ) -> None:
+        self._folder, self._deadline = folder.resolve(), deadline
+        self._architecture, self._suites = architecture, suites
+        self._is_fresh = False
 
     def update(self) -> None:
-        """Fetch the lists of packages. Raises `Unavailable`."""
+        """Fetch the lists of packages, once. Raises `Unavailable`."""
+        if self._is_fresh:
+            return
         for name in ("lists/partial", "cache/archives/partial"):
             (self._folder / name).mkdir(parents=True, exist_ok=True)
         (self._folder / "status").touch()
         shown = "$(REPO_URI) $(RELEASE)"
         targets = self._output(["apt-get", "indextargets", "--format", shown, "Created-By: Packages"])
-        (self._folder / "sources.list").write_text(sources(mirrors(targets)))
+        (self._folder / "sources.list").write_text(sources(mirrors(targets), self._suites))
         # a failure tells nothing: one suite that the mirror lacks is enough for it
         with suppress(Unavailable):
             self._output(self._apt("apt-get", "update", "-qq"))
+        self._is_fresh = True
 
     def kernels(self) -> Iterable[str]:
         """The names of all packages that may be kernels. Raises `Unavailable`."""

@@ -32,7 +32,7 @@ def settle(measured: Mapping[str, Outcome], *, update: bool, path: Path = COMMIT
     """Say what is different, and write the file when asked to. Returns 1 when something is worse, else 0."""
     committed = read_committed(path)
     for series, outcome in measured.items():
-        say(f"{series:<8}{outcome.release:<24}{outcome.totals()}")
+        say(f"{series:<10}{outcome.release:<28}{outcome.totals()}")
     found = differences(committed, _comparable(measured, committed))
     for kind, title in (("worse", "WORSE than bpf/kernels.json"), ("better", "better"), ("other", "different")):
         _list(title, [each for each in found if each.kind == kind])
