@@ -15,7 +15,7 @@ _PROCESSORS = (2, 64, 256)
 def map_memory() -> str:
     """A row a map: entries and memory when it is full, with all probes and the default budget."""
     specs = {spec.name: spec for probe in all_probes() for spec in probe.maps}
-    machines = [Machine(processors) for processors in _PROCESSORS]
+    machines = [Machine(processors, page_bytes=4096) for processors in _PROCESSORS]
     sizes = [sizes_for(specs.values(), BUDGET, machine) for machine in machines]
     taken = [shares(specs.values(), size, machine) for size, machine in zip(sizes, machines, strict=True)]
     rows = [

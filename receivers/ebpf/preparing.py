@@ -14,7 +14,7 @@ from .plan import SAFE_ON_DEMAND
 from .probe import Calls, Probe, Setting
 from .request import HookRequest, LoadRequest, Part, Way
 from .rights import release_of
-from .sizing import BUDGET, Machine, Sizes, possible_processors, sizes_for
+from .sizing import BUDGET, Machine, Sizes, alignment_of, possible_processors, sizes_for
 from .syscall_table import SyscallTable, known_anywhere, syscall_table
 from .targets import CGROUP_BYTES, TARGET_CGROUPS, KernelTargets
 
@@ -42,7 +42,7 @@ def request_for(
     ``budget``: bytes of kernel memory for all maps. ``machine``: what it is shared out for, this one unless told.
     ``targets``: whom to measure.
     """
-    chosen, table = chosen or {}, syscall_table()
+    chosen, table, machine = chosen or {}, syscall_table(), machine or this_machine()
     mistakes = [mistake for probe in probes for mistake in check_settings(probe, chosen.get(probe.name, {}))]
     if mistakes:
         raise ProbeError("\n".join(mistakes))
@@ -54,7 +54,7 @@ def request_for(
         headers=str(_HEADERS),
         hooks=tuple(_hook(probe, i) for probe in probes for i in range(len(probe.hooks))),
         maps=_maps(probes, targets),
-        macros={**_macros(probes, values, sizes), **targets.macros},
+        macros={**_macros(probes, values, sizes, machine), **targets.macros},
         btf=tuple(dict.fromkeys([*targets.btf, *(field for probe in probes for field in probe.btf)])),
         calls=_calls(probes, values, table),
         drop_reasons=_drop_reasons(probes),
@@ -69,7 +69,9 @@ def request_for(
 
 def this_machine() -> Machine:
     """The one that we run on."""
-    return Machine(possible_processors(), release_of(os.uname().release) >= SAFE_ON_DEMAND)
+    system = os.uname()
+    release = release_of(system.release)
+    return Machine(possible_processors(), release >= SAFE_ON_DEMAND, alignment=alignment_of(system.machine, release))
 
 
 def sizes_of(probes: Sequence[Probe], budget: int, machine: Machine | None = None) -> Sizes:
@@ -141,15 +143,17 @@ def _target_maps(targets: KernelTargets) -> tuple[str, ...]:
     return (TARGET_CGROUPS,) if TARGET_CGROUPS.upper() in targets.macros else ()
 
 
-def _sizes(probes: Sequence[Probe], budget: int, machine: Machine | None) -> Sizes:
+def _sizes(probes: Sequence[Probe], budget: int, machine: Machine) -> Sizes:
     try:
         return sizes_of(probes, budget, machine)
     except ValueError as error:
         raise ProbeError(f"max_map_memory: {error}") from error
 
 
-def _macros(probes: Sequence[Probe], values: Mapping[str, Mapping[str, Any]], sizes: Sizes) -> Mapping[str, int]:
-    macros: dict[str, int] = {"PAGE_BYTES": os.sysconf("SC_PAGE_SIZE")}
+def _macros(
+    probes: Sequence[Probe], values: Mapping[str, Mapping[str, Any]], sizes: Sizes, machine: Machine
+) -> Mapping[str, int]:
+    macros: dict[str, int] = {"PAGE_BYTES": machine.page_bytes}
     for probe in probes:
         macros.update(probe.macros)
         macros.update({name.upper(): value for name, value in values[probe.name].items() if isinstance(value, int)})

@@ -13,6 +13,7 @@ No map of ours has values per processor, so nothing else grows with them.
 
 from __future__ import annotations
 
+import mmap
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ FIXED = 64 << 10
 _HEADER = 48  # struct htab_elem
 _IN_FRONT = 8  # struct llist_node, in which the allocator keeps free elements
 _OF_THE_GROUP = 8  # each object's pointer to the memory cgroup that pays for it
+_OF_THE_MAP = 4096
 _BUCKET = 16
 _LOCKS = 8 * 4  # per processor and map, before 6.18
 _ROOMS = (16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096)  # of kmalloc
@@ -40,10 +42,15 @@ _STEPS = 4096
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """``processors``: how many there may ever be. ``on_demand``: whether the kernel can make elements when needed."""
+    """``processors``: how many there may ever be. ``on_demand``: whether the kernel can make elements when needed.
+
+    ``page_bytes``: what large blocks are rounded up to. ``alignment``: what all sizes of kmalloc are multiples of.
+    """
 
     processors: int
     on_demand: bool = True
+    page_bytes: int = mmap.PAGESIZE
+    alignment: int = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,14 @@ def possible_processors(sys: Path = Path("/sys")) -> int:
     except OSError:
         return 1
     return max((int(number) for number in re.findall(r"\d+", text)), default=0) + 1
+
+
+def alignment_of(machine: str, release: tuple[int, int]) -> int:
+    """What sizes of kmalloc are multiples of, on a ``machine`` as uname says it.
+
+    Before 6.5 arm64 aligned all for the longest cache line there is (ARCH_KMALLOC_MINALIGN): it has no 96 and no 192.
+    """
+    return 128 if machine == "aarch64" and release < (6, 5) else 8
 
 
 def sizes_for(specs: Iterable[MapSpec], budget: int, machine: Machine) -> Sizes:
@@ -100,10 +115,11 @@ def shares(specs: Iterable[MapSpec], sizes: Sizes, machine: Machine) -> Mapping[
     }
 
 
-def room(spec: MapSpec) -> int:
+def room(spec: MapSpec, machine: Machine) -> int:
     """Bytes that the kernel's allocator takes for one element, when it is made on demand."""
-    wanted = _element(spec) + _IN_FRONT
-    return next((size for size in _ROOMS if size >= wanted), -(-wanted // 4096) * 4096) + _OF_THE_GROUP
+    wanted, page = _element(spec) + _IN_FRONT, machine.page_bytes
+    rooms = (size for size in _ROOMS if size >= wanted and size % machine.alignment == 0)
+    return next(rooms, -(-wanted // page) * page) + _OF_THE_GROUP
 
 
 def _element(spec: MapSpec) -> int:
@@ -116,15 +132,15 @@ def _eights(size: int) -> int:
 
 def _map_cost(spec: MapSpec, entries: int, machine: Machine, *, preallocated: bool) -> int:
     buckets = 1 << (entries - 1).bit_length()
-    fixed = 4096 + _BUCKET * buckets + _LOCKS * machine.processors
-    if preallocated:
-        return fixed + _element(spec) * (entries + machine.processors)
-    return fixed + room(spec) * entries
+    fixed = _OF_THE_MAP + _BUCKET * buckets + _LOCKS * machine.processors
+    if preallocated:  # whole pages
+        return fixed + machine.page_bytes + _element(spec) * (entries + machine.processors)
+    return fixed + room(spec, machine) * entries
 
 
 def _reserves(specs: Sequence[MapSpec], machine: Machine) -> int:
     """What all processors together keep at most when elements are made on demand."""
-    return sum(machine.processors * max(_RESERVE, 3 * room(spec)) for spec in specs)
+    return sum(machine.processors * max(_RESERVE, 3 * room(spec, machine)) for spec in specs)
 
 
 def _scaled(specs: Sequence[MapSpec], steps: int) -> Mapping[str, int]:

@@ -92,3 +92,11 @@ def test_a_request_with_mistakes_is_refused(probes):
     """Before anything is started."""
     with pytest.raises(ProbeError, match="unknown system call"):
         request_for([probes["syscalls"]], {"syscalls": {"syscalls": ["fsink"]}})
+
+
+@pytest.mark.parametrize("page", [4096, 16384, 65536])
+def test_programs_count_in_pages_of_the_machine(probes, page):
+    """arm64 has kernels with each of these."""
+    request = request_for(list(probes.values()), machine=Machine(2, page_bytes=page))
+
+    assert page == request.macros["PAGE_BYTES"]

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from ebpf_sidecar.receivers.ebpf.probe import MapSpec
 from ebpf_sidecar.receivers.ebpf.probe_file import find_probes, read_probe
-from ebpf_sidecar.receivers.ebpf.sizing import BUDGET, FIXED, Machine, possible_processors, shares, sizes_for
+from ebpf_sidecar.receivers.ebpf.sizing import (
+    BUDGET,
+    FIXED,
+    Machine,
+    alignment_of,
+    possible_processors,
+    shares,
+    sizes_for,
+)
 
 BPF = Path(__file__).parents[3] / "bpf"
 MIB = 1 << 20
@@ -17,27 +25,32 @@ ALL = [spec for path in find_probes([BPF]).values() for spec in read_probe(path)
 KMALLOC = (64, 96, 128, 192, 256, 512, 1024, 2048)
 
 
-def kernel_bytes(spec, entries, processors, preallocated):
+def kernel_bytes(spec, entries, machine, preallocated):
     """htab_map_alloc, bpf_mem_alloc_init and the watermarks of memalloc.c (kernel 6.18), for a map that is full."""
+    processors = machine.processors
     element = 48 + -(-spec.key // 8) * 8 + -(-spec.value // 8) * 8
     buckets = 16 * 2 ** (entries - 1).bit_length()
     if preallocated:
-        return buckets + element * (entries + processors)
-    rounded = next(room for room in KMALLOC if room >= element + 8)
+        return buckets + -(-element * (entries + processors) // machine.page_bytes) * machine.page_bytes
+    rounded = next(room for room in KMALLOC if room >= element + 8 and room % machine.alignment == 0)
     high = 96 if rounded <= 256 else max(96 * 256 // rounded, 3)
     return buckets + rounded * (entries + high * processors)
 
 
 @pytest.mark.parametrize("processors", [1, 2, 16, 64, 256, 1024])
 @pytest.mark.parametrize("on_demand", [True, False])
-def test_full_maps_of_all_probes_stay_below_16_mib_whatever_the_processors(processors, on_demand):
-    """Reserves of the allocator, which each processor keeps, included."""
-    sizes = sizes_for(ALL, BUDGET, Machine(processors, on_demand))
+@pytest.mark.parametrize(("page", "alignment"), [(4096, 8), (4096, 128), (65536, 8), (65536, 128)])
+def test_full_maps_of_all_probes_stay_below_16_mib_on_every_machine(processors, on_demand, page, alignment):
+    """Reserves of the allocator, which each processor keeps, included; arm64's pages and alignment, too."""
+    machine = Machine(processors, on_demand, page, alignment)
+    sizes = sizes_for(ALL, BUDGET, machine)
     specs = {spec.name: spec for spec in ALL}
 
-    real = sum(kernel_bytes(specs[name], n, processors, sizes.preallocated) for name, n in sizes.entries.items())
+    real = sum(kernel_bytes(specs[name], n, machine, sizes.preallocated) for name, n in sizes.entries.items())
     assert real < sizes.bytes <= 16 * MIB
-    assert all(entries >= specs[name].entries * 0.7 for name, entries in sizes.entries.items())
+    assert all(
+        entries >= specs[name].entries * (0.7 if alignment == 8 else 0.6) for name, entries in sizes.entries.items()
+    )
 
 
 @pytest.mark.parametrize("processors", [2, 64, 256])
@@ -47,7 +60,7 @@ def test_what_each_map_takes_adds_up(processors, on_demand):
     machine, specs = Machine(processors, on_demand), {spec.name: spec for spec in ALL}
     sizes = sizes_for(ALL, BUDGET, machine)
     taken = shares(specs.values(), sizes, machine)
-    real = {name: kernel_bytes(specs[name], n, processors, sizes.preallocated) for name, n in sizes.entries.items()}
+    real = {name: kernel_bytes(specs[name], n, machine, sizes.preallocated) for name, n in sizes.entries.items()}
 
     assert sizes.bytes == sum(taken.values()) + FIXED
     assert {} == {name: size for name, size in taken.items() if size < real[name]}
@@ -92,6 +105,15 @@ def test_a_map_that_tells_no_size_is_taken_for_a_large_one():
     silent = [MapSpec("silent", "silent", 1 << 20, "no size told")]
 
     assert sizes_for(silent, BUDGET, Machine(2)).entries["silent"] < BUDGET // 1024
+
+
+@pytest.mark.parametrize(
+    ("machine", "release", "alignment"),
+    [("aarch64", (6, 1), 128), ("aarch64", (6, 5), 8), ("x86_64", (6, 1), 8)],
+)
+def test_older_kernels_for_arm64_make_coarser_blocks(machine, release, alignment):
+    """Cache lines there can be 128 bytes long; from 6.5 on only what devices write is kept apart by them."""
+    assert alignment == alignment_of(machine, release)
 
 
 @pytest.mark.parametrize(("text", "processors"), [("0-1\n", 2), ("0\n", 1), ("0-63,128-191\n", 192), (None, 1)])
