@@ -24,6 +24,8 @@ class Overhead:
     share: float | None = None
     """What the last interval took of the machine's processor time; None before two readings."""
     _last: tuple[float, Mapping[str, int]] | None = None
+    stuck: bool = False
+    """Whether it is still too much, and none of those that may go is left."""
     _above: int = 0
 
     def judge(self, now: float, run_time: Mapping[str, int], probes: Mapping[str, Sequence[str]]) -> str | None:
@@ -41,7 +43,9 @@ class Overhead:
         if self._above < PATIENCE:
             return None
         self._above = 0
-        return self._next(spent, probes)
+        chosen = self._next(spent, probes)
+        self.stuck = chosen is None
+        return chosen
 
     def _next(self, spent: Mapping[str, int], probes: Mapping[str, Sequence[str]]) -> str | None:
         if self.order:

@@ -36,6 +36,7 @@ class Shedding:
     warn: Callable[[str], None]
     shed: list[str] = field(default_factory=list)
     """The probes that were turned off, in that order."""
+    _said_stuck: bool = False
 
     def __post_init__(self) -> None:
         self._rows = RowSet.of([{"probe": probe.name} for probe in self.probes])
@@ -46,6 +47,7 @@ class Shedding:
         run_time = {program.name: program.runs()[1] for program in loaded.programs}
         chosen = self.overhead.judge(now, run_time, programs_by_probe(loaded.hooks))
         if chosen is None:
+            self._say_when_stuck()
             return None
         self.shed.append(chosen)
         self.warn(
@@ -55,6 +57,15 @@ class Shedding:
         left = [probe for probe in self.probes if probe.name not in self.shed]
         _rewrite_calls(loaded, self.calls_for(self.probes), self.calls_for(left))
         return without(loaded, chosen, idle_maps(self.probes, self.shed))
+
+    def _say_when_stuck(self) -> None:
+        """Once: the others stay on, and the user chose them to."""
+        if self.overhead.stuck and not self._said_stuck and len(self.shed) < len(self.probes):
+            self._said_stuck = True
+            self.warn(
+                f"all probes take {self.overhead.share:.2%} of the processors, more than max_overhead "
+                f"({self.overhead.limit:.2%}), and all that shed names are off; add probes to shed, or raise the limit"
+            )
 
     def frames(self, moment: Moment) -> list[Frame]:
         """The measured share, and which probes are off."""

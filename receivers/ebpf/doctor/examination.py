@@ -27,7 +27,7 @@ def examine_machine(settings: EbpfSettings, machine: Machine) -> Examination:
     files = find_probes(Plugins().probe_folders())
     probes = [read_probe(files[name]) for name in settings.probes]
     needs = needs_of(probes, machine)
-    rights = tuple(rights_findings(machine, needs))
+    rights = tuple(rights_findings(machine, needs, _counting(settings)))
     findings = (
         *kernel_findings(machine, probes),
         *rights,
@@ -36,3 +36,10 @@ def examine_machine(settings: EbpfSettings, machine: Machine) -> Examination:
     )
     refused = any(each.subject == "seccomp" and each.verdict is Verdict.PROBLEM for each in rights)
     return Examination(findings, advice_of(machine, needs, refused=refused))
+
+
+def _counting(settings: EbpfSettings) -> str:
+    """The setting that needs to know what programs cost."""
+    if settings.max_overhead is not None:
+        return "max_overhead"
+    return "probe_statistics" if settings.probe_statistics else ""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from ....pipeline.errors import ProbeError
 from ..plan import Choice, make_plan
 from ..preparing import request_for
 from ..probe import COMPILED_AS, Probe
+from ..rights import release_of
 from .machine import Machine
 
 
@@ -30,24 +32,27 @@ def hook_findings(
     by_name = {probe.name: probe for probe in probes}
     for choice in plan.choices:
         probe = by_name[choice.hook.probe]
-        yield _finding(choice, probe, grave=strict or probe.name not in alive)
+        yield _finding(choice, probe, machine.standing.release, grave=strict or probe.name not in alive)
 
 
-def _finding(choice: Choice, probe: Probe, *, grave: bool) -> Finding:
+def _finding(choice: Choice, probe: Probe, release: tuple[int, int], *, grave: bool) -> Finding:
     name = ("hook", f"{probe.name}::{choice.hook.name}")
     if choice.ways:
         way = choice.ways[0]
         others = f" (instead of another: {choice.reason})" if choice.reason else ""
         # only loading such a program tells whether a security module allows it
         certain = Verdict.NOTE if way.attach in COMPILED_AS else Verdict.OK
-        return Finding(*name, certain, f"{way.attach} {way.event}{others}")
+        unsure = "; whether it may be loaded is known once it is tried" if certain is Verdict.NOTE else ""
+        return Finding(*name, certain, f"{way.attach} {way.event}{others}{unsure}")
     absent = [metric.name for metric in probe.metrics if choice.hook.name in metric.hooks]
     lost = f"; absent: {', '.join(absent)}" if absent else ""
     found = f"{choice.reason}{lost}"
-    return Finding(*name, Verdict.PROBLEM if grave else Verdict.NOTE, found, _fix(choice, grave=grave))
+    return Finding(*name, Verdict.PROBLEM if grave else Verdict.NOTE, found, _fix(choice, release, grave=grave))
 
 
-def _fix(choice: Choice, *, grave: bool) -> str:
-    since = [way.since for way in choice.hook.ways if way.since]
-    newer = f"use kernel {since[0]} or later" if since else "use another kernel"
+def _fix(choice: Choice, release: tuple[int, int], *, grave: bool) -> str:
+    later = [way.since for way in choice.hook.ways if way.since and release_of(way.since) > release]
+    option = re.search(r"CONFIG_\w+", choice.reason)
+    built = f"use a kernel built with {option[0]}=y" if option else "use another kernel"
+    newer = f"use kernel {min(later, key=release_of)} or later" if later else built
     return f"{newer}, or leave the probe out" if grave else newer

@@ -96,4 +96,5 @@ def _lockdown(machine: Machine) -> Finding:
         fix = "boot with lockdown=integrity (it cannot be lowered while running)"
         return Finding("kernel", "lockdown", Verdict.PROBLEM, found, fix)
     # unknown is no worry: what lockdown forbids would show in the calls that are tried and in the hooks
-    return Finding("kernel", "lockdown", Verdict.OK, machine.lockdown or "unknown (no /sys/kernel/security/lockdown)")
+    unknown = "unknown (mount -t securityfs securityfs /sys/kernel/security would show it)"
+    return Finding("kernel", "lockdown", Verdict.OK, machine.lockdown or unknown)

@@ -43,7 +43,7 @@ class Need:
     @property
     def why(self) -> str:
         """In words."""
-        return f"{' and '.join(self.reasons)} ({', '.join(self.probes)})"
+        return f"{'; '.join(self.reasons)} ({', '.join(self.probes)})"
 
 
 def needs_of(probes: Iterable[Probe], machine: Machine) -> tuple[Need, ...]:

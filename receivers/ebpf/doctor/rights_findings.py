@@ -16,8 +16,11 @@ _FILTER = 2
 _PARANOID = "sysctl -w kernel.perf_event_paranoid=2 on the host, or grant CAP_SYS_ADMIN"
 
 
-def rights_findings(machine: Machine, needs: Sequence[Need]) -> Iterator[Finding]:
-    """One line a capability, then what can refuse although the capabilities are there."""
+def rights_findings(machine: Machine, needs: Sequence[Need], counting: str = "") -> Iterator[Finding]:
+    """One line a capability, then what can refuse although the capabilities are there.
+
+    ``counting``: the setting that asks for run statistics, if one does.
+    """
     for need in needs:
         yield _capability(need, machine)
     if machine.namespaces.user is False:
@@ -31,7 +34,7 @@ def rights_findings(machine: Machine, needs: Sequence[Need]) -> Iterator[Finding
     yield _seccomp(machine)
     yield _paranoid(machine)
     yield _unprivileged(machine)
-    yield _statistics(machine)
+    yield _statistics(machine, counting)
     yield _memlock(machine)
     yield _bcc(machine)
 
@@ -93,13 +96,16 @@ def _unprivileged(machine: Machine) -> Finding:
     return Finding("rights", "unprivileged_bpf_disabled", Verdict.OK, f"{known}; CAP_BPF is not bound by it")
 
 
-def _statistics(machine: Machine) -> Finding:
+def _statistics(machine: Machine, counting: str) -> Finding:
     """BPF_ENABLE_STATS takes CAP_SYS_ADMIN, which is too much to give for it alone."""
     name = ("rights", "run statistics")
     if machine.standing.may("CAP_SYS_ADMIN"):
         return Finding(*name, Verdict.OK, "can be asked for (CAP_SYS_ADMIN is there)")
     if machine.sysctls.get("bpf_stats_enabled") == 1:
         return Finding(*name, Verdict.OK, "switched on for good (kernel.bpf_stats_enabled)")
+    if counting:
+        found = f"not to be had without CAP_SYS_ADMIN: {counting} has no effect"
+        return Finding(*name, Verdict.PROBLEM, found, "sysctl -w kernel.bpf_stats_enabled=1 on the host")
     found = "not to be had without CAP_SYS_ADMIN: what programs cost, and whether some hooks fire, stays unknown"
     return Finding(*name, Verdict.NOTE, found, "sysctl -w kernel.bpf_stats_enabled=1 on the host, if that is missed")
 

@@ -57,6 +57,17 @@ def test_a_declared_order_wins_and_what_is_not_in_it_stays():
     assert None is spend(Overhead(0.01, order, 1), 3, {"cache": PROBES["cache"]}, lookup=0.5)[-1]
 
 
+def test_when_those_that_may_go_are_off_and_it_is_still_too_much_that_is_known():
+    """Not before, and not when it became less."""
+    left = {"cache": PROBES["cache"]}
+    before, after, less = (Overhead(0.01, ("calls",), 1) for _ in range(3))
+    spend(before, 3, lookup=0.5)
+    spend(after, 3, left, lookup=0.5)
+    spend(less, 3, left, lookup=0.001)
+
+    assert (False, True, False) == (before.stuck, after.stuck, less.stuck)
+
+
 def test_when_nothing_is_left_nothing_goes():
     """All probes are off."""
     assert None is spend(Overhead(0.01, (), 1), 3, {}, enter=0.5)[-1]

@@ -5,7 +5,10 @@ import pytest
 
 from ebpf_sidecar.pipeline.checks import Verdict
 from ebpf_sidecar.pipeline.plugins import Plugins
+from ebpf_sidecar.receivers.ebpf.doctor.hook_findings import _fix as fix
+from ebpf_sidecar.receivers.ebpf.plan import Choice
 from ebpf_sidecar.receivers.ebpf.probe_file import find_probes, read_probe
+from ebpf_sidecar.receivers.ebpf.request import HookRequest, Way
 
 REMOVE = ("hook", "page_cache::page_remove")
 EVENT = "filemap:mm_filemap_delete_from_page_cache"
@@ -44,6 +47,21 @@ def test_a_hook_that_is_missing_is_a_problem_where_everything_is_asked_for(host)
 
     assert {" ".join(REMOVE)} == seen.problems
     assert seen[REMOVE].fix.endswith("or leave the probe out")
+
+
+def test_the_kernel_that_is_advised_is_later_than_this_one():
+    """Where a later one would not help, the option that this one lacks is named."""
+    choice = choice_of("5.8", "6.12", "7.1", reason="this kernel has no kprobes (CONFIG_KPROBES)")
+
+    assert "use kernel 6.12 or later" == fix(choice, (6, 1), grave=False)
+    assert "use kernel 7.1 or later, or leave the probe out" == fix(choice, (6, 18), grave=True)
+    assert "use a kernel built with CONFIG_KPROBES=y" == fix(choice, (7, 2), grave=False)
+    assert "use another kernel" == fix(choice_of("5.8", reason="no such field"), (7, 2), grave=False)
+
+
+def choice_of(*since, reason):
+    """A hook none of whose ways is usable."""
+    return Choice(HookRequest("p", "h", tuple(Way("kprobe", "f", "f", since=each) for each in since)), (), reason)
 
 
 def test_a_probe_without_any_hook_is_a_problem(host):

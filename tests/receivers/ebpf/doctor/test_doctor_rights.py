@@ -190,3 +190,21 @@ def test_unreadable_files_are_unknown_and_no_problem(host):
 def test_a_process_of_which_nothing_is_known_has_no_rights(host):
     """No status file: better a false alarm than a false promise."""
     assert {"rights CAP_BPF", "rights CAP_PERFMON"} == host.remove("proc/self/status").examine().problems
+
+
+@pytest.mark.parametrize(
+    ("settings", "verdict", "said"),
+    [
+        ({}, Verdict.NOTE, "what programs cost, and whether some hooks fire, stays unknown"),
+        ({"probe_statistics": True}, Verdict.PROBLEM, "probe_statistics has no effect"),
+        ({"max_overhead": "1%", "probe_statistics": True}, Verdict.PROBLEM, "max_overhead has no effect"),
+    ],
+)
+def test_run_statistics_that_are_asked_for_and_refused_are_a_problem(host, settings, verdict, said):
+    """With the sysctl that helps, which the host's root sets once; nobody else misses them much."""
+    two = host.process(("BPF", "PERFMON"))
+    finding = two.examine(**settings)["rights", "run statistics"]
+
+    assert (verdict, True) == (finding.verdict, finding.found.endswith(said))
+    assert "sysctl -w kernel.bpf_stats_enabled=1 on the host" in finding.fix
+    assert set() == two.write("proc/sys/kernel/bpf_stats_enabled", "1\n").examine(**settings).problems

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""max_overhead on the running service: probes go in the declared order, and log and page say so."""
+
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+
+READS = "import os\ndescriptor = os.memfd_create('x')\nwhile True: os.pread(descriptor, 1, 0)"
+ORDER = ["syscalls", "block_io"]
+
+
+@pytest.fixture
+def _load():
+    """A process that does nothing but system calls."""
+    with subprocess.Popen([sys.executable, "-S", "-E", "-c", READS]) as child:
+        yield
+        child.kill()
+
+
+def until(condition, seconds=60):
+    """What a condition gives once it is true; the service judges several intervals, however long they take."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return found
+
+
+@pytest.mark.usefixtures("_load")
+def test_probes_go_in_the_declared_order_and_everybody_is_told(serve):
+    """With a limit that nothing can keep: those that are named go, the other stays and is said to be too dear."""
+    service = serve(max_overhead="0.0001%", shed=f"[{', '.join(ORDER)}]")
+    stuck = until(lambda: "and all that shed names are off; add probes to shed" in service.log.read_text())
+    page = service.settled()
+    shed = {dict(labels)["probe"]: value for labels, value in page.rows("ebpf_probe_shed").items()}
+    attached = page.rows("ebpf_probe_attached")
+    reasons = {dict(labels)["probe"]: dict(labels).get("reason") for labels, up in attached.items() if not up}
+
+    assert stuck, service.log.read_text()
+    assert ORDER == re.findall(r'probe "(\w+)" was turned off', service.log.read_text())
+    assert {"page_cache": 0, "syscalls": 1, "block_io": 1} == shed
+    assert dict.fromkeys(ORDER, "max_overhead") == {name: reasons[name] for name in ORDER}
+    assert {"page_cache"} == {dict(labels)["probe"] for labels, up in attached.items() if up}
+    assert 0.000001 < page.sum("ebpf_probe_overhead_ratio") < 1
+    assert 1 == service.log.read_text().count("and all that shed names are off")
+
+
+def test_below_the_limit_everything_stays(serve):
+    """And the page shows how far below it is."""
+    service = serve(max_overhead="100%")
+    page = until(lambda: (seen := service.settled()).rows("ebpf_probe_overhead_ratio") and seen)
+
+    assert {0} == set(page.rows("ebpf_probe_shed").values())
+    assert 0 <= page.sum("ebpf_probe_overhead_ratio") < 1
+    assert "turned off" not in service.log.read_text()
