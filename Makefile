@@ -48,7 +48,7 @@ bench: ## print what the product costs here, against a control in the same run
 	@.ci/setup fio
 	@for bench in bench/*.py; do echo "== $$bench"; .venv/bin/python $$bench; done
 
-kernel-matrix: ## the selftest on Debian's kernels from 5.10 to the newest (in QEMU), compared with bpf/kernels.json
+kernel-matrix: ## the selftest on Debian's kernels from 5.10 to the newest (in QEMU), and tests that only a guest survives
 	@.ci/setup
 	@.ci/setup qemu-system-x86 qemu-system-arm busybox-static kmod e2fsprogs debian-archive-keyring || echo "going on without"
 	@PYTHONPATH=.ci .venv/bin/python -m kernels $(ARGS)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
 #include <asm/ptrace.h>
 #include "histogram.h"
+#include "memory_rare.h"
 #include "owner.h"
 
 enum reclaimer { RECLAIMER_KSWAPD, RECLAIMER_DIRECT, RECLAIMER_MEMCG };
@@ -20,16 +21,6 @@ BPF_F_TABLE("hash", struct reclaim_key, struct reclaim_value, reclaim_stats, REC
 
 /* All zero: a new row is copied from here, so that it need not be made on the stack. */
 BPF_ARRAY(blank_reclaim, struct reclaim_value, 1);
-
-struct memory_key {
-    struct owner owner;
-};
-
-struct memory_value {
-    u64 oom_kills;
-    u64 compaction_stalls;
-};
-BPF_F_TABLE("hash", struct memory_key, struct memory_value, memory_stats, MEMORY_STATS_ENTRIES, MAP_FLAGS);
 
 /* One entry per process that had to reclaim. LRU: processes that ended need no place. */
 struct stalled_key {
@@ -164,68 +155,110 @@ static __always_inline u64 reclaimer_of_current(struct owner *owner)
     return name == 0x64706177736bULL /* "kswapd" */ ? RECLAIMER_KSWAPD : RECLAIMER_DIRECT;
 }
 
-#ifdef HAVE_INACTIVE_PAGES_SHRINK
-int inactive_pages_shrink(struct tracepoint__vmscan__mm_vmscan_lru_shrink_inactive *args)
+/* Entry 0: whether pages are counted as scanned where they are taken from their list, not where they are reclaimed. */
+BPF_ARRAY(counted_when_taken, u64, 1);
+
+static __always_inline u64 *counting_when_taken(void)
+{
+    u32 zero = 0;
+
+    return counted_when_taken.lookup(&zero);
+}
+
+static __always_inline struct reclaim_value *row_of_reclaimer(void)
 {
     struct reclaim_key key = {};
-    struct reclaim_value *row;
 
     owner_of_current(&key.owner);
     key.reclaimer = reclaimer_of_current(&key.owner);
-    row = reclaim_row(&key);
+    return reclaim_row(&key);
+}
+
+#ifdef HAVE_INACTIVE_PAGES_SHRINK
+int inactive_pages_shrink(struct tracepoint__vmscan__mm_vmscan_lru_shrink_inactive *args)
+{
+    struct reclaim_value *row = row_of_reclaimer();
+    u64 *elsewhere = counting_when_taken();
+
     if (!row)
         return 0;
-    __sync_fetch_and_add(&row->scanned, args->nr_scanned);
+    if (elsewhere && !*elsewhere)
+        __sync_fetch_and_add(&row->scanned, args->nr_scanned);
     __sync_fetch_and_add(&row->reclaimed, args->nr_reclaimed);
+    return 0;
+}
+#endif
+
+#ifdef HAVE_PAGES_TAKEN
+#ifdef OFFSET_LRU_GEN_FOLIO_ENABLED
+/* The multi-generational LRU can be turned on and off at any time. Each list knows; this is the first one of the memory
+ * cgroup that the thread is in. */
+static __always_inline bool has_generations(void)
+{
+    u64 set = read_pointer(bpf_get_current_task() + OFFSET_TASK_STRUCT_CGROUPS);
+    u64 memcg = read_pointer(set + OFFSET_CSS_SET_SUBSYS + 8 * ENUM_MEMORY_CGRP_ID);
+    u64 node = read_pointer(memcg + OFFSET_MEM_CGROUP_NODEINFO);
+    u64 list = node + OFFSET_MEM_CGROUP_PER_NODE_LRUVEC + OFFSET_LRUVEC_LRUGEN;
+    u8 enabled = 0;
+
+    bpf_probe_read_kernel(&enabled, sizeof(enabled), (void *)(list + OFFSET_LRU_GEN_FOLIO_ENABLED));
+    return memcg && node && enabled;
+}
+#else
+static __always_inline bool has_generations(void)
+{
+    return 0; /* or they are not taken where this program sees it: before 6.9 */
+}
+#endif
+
+/* The multi-generational LRU reclaims what it has taken in several rounds, and says each time how many pages it had
+ * passed. The kernel's own counters are those of the pages taken. */
+int pages_taken(struct tracepoint__vmscan__mm_vmscan_lru_isolate *args)
+{
+    u64 *here = counting_when_taken(), generations = has_generations();
+    struct reclaim_value *row;
+
+    if (!here)
+        return 0;
+    if (*here != generations)
+        *here = generations;
+    if (!generations)
+        return 0;
+    row = row_of_reclaimer();
+    if (row)
+        __sync_fetch_and_add(&row->scanned, args->nr_taken);
     return 0;
 }
 #endif
 
 /* ---- rare events ---- */
 
-static __always_inline struct memory_value *memory_row(struct memory_key *key)
+#ifdef HAVE_COMPACTION_WANTED
+int compaction_wanted(struct tracepoint__compaction__mm_compaction_try_to_compact_pages *args)
 {
-    struct memory_value zero = {}, *row;
+    u32 tid = bpf_get_current_pid_tgid();
+    u64 one = 1;
 
-    if (is_left_out(&key->owner))
-        return NULL;
-    key->owner.generation = current_generation();
-    row = memory_stats.lookup_or_try_init(key, &zero);
-    if (!row)
-        count_drop(DROPPED_MEMORY_STATS);
-    return row;
-}
-
-#ifdef HAVE_COMPACTION_STALLS
-int compaction_stalls(struct tracepoint__compaction__mm_compaction_try_to_compact_pages *args)
-{
-    struct memory_key key = {};
-    struct memory_value *row;
-
-    owner_of_current(&key.owner);
-    row = memory_row(&key);
-    if (row)
-        __sync_fetch_and_add(&row->compaction_stalls, 1);
+    compacting.update(&tid, &one);
     return 0;
 }
 #endif
 
-#if defined(HAVE_VICTIM_RAW) || defined(HAVE_VICTIM_FUNCTION)
-/* The kill belongs to who is killed, not to who asked for the memory. */
-static __always_inline void victim_marked(u64 task)
+#ifdef HAVE_COMPACTION_BEGINS
+int compaction_begins(struct tracepoint__compaction__mm_compaction_begin *args)
 {
-    struct memory_key key = {};
-    struct memory_value *row;
-
-    key.owner.cgroup = cgroup_of_task(task);
-#ifdef KEY_BY_PROCESS
-    key.owner.tgid = read_u32(task + OFFSET_TASK_STRUCT_TGID);
+    compaction_stalls();
+    return 0;
+}
 #endif
-    name_of_task(task, key.owner.comm);
-    leave_out_unless_target(task, &key.owner);
-    row = memory_row(&key);
-    if (row)
-        __sync_fetch_and_add(&row->oom_kills, 1);
+
+#ifdef HAVE_COMPACTION_PUT_OFF
+enum zone_type { ZONE_OF_ANY_KIND }; /* the event's format names it, and nothing else declares it */
+
+int compaction_put_off(struct tracepoint__compaction__mm_compaction_deferred *args)
+{
+    compaction_stalls();
+    return 0;
 }
 #endif
 

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
-from kernels.outcome import Hook, Outcome, read_committed
+from kernels.outcome import PROOFS, Hook, Outcome, read_committed
 
 from .text import block, bullets, code, inline, table
 
@@ -16,7 +17,18 @@ _TOTALS = ("kernel", "release", "hooks attached", "fire", "checks right", "wrong
 @block
 def kernel_matrix() -> str:
     """Tables of kernels, hooks and metrics, each with what a table cannot hold below it."""
-    return "\n\n".join(matrix_parts(read_committed()))
+    return "\n\n".join(matrix_parts(with_proofs(read_committed(), read_committed(PROOFS))))
+
+
+def with_proofs(outcomes: Outcomes, proofs: Outcomes) -> Outcomes:
+    """Metrics that no selftest can check have the verdict of the tests that only a guest survives."""
+    return {series: _with_proof(outcome, proofs.get(series)) for series, outcome in outcomes.items()}
+
+
+def _with_proof(outcome: Outcome, proof: Outcome | None) -> Outcome:
+    tried = {} if proof is None else {n: c for n, c in proof.metrics.items() if c.verdict in ("right", "wrong")}
+    unchecked = [name for name, checked in outcome.metrics.items() if checked.verdict == "unchecked"]
+    return replace(outcome, metrics={**outcome.metrics, **{name: tried[name] for name in unchecked if name in tried}})
 
 
 def matrix_parts(outcomes: Outcomes) -> Iterator[str]:

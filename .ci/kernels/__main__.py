@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run the kernel matrix, compare it with bpf/kernels.json, and say what is different."""
+"""Run the kernel matrix, compare it with bpf/kernels.json and bpf/proofs.json, and say what is different."""
 
 from __future__ import annotations
 
@@ -14,18 +14,24 @@ from pathlib import Path
 
 from .deadline import Deadline
 from .foreign import FLAVOURS, ForeignImages
-from .images import SCRATCH, Images
+from .images import SCRATCH, Image, Images
 from .matrix import RUNNING, Matrix
-from .outcome import Outcome
+from .outcome import COMMITTED, PROOFS, Outcome
 from .series import WANTED
 from .settling import doubtful, say, settle, settled_by
 
+Outcomes = Mapping[str, Outcome]
 CACHE = "EBPF_SIDECAR_KERNELS"
 _TREE = Path(__file__).resolve().parents[2]
 _COMMAND = (str(Path(sys.executable).with_name("ebpf-sidecar")), "selftest", "--json")
 _IN_GUEST = ("--folder", "/mnt/disk")
 _ALWAYS = FLAVOURS[:1]
 """Other kernels for arm64 are tried on request."""
+_TESTS = f"""\
+export EBPF_SIDECAR_PROOFS=/results/proofs
+{sys.executable} -m pytest -q -p no:cacheprovider --basetemp /mnt/disk/proofs tests/kernel/guest >&2
+cat /results/proofs"""
+_PROVE = ("/bin/sh", "-c", _TESTS)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -37,24 +43,34 @@ def main(words: Sequence[str] | None = None) -> int:
     with _alone(folder):
         last = folder / "last"
         last.mkdir(exist_ok=True)
-        images = Images(folder, deadline, refresh=asked.refresh)
-        foreign = ForeignImages(folder, _TREE, deadline, refresh=asked.refresh)
-        get = {**dict.fromkeys(WANTED, images.get), **dict.fromkeys(FLAVOURS, foreign.get)}
-        matrix = Matrix(
-            lambda series: get[series](series), folder, deadline, _told, asked.command.split() or _COMMAND, _IN_GUEST
-        )
-        measured = steady(matrix, asked.only or [*WANTED, *_ALWAYS, RUNNING])
+        measured, proven = _looked_at(asked, folder, deadline)
     say(f"\nall reports and what the guests said: {last}\n")
-    return settle(measured, update=asked.update)
+    return settle(measured, update=asked.update) | settle(proven, update=asked.update, path=PROOFS)
 
 
-def steady(matrix: Matrix, series: Sequence[str]) -> Mapping[str, Outcome]:
+def _looked_at(asked: argparse.Namespace, folder: Path, deadline: Deadline) -> tuple[Outcomes, Outcomes]:
+    """What the selftest finds on each kernel, and what the tests do that only a guest survives."""
+    images = Images(folder, deadline, refresh=asked.refresh)
+    foreign = ForeignImages(folder, _TREE, deadline, refresh=asked.refresh)
+    by_series = {**dict.fromkeys(WANTED, images.get), **dict.fromkeys(FLAVOURS, foreign.get)}
+
+    def get(series: str) -> Image:
+        return by_series[series](series)
+
+    selftest = Matrix(get, folder, deadline, _told, asked.command.split() or _COMMAND, _IN_GUEST)
+    tests = Matrix(get, folder, deadline, _told, _PROVE, kind="proofs-")
+    series = asked.only or [*WANTED, *_ALWAYS, RUNNING]
+    measured = steady(selftest, series, COMMITTED)
+    return measured, {} if asked.command else steady(tests, [name for name in series if name in WANTED], PROOFS)
+
+
+def steady(matrix: Matrix, series: Sequence[str], path: Path) -> Outcomes:
     """The outcomes; kernels on which something is worse than in the file are looked at once more."""
     first = matrix.run(series)
-    again = doubtful(first)
+    again = doubtful(first, path)
     if not again:
         return first
-    say(f"worse than bpf/kernels.json, so looked at again: {', '.join(again)}")
+    say(f"worse than bpf/{path.name}, so looked at again: {', '.join(again)}")
     return settled_by(first, matrix.run(again))
 
 
@@ -67,7 +83,7 @@ def cache_folder(environment: Mapping[str, str]) -> Path:
 
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make kernel-matrix", description=__doc__)
-    parser.add_argument("--update", action="store_true", help="write bpf/kernels.json; then run make docs")
+    parser.add_argument("--update", action="store_true", help="write both files; then run make docs")
     parser.add_argument("--refresh", action="store_true", help="look for newer kernels, not only once a week")
     parser.add_argument(
         "--only", action="append", choices=[*WANTED, *FLAVOURS, RUNNING], help="this kernel; again for more"
@@ -89,7 +105,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _told(series: str, what: str, seconds: float) -> None:
-    say(f"{series:<10}{seconds:6.1f} s  {what}")
+    say(f"{series:<14}{seconds:6.1f} s  {what}")
 
 
 if __name__ == "__main__":

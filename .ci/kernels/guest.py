@@ -56,14 +56,15 @@ class Ended:
 def initramfs(image: Image, scratch: Path) -> Path:
     """The files that the kernel starts with: busybox, ``init`` and the modules. Raises `Unavailable`."""
     tree = scratch / "initramfs"
-    for name in ("bin", "dev", "modules"):
+    for name in ("bin", "dev", "modules", "later"):
         (tree / name).mkdir(parents=True)
     busybox = present("busybox")
     shutil.copy(image.machine.busybox, tree / "bin/busybox")
     shutil.copy(_INIT, tree / "init")
     (tree / "init").chmod(0o755)
-    for module in image.modules:
-        shutil.copy(module, tree / "modules")
+    for folder, modules in (("modules", image.modules), ("later", image.later)):
+        for module in modules:
+            shutil.copy(module, tree / folder)
     names = "\n".join(str(path.relative_to(tree)) for path in sorted(tree.rglob("*")))
     packed = subprocess.run(  # noqa: S603 # fixed words
         [busybox, "cpio", "-o", "-H", "newc"], input=names.encode(), cwd=tree, capture_output=True, check=True

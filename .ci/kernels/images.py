@@ -23,6 +23,10 @@ from .series import Package, kernel_packages, newest_of
 
 MODULES = ("virtio_pci", "virtio_blk", "virtio_rng", "9p", "9pnet_virtio", "overlay", "ext4")
 """What a guest needs before it can use anything of this machine."""
+LATER = ("sd_mod", "scsi_debug")
+"""What only some tests need; they load it themselves, with the parameters of their choice."""
+STAMP = " ".join((*MODULES, "/", *LATER))
+"""Written into each folder of the cache: one that was made for other modules is not used."""
 
 # accelerates a checksum that other modules compute as well, and refuses to load where the processor lacks it
 _NOT_NEEDED = ("crc32c-intel", "crc32c_intel")
@@ -33,20 +37,22 @@ _WEEK = 7 * 24 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A kernel in the cache. ``modules``: in the order in which they must be loaded."""
+    """A kernel in the cache. ``modules`` and ``later``: in the order in which they must be loaded."""
 
     release: str
     kernel: Path
     modules: tuple[Path, ...]
+    later: tuple[Path, ...] = ()
     machine: Machine = X86_64
 
 
 def read_image(folder: Path) -> Image | None:
-    """What `keep_image` left in a folder, None when it is not there or was made for other `MODULES`."""
+    """What `keep_image` left in a folder, None when it is not there or was made for other modules."""
     stamp = folder / "release"
-    if not stamp.exists() or (folder / "wanted").read_text() != " ".join(MODULES):
+    if not stamp.exists() or (folder / "wanted").read_text() != STAMP:
         return None
-    return Image(stamp.read_text(), folder / "vmlinuz", tuple(sorted(folder.glob("*.ko"))))
+    modules, later = (tuple(sorted(folder.glob(names))) for names in ("[0-9]*.ko", "later-*.ko"))
+    return Image(stamp.read_text(), folder / "vmlinuz", modules, later)
 
 
 def keep_image(unpacked: Path, release: str, folder: Path, deadline: Deadline) -> Image:
@@ -58,20 +64,23 @@ def keep_image(unpacked: Path, release: str, folder: Path, deadline: Deadline) -
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     shutil.copyfile(kernel, folder / "vmlinuz")
-    for i, path in enumerate(_needed(tree.parents[2], release, deadline)):
-        (folder / f"{i:02}-{path.name.split('.')[0]}.ko").write_bytes(decompressed(path))
-    (folder / "wanted").write_text(" ".join(MODULES))
+    output(["depmod", "-b", str(tree.parents[2]), release], deadline)
+    files = _needed(MODULES, tree.parents[2], release, deadline)
+    later = [path for path in _needed(LATER, tree.parents[2], release, deadline) if path not in files]
+    for prefix, paths in (("", files), ("later-", later)):
+        for i, path in enumerate(paths):
+            (folder / f"{prefix}{i:02}-{path.name.split('.')[0]}.ko").write_bytes(decompressed(path))
+    (folder / "wanted").write_text(STAMP)
     (folder / "release").write_text(release)  # last: a folder without it is not complete
     image = read_image(folder)
     assert image is not None
     return image
 
 
-def _needed(root: Path, release: str, deadline: Deadline) -> Sequence[Path]:
-    """Module files below ``root``, each after those that it needs."""
-    output(["depmod", "-b", str(root), release], deadline)
+def _needed(modules: Sequence[str], root: Path, release: str, deadline: Deadline) -> Sequence[Path]:
+    """The files of ``modules`` below ``root``, each after those that it needs."""
     shown = ""
-    for module in MODULES:
+    for module in modules:
         shown += output(["modprobe", "-d", str(root), "-S", release, "--show-depends", module], deadline)
     return module_files(shown)
 

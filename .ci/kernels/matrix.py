@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The selftest on the running kernel, then in a guest for each wanted one, two guests at a time."""
+"""A command on the running kernel, then in a guest for each wanted one, two guests at a time."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ RUNNING = "running"
 GUESTS_AT_ONCE = 2
 """Guests have one processor each, and two of them fill what a small build machine has."""
 _LONGEST_HERE = 60.0
+_SHORTEST = 30.0
+"""Seconds without which a guest need not be started: it would not even boot."""
 
 Told = Callable[[str, str, float], None]
 """Hears a kernel's series, what goes on there, and the seconds since its begin."""
@@ -40,6 +42,8 @@ class Matrix:
     told: Told
     command: Sequence[str]
     in_guest: Sequence[str] = ()
+    kind: str = ""
+    """What the names of kept files begin with, and who is told about."""
 
     def run(self, series: Sequence[str]) -> Mapping[str, Outcome]:
         """Outcomes by series, in the order asked for; the running kernel before the others, which would disturb it."""
@@ -69,10 +73,12 @@ class Matrix:
         began = time.monotonic()
 
         def told(what: str) -> None:
-            self.told(series, what, time.monotonic() - began)
+            self.told(f"{self.kind}{series}", what, time.monotonic() - began)
 
         try:
             told("fetching")
+            if self.deadline.left() < _SHORTEST:
+                raise Unavailable("no time was left for it")
             image = self.image(series)
             with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=self.folder) as scratch:
                 ended = run_in_guest(
@@ -88,8 +94,8 @@ class Matrix:
 
     def _keep(self, series: str, printed: str, said: str) -> None:
         """For who wants to know more."""
-        (self.folder / "last" / f"{series}.json").write_text(printed)
-        (self.folder / "last" / f"{series}.log").write_text(said)
+        (self.folder / "last" / f"{self.kind}{series}.json").write_text(printed)
+        (self.folder / "last" / f"{self.kind}{series}.log").write_text(said)
 
 
 def _outcome(image: Image, ended: Ended) -> Outcome:

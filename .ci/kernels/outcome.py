@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 COMMITTED = Path(__file__).resolve().parents[2] / "bpf" / "kernels.json"
+PROOFS = COMMITTED.with_name("proofs.json")
+"""The same of the tests that only a guest survives: they find metrics right or wrong that a selftest cannot check."""
 
 Verdict = Literal["right", "wrong", "absent", "unchecked"]
 """Of a metric: all its values agree with their oracles; one does not; this kernel has no hook for it; not tried."""
@@ -59,10 +61,8 @@ class Outcome:
         live = sum(hook.live is True for hook in attached)
         verdicts = [checked.verdict for checked in self.metrics.values()]
         tried = verdicts.count("right") + verdicts.count("wrong")
-        return (
-            f"{len(attached)} of {len(self.hooks)} hooks attached, {live} seen firing, "
-            f"{verdicts.count('right')} of {tried} metrics right, checks: {checks_words(self.checks)}"
-        )
+        hooks = f"{len(attached)} of {len(self.hooks)} hooks attached, {live} seen firing, " if self.hooks else ""
+        return f"{hooks}{verdicts.count('right')} of {tried} metrics right, checks: {checks_words(self.checks)}"
 
 
 def checks_words(checks: Mapping[str, int]) -> str:

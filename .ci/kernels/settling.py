@@ -14,9 +14,9 @@ _SHOWN = 20
 """Differences of one kind; more have one cause, and the file shows them all."""
 
 
-def doubtful(measured: Mapping[str, Outcome], path: Path | None = None) -> Sequence[str]:
+def doubtful(measured: Mapping[str, Outcome], path: Path) -> Sequence[str]:
     """The kernels that must be looked at again, because something is worse there than in the file."""
-    committed = read_committed(path or COMMITTED)
+    committed = read_committed(path)
     return worse(committed, _comparable(measured, committed))
 
 
@@ -34,12 +34,12 @@ def settle(measured: Mapping[str, Outcome], *, update: bool, path: Path = COMMIT
     for series, outcome in measured.items():
         say(f"{series:<10}{outcome.release:<28}{outcome.totals()}")
     found = differences(committed, _comparable(measured, committed))
-    for kind, title in (("worse", "WORSE than bpf/kernels.json"), ("better", "better"), ("other", "different")):
+    for kind, title in (("worse", f"WORSE than bpf/{path.name}"), ("better", "better"), ("other", "different")):
         _list(title, [each for each in found if each.kind == kind])
     if update:
         answered = {series: outcome for series, outcome in measured.items() if outcome.answered}
         write_committed({**committed, **answered}, path)
-        say("bpf/kernels.json is written; run make docs, and review the difference like code")
+        say(f"bpf/{path.name} is written; run make docs, and review the difference like code")
         return 0
     if any(each.kind != "worse" for each in found):
         say("the table is out of date: run make kernel-matrix ARGS=--update")

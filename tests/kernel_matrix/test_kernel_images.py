@@ -35,7 +35,8 @@ def fill(folder: Path, release="6.1.0-56-amd64"):
         ("vmlinuz", "kernel"),
         ("01-ext4.ko", "b"),
         ("00-virtio.ko", "a"),
-        ("wanted", " ".join(images.MODULES)),
+        ("later-00-sd_mod.ko", "c"),
+        ("wanted", images.STAMP),
         ("release", release),
     ):
         (folder / name).write_text(text)
@@ -53,6 +54,7 @@ def test_modules_are_loaded_in_the_order_of_their_numbers(tmp_path):
     image = read_image(tmp_path / "6.1")
 
     assert ["00-virtio.ko", "01-ext4.ko"] == [path.name for path in image.modules]
+    assert ["later-00-sd_mod.ko"] == [path.name for path in image.later]
     assert "6.1.0-56-amd64" == image.release
 
 
@@ -131,6 +133,8 @@ def test_the_initial_files_are_busybox_init_and_the_modules(tmp_path, monkeypatc
         "bin/busybox",
         "dev",
         "init",
+        "later",
+        "later/later-00-sd_mod.ko",
         "modules",
         "modules/00-virtio.ko",
         "modules/01-ext4.ko",

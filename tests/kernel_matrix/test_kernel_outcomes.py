@@ -5,11 +5,11 @@ import json
 from dataclasses import replace
 
 import pytest
-from documents.kernels import matrix_parts
+from documents.kernels import matrix_parts, with_proofs
 from hypothesis import given
 from hypothesis import strategies as st
 from kernels.comparison import better_of, differences
-from kernels.outcome import COMMITTED, Checked, Hook, Outcome, read_committed, to_text, write_committed
+from kernels.outcome import COMMITTED, PROOFS, Checked, Hook, Outcome, read_committed, to_text, write_committed
 from kernels.report import outcome_of
 
 ISSUE, LOOKUP = "raw_tracepoint block:block_rq_issue", "kprobe filemap_read"
@@ -237,11 +237,12 @@ def test_without_a_committed_file_nothing_is_known(tmp_path):
     assert {} == read_committed(tmp_path / "kernels.json")
 
 
-def test_the_committed_file_is_as_the_program_writes_it():
+@pytest.mark.parametrize("path", [COMMITTED, PROOFS])
+def test_the_committed_file_is_as_the_program_writes_it(path):
     """So that the next update shows only what changed; all in it is an answer, none a guest that was missing."""
-    committed = read_committed()
+    committed = read_committed(path)
 
-    assert COMMITTED.read_text(encoding="utf-8") == to_text(committed)
+    assert path.read_text(encoding="utf-8") == to_text(committed)
     assert all(outcome.answered for outcome in committed.values())
 
 
@@ -254,6 +255,17 @@ def test_totals_tell_attached_firing_and_right():
         "2 of 2 hooks attached, 1 seen firing, 1 of 2 metrics right, checks: 5 right, 1 wrong, 0 unchecked"
         == tried.totals()
     )
+
+
+def test_what_only_a_guest_can_prove_is_right_in_the_table():
+    """A selftest must not bring a machine to its knees; what it has checked itself stays."""
+    shown = replace(GOOD, metrics={"m": Checked("unchecked", (), "harm"), "n": Checked("right")})
+    proof = Outcome("6.1", metrics={"m": Checked("right", ("/proc/vmstat",)), "n": Checked("wrong")}, answered=True)
+
+    found = with_proofs({"6.1": shown, "running": shown}, {"6.1": proof})
+
+    assert {"m": Checked("right", ("/proc/vmstat",)), "n": Checked("right")} == found["6.1"].metrics
+    assert shown == found["running"]
 
 
 def test_the_table_has_a_column_for_each_kernel_and_a_row_for_each_way():

@@ -74,7 +74,7 @@ def test_progress_is_told_for_each_kernel(run, heard):
         ("6.1", "fetching"),
         (
             "6.1",
-            "done: 0 of 0 hooks attached, 0 seen firing, 0 of 0 metrics right, checks: 0 right, 0 wrong, 0 unchecked",
+            "done: 0 of 0 metrics right, checks: 0 right, 0 wrong, 0 unchecked",
         ),
         ("6.18", "fetching"),
         ("6.18", "not to be had: no suite of the mirror has it any more"),
@@ -95,6 +95,13 @@ def test_a_guest_that_brings_no_report_says_how_it_ended(run, how, problem, answ
     found = run("6.1", ended=ended(**{"code": None, "output": "", **how}))
 
     assert Outcome("6.1.0", problem, answered=answered) == found["6.1"]
+
+
+def test_a_guest_for_which_no_time_is_left_is_not_started(tmp_path):
+    """It would not even boot."""
+    found = Matrix(image, tmp_path, Deadline(9), lambda *_: None, ["false"]).run(["6.1"])
+
+    assert Outcome(problem="no time was left for it") == found["6.1"]
 
 
 def test_without_rights_the_running_kernel_is_a_row_that_says_so(run, monkeypatch, tmp_path):
@@ -151,9 +158,8 @@ def test_a_regression_fails_and_is_named(committed, capsys):
 
 
 @pytest.fixture
-def looks(monkeypatch, committed):
+def looks(committed):
     """Look at 6.1 as often as it is asked for, and find these outcomes: what is taken, and how often it was looked."""
-    monkeypatch.setattr("kernels.settling.COMMITTED", committed)
 
     def looks(*outcomes):
         left = list(outcomes)
@@ -162,7 +168,7 @@ def looks(monkeypatch, committed):
             def run(self, series):
                 return {name: left.pop(0) for name in series}
 
-        return steady(Fake(), ["6.1"])["6.1"], len(outcomes) - len(left)
+        return steady(Fake(), ["6.1"], committed)["6.1"], len(outcomes) - len(left)
 
     return looks
 

@@ -6,6 +6,7 @@ import mmap
 import os
 import sys
 from pathlib import Path
+from threading import Thread
 
 MIB = 1 << 20
 
@@ -20,7 +21,22 @@ def reads(megabytes, path):
 def takes(megabytes, path):
     """Use memory that cannot be dropped."""
     view = mmap.mmap(-1, megabytes * MIB)
-    for place in range(0, megabytes * MIB, mmap.PAGESIZE):
+    touch(view, 0, 1)
+
+
+def bursts(megabytes, path):
+    """The same in 16 threads: the kernel tells each of them that it is to die."""
+    view = mmap.mmap(-1, megabytes * MIB)
+    threads = [Thread(target=touch, args=(view, i, 16)) for i in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def touch(view, first, step):
+    """Write to every nth page."""
+    for place in range(first * mmap.PAGESIZE, len(view), step * mmap.PAGESIZE):
         view[place] = 1
 
 
@@ -30,7 +46,7 @@ def main():
     (Path(cgroup) / "cgroup.procs").write_text(str(os.getpid()))
     sys.stdout.write(json.dumps({"pid": os.getpid()}))
     sys.stdout.flush()
-    {"reads": reads, "takes": takes}[action](megabytes, path)
+    {"reads": reads, "takes": takes, "bursts": bursts}[action](megabytes, path)
 
 
 main()

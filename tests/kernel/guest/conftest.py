@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tests that bring a machine to its knees: for guests of `make kernel-matrix` alone; they go into its table."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from ebpf_sidecar.receivers.ebpf.cgroups import find_hierarchy
+from ebpf_sidecar.receivers.ebpf.loading import load
+from ebpf_sidecar.receivers.ebpf.preparing import request_for
+from ebpf_sidecar.receivers.ebpf.probe_file import read_probe
+
+PROOFS = "EBPF_SIDECAR_PROOFS"
+"""Where the guest wants to find what the tests have proven; set nowhere else."""
+BPF = Path(__file__).parents[3] / "bpf"
+VERDICTS = {"passed": "ok", "failed": "wrong", "skipped": "skipped"}
+
+
+def pytest_configure(config):
+    """What a test is a proof of."""
+    config.addinivalue_line("markers", "proves(*metrics, oracle): these metrics equal what the oracle says")
+    config.stash[PROOFS] = []
+
+
+def pytest_collection_modifyitems(items):
+    """Nowhere but in a guest."""
+    if PROOFS not in os.environ:
+        for item in items:
+            if Path(__file__).parent in item.path.parents:
+                item.add_marker(pytest.mark.skip(reason="only a guest's memory may be used up: make kernel-matrix"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Keep the verdict, as the selftest would write it."""
+    report = yield
+    if report.when == "call" or report.outcome != "passed":
+        why = "" if report.passed else str(call.excinfo.value if call.excinfo else report.longrepr)
+        item.config.stash[PROOFS] += [
+            {"metric": metric, "workload": item.name, "oracle": proof.kwargs["oracle"], "why": why}
+            | {"verdict": VERDICTS[report.outcome]}
+            for proof in item.iter_markers("proves")
+            for metric in proof.args
+        ]
+    return report
+
+
+def pytest_sessionfinish(session):
+    """Hand over what was proven, in the shape of a selftest's report."""
+    report = {"kernel": os.uname().release, "error": "", "hooks": [], "metrics": session.config.stash[PROOFS]}
+    if PROOFS in os.environ:
+        Path(os.environ[PROOFS]).write_text(json.dumps(report))
+
+
+@pytest.fixture(scope="session")
+def load_once():
+    """Load a probe until the last test ended: compiling takes a guest a quarter of a minute."""
+    opened = {}
+
+    def load_once(name):
+        if name not in opened:
+            probes = [read_probe(BPF / f"{name}.yaml")]
+            hierarchy = find_hierarchy(Path("/sys/fs/cgroup")).controller
+            opened[name] = load(probes, request_for(probes, by_process=True, cgroup_hierarchy=hierarchy))
+        return opened[name]
+
+    yield load_once
+    for loaded in opened.values():
+        loaded.close()
+
+
+@pytest.fixture(scope="session")
+def hunger():
+    """Start programs that use memory up, each with its words; returns how they ended once all have: codes and ids."""
+    Path("/proc/self/oom_score_adj").write_text("-1000")
+    script = Path(__file__).parents[1] / "workloads" / "hunger.py"
+
+    def hunger(*calls):
+        commands = [[sys.executable, "-S", "-E", script, *map(str, words)] for words in calls]
+        running = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for command in commands]
+        return [(each.wait(timeout=120), each.pid) for each in running]
+
+    return hunger
+
+
+@pytest.fixture(scope="session")
+def vmstat():
+    """The kernel's counters of the whole machine, once its background work has come to rest."""
+    path = Path("/proc/vmstat")
+    names = ("pgscan", "pgsteal", "allocstall", "compact_stall", "oom_kill")
+
+    def read():
+        fields = dict(map(str.split, path.read_text().splitlines()))
+        return {name: int(value) for name, value in fields.items() if name.startswith(names)}
+
+    def vmstat():
+        before, until = read(), time.monotonic() + 30
+        while time.monotonic() < until:
+            time.sleep(0.3)
+            now = read()
+            if now == before:
+                break
+            before = now
+        return before
+
+    return vmstat
+
+
+@pytest.fixture(scope="session")
+def traced():
+    """A context with a list that holds, at its end, the lines that the kernel's own tracing wrote for an event."""
+    folder = Path("/sys/kernel/tracing/instances/sidecar-test")
+
+    @contextmanager
+    def traced(event):
+        folder.mkdir(exist_ok=True)
+        (folder / "trace").write_text("")
+        switch, lines = folder / "events" / event / "enable", []
+        switch.write_text("1")
+        try:
+            yield lines
+        finally:
+            switch.write_text("0")
+            text = (folder / "trace").read_text()
+            lines += [line for line in text.splitlines() if event.partition("/")[2] in line and line[:1] != "#"]
+
+    return traced

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole machine short of memory: kswapd, direct reclaim, compaction and a kill, against the kernel's own counters."""
+
+import ctypes
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+KSWAPD, DIRECT = 0, 1
+MIB = 1 << 20
+
+
+@pytest.fixture
+def spent(load_once, rows, vmstat):
+    """Do something: what the kernel and what the probe counted of it, each by name."""
+    loaded = load_once("memory")
+
+    def counted():
+        by_name = {"kswapd": KSWAPD, "direct": DIRECT}
+        found = {name: rows(loaded, "reclaim_stats", reclaimer=number) for name, number in by_name.items()}
+        scanned = {f"pgscan_{name}": each["scanned"][0] for name, each in found.items()}
+        stolen = {f"pgsteal_{name}": each["reclaimed"][0] for name, each in found.items()}
+        events = {name: value[0] for name, value in rows(loaded, "memory_stats").items()}
+        return scanned | stolen | events | {"stalls": sum(found["direct"]["duration"])}
+
+    def spent(action):
+        before = vmstat(), counted()
+        action()
+        after = vmstat(), counted()
+        return tuple({name: now[name] - was[name] for name in now} for was, now in zip(before, after, strict=True))
+
+    return spent
+
+
+@pytest.fixture
+def clean_file(tmp_path):
+    """A file larger than memory whose pages can be dropped at any time."""
+    path = tmp_path / "sparse"
+    with path.open("wb") as file:
+        file.truncate(os.sysconf("SC_PHYS_PAGES") * 4096 * 6 // 5)
+    return path
+
+
+def free_mebibytes():
+    """What could be had without reclaim."""
+    Path("/proc/sys/vm/drop_caches").write_text("3")
+    return os.sysconf("SC_AVPHYS_PAGES") * 4096 // MIB
+
+
+def summed(counters, name):
+    """Of all zones, or of all kinds of threads that reclaim for themselves."""
+    return sum(value for key, value in counters.items() if key.startswith(name))
+
+
+def pages_by_kernel(counters):
+    """Under the names of the probe's: khugepaged and who asks for reclaim by hand do it themselves as well."""
+    own = ("direct", "khugepaged", "proactive")
+    return {
+        f"{what}_{who}": sum(counters.get(f"{what}_{each}", 0) for each in (own if who == "direct" else [who]))
+        for what in ("pgscan", "pgsteal")
+        for who in ("kswapd", "direct")
+    }
+
+
+@pytest.mark.proves("ebpf.memory.lru.pages_scanned", "ebpf.memory.lru.pages_reclaimed", oracle="/proc/vmstat")
+def test_pages_scanned_and_reclaimed_by_kswapd_equal_vmstat(spent, hunger, clean_file):
+    """A file larger than memory is read."""
+    kernel, probe = spent(lambda: hunger(("reads", 0, clean_file)))
+
+    expected = pages_by_kernel(kernel)
+    assert 10_000 < expected["pgscan_kswapd"]
+    assert expected == {name: probe[name] for name in expected}
+
+
+@pytest.mark.proves("ebpf.memory.direct_reclaim.duration", oracle="/proc/vmstat")
+@pytest.mark.proves("ebpf.memory.direct_reclaim.processes", oracle="mm_vmscan_direct_reclaim_begin")
+def test_stalls_and_pages_of_direct_reclaim_equal_vmstat(spent, hunger, clean_file, load_once, traced):
+    """Memory is full of a file's pages when six processes need it at once, and do not let kswapd run."""
+    loaded, share = load_once("memory"), free_mebibytes() // 7
+    hunger(("reads", 0, clean_file))
+    before = stalled(loaded)
+
+    with traced("vmscan/mm_vmscan_direct_reclaim_begin") as begins:
+        kernel, probe = spent(lambda: hunger(*[("takes", share)] * 6))
+
+    expected = pages_by_kernel(kernel)
+    assert 0 < expected["pgscan_direct"]
+    assert expected == {name: probe[name] for name in expected}
+    assert summed(kernel, "allocstall") == probe["stalls"] == len(begins)
+    assert threads_of(begins) == stalled(loaded) - before
+    assert 0 == loaded.maps["stalls"].entries()
+
+
+def stalled(loaded):
+    """Processes that had to reclaim."""
+    return set(loaded.maps["stalled_processes"].read()[0]["process"].tolist())
+
+
+def threads_of(lines):
+    """Who is told of in the kernel's trace: ``python-123  [000] …``."""
+    return {int(re.search(r"-(\d+)\s+\[", line)[1]) for line in lines}
+
+
+@pytest.fixture
+def unmoved():
+    """All that we need stays in memory: else the guest spends a minute with fetching it again before it kills."""
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.mlockall(1):
+        pytest.skip(os.strerror(ctypes.get_errno()))
+    yield
+    library.munlockall()
+
+
+@pytest.mark.proves("ebpf.memory.oom_kills", oracle="/proc/vmstat")
+def test_a_kill_of_the_machine_equals_vmstat_and_is_the_victims(unmoved, spent, hunger, load_once, rows):
+    """More memory is asked for than there is."""
+    Path("/proc/sys/vm/overcommit_memory").write_text("1")
+    free_mebibytes()
+    ended = []
+
+    kernel, probe = spent(lambda: ended.extend(hunger(("takes", os.sysconf("SC_PHYS_PAGES") * 4096 // MIB))))
+
+    (code, pid) = ended[0]
+    assert -9 == code
+    assert (1, 1) == (kernel["oom_kill"], probe["oom_kills"])
+    assert [1] == rows(load_once("memory"), "memory_stats", pid)["oom_kills"]
+    assert 0 < probe["stalls"] <= summed(kernel, "allocstall")
+
+
+@pytest.mark.proves("ebpf.memory.compaction.stalls", oracle="/proc/vmstat")
+def test_compaction_stalls_equal_vmstat(spent, hunger):
+    """Memory is in pieces when huge pages are asked for."""
+    kernel, probe = spent(lambda: hunger(("fragments", free_mebibytes() * 9 // 10)))
+
+    old = tuple(map(int, os.uname().release.split(".")[:2])) < (5, 13)  # it counted what was not needed, too
+    assert 0 < probe["compaction_stalls"] <= kernel["compact_stall"]
+    assert old or kernel["compact_stall"] == probe["compaction_stalls"]
