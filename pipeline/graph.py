@@ -8,7 +8,8 @@ ready first. Stopped from the receivers forwards, so that everything drains.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,9 +37,11 @@ class Graph:
         down again what had been started."""
         try:
             for id_, start in self._receiving_side():
-                _guarded(id_, start)
+                with _blamed(id_, "cannot start"):
+                    start()
             for source in self.sources:
-                _guarded(source.id, source.start)
+                with _blamed(source.id, "cannot start"):
+                    source.start()
         except SidecarError:
             self.shutdown(0.0)
             raise
@@ -92,13 +95,8 @@ def _used(config: Config, part: str) -> list[ComponentId]:
 
 
 def _create(id_: ComponentId, configured: ConfiguredComponent, new_context: NewContext) -> Any:
-    try:
+    with _blamed(id_, "cannot be made"):
         return configured.factory.create(configured.settings, new_context(id_))
-    except SidecarError as problem:
-        problem.component = problem.component or str(id_)
-        raise
-    except Exception as problem:
-        raise SidecarError(f"cannot be made: {type(problem).__name__}: {problem}", component=str(id_)) from problem
 
 
 def _queue(id_: ComponentId, configured: ConfiguredComponent, new_context: NewContext, ledger: Ledger) -> SendingQueue:
@@ -141,14 +139,16 @@ def _request_cleanup(id_: ComponentId, receiver: object, pipelines: Sequence[Pip
             receiver.clean_maps(request)
 
 
-def _guarded(id_: ComponentId, start: Callable[[], None]) -> None:
+@contextmanager
+def _blamed(id_: ComponentId, failed: str) -> Iterator[None]:
+    """Whatever is raised here, is raised as a `SidecarError` that names the component."""
     try:
-        start()
+        yield
     except SidecarError as problem:
         problem.component = problem.component or str(id_)
         raise
     except Exception as problem:
-        raise SidecarError(f"cannot start: {type(problem).__name__}: {problem}", component=str(id_)) from problem
+        raise SidecarError(f"{failed}: {type(problem).__name__}: {problem}", component=str(id_)) from problem
 
 
 def _shut(id_: ComponentId, component: object) -> None:

@@ -14,22 +14,7 @@ from ebpf_sidecar.pipeline.configfiles import DEFAULT
 from ebpf_sidecar.pipeline.plugins import Plugins
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
-USERS = b"""
-receivers:
-  ebpf:
-    collection_interval: 500ms
-    probes: [page_cache, syscalls, block_io]     # or a mapping: probe name -> its settings
-processors:
-  map_cleanup: {cleanup_strategy: clear_after_read, cleanup_interval: 30s}
-  container: {}
-  rate: {}
-exporters:
-  prometheus: {endpoint: 127.0.0.1:18080}
-  debug/sample: {verbosity: detailed}
-service:
-  pipelines:
-    metrics: {receivers: [ebpf], processors: [map_cleanup, container, rate], exporters: [prometheus]}
-"""
+USERS = (Path(__file__).parent / "data" / "configs" / "users.yaml").read_bytes()
 
 
 def default(**environ):

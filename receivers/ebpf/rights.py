@@ -8,6 +8,7 @@ import os
 import re
 import resource
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -76,10 +77,19 @@ class Standing:
 
 def own_standing() -> Standing:
     """What our own process may do."""
-    status = dict(re.findall(r"^(\w+):\s*(\w+)", Path("/proc/self/status").read_text(encoding="ascii"), re.MULTILINE))
-    memlock = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
-    release, confined = release_of(os.uname().release), Path("/proc/self/ns/user").readlink() != _FIRST_USERS
-    return Standing(int(status["CapEff"], 16), int(status.get("Seccomp", 0)), release, memlock, confined)
+    return standing_in(Path("/proc"), os.uname().release, resource.getrlimit(resource.RLIMIT_MEMLOCK)[0])
+
+
+def standing_in(proc: Path, release: str, memlock: int) -> Standing:
+    """What the process ``self`` below ``proc`` may do on a kernel called ``release``; nothing where that is unknown."""
+    status, users = "", _FIRST_USERS
+    with suppress(OSError):
+        status = (proc / "self" / "status").read_text(encoding="ascii", errors="replace")
+    with suppress(OSError):
+        users = (proc / "self" / "ns" / "user").readlink()
+    said = dict(re.findall(r"^(\w+):[ \t]*(\w+)", status, re.MULTILINE))
+    capabilities, seccomp = int(said.get("CapEff", "0"), 16), int(said.get("Seccomp", 0))
+    return Standing(capabilities, seccomp, release_of(release), memlock, users != _FIRST_USERS)
 
 
 def release_of(text: str) -> tuple[int, int]:

@@ -3,10 +3,8 @@
 
 import json
 import os
-import re
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import time
@@ -14,12 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-
-from ebpf_sidecar.receivers.ebpf.bpf_call import kernel_call
+from programs import exists, programs_of
 
 COMMAND = [sys.executable, "-c", "from ebpf_sidecar.pipeline.cli import main; main()", "selftest"]
 QUICK = [*COMMAND, "--json", "--quick"]
-PROG_GET_NEXT_ID = 11  # enum bpf_cmd in include/uapi/linux/bpf.h
 LEAST = ["setpriv", "--bounding-set=-all,+bpf,+perfmon", "--inh-caps=-all", "--no-new-privs"]
 PRIVATE = ["unshare", "--pid", "--fork", "--mount", "--cgroup", "--net", "--ipc", "--uts", "--mount-proc"]
 SECONDS = 180
@@ -29,21 +25,6 @@ READ_ONLY = f"{NOTHING_SHARED} && mount -o remount,bind,ro /"
 needs_tools = pytest.mark.skipif(
     not all(map(shutil.which, ("unshare", "setpriv", "mount"))), reason="util-linux is not installed"
 )
-
-
-def programs_of(pid):
-    """The ids of the BPF programs that a process holds."""
-    found = set()
-    for path in Path(f"/proc/{pid}/fdinfo").iterdir():
-        with suppress(FileNotFoundError):  # it opens and closes other files meanwhile
-            found |= {int(number) for number in re.findall(r"prog_id:\s*(\d+)", path.read_text())}
-    return found
-
-
-def exists(program):
-    """Whether the kernel has a BPF program with that id."""
-    attributes = bytearray(struct.pack("III", program - 1, 0, 0))
-    return kernel_call(PROG_GET_NEXT_ID, attributes) == 0 and struct.unpack_from("III", attributes)[1] == program
 
 
 def processes_in(folder):

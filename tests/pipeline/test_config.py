@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind
@@ -12,22 +14,7 @@ from ebpf_sidecar.pipeline.plugins import Plugins
 
 RECEIVER, PROCESSOR, EXPORTER, EXTENSION = ComponentKind
 EBPF, PROMETHEUS = ComponentId(RECEIVER, "ebpf"), ComponentId(EXPORTER, "prometheus")
-USERS = """
-receivers:
-  ebpf:
-    collection_interval: 500ms
-    probes: [page_cache, syscalls, block_io]     # or a mapping: probe name -> its settings
-processors:
-  map_cleanup: {cleanup_strategy: clear_after_read, cleanup_interval: 30s}
-  container: {}
-  rate: {}
-exporters:
-  prometheus: {endpoint: 127.0.0.1:18080}
-  debug/sample: {verbosity: detailed}
-service:
-  pipelines:
-    metrics: {receivers: [ebpf], processors: [map_cleanup, container, rate], exporters: [prometheus]}
-"""
+USERS = (Path(__file__).parents[1] / "data" / "configs" / "users.yaml").read_text()
 SMALL = """
 receivers: {ebpf: }
 exporters: {prometheus: , debug: }

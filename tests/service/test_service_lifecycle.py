@@ -3,20 +3,15 @@
 
 import json
 import os
-import re
 import signal
 import socket
-import struct
 import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-
-from ebpf_sidecar.receivers.ebpf.bpf_call import kernel_call
-
-PROG_GET_NEXT_ID = 11  # enum bpf_cmd in include/uapi/linux/bpf.h
+from programs import exists, programs_of
 
 LOADING = """
 receivers: {ebpf: {}}
@@ -67,21 +62,6 @@ def is_loader(pid):
     with suppress(OSError):
         return b".loader" in Path(f"/proc/{pid}/cmdline").read_bytes()
     return False
-
-
-def programs_of(pid):
-    """The ids of the BPF programs that a process holds."""
-    found = set()
-    for path in Path(f"/proc/{pid}/fdinfo").iterdir():
-        with suppress(FileNotFoundError):  # the service opens and closes other files meanwhile
-            found |= {int(number) for number in re.findall(r"prog_id:\s*(\d+)", path.read_text())}
-    return found
-
-
-def exists(program):
-    """Whether the kernel has a BPF program with that id."""
-    attributes = bytearray(struct.pack("III", program - 1, 0, 0))
-    return kernel_call(PROG_GET_NEXT_ID, attributes) == 0 and struct.unpack_from("III", attributes)[1] == program
 
 
 def test_after_its_end_nothing_of_it_is_left_in_the_kernel(serve):

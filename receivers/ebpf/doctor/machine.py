@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..btf import KERNEL_BTF, Btf
 from ..plan import Types
-from ..rights import Standing, release_of
+from ..rights import Standing, standing_in
 from ..tracefs import PLACES, Tracefs, find_tracefs
 from .kernel_config import KernelConfig, read_kernel_config
 from .surroundings import Cgroups, Namespaces, read_cgroups, read_namespaces
@@ -54,7 +54,7 @@ def read_machine(system: System, root: Path = Path("/")) -> Machine:
     tracefs = find_tracefs(places)
     return Machine(
         system=system,
-        standing=_standing(root, system),
+        standing=standing_in(root / "proc", system.release, system.memlock),
         config=read_kernel_config(root, system.release),
         types=Btf.of_kernel(_below(root, KERNEL_BTF)),
         tracing=Tracing.READABLE if tracefs else _tracing(root, places[0]),
@@ -68,12 +68,6 @@ def read_machine(system: System, root: Path = Path("/")) -> Machine:
 
 def _below(root: Path, place: Path) -> Path:
     return root / place.relative_to("/")
-
-
-def _standing(root: Path, system: System) -> Standing:
-    status = dict(re.findall(r"^(\w+):[ \t]*(\w+)", _text(root / "proc/self/status"), re.MULTILINE))
-    capabilities = int(status.get("CapEff", "0"), 16)
-    return Standing(capabilities, int(status.get("Seccomp", 0)), release_of(system.release), system.memlock)
 
 
 def _tracing(root: Path, place: Path) -> Tracing:
