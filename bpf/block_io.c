@@ -53,7 +53,7 @@ int merge_raw(struct bpf_raw_tracepoint_args *ctx)
 
     if (!request)
         return 0;
-    row = row_of_request(request);
+    row = io_row(&request->key);
     if (row)
         __sync_fetch_and_add(&row->merged, 1);
     requests.delete(&address);

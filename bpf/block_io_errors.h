@@ -2,12 +2,10 @@
 #ifndef EBPF_SIDECAR_BLOCK_IO_ERRORS_H
 #define EBPF_SIDECAR_BLOCK_IO_ERRORS_H
 
-#include "owner.h"
+#include "block_io_rows.h"
 
 struct io_error_key {
-    struct owner owner;
-    u32 device;
-    u32 operation;
+    struct io_key io;
     u64 error;
 };
 

@@ -7,13 +7,11 @@
 
 /* A request on its way, by the address of the kernel's own: addresses survive merges at either end, sectors do not. */
 struct request {
-    struct owner owner;
+    struct io_key key;
     u64 inserted; /* 0: went to the device without waiting in a queue */
     u64 issued;   /* 0: still queued */
-    u64 bytes;
+    u64 bytes;    /* what has been done before the last issue included */
     u64 done;
-    u32 device;
-    u32 operation;
     u32 error;
     u32 requeued;
 };
@@ -31,22 +29,11 @@ static __always_inline u32 device_of(u64 address)
     return number_of_disk(disk);
 }
 
-static __always_inline struct request *start_request(u64 address)
+static __always_inline void describe_request(struct request *fresh, u64 address)
 {
-    struct request fresh = {};
-
-    owner_of_current(&fresh.owner);
-    fresh.device = device_of(address);
-    fresh.operation = read_u32(address + OFFSET_REQUEST_CMD_FLAGS) & OPERATION_MASK;
-    requests.update(&address, &fresh);
-    return requests.lookup(&address);
-}
-
-static __always_inline struct io_value *row_of_request(struct request *request)
-{
-    struct io_key key = {.owner = request->owner, .device = request->device, .operation = request->operation};
-
-    return io_row(&key);
+    owner_of_current(&fresh->key.owner);
+    fresh->key.device = device_of(address);
+    fresh->key.operation = read_u32(address + OFFSET_REQUEST_CMD_FLAGS) & OPERATION_MASK;
 }
 
 /* The kernel uses the address again although no completion was seen: programs can miss events. */
@@ -54,25 +41,60 @@ static __always_inline void count_unfinished(struct request *before)
 {
     struct io_value *row;
 
-    if (!before || !before->issued)
+    if (!before->issued)
         return;
     count_drop(DROPPED_COMPLETIONS);
-    row = row_of_request(before);
+    row = io_row(&before->key);
     if (row)
         __sync_fetch_and_add(&row->lost, 1);
 }
 
 static __always_inline void request_inserted(u64 address)
 {
-    struct request *request = requests.lookup(&address);
+    struct request fresh = {}, *before;
 
-    /* A request that comes back from the device keeps its owner and its first time. */
-    if (request && request->requeued)
+    describe_request(&fresh, address);
+    fresh.inserted = bpf_ktime_get_ns();
+    if (!requests.insert(&address, &fresh))
         return;
-    count_unfinished(request);
-    request = start_request(address);
-    if (request)
-        request->inserted = bpf_ktime_get_ns();
+    before = requests.lookup(&address);
+    if (!before) {
+        count_drop(DROPPED_REQUESTS);
+        return;
+    }
+    /* A request that comes back from the device keeps its owner and its first time. */
+    if (before->requeued)
+        return;
+    count_unfinished(before);
+    *before = fresh;
+}
+
+static __always_inline void count_issued(struct request *request, u64 address)
+{
+    struct io_value *row = io_row(&request->key);
+
+    if (row)
+        __sync_fetch_and_add(&row->issued, 1);
+    request->requeued = 0;
+    request->bytes = request->done + read_u32(address + OFFSET_REQUEST_DATA_LEN);
+    request->issued = bpf_ktime_get_ns();
+}
+
+/* A request that has not waited in a queue. */
+static __always_inline void request_issued_at_once(u64 address, struct request *before)
+{
+    struct request fresh = {};
+
+    describe_request(&fresh, address);
+    if (before) {
+        count_unfinished(before);
+        *before = fresh;
+    } else {
+        requests.update(&address, &fresh);
+        before = requests.lookup(&address);
+    }
+    if (before)
+        count_issued(before, address);
     else
         count_drop(DROPPED_REQUESTS);
 }
@@ -80,22 +102,11 @@ static __always_inline void request_inserted(u64 address)
 static __always_inline void request_issued(u64 address)
 {
     struct request *request = requests.lookup(&address);
-    struct io_value *row;
 
-    if (!request || request->issued) {
-        count_unfinished(request);
-        request = start_request(address);
-    }
-    if (!request) {
-        count_drop(DROPPED_REQUESTS);
-        return;
-    }
-    request->issued = bpf_ktime_get_ns();
-    request->requeued = 0;
-    request->bytes = read_u32(address + OFFSET_REQUEST_DATA_LEN);
-    row = row_of_request(request);
-    if (row)
-        __sync_fetch_and_add(&row->issued, 1);
+    if (request && !request->issued)
+        count_issued(request, address);
+    else
+        request_issued_at_once(address, request);
 }
 
 static __always_inline void request_requeued(u64 address)
@@ -105,7 +116,7 @@ static __always_inline void request_requeued(u64 address)
 
     if (!request)
         return;
-    row = request->issued ? row_of_request(request) : NULL;
+    row = request->issued ? io_row(&request->key) : NULL;
     if (row)
         __sync_fetch_and_add(&row->requeued, 1);
     request->requeued = 1;
@@ -114,7 +125,7 @@ static __always_inline void request_requeued(u64 address)
 
 static __always_inline void count_request(struct request *request, u64 now)
 {
-    struct io_value *row = row_of_request(request);
+    struct io_value *row = io_row(&request->key);
     u64 duration = now - request->issued, queued = request->issued - request->inserted;
 
     if (!row)
@@ -131,11 +142,10 @@ static __always_inline void count_request(struct request *request, u64 now)
 
 static __always_inline void count_request_error(struct request *request)
 {
-    struct io_error_key key = {.owner = request->owner, .device = request->device, .operation = request->operation};
+    struct io_error_key key = {.io = request->key, .error = request->error};
     struct io_error_value zero = {}, *row;
 
-    key.error = request->error;
-    key.owner.generation = current_generation();
+    key.io.owner.generation = current_generation();
     row = block_errors.lookup_or_try_init(&key, &zero);
     if (row)
         __sync_fetch_and_add(&row->errors, 1);
@@ -143,7 +153,7 @@ static __always_inline void count_request_error(struct request *request)
         count_drop(DROPPED_BLOCK_ERRORS);
 }
 
-/* The device may finish a request in parts: it counts once, at the last. */
+/* The device may finish a request in parts, and give it back in between: it counts once, at the last, as a whole. */
 static __always_inline void request_completed(u64 address, u32 error, u32 bytes)
 {
     struct request *request = requests.lookup(&address);
@@ -155,7 +165,7 @@ static __always_inline void request_completed(u64 address, u32 error, u32 bytes)
     request->done += bytes;
     if (request->done < request->bytes)
         return;
-    if (!is_left_out(&request->owner)) {
+    if (!is_left_out(&request->key.owner)) {
         count_request(request, bpf_ktime_get_ns());
         if (request->error)
             count_request_error(request);

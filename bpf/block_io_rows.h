@@ -12,17 +12,19 @@ struct io_key {
     u32 operation;
 };
 
+/* What each request changes stands together, because it is rarely in the processor's cache; and behind the histograms:
+ * rows are read from the front, so that what completes meanwhile seems to be in flight, and never fewer than none. */
 struct io_value {
     u64 duration[BLOCK_SLOTS];
-    u64 duration_sum;
     u64 queue[BLOCK_SLOTS];
-    u64 queue_sum;
     u64 size[SIZE_SLOTS];
+    u64 duration_sum;
+    u64 queue_sum;
     u64 size_sum;
-    u64 issued; /* what is not completed, given back or lost of these is in flight */
+    u64 merged;
     u64 requeued;
     u64 lost;
-    u64 merged;
+    u64 issued; /* what is not completed, given back or lost of these is in flight */
 };
 BPF_F_TABLE("hash", struct io_key, struct io_value, block_stats, BLOCK_STATS_ENTRIES, MAP_FLAGS);
 
@@ -33,9 +35,16 @@ BPF_ARRAY(blank_io, struct io_value, 1);
 
 static __always_inline u32 number_of_disk(u64 disk)
 {
+#if OFFSET_GENDISK_FIRST_MINOR == OFFSET_GENDISK_MAJOR + 4
+    u64 both = read_pointer(disk + OFFSET_GENDISK_MAJOR); /* x86-64 and arm64 are little-endian */
+
+    return (u32)both << 20 | both >> 32;
+#else
     return read_u32(disk + OFFSET_GENDISK_MAJOR) << 20 | read_u32(disk + OFFSET_GENDISK_FIRST_MINOR);
+#endif
 }
 
+/* Sets the generation in the key. */
 static __always_inline struct io_value *io_row(struct io_key *key)
 {
     struct io_value *row, *empty;
