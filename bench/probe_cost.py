@@ -90,8 +90,9 @@ def repetition(loaded: Loaded, control: Loaded, place: Machine, workload: Worklo
     for name, program in programs.items():
         runs, ns = (now - then for now, then in zip(program.runs(), before[name], strict=True))
         found[name] = (runs / operations, ns / runs if runs else 0.0)
-    each = ((program.name, *found[program.name], found[EMPTY + program.name][1]) for program in loaded.programs)
-    return [Cost(name, ns, empty, runs) for name, runs, ns, empty in each]
+    usual = statistics.median(found[program.name][1] for program in control.programs)
+    each = ((program.name, *found[program.name]) for program in loaded.programs)
+    return [Cost(name, ns, found.get(EMPTY + name, (0.0, usual))[1], runs) for name, runs, ns in each]
 
 
 Measured = dict[str, list[Cost]]

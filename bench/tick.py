@@ -81,7 +81,8 @@ class Shape:
 
 SHAPES = (
     Shape("page_cache", "cache_stats_map", (),
-          {"lookups": slice(0, 1), "adds": slice(1, 5), "removes": slice(5, 6), "dirtied": slice(6, 7)}, 8),
+          {"lookups": slice(0, 1), "adds": slice(1, 5), "removes": slice(5, 6), "dirtied": slice(6, 7),
+           "written_back": slice(7, 8)}, 9),
     Shape("syscalls", "syscall_stats", (("syscall", "<u4"), ("direction", "<u4")),
           {"duration": slice(0, 29), "duration_sum": slice(29, 30), "bytes": slice(30, 31)}, 32),
 )  # fmt: skip
