@@ -11,7 +11,7 @@ class Deadline:
     """``seconds`` from now."""
 
     def __init__(self, seconds: float, now: Callable[[], float] = time.monotonic) -> None:
-        self._end, self._now = now() + seconds, now
+        self.seconds, self._end, self._now = seconds, now() + seconds, now
 
     def left(self, at_most: float = float("inf")) -> float:
         """Seconds that may still be taken, never negative."""

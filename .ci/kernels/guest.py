@@ -20,8 +20,8 @@ from .programs import output, present
 
 _INIT = Path(__file__).with_name("init")
 _MEMORY_MIB, _DISK_MIB = 768, 512
-LONGEST = 300.0
-"""Seconds that one guest may take: emulation is 15 to 20 times as slow as the machine."""
+_SHARE = 0.5
+"""Of all the time there is, for one guest: emulation is 15 to 20 times as slow as the machine."""
 
 _RUNNING = "guest: running"
 
@@ -111,7 +111,7 @@ def run_in_guest(
     words = emulator_command(image, initramfs(image, scratch), _disk(scratch, deadline), results)
     told("booting")
     began = time.monotonic()
-    console, in_time = emulate(words, deadline.left(LONGEST), told)
+    console, in_time = emulate(words, deadline.left(_SHARE * deadline.seconds), told)
     return Ended(
         code=int(text) if (text := _read(results / "code").strip()).isdigit() else None,
         output=_read(results / "output"),

@@ -67,7 +67,8 @@ def load_once():
         if name not in opened:
             probes = [read_probe(BPF / f"{name}.yaml")]
             hierarchy = find_hierarchy(Path("/sys/fs/cgroup")).controller
-            opened[name] = load(probes, request_for(probes, by_process=True, cgroup_hierarchy=hierarchy))
+            request = request_for(probes, by_process=True, cgroup_hierarchy=hierarchy)
+            opened[name] = load(probes, request, timeout=240)
         return opened[name]
 
     yield load_once
@@ -77,14 +78,19 @@ def load_once():
 
 @pytest.fixture(scope="session")
 def hunger():
-    """Start programs that use memory up, each with its words; returns how they ended once all have: codes and ids."""
+    """Start programs that use memory up, each with its words, and end them when all have: their exit codes and ids."""
     Path("/proc/self/oom_score_adj").write_text("-1000")
     script = Path(__file__).parents[1] / "workloads" / "hunger.py"
 
     def hunger(*calls):
         commands = [[sys.executable, "-S", "-E", script, *map(str, words)] for words in calls]
-        running = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for command in commands]
-        return [(each.wait(timeout=120), each.pid) for each in running]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        running = [subprocess.Popen(command, **pipes) for command in commands]
+        for each in running:
+            each.stdout.readline()
+        for each in running:
+            each.communicate(timeout=120)
+        return [(each.returncode, each.pid) for each in running]
 
     return hunger
 

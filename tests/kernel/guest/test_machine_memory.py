@@ -77,13 +77,13 @@ def test_pages_scanned_and_reclaimed_by_kswapd_equal_vmstat(spent, hunger, clean
 @pytest.mark.proves("ebpf.memory.direct_reclaim.duration", oracle="/proc/vmstat")
 @pytest.mark.proves("ebpf.memory.direct_reclaim.processes", oracle="mm_vmscan_direct_reclaim_begin")
 def test_stalls_and_pages_of_direct_reclaim_equal_vmstat(spent, hunger, clean_file, load_once, traced):
-    """Memory is full of a file's pages when six processes need it at once, and do not let kswapd run."""
-    loaded, share = load_once("memory"), free_mebibytes() // 7
+    """Memory is full of a file's pages when two processes need it at once, and do not let kswapd run."""
+    loaded, share = load_once("memory"), free_mebibytes() * 2 // 5
     hunger(("reads", 0, clean_file))
     before = stalled(loaded)
 
     with traced("vmscan/mm_vmscan_direct_reclaim_begin") as begins:
-        kernel, probe = spent(lambda: hunger(*[("takes", share)] * 6))
+        kernel, probe = spent(lambda: hunger(*[("takes", share)] * 2))
 
     expected = pages_by_kernel(kernel)
     assert 0 < expected["pgscan_direct"]

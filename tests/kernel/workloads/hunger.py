@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Uses up a machine's memory: python3 -S -E hunger.py ACTION MEBIBYTES [PATH]."""
+"""Uses up a machine's memory: python3 -S -E hunger.py ACTION MEBIBYTES [PATH].
+
+Prints a line when it has, and gives it back when its input ends.
+"""
 
 import mmap
 import os
@@ -28,7 +31,7 @@ def takes(mebibytes, path):
     """Use memory that cannot be dropped, before any thread of the kernel may run: so we reclaim, not kswapd."""
     first_to_go()
     os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
-    mmap.mmap(-1, mebibytes * MIB, PRIVATE | mmap.MAP_POPULATE)
+    return mmap.mmap(-1, mebibytes * MIB, PRIVATE | mmap.MAP_POPULATE)
 
 
 def fragments(mebibytes, path):
@@ -47,9 +50,12 @@ def fragments(mebibytes, path):
 
 
 def main():
-    """Do it."""
+    """Do it, and hold it."""
     action, mebibytes, path = sys.argv[1], int(sys.argv[2]), (*sys.argv, "")[3]
-    {"reads": reads, "takes": takes, "fragments": fragments}[action](mebibytes, path)
+    held = {"reads": reads, "takes": takes, "fragments": fragments}[action](mebibytes, path)
+    print(flush=True)
+    sys.stdin.read()
+    del held
 
 
 main()
