@@ -252,16 +252,6 @@ int compaction_begins(struct tracepoint__compaction__mm_compaction_begin *args)
 }
 #endif
 
-#ifdef HAVE_COMPACTION_PUT_OFF
-enum zone_type { ZONE_OF_ANY_KIND }; /* the event's format names it, and nothing else declares it */
-
-int compaction_put_off(struct tracepoint__compaction__mm_compaction_deferred *args)
-{
-    compaction_stalls();
-    return 0;
-}
-#endif
-
 #ifdef HAVE_VICTIM_RAW
 int victim_raw(struct bpf_raw_tracepoint_args *ctx)
 {

@@ -32,7 +32,7 @@ static __always_inline struct memory_value *memory_row(struct memory_key *key)
  * to be done, and nothing tells so. */
 BPF_TABLE("lru_hash", u32, u64, compacting, COMPACTING_ENTRIES);
 
-#if defined(HAVE_COMPACTION_BEGINS) || defined(HAVE_COMPACTION_PUT_OFF)
+#ifdef HAVE_COMPACTION_BEGINS
 /* Once, however many zones are tried; not for kcompactd, which nobody waits for. */
 static __always_inline void compaction_stalls(void)
 {

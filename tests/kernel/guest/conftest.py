@@ -120,20 +120,21 @@ def vmstat():
 
 @pytest.fixture(scope="session")
 def traced():
-    """A context with a list that holds, at its end, the lines that the kernel's own tracing wrote for an event."""
+    """A context with a list that holds, at its end, the lines that the kernel's own tracing wrote for some events."""
     folder = Path("/sys/kernel/tracing/instances/sidecar-test")
 
     @contextmanager
-    def traced(event):
+    def traced(*events):
         folder.mkdir(exist_ok=True)
         (folder / "trace").write_text("")
-        switch, lines = folder / "events" / event / "enable", []
-        switch.write_text("1")
+        switches, lines = [folder / "events" / event / "enable" for event in events], []
+        for switch in switches:
+            switch.write_text("1")
         try:
             yield lines
         finally:
-            switch.write_text("0")
-            text = (folder / "trace").read_text()
-            lines += [line for line in text.splitlines() if event.partition("/")[2] in line and line[:1] != "#"]
+            for switch in switches:
+                switch.write_text("0")
+            lines += [line for line in (folder / "trace").read_text().splitlines() if line[:1] != "#"]
 
     return traced
