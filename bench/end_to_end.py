@@ -30,7 +30,7 @@ from measuring.probes import PROBES, stats
 from measuring.service import Sidecar
 from measuring.workloads import Machine, Workload, machine
 
-ROUNDS, TRIES, MOST_TRIES = 5, 4, 10
+ROUNDS, TRIES, MOST_TRIES = 5, 3, 6
 BAR = 32  # characters
 NOTHING, SERVICE = "nothing", "the service"
 
