@@ -153,12 +153,13 @@ static __always_inline void count_request_error(struct request *request)
         count_drop(DROPPED_BLOCK_ERRORS);
 }
 
-/* The device may finish a request in parts, and give it back in between: it counts once, at the last, as a whole. */
+/* The device may finish a request in parts, and give it back in between: it counts once, at the last, as a whole. The
+ * block layer may fail a request that it never issued: that is an error without a duration. */
 static __always_inline void request_completed(u64 address, u32 error, u32 bytes)
 {
     struct request *request = requests.lookup(&address);
 
-    if (!request || !request->issued)
+    if (!request)
         return;
     if (error)
         request->error = error;
@@ -166,7 +167,8 @@ static __always_inline void request_completed(u64 address, u32 error, u32 bytes)
     if (request->done < request->bytes)
         return;
     if (!is_left_out(&request->key.owner)) {
-        count_request(request, bpf_ktime_get_ns());
+        if (request->issued)
+            count_request(request, bpf_ktime_get_ns());
         if (request->error)
             count_request_error(request);
     }
