@@ -114,7 +114,7 @@ static __always_inline void call_ends(s64 result)
     syscalls_call_returns(thread, result);
 #endif
 #ifdef PROBE_PAGE_CACHE
-    page_cache_hand_over(thread);
+    page_cache_hand_over(thread, result);
 #endif
 }
 
@@ -181,7 +181,7 @@ static __always_inline void thread_over(void)
         return;
 #ifdef PROBE_PAGE_CACHE
     thread->owner.generation = current_generation();
-    page_cache_hand_over(thread);
+    page_cache_hand_over(thread, 0);
 #endif
     threads.delete(&tid);
 }

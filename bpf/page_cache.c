@@ -46,8 +46,17 @@ static __always_inline struct cache_value *cache_row_of_current(void)
 
 /* ---- pages added ---- */
 
+#define PF_IO_WORKER 0x10 /* since 5.12; before, io_uring's workers are kernel threads like others */
+/* Set while the kernel reads ahead: page_cache_ra_unbounded() since 5.8, page_cache_ra_order() since 6.9. */
+#define PF_MEMALLOC_NOFS 0x00040000
+
+static __always_inline u32 task_flags(void)
+{
+    return read_u32(bpf_get_current_task() + OFFSET_TASK_STRUCT_FLAGS);
+}
+
 /* Cause for a thread that is in no followed call. The registers saved on entry tell: an exception (page fault) has no
- * call number; kernel threads and io_uring workers have no user instruction pointer. */
+ * call number; kernel threads and io_uring's have no user instruction pointer. */
 static __always_inline u32 cause_from_registers(void)
 {
     u64 registers = registers_of_current();
@@ -55,7 +64,7 @@ static __always_inline u32 cause_from_registers(void)
     u32 number;
 
     if (!USER_ADDRESS(registers))
-        return CAUSE_OTHER;
+        return task_flags() & PF_IO_WORKER ? CAUSE_RING : CAUSE_OTHER;
     number = CALL_NUMBER(registers);
     if ((s32)number < 0)
         return CAUSE_MMAP;
@@ -63,25 +72,55 @@ static __always_inline u32 cause_from_registers(void)
     return call && call->cause ? call->cause : CAUSE_OTHER;
 }
 
+/* Copying calls and io_uring both read and write: pages come in by reading ahead, or for new data. */
+static __always_inline bool is_read_ahead(u64 pages)
+{
+#if RELEASE < 606
+    if (pages > 1) /* new data came in single pages, and not all that read large folios ahead set the flag */
+        return 1;
+#endif
+    return task_flags() & PF_MEMALLOC_NOFS;
+}
+
+/* Pages of hugetlbfs are memory of programs: nothing is brought in from anywhere. Before 6.9 some files of large folios
+ * look alike. */
+static __always_inline bool is_huge_page(u32 cause, u64 pages)
+{
+#if RELEASE >= 609
+    return cause == CAUSE_MMAP && pages > 1 && !is_read_ahead(pages);
+#else
+    return 0;
+#endif
+}
+
+static __always_inline u32 place_of_add(u32 cause, u64 pages)
+{
+    if (cause >= CAUSE_EITHER)
+        cause = is_read_ahead(pages) ? CAUSE_READ : CAUSE_WRITE;
+    return ((cause ? cause : CAUSE_OTHER) - 1) & 3;
+}
+
 static __always_inline void pages_added(u64 pages)
 {
     struct thread *thread = current_thread();
+    bool inside = thread && thread->inside;
     struct cache_value *row;
     u32 cause;
 
     if (thread_is_left_out(thread))
         return;
-    if (thread && thread->inside) {
-        cause = ((thread->call.cause ? thread->call.cause : CAUSE_OTHER) - 1) & 3;
+    cause = inside ? thread->call.cause : cause_from_registers();
+    if (is_huge_page(cause, pages))
+        return;
+    cause = place_of_add(cause, pages);
+    if (inside) {
         thread->counted += pages;
         thread->adds[cause] += pages;
         return;
     }
     row = cache_row_of_current();
-    if (!row)
-        return;
-    cause = (cause_from_registers() - 1) & 3;
-    __sync_fetch_and_add(&row->adds[cause], pages);
+    if (row)
+        __sync_fetch_and_add(&row->adds[cause], pages);
 }
 
 #ifdef HAVE_ADD_TRACEPOINT
@@ -226,24 +265,28 @@ static __always_inline void pages_looked_up_inside(struct thread *thread, u64 ma
     }
 }
 
-/* Last lookup of threads outside followed calls (exec reading a file, io_uring workers). LRU: nobody tells when such a
- * range ends. */
+/* How far threads outside followed calls (exec reading a file, io_uring) have come with a range. Several may be in work
+ * at once, so the range is part of the key. Nobody tells when one ends: LRU, and what is a second old is over. */
 struct range {
     u64 mapping;
-    u64 index;
     u64 last;
+    u64 tid;
 };
-BPF_TABLE("lru_hash", u32, struct range, ranges, RANGES_ENTRIES);
+struct progress {
+    u64 index;
+    u64 time;
+};
+BPF_TABLE("lru_hash", struct range, struct progress, ranges, RANGES_ENTRIES);
+#define RANGE_NS 1000000000
 
 static __always_inline void pages_looked_up_outside(u64 mapping, u64 index, u64 last)
 {
-    u32 tid = bpf_get_current_pid_tgid();
-    struct range now = {.mapping = mapping, .index = index, .last = last};
-    struct range *before = ranges.lookup(&tid);
-    bool goes_on = before && before->mapping == mapping && before->last == last && before->index < index;
+    struct range range = {.mapping = mapping, .last = last, .tid = (u32)bpf_get_current_pid_tgid()};
+    struct progress now = {.index = index, .time = bpf_ktime_get_ns()}, *before = ranges.lookup(&range);
+    bool goes_on = before && before->index < index && now.time - before->time < RANGE_NS;
     struct cache_value *row;
 
-    ranges.update(&tid, &now);
+    ranges.update(&range, &now);
     if (goes_on)
         return;
     row = cache_row_of_current();
@@ -257,7 +300,7 @@ static __always_inline void pages_looked_up(u64 mapping, u64 index, u64 last)
 
     if (thread_is_left_out(thread))
         return;
-    if (thread && thread->inside && thread->call.cause)
+    if (thread && thread->inside && thread->call.cause && thread->call.cause != CAUSE_RING)
         pages_looked_up_inside(thread, mapping, index, last);
     else
         pages_looked_up_outside(mapping, index, last);
@@ -340,15 +383,27 @@ static __always_inline void page_cache_call_begins(struct thread *thread)
     thread->mapping = 0;
 }
 
+/* Where a read waits for the end of a read-ahead, the kernel (6.12 and newer) gives out the pages before it without
+ * telling. What the call returned says how many pages it was at least. */
+static __always_inline void count_untold_lookups(struct thread *thread, s64 result)
+{
+    u64 least = ((u64)result + PAGE_BYTES - 1) / PAGE_BYTES;
+
+    if (result > 0 && thread->lookups && thread->lookups < least)
+        thread->lookups = least;
+}
+
 /* One visit of the shared map per call, however many pages it moved. The thread's owner must have its generation set.
  */
-static __always_inline void page_cache_hand_over(struct thread *thread)
+static __always_inline void page_cache_hand_over(struct thread *thread, s64 result)
 {
     struct cache_value *row;
     u32 i;
 
     if (!thread->counted)
         return;
+    if (thread->call.cause != CAUSE_RING)
+        count_untold_lookups(thread, result);
     row = cache_row((struct cache_key *)&thread->owner);
     if (row) {
         if (thread->lookups)

@@ -6,7 +6,9 @@
 
 #define CALL_NUMBERS 512 /* highest system call number of x86-64 and arm64 is below 480 */
 
-enum cause { CAUSE_NONE, CAUSE_READ, CAUSE_WRITE, CAUSE_MMAP, CAUSE_OTHER };
+/* EITHER: the call reads one file and writes another. RING: as that, for several requests that may be about the same
+ * pages. */
+enum cause { CAUSE_NONE, CAUSE_READ, CAUSE_WRITE, CAUSE_MMAP, CAUSE_OTHER, CAUSE_EITHER, CAUSE_RING };
 
 /* What to do for one system call number; filled by the loader from the probes' `calls`. All zero: nobody asked for it.
  */

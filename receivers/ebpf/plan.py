@@ -76,6 +76,7 @@ def make_plan(request: LoadRequest, events: Events, types: Types | None, release
         **{name: str(value) for name, value in request.macros.items()},
         **{f"PROBE_{name.upper()}": "1" for name in request.probes},
         **{f"DROPPED_{reason.upper()}": str(i) for i, reason in enumerate(request.drop_reasons)},
+        "RELEASE": str(100 * release[0] + release[1]),
         "DROP_REASONS": str(max(1, len(request.drop_reasons))),
         "MAP_FLAGS": str(_NO_PREALLOC if release >= SAFE_ON_DEMAND and not request.preallocate else 0),
         **({"KEY_BY_PROCESS": "1"} if request.by_process else {}),

@@ -11,6 +11,7 @@ import window
 
 PAGE = mmap.PAGESIZE
 TIMES = 23
+MAP_HUGETLB = 0x40000
 
 
 def spanned(places, length):
@@ -151,6 +152,13 @@ def faulted(path, size, step):
     return {"pages": touched, "major": resource.getrusage(resource.RUSAGE_SELF).ru_majflt - before}
 
 
+def huge(path, size, step):
+    """Touch shared memory of huge pages."""
+    with mmap.mmap(-1, size, flags=mmap.MAP_SHARED | mmap.MAP_ANON | MAP_HUGETLB) as view:
+        view[0] = view[size - 1] = 1
+    return {"pages": size // PAGE}
+
+
 def truncated(path, size, step):
     """Four threads read what a fifth one cuts off and lets grow again; what they got."""
     target, over, got = os.open(path, os.O_RDWR), threading.Event(), [0] * 4
@@ -181,5 +189,5 @@ def ends(path, size, step):
 window.main({
     each.__name__: each
     for each in (to_socket, to_pipe, vectored, unwilling, in_pieces, willneed, direct, allocated, shared, from_pipe,
-                 unwritten, patched, faulted, truncated, ends)
+                 unwritten, patched, faulted, huge, truncated, ends)
 })  # fmt: skip

@@ -69,6 +69,7 @@ def test_usable_ways_come_in_order_with_their_macros():
 
     assert (RAW, CLASSIC) == plan.choices[0].ways
     assert {
+        "RELEASE": str(100 * NEW[0] + NEW[1]),
         "HAVE_DONE_RAW": "1",
         "HAVE_DONE_CLASSIC": "1",
         "OFFSET_REQUEST_DATA": "44",

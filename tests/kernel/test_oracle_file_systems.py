@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Other file systems, each on a loop device of its own, with the read-ahead that disks have by default; and tmpfs."""
+
+import mmap
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+PAGE = mmap.PAGESIZE
+SIZE = 16 << 20
+PAGES = SIZE // PAGE
+IMAGE = 320 << 20  # xfs takes no less
+READ, WRITE, MMAP = range(3)
+MAKING = {"ext2": ["-q", "-F"], "ext4": ["-q", "-F"], "xfs": ["-q"], "btrfs": ["-q"]}
+
+
+def near(expected):
+    """Within half a percent, or four pages."""
+    return pytest.approx(expected, rel=0.005, abs=4)
+
+
+def maps_included(pages):
+    """What the disk gives when so many pages of a file are read: maps of its blocks and checksums, too."""
+    return pytest.approx(pages, rel=0.02, abs=64)
+
+
+@pytest.fixture(scope="module")
+def loaded(attach_once):
+    """Both probes, which share their programs."""
+    return attach_once("page_cache", "syscalls")
+
+
+def done(*command):
+    """Run a program; skip with what it said where it fails."""
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"{command[0]} is not installed")
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    if ended.returncode:
+        pytest.skip(f"{command[0]} cannot do it here: {ended.stderr.strip()}")
+
+
+@pytest.fixture(scope="module", params=list(MAKING))
+def folder(request, tmp_path_factory):
+    """A folder in a file system of its own, until the last test of this file that uses it ends."""
+    above = tmp_path_factory.mktemp(request.param)
+    image, mounted = above / "image", above / "mounted"
+    mounted.mkdir()
+    with image.open("wb") as file:
+        file.truncate(IMAGE)
+    done(f"mkfs.{request.param}", *MAKING[request.param], str(image))
+    done("mount", "-o", "loop", str(image), str(mounted))
+    yield mounted
+    subprocess.run(["umount", str(mounted)], check=True)
+    image.unlink()
+
+
+@pytest.fixture
+def data(folder, forget):
+    """A file on that file system, in no cache."""
+    path = folder / "data"
+    path.write_bytes(os.urandom(SIZE))
+    forget(path)
+    yield path
+    for each in folder.glob("data*"):
+        each.unlink()
+
+
+@pytest.mark.parametrize("step", [4096, 65536, 1 << 20, SIZE])
+def test_cold_reads_are_right_on_every_file_system(loaded, observe, data, step):
+    """Reads that have to wait for read-ahead, too: the kernel does not tell of the pages that they got before."""
+    seen = observe(loaded, "files.py", "sequential", data, size=SIZE, step=step)
+
+    assert near(PAGES) == seen.lookups
+    assert [near(PAGES)] * 2 == [seen.adds[READ], seen.grown]
+    assert maps_included(PAGES) == seen.fetched
+
+
+def test_mapped_files_are_right_on_every_file_system(loaded, observe, data):
+    """Faults."""
+    seen = observe(loaded, "files.py", "mapped", data, size=SIZE)
+
+    assert near(0) == seen.lookups
+    assert [near(PAGES)] * 2 == [seen.adds[MMAP], seen.grown]
+    assert maps_included(PAGES) == seen.fetched
+
+
+@pytest.mark.parametrize("action", ["sent", "spliced", "copied"])
+def test_copies_are_right_on_every_file_system(loaded, observe, data, action):
+    """What is read, and what is written; the self-test's workload copies 8 MiB."""
+    copied = (8 << 20) // PAGE
+
+    seen = observe(loaded, "transfers.py", action, data, size=SIZE, step=65536)
+
+    assert [near(copied)] * 2 == [seen.lookups, seen.adds[WRITE]]
+    assert near(seen.grown) == seen.adds[READ]
+    assert maps_included(seen.adds[READ]) == seen.fetched
+
+
+def test_new_files_are_right_on_every_file_system(loaded, observe, data):
+    """Written, dirty, and no miss."""
+    seen = observe(loaded, "files.py", "written", data.with_name("data-new"), size=SIZE, step=65536)
+
+    assert [near(PAGES)] * 2 == [seen.adds[WRITE], seen.grown]
+    assert maps_included(PAGES) == seen.dirtied
+    assert near(0) == seen.adds[READ] + seen.adds[MMAP]
+
+
+@pytest.fixture
+def memory():
+    """A file in tmpfs."""
+    path = Path(f"/dev/shm/ebpf-sidecar-test-{os.getpid()}")
+    kinds = {line.split()[1]: line.split()[2] for line in Path("/proc/mounts").read_text().splitlines()}
+    if kinds.get("/dev/shm") != "tmpfs":
+        pytest.skip("/dev/shm is no tmpfs")
+    path.write_bytes(bytes(SIZE))
+    yield path
+    path.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("action", ["sequential", "mapped", "written"])
+def test_files_in_memory_are_neither_looked_up_nor_added(loaded, observe, memory, action):
+    """Their pages are in memory because they are nowhere else: no hits, no misses, nothing that becomes dirty."""
+    seen = observe(loaded, "files.py", action, memory, size=SIZE, step=65536)
+
+    assert [near(0)] * 3 == [seen.lookups, sum(seen.adds), seen.dirtied]
+
+
+def test_pages_of_files_in_memory_count_when_they_are_removed(loaded, observe, memory):
+    """The kernel tells of that as of any file's."""
+    seen = observe(loaded, "files.py", "unlinked", memory)
+
+    assert near(PAGES) == seen.removes
+
+
+HUGE = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
+
+
+@pytest.fixture
+def huge_pages():
+    """Two huge pages more than there are."""
+    before = int(HUGE.read_text()) if HUGE.exists() else pytest.skip("this kernel has no huge pages of 2 MiB")
+    HUGE.write_text(str(before + 2))
+    there = int(HUGE.read_text()) >= before + 2
+    yield there or pytest.skip("there is no memory for huge pages")
+    HUGE.write_text(str(before))
+
+
+@pytest.mark.usefixtures("huge_pages")
+def test_huge_pages_of_programs_are_no_misses(loaded, observe, tmp_path):
+    """Shared memory of databases (hugetlbfs) is in the kernel's eyes a file; nothing is brought in from anywhere."""
+    seen = observe(loaded, "ways.py", "huge", tmp_path / "none", size=4 << 20)
+
+    assert near(0) == sum(seen.adds)
