@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -66,7 +67,7 @@ def keep_image(unpacked: Path, release: str, folder: Path, deadline: Deadline) -
     shutil.copyfile(kernel, folder / "vmlinuz")
     output(["depmod", "-b", str(tree.parents[2]), release], deadline)
     files = _needed(MODULES, tree.parents[2], release, deadline)
-    later = [path for path in _needed(LATER, tree.parents[2], release, deadline) if path not in files]
+    later = [path for path in _if_there(LATER, tree.parents[2], release, deadline) if path not in files]
     for prefix, paths in (("", files), ("later-", later)):
         for i, path in enumerate(paths):
             (folder / f"{prefix}{i:02}-{path.name.split('.')[0]}.ko").write_bytes(decompressed(path))
@@ -83,6 +84,15 @@ def _needed(modules: Sequence[str], root: Path, release: str, deadline: Deadline
     for module in modules:
         shown += output(["modprobe", "-d", str(root), "-S", release, "--show-depends", module], deadline)
     return module_files(shown)
+
+
+def _if_there(modules: Sequence[str], root: Path, release: str, deadline: Deadline) -> Sequence[Path]:
+    """The same, but for what the kernel was built without, as arm64's are without scsi_debug."""
+    found: list[Path] = []
+    for module in modules:
+        with suppress(Unavailable):
+            found += _needed([module], root, release, deadline)
+    return list(dict.fromkeys(found))
 
 
 def module_files(shown: str) -> Sequence[Path]:

@@ -88,6 +88,45 @@ def test_a_compression_that_is_not_known_is_named(tmp_path):
         images.decompressed(tmp_path / "ext4.ko.zst")
 
 
+@pytest.fixture
+def modprobe(tmp_path, monkeypatch):
+    """A stand-in that knows each module but the named one."""
+
+    def modprobe(missing):
+        (tmp_path / "bin").mkdir()
+        for name, text in (
+            ("depmod", "exit 0"),
+            ("modprobe", f'[ "$6" = {missing} ] && exit 1; echo "insmod {tmp_path}/ko/$6.ko"'),
+        ):
+            (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
+            (tmp_path / "bin" / name).chmod(0o755)
+        monkeypatch.setattr("kernels.programs.SEARCHED", f"{tmp_path}/bin:/bin:/usr/bin")
+        for folder in ("ko", "unpacked/lib/modules/r", "unpacked/boot"):
+            (tmp_path / folder).mkdir(parents=True)
+        for name in ("unpacked/boot/vmlinuz", *(f"ko/{module}.ko" for module in (*images.MODULES, *images.LATER))):
+            (tmp_path / name).write_text("x")
+
+    return modprobe
+
+
+def test_a_module_for_a_few_tests_may_be_missing(tmp_path, soon, modprobe):
+    """Debian builds no scsi_debug for arm64; its tests say that they are skipped."""
+    modprobe("scsi_debug")
+
+    image = images.keep_image(tmp_path / "unpacked", "r", tmp_path / "kept", soon)
+
+    assert ["later-00-sd_mod.ko"] == [path.name for path in image.later]
+    assert len(images.MODULES) == len(image.modules)
+
+
+def test_a_module_that_every_guest_needs_may_not_be_missing(tmp_path, soon, modprobe):
+    """A guest without its disk would be no use."""
+    modprobe("virtio_blk")
+
+    with pytest.raises(Unavailable, match="virtio_blk"):
+        images.keep_image(tmp_path / "unpacked", "r", tmp_path / "kept", soon)
+
+
 def test_packages_without_a_kernel_are_named(tmp_path, soon):
     """Debian has moved the kernel from one package to another before."""
     with pytest.raises(Unavailable, match=r"the packages of 7\.3\.4 hold no kernel"):
