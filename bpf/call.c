@@ -56,19 +56,37 @@ static __always_inline bool thread_is_target(struct thread *thread)
 }
 #endif
 
-static __always_inline struct thread *thread_for_call(void)
+static __always_inline struct thread *new_far_thread(u32 tid)
 {
-    struct thread *thread = current_thread(), fresh = {};
-    u32 tid = bpf_get_current_pid_tgid();
+    struct thread fresh = {}, *thread;
 
-    if (thread)
-        return thread;
     describe_thread(&fresh);
     threads.update(&tid, &fresh);
     thread = threads.lookup(&tid);
     if (!thread)
         count_drop(DROPPED_THREADS);
     return thread;
+}
+
+/* On its own, so that calls of threads that are known do not pay for clearing a state. */
+static __always_inline struct thread *new_thread(void)
+{
+    u32 tid = bpf_get_current_pid_tgid();
+    struct near_thread *near = place_of_thread(tid);
+
+    if (!near || near->key || !claim(&near->claims))
+        return new_far_thread(tid);
+    __builtin_memset(&near->state, 0, sizeof(near->state));
+    describe_thread(&near->state);
+    near->key = tid ^ NO_WORD; /* last: the thread has no state until it is whole */
+    return &near->state;
+}
+
+static __always_inline struct thread *thread_for_call(void)
+{
+    struct thread *thread = current_thread();
+
+    return thread ? thread : new_thread();
 }
 
 static __always_inline void call_begins(u32 number, struct call *call)
@@ -175,7 +193,7 @@ int call_returns_classic(struct tracepoint__raw_syscalls__sys_exit *args)
 static __always_inline void thread_over(void)
 {
     u32 tid = bpf_get_current_pid_tgid();
-    struct thread *thread = threads.lookup(&tid);
+    struct thread *thread = thread_of(tid);
 
     if (!thread)
         return;
@@ -183,7 +201,7 @@ static __always_inline void thread_over(void)
     thread->owner.generation = current_generation();
     page_cache_hand_over(thread, 0);
 #endif
-    threads.delete(&tid);
+    forget_thread(tid);
 }
 
 #ifdef HAVE_THREAD_ENDS
@@ -208,10 +226,10 @@ int thread_ends_classic(struct tracepoint__sched__sched_process_exit *args)
 int program_changes(struct tracepoint__sched__sched_process_exec *args)
 {
     u32 tid = args->pid, former = args->old_pid;
-    struct thread *thread = threads.lookup(&tid);
+    struct thread *thread = thread_of(tid);
 
     if (former != tid)
-        threads.delete(&former);
+        forget_thread(former);
     if (thread)
         describe_thread(thread);
     return 0;
@@ -245,7 +263,7 @@ int name_changes(struct tracepoint__task__task_rename *args)
 
     if (tid != bpf_get_current_pid_tgid() >> 32)
         return 0;
-    thread = threads.lookup(&tid);
+    thread = thread_of(tid);
     if (thread) {
         bpf_probe_read_kernel_str(name, sizeof(name), args->newcomm);
         __builtin_memcpy(thread->owner.comm, name, sizeof(name));

@@ -2,6 +2,7 @@
 #ifndef EBPF_SIDECAR_THREAD_H
 #define EBPF_SIDECAR_THREAD_H
 
+#include "near.h"
 #include "owner.h"
 
 #define CALL_NUMBERS 512 /* highest system call number of x86-64 and arm64 is below 480 */
@@ -58,6 +59,41 @@ struct thread {
 };
 BPF_F_TABLE("hash", u32, struct thread, threads, THREADS_ENTRIES, MAP_FLAGS);
 
+/* Beside it, near at hand (near.h). Only the thread itself takes its place and leaves it; as to `key`, that is its id.
+ */
+struct near_thread {
+    u64 key;
+    u64 claims;
+    struct thread state;
+};
+BPF_F_TABLE("array", u32, struct near_thread, near_threads, NEAR_THREADS_ENTRIES, NEAR_FLAGS);
+
+static __always_inline struct near_thread *place_of_thread(u32 tid)
+{
+    u32 place = tid & (NEAR_THREADS_ENTRIES - 1);
+
+    return near_threads.lookup(&place);
+}
+
+static __always_inline struct thread *thread_of(u32 tid)
+{
+    struct near_thread *near = place_of_thread(tid);
+
+    return near && near->key == (tid ^ NO_WORD) ? &near->state : threads.lookup(&tid);
+}
+
+static __always_inline void forget_thread(u32 tid)
+{
+    struct near_thread *near = place_of_thread(tid);
+
+    if (!near || near->key != (tid ^ NO_WORD)) {
+        threads.delete(&tid);
+        return;
+    }
+    near->key = 0;
+    __sync_fetch_and_add(&near->claims, -1);
+}
+
 #if !defined(HAVE_TASK_PT_REGS) && defined(OFFSET_TASK_STRUCT_STACK)
 /* Before 5.15 no helper tells where the registers are that a thread had when it entered the kernel. That place in its
  * stack is the same for all threads, and each system call's entry shows it. */
@@ -91,9 +127,7 @@ static __always_inline u64 registers_of_current(void)
 
 static __always_inline struct thread *current_thread(void)
 {
-    u32 tid = bpf_get_current_pid_tgid();
-
-    return threads.lookup(&tid);
+    return thread_of(bpf_get_current_pid_tgid());
 }
 
 /* The thread if it is inside a followed call, else NULL. */

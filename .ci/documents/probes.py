@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ebpf_sidecar.exporters.exposition.names import metric_name
 from ebpf_sidecar.pipeline.frame import Kind
-from ebpf_sidecar.receivers.ebpf.probe import Alternative, Attribute, Hook, Metric, Probe, Spread
+from ebpf_sidecar.receivers.ebpf.probe import Alternative, Attribute, Hook, MapSpec, Metric, Probe, Spread
 from ebpf_sidecar.receivers.ebpf.probe_file import find_probes, read_probe
 
 from .text import block, bullets, code, codes, either, inline, paragraph, sentence, table
@@ -55,8 +55,13 @@ def _section(probe: Probe) -> Iterator[str]:
     yield f"### Kernel maps of {probe.name}\n\nEntries are for the default budget of 16 MiB for the maps of all probes."
     yield table(
         ("map", "entries", "reason"),
-        ((code(each.published), f"{each.entries:,}", sentence(each.reason)) for each in probe.maps),
+        ((code(each.published), _entries(each), sentence(each.reason)) for each in probe.maps),
     )
+
+
+def _entries(spec: MapSpec) -> str:
+    near = f", and {spec.near:,} near at hand (near.h)" if spec.near else ""
+    return f"{spec.entries:,}{near}"
 
 
 def _metrics(probe: Probe) -> str:

@@ -96,6 +96,9 @@ class Loaded:
         """Detach all hooks and let the kernel free programs and maps. Again is no error."""
         if not self._closed:
             self._closed.append(True)
+            for kernel_map in self.maps.values():
+                if kernel_map.near is not None:
+                    kernel_map.near.close()
             close_all(self.descriptors)
 
     def __enter__(self) -> Loaded:

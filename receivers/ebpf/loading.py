@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,9 +22,11 @@ from .generation import Generation
 from .layout import key_dtype, value_fields
 from .loaded import Drops, HookStatus, Loaded, Program
 from .maps import KernelMap
+from .near import map_places
 from .probe import Probe
 from .request import LoadRequest
 from .rights import Failure
+from .sizing import near_name
 from .targets import TARGET_CGROUPS
 
 CALLS = "calls"
@@ -102,7 +105,11 @@ def _loaded(probes: Sequence[Probe], request: LoadRequest, answer: Any, descript
     hooks = tuple(HookStatus(**each) for each in answer["hooks"])
     rest = descriptors[len(described) :]  # programs, then what keeps each attached
     return Loaded(
-        maps={published: _map(published, *maps[name]) for name, published in specs.items() if name in maps},
+        maps={
+            published: _with_near(_map(published, *maps[name]), maps.get(near_name(name)))
+            for name, published in specs.items()
+            if name in maps
+        },
         hooks=hooks,
         unavailable=_unavailable(probes, hooks),
         programs=tuple(_programs(answer["programs"], rest)),
@@ -134,6 +141,17 @@ def _map(published: str, described: Any, fd: int, counted: bool) -> KernelMap:  
     except (KeyError, ValueError) as error:
         raise LoadError(f'map "{published}": its layout cannot be read: {error}', Failure.COMPILE) from error
     return KernelMap(published, fd, keys, values, entries)
+
+
+def _with_near(kernel_map: KernelMap, near: tuple[Any, int, bool] | None) -> KernelMap:
+    if near is None:
+        return kernel_map
+    _, size, places = map_sizes(near[1])
+    try:
+        found = map_places(near[1], kernel_map.key_dtype, kernel_map.columns, (size, places))
+    except ProbeError as error:
+        raise LoadError(f'map "{kernel_map.name}": {error}', Failure.COMPILE) from error
+    return replace(kernel_map, near=found)
 
 
 def _unavailable(probes: Sequence[Probe], hooks: Sequence[HookStatus]) -> Mapping[str, str]:

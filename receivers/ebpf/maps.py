@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from ...pipeline.errors import ProbeError
 from .bpf_call import ENOTSUPP, BpfCall, Command, element, kernel_call
+from .descriptors import release
+from .near import Near, added_up
 
 Keys = NDArray[np.void]
 Values = NDArray[np.uint64]
@@ -47,6 +49,7 @@ class KernelMap:
     """A kernel hash map (or array) by its descriptor.
 
     ``name``: as published. ``key_dtype``: structured, the owner's fields first. ``value_fields``: columns of u64.
+    ``near``: entries that live outside of it (see near.py); they are read, counted and deleted with the others.
     Errors of the kernel are raised as `ProbeError`.
     """
 
@@ -56,6 +59,7 @@ class KernelMap:
     value_fields: Mapping[str, slice]
     max_entries: int
     call: BpfCall = field(default=kernel_call, repr=False)
+    near: Near | None = field(default=None, repr=False)
     _buffers: _Buffers = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -72,7 +76,11 @@ class KernelMap:
         return max((columns.stop for columns in self.value_fields.values()), default=0)
 
     def read(self) -> tuple[Keys, Values]:
-        """All entries: keys of shape (n,), values of shape (n, columns), in the same order."""
+        """All entries, each key once: keys of shape (n,), values of shape (n, columns), in the same order."""
+        far = self._read_far()
+        return far if self.near is None else added_up(self.near.read(), far)
+
+    def _read_far(self) -> tuple[Keys, Values]:
         count = self._read_batches() if self._buffers.batched else None
         if count is None:
             self._buffers.batched = False
@@ -86,6 +94,8 @@ class KernelMap:
 
     def delete(self, keys: Keys) -> None:
         """Remove the entries; keys that are not there (any more) are no error."""
+        if self.near is not None:
+            self.near.release(keys)
         raw = np.ascontiguousarray(keys).view(np.uint8).reshape(len(keys), keys.dtype.itemsize)
         done = 0
         while self._buffers.batched and done < len(raw):
@@ -113,10 +123,14 @@ class KernelMap:
 
     def memory(self) -> int:
         """Bytes of kernel memory the map takes now (before 6.4: an upper bound)."""
-        for line in Path(f"/proc/self/fdinfo/{self.fd}").read_text(encoding="ascii").splitlines():
-            if line.startswith("memlock:"):
-                return int(line.split()[1])
-        return 0
+        return _memory(self.fd) + (0 if self.near is None else _memory(self.near.fd))
+
+    def release(self) -> None:
+        """Let the kernel free it; only the numbers of its descriptors stay in use."""
+        release(self.fd)
+        if self.near is not None:
+            self.near.close()
+            release(self.near.fd)
 
     def _read_batches(self) -> int | None:
         """The number of entries read into the buffers; None when the kernel cannot read this map by batch."""
@@ -167,6 +181,13 @@ class KernelMap:
     def _check(self, number: int, good: tuple[int, ...], doing: str) -> None:
         if number not in good:
             raise ProbeError(f'map "{self.name}": cannot {doing} it: {os.strerror(number)}{_hint(number)}')
+
+
+def _memory(fd: int) -> int:
+    for line in Path(f"/proc/self/fdinfo/{fd}").read_text(encoding="ascii").splitlines():
+        if line.startswith("memlock:"):
+            return int(line.split()[1])
+    return 0
 
 
 def _hint(number: int) -> str:

@@ -14,7 +14,7 @@ from .plan import SAFE_ON_DEMAND
 from .probe import Calls, Probe, Setting
 from .request import HookRequest, LoadRequest, Part, Way
 from .rights import release_of
-from .sizing import BUDGET, Machine, Sizes, alignment_of, possible_processors, sizes_for
+from .sizing import BUDGET, Machine, Sizes, alignment_of, near_name, possible_processors, sizes_for
 from .syscall_table import SyscallTable, known_anywhere, syscall_table
 from .targets import CGROUP_BYTES, TARGET_CGROUPS, KernelTargets
 
@@ -135,8 +135,10 @@ def _maps(probes: Sequence[Probe], targets: KernelTargets) -> tuple[str, ...]:
 
 
 def _own_maps(probes: Sequence[Probe]) -> tuple[str, ...]:
+    specs = [spec for probe in probes for spec in probe.maps]
+    own = [*(spec.name for spec in specs), *(near_name(spec.name) for spec in specs if spec.near)]
     calls = ("calls",) if any(probe.calls for probe in probes) else ()
-    return (*calls, *dict.fromkeys(spec.name for probe in probes for spec in probe.maps))
+    return (*calls, *dict.fromkeys(own))
 
 
 def _target_maps(targets: KernelTargets) -> tuple[str, ...]:

@@ -70,7 +70,8 @@ class Hook:
 class MapSpec:
     """A kernel map: ``name`` in C, ``published`` to users; ``entries`` are for a budget of 16 MiB for all maps.
 
-    ``key`` and ``value``: the bytes of each at most, 0 where the probe does not tell.
+    ``key`` and ``value``: the bytes of each at most, 0 where the probe does not tell. ``near``: places of the array
+    ``near_<name>`` beside it (near.h), a power of two; 0 where it has none.
     """
 
     name: str
@@ -79,6 +80,7 @@ class MapSpec:
     reason: str
     key: int = 0
     value: int = 0
+    near: int = 0
 
 
 @dataclass(frozen=True, slots=True)

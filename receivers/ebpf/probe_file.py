@@ -165,8 +165,8 @@ def _wrong_event(attach: AttachKind, event: str) -> str:
 
 
 def _map(node: Node) -> MapSpec:
-    node = node.only(("name", "published", "entries", "reason", "key", "value"), ("name", "entries", "reason"))
-    name, size = node.text("name"), (node.number("key"), node.number("value"))
+    node = node.only(("name", "published", "entries", "reason", "key", "value", "near"), ("name", "entries", "reason"))
+    name, size = node.text("name"), (node.number("key"), node.number("value"), node.number("near"))
     return MapSpec(name, node.text("published", name), node.number("entries"), node.text("reason"), *size)
 
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from ...pipeline.frame import Frame, Kind
 from ...pipeline.rows import RowSet
-from .descriptors import release
 from .loaded import HookStatus, Loaded
 from .metrics import Moment
 from .overhead import Overhead
@@ -101,7 +100,7 @@ def without(loaded: Loaded, probe: str, idle: set[str]) -> Loaded:
         if program.name not in needed:
             program.detach()
     for name in idle & loaded.maps.keys():
-        release(loaded.maps[name].fd)
+        loaded.maps[name].release()
     return replace(
         loaded,
         hooks=hooks,

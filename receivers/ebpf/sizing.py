@@ -8,6 +8,8 @@ general allocator, with 8 bytes in front, rounded up to the allocator's next siz
 are empty, but each processor that makes elements keeps some in reserve, for each map: on many processors that is more
 than the maps themselves. Then, and on kernels that cannot do without (before 6.1), elements are made beforehand.
 
+Beside some maps is an array of entries near at hand (near.h), which is there as a whole from the beginning.
+
 No map of ours has values per processor, so nothing else grows with them.
 """
 
@@ -19,11 +21,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .near import place_bytes
 from .probe import MapSpec
 
 BUDGET = 16 << 20
 """Bytes of kernel memory that all maps together may take; the entries in the probes' YAML are made for it."""
 FEWEST_ENTRIES = 64
+FEWEST_PLACES = 16
 FIXED = 64 << 10
 """Bytes for the maps that do not grow: what to do per system call, blank rows, drops, control."""
 
@@ -55,7 +59,8 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """``entries`` by the map's name in C. ``preallocated``: all elements are made beforehand. ``bytes``: at most."""
+    """``entries`` by the map's name in C, places near at hand among them. ``preallocated``: all elements are made
+    beforehand. ``bytes``: at most."""
 
     entries: Mapping[str, int]
     preallocated: bool
@@ -96,9 +101,14 @@ def sizes_for(specs: Iterable[MapSpec], budget: int, machine: Machine) -> Sizes:
     return Sizes(entries, preallocated, cost(distinct, entries, machine, preallocated=preallocated))
 
 
+def near_name(name: str) -> str:
+    """The name in C of the array beside the map ``name``."""
+    return f"near_{name}"
+
+
 def cost(specs: Sequence[MapSpec], entries: Mapping[str, int], machine: Machine, *, preallocated: bool) -> int:
     """Bytes of kernel memory when all maps are full, at most."""
-    own = sum(_map_cost(spec, entries[spec.name], machine, preallocated=preallocated) for spec in specs)
+    own = sum(_map_cost(spec, entries, machine, preallocated=preallocated) for spec in specs)
     return FIXED + own + (0 if preallocated else _reserves(specs, machine))
 
 
@@ -109,7 +119,7 @@ def shares(specs: Iterable[MapSpec], sizes: Sizes, machine: Machine) -> Mapping[
     """
     kept = not sizes.preallocated
     return {
-        spec.name: _map_cost(spec, sizes.entries[spec.name], machine, preallocated=sizes.preallocated)
+        spec.name: _map_cost(spec, sizes.entries, machine, preallocated=sizes.preallocated)
         + (_reserves([spec], machine) if kept else 0)
         for spec in specs
     }
@@ -130,12 +140,19 @@ def _eights(size: int) -> int:
     return (size + 7) // 8 * 8
 
 
-def _map_cost(spec: MapSpec, entries: int, machine: Machine, *, preallocated: bool) -> int:
+def _map_cost(spec: MapSpec, sizes: Mapping[str, int], machine: Machine, *, preallocated: bool) -> int:
+    entries, near = sizes[spec.name], _near_cost(spec, sizes.get(near_name(spec.name), 0), machine)
     buckets = 1 << (entries - 1).bit_length()
-    fixed = _OF_THE_MAP + _BUCKET * buckets + _LOCKS * machine.processors
+    fixed = _OF_THE_MAP + near + _BUCKET * buckets + _LOCKS * machine.processors
     if preallocated:  # whole pages
         return fixed + machine.page_bytes + _element(spec) * (entries + machine.processors)
     return fixed + room(spec, machine) * entries
+
+
+def _near_cost(spec: MapSpec, places: int, machine: Machine) -> int:
+    # it can be mapped: its head has a page of its own, and it ends with a whole one
+    page = machine.page_bytes
+    return page + -(-places * place_bytes(spec.key, spec.value) // page) * page if places else 0
 
 
 def _reserves(specs: Sequence[MapSpec], machine: Machine) -> int:
@@ -144,7 +161,14 @@ def _reserves(specs: Sequence[MapSpec], machine: Machine) -> int:
 
 
 def _scaled(specs: Sequence[MapSpec], steps: int) -> Mapping[str, int]:
-    return {spec.name: max(FEWEST_ENTRIES, spec.entries * steps // _STEPS) for spec in specs}
+    entries = {spec.name: max(FEWEST_ENTRIES, spec.entries * steps // _STEPS) for spec in specs}
+    return entries | {near_name(spec.name): _places(spec, steps) for spec in specs if spec.near}
+
+
+def _places(spec: MapSpec, steps: int) -> int:
+    """A power of two. As many as declared while the budget is not much below the default one, and never more."""
+    wanted = max(FEWEST_PLACES, spec.near * min(_STEPS, 2 * steps) // _STEPS)
+    return 1 << (wanted.bit_length() - 1)
 
 
 def _last_that_fits(specs: Sequence[MapSpec], budget: int, machine: Machine, most: int, *, preallocated: bool) -> int:

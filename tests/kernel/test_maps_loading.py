@@ -95,14 +95,16 @@ def largest(kernel_map):
 
 
 def test_a_closed_probe_counts_no_more(attach):
-    """Closing the descriptors detaches everything; again is no error."""
+    """Closing the descriptors detaches everything, and nothing stays mapped; again is no error."""
     loaded = attach("syscalls")
     before = len(list(Path("/proc/self/fd").iterdir()))
+    mapped = sum(kernel_map.near is not None for kernel_map in loaded.maps.values())
 
     loaded.close()
     loaded.close()
 
-    assert len(loaded.descriptors) == before - len(list(Path("/proc/self/fd").iterdir()))
+    assert len(loaded.descriptors) + mapped == before - len(list(Path("/proc/self/fd").iterdir()))
+    assert "bpf-map" not in Path("/proc/self/maps").read_text()
 
 
 def test_a_hook_that_does_not_exist_stops_no_other(page_cache, lacking):

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Entries near at hand and in the hash maps beside them: what is counted must not depend on where."""
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+THREADS, READS = 200, 60
+PREAD = {"x86_64": 17, "aarch64": 67}[os.uname().machine]
+
+
+@pytest.mark.parametrize("budget", [512 << 10, 16 << 20])
+def test_more_threads_than_places_are_told_apart(attach, rows, budget, tmp_path):
+    """200 threads at once, with 128 places for their states and with 2048: every read counts once."""
+    loaded = attach("page_cache", "syscalls", budget=budget)
+    (tmp_path / "file").write_bytes(bytes(4096))
+    before = [rows(loaded, "syscall_stats", os.getpid(), syscall=PREAD), rows(loaded, "cache_stats_map", os.getpid())]
+    together, file = threading.Barrier(THREADS), os.open(tmp_path / "file", os.O_RDONLY)
+
+    def read(_):
+        together.wait()
+        size = sum(len(os.pread(file, 100, 0)) for _ in range(READS))
+        together.wait()
+        return size, len(loaded.maps["threads"].near.read()[0])
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        said = list(pool.map(read, range(THREADS)))
+    os.close(file)
+
+    calls, pages = (
+        rows(loaded, "syscall_stats", os.getpid(), syscall=PREAD),
+        rows(loaded, "cache_stats_map", os.getpid()),
+    )
+    assert THREADS * READS * 100 == sum(size for size, _ in said)
+    assert [THREADS * READS * 100] == [calls["bytes"][0] - before[0]["bytes"][0]]
+    assert THREADS * READS == sum(calls["duration"]) - sum(before[0]["duration"])
+    assert THREADS * READS <= pages["lookups"][0] - before[1]["lookups"][0] < THREADS * (READS + 5)
+    assert (budget < 1 << 20) == (max(near for _, near in said) <= 128)
+    assert {0} == set(loaded.drops.read().values())
+
+
+def test_rows_beyond_the_places_go_on_in_the_hash_map(attach, run):
+    """200 processes with a row each in 128 places: all are there, and none twice."""
+    loaded = attach("page_cache", "syscalls", budget=1 << 20)
+
+    run("processes.py", 200, 3)
+
+    for name, column in (("cache_stats_map", "lookups"), ("syscall_stats", "bytes")):
+        kernel_map = loaded.maps[name]
+        keys, values = kernel_map.read()
+        near, _ = kernel_map.near.read()
+        wanted = values[:, kernel_map.value_fields[column]][:, 0] == {"lookups": 3, "bytes": 3 * 512}[column]
+        assert 200 <= wanted.sum()
+        assert 0 < len(near) < len(keys)
+        assert len(keys) == len({key.tobytes() for key in keys})
