@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
+#ifndef EBPF_SIDECAR_PAGE_CACHE_ROWS_H
+#define EBPF_SIDECAR_PAGE_CACHE_ROWS_H
+
+/* The rows that pages are counted in, near at hand or not. */
+#include "near.h"
+#include "thread.h"
+
+struct cache_key {
+    struct owner owner;
+};
+
+struct cache_value {
+    u64 lookups;
+    u64 adds[4]; /* by cause: read, write, mmap, other */
+    u64 removes;
+    u64 dirtied;
+    u64 written_back;
+};
+BPF_F_TABLE("hash", struct cache_key, struct cache_value, cache_stats, CACHE_STATS_ENTRIES, MAP_FLAGS);
+
+/* Out of the common path, so that this does not pay for clearing a value that exists already. */
+static __always_inline struct cache_value *new_cache_row(struct cache_key *key)
+{
+    struct cache_value zero = {}, *row;
+
+    row = cache_stats.lookup_or_try_init(key, &zero);
+    if (!row)
+        count_drop(DROPPED_CACHE_STATS);
+    return row;
+}
+
+struct near_cache {
+    u64 key[4];
+    u64 claims;
+    struct cache_value value;
+};
+BPF_F_TABLE("array", u32, struct near_cache, near_cache_stats, NEAR_CACHE_STATS_ENTRIES, NEAR_FLAGS);
+
+static __always_inline struct cache_value *far_cache_row(struct cache_key *key)
+{
+    struct cache_value *row = cache_stats.lookup(key);
+
+    return row ? row : new_cache_row(key);
+}
+
+static __always_inline struct cache_value *cache_row(struct cache_key *key)
+{
+    u32 place = place_of_row((u64 *)key, 4, NEAR_CACHE_STATS_ENTRIES);
+    struct near_cache *near = near_cache_stats.lookup(&place);
+
+    if (near && (is_place_of(near->key, (u64 *)key, 4) || take_place(near->key, &near->claims, (u64 *)key, 4)))
+        return &near->value;
+    return far_cache_row(key);
+}
+
+static __always_inline struct cache_value *cache_row_of_current(void)
+{
+    struct cache_key key = {};
+
+    find_owner(&key.owner);
+    if (is_left_out(&key.owner))
+        return NULL;
+    key.owner.generation = current_generation();
+    return cache_row(&key);
+}
+
+#endif
