@@ -50,6 +50,11 @@ def near(expected):
     return pytest.approx(expected, rel=0.005, abs=4)
 
 
+def maps_included(pages):
+    """What the disk gives for so many pages of files: maps of their blocks, and of free ones, too."""
+    return pytest.approx(pages, rel=0.01, abs=64)
+
+
 @pytest.mark.parametrize("cold", [True, False], ids=["cold", "warm"])
 @pytest.mark.parametrize("way", READING, ids=lambda way: "-".join(map(str, way[1:])))
 def test_reads_of_any_kind_count_alike(loaded, observe, data, way, cold):
@@ -59,7 +64,7 @@ def test_reads_of_any_kind_count_alike(loaded, observe, data, way, cold):
 
     assert near(seen.facts["pages"]) == seen.lookups
     assert near(PAGES if cold else 0) == seen.adds[READ] + seen.adds[MMAP]
-    assert near(seen.fetched) == seen.adds[READ]
+    assert maps_included(seen.adds[READ]) == seen.fetched
     assert near(seen.grown) == seen.adds[READ]
 
 
@@ -70,7 +75,7 @@ def test_what_is_only_brought_in_is_added_and_not_looked_up(loaded, observe, dat
 
     assert 0 == seen.lookups
     assert near(seen.grown) == seen.adds[READ]
-    assert near(seen.fetched) == seen.adds[READ]
+    assert maps_included(seen.adds[READ]) == seen.fetched
     assert near(PAGES) == seen.adds[READ]
 
 
@@ -82,7 +87,7 @@ def test_holes_are_misses_that_no_disk_gave(loaded, observe, data):
 
     assert (near(PAGES), near(PAGES)) == (seen.lookups, seen.adds[READ])
     assert near(seen.grown) == seen.adds[READ]
-    assert near(0) == seen.fetched
+    assert maps_included(0) == seen.fetched
 
 
 @pytest.mark.parametrize(
@@ -100,7 +105,7 @@ def test_direct_io_adds_nothing(loaded, observe, data):
     """All of the file comes from the disk, and none of it is in the cache afterwards."""
     seen = observe(loaded, "ways.py", "direct", data(cold=True), size=SIZE, step=STEP)
 
-    assert (near(PAGES), near(0)) == (seen.fetched, seen.grown)
+    assert (maps_included(PAGES), near(0)) == (seen.fetched, seen.grown)
     assert (near(0), near(0)) == (seen.lookups, sum(seen.adds))
 
 
@@ -117,7 +122,7 @@ def test_reads_that_may_not_wait_count_what_they_find(loaded, observe, data, col
     seen = observe(loaded, "ways.py", "unwilling", data(cold=cold), size=SIZE, step=STEP)
 
     assert near(seen.facts["pages"]) == pytest.approx(seen.lookups, abs=STEP // PAGE)
-    assert near(seen.fetched) == seen.adds[READ]
+    assert maps_included(seen.adds[READ]) == seen.fetched
     assert (seen.facts["waits"] > 0) is cold
 
 
@@ -126,7 +131,8 @@ def test_pages_written_in_part_are_written_although_the_disk_gives_the_rest(load
     seen = observe(loaded, "ways.py", "patched", data(cold=True), size=SIZE)
 
     assert (0, near(0)) == (seen.lookups, seen.adds[READ])
-    assert [near(seen.facts["pages"])] * 3 == [seen.adds[WRITE], seen.dirtied, seen.fetched]
+    assert [near(seen.facts["pages"])] * 2 == [seen.adds[WRITE], seen.dirtied]
+    assert maps_included(seen.facts["pages"]) == seen.fetched
 
 
 def test_what_is_cut_off_while_others_read_it_is_counted_as_far_as_it_was_there(loaded, observe, data):
