@@ -15,9 +15,8 @@ struct request {
     u32 error;
     u32 requeued;
 };
-/* All places are made beforehand: a request often ends on another processor than it began on, and the kernel's
- * allocator for programs then sends interrupts to keep both supplied (more than 300 ns at either end, measured
- * on 6.18). */
+/* All places are made beforehand: a request often ends on another processor than it began on, and filling the map on
+ * demand then costs over 300 ns more at either end (measured on 6.18). */
 BPF_TABLE("hash", u64, struct request, requests, REQUESTS_ENTRIES);
 
 static __always_inline u32 device_of(u64 address)
