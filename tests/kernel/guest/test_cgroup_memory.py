@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A cgroup at its limit, with the controller's second version, which guests have: against the cgroup's own files."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+WORKLOAD = Path(__file__).parents[1] / "workloads" / "pressure.py"
+MEMCG = 2
+MIB = 1 << 20
+
+
+@pytest.fixture
+def cgroup():
+    """A cgroup of our own that may have 32 MiB."""
+    folder = Path("/sys/fs/cgroup/sidecar-test")
+    folder.mkdir()
+    (folder / "memory.max").write_text(str(32 * MIB))
+    yield folder
+    until = time.monotonic() + 30
+    while any(fields(folder / "cgroup.events").values()) and time.monotonic() < until:
+        time.sleep(0.1)
+    folder.rmdir()
+
+
+def fields(path):
+    """A file of names and numbers."""
+    return {name: int(value) for name, value in map(str.split, path.read_text().splitlines())}
+
+
+def press(action, cgroup, megabytes, path=""):
+    """Run the workload in the cgroup to its end: its process id and its exit code."""
+    command = [sys.executable, "-S", "-E", WORKLOAD, action, cgroup, str(megabytes), path]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=False, timeout=120)
+    return json.loads(done.stdout)["pid"], done.returncode
+
+
+@pytest.mark.proves("ebpf.memory.lru.pages_scanned", "ebpf.memory.lru.pages_reclaimed", oracle="memory.stat")
+@pytest.mark.proves("ebpf.memory.direct_reclaim.duration", oracle="memory.events")
+def test_reclaim_at_the_limit_equals_what_the_cgroup_counts(load_once, rows, cgroup, tmp_path):
+    """A file of twice the limit is read: its pages are clean, and leave one after the other."""
+    path = tmp_path / "clean"
+    with path.open("wb") as file:
+        file.write(bytes(64 * MIB))
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+    pid, code = press("reads", cgroup, 0, path)
+
+    stat, counted = fields(cgroup / "memory.stat"), rows(load_once("memory"), "reclaim_stats", pid, reclaimer=MEMCG)
+    assert 0 == code
+    assert 1000 < stat["pgsteal"]
+    assert (stat["pgscan"], stat["pgsteal"]) == (counted["scanned"][0], counted["reclaimed"][0])
+    assert 0 < sum(counted["duration"]) <= fields(cgroup / "memory.events")["max"]
+
+
+@pytest.mark.proves("ebpf.memory.oom_kills", oracle="memory.events")
+def test_a_victim_of_many_threads_is_killed_once(load_once, rows, cgroup):
+    """Each thread is told to die, and one process is dead."""
+    pid, code = press("bursts", cgroup, 64)
+
+    assert -9 == code
+    assert 1 == fields(cgroup / "memory.events")["oom_kill"]
+    assert [1] == rows(load_once("memory"), "memory_stats", pid)["oom_kills"]
