@@ -105,13 +105,14 @@ def _child() -> None:
 
 
 def _one_page(folder: Path) -> None:
-    """Write a page, sync it, drop it, read it, drop it, touch it."""
-    with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+    """Write a page, sync it, drop it, read it, send it to nowhere, drop it, touch it."""
+    with tempfile.TemporaryFile(dir=folder, buffering=0) as file, Path(os.devnull).open("wb") as nowhere:
         descriptor = file.fileno()
         os.pwrite(descriptor, bytes(mmap.PAGESIZE), 0)
         os.fsync(descriptor)
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         os.pread(descriptor, 1, 0)
+        os.sendfile(nowhere.fileno(), descriptor, 0, 1)  # some kernels look pages up for it elsewhere
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         with mmap.mmap(descriptor, mmap.PAGESIZE, prot=mmap.PROT_READ) as view:
             view[0]

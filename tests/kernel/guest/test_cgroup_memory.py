@@ -44,6 +44,7 @@ def press(action, cgroup, megabytes, path=""):
 @pytest.mark.proves("ebpf.memory.direct_reclaim.duration", oracle="memory.events")
 def test_reclaim_at_the_limit_equals_what_the_cgroup_counts(load_once, rows, cgroup, tmp_path):
     """A file of twice the limit is read: its pages are clean, and leave one after the other."""
+    loaded = load_once("memory")
     path = tmp_path / "clean"
     with path.open("wb") as file:
         file.write(bytes(64 * MIB))
@@ -52,7 +53,7 @@ def test_reclaim_at_the_limit_equals_what_the_cgroup_counts(load_once, rows, cgr
 
     pid, code = press("reads", cgroup, 0, path)
 
-    stat, counted = fields(cgroup / "memory.stat"), rows(load_once("memory"), "reclaim_stats", pid, reclaimer=MEMCG)
+    stat, counted = fields(cgroup / "memory.stat"), rows(loaded, "reclaim_stats", pid, reclaimer=MEMCG)
     assert 0 == code
     assert 1000 < stat["pgsteal"]
     assert (stat["pgscan"], stat["pgsteal"]) == (counted["scanned"][0], counted["reclaimed"][0])
@@ -62,8 +63,10 @@ def test_reclaim_at_the_limit_equals_what_the_cgroup_counts(load_once, rows, cgr
 @pytest.mark.proves("ebpf.memory.oom_kills", oracle="memory.events")
 def test_a_victim_of_many_threads_is_killed_once(load_once, rows, cgroup):
     """Each thread is told to die, and one process is dead."""
+    loaded = load_once("memory")
+
     pid, code = press("bursts", cgroup, 64)
 
     assert -9 == code
     assert 1 == fields(cgroup / "memory.events")["oom_kill"]
-    assert [1] == rows(load_once("memory"), "memory_stats", pid)["oom_kills"]
+    assert [1] == rows(loaded, "memory_stats", pid)["oom_kills"]

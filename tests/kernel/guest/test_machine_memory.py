@@ -115,6 +115,7 @@ def unmoved():
 
 
 @pytest.mark.usefixtures("unmoved")
+@pytest.mark.proves("ebpf.memory.direct_reclaim.processes", oracle="mm_vmscan_direct_reclaim_begin")
 @pytest.mark.proves("ebpf.memory.oom_kills", oracle="/proc/vmstat")
 @pytest.mark.proves("ebpf.memory.direct_reclaim.duration", oracle="mm_vmscan_direct_reclaim_begin")
 @pytest.mark.proves("ebpf.memory.lru.pages_scanned", "ebpf.memory.lru.pages_reclaimed", oracle="/proc/vmstat")
@@ -122,7 +123,7 @@ def test_a_kill_of_the_machine_equals_vmstat_and_is_the_victims(spent, hunger, l
     """More memory is asked for than there is. The kernel's count of stalls has those twice that had to try twice."""
     Path("/proc/sys/vm/overcommit_memory").write_text("1")
     free_mebibytes()
-    ended = []
+    ended, before = [], stalled(load_once("memory"))
 
     with traced("vmscan/mm_vmscan_direct_reclaim_begin") as begins:
         kernel, probe = spent(lambda: ended.extend(hunger(("takes", os.sysconf("SC_PHYS_PAGES") * 4096 // MIB))))
@@ -133,6 +134,7 @@ def test_a_kill_of_the_machine_equals_vmstat_and_is_the_victims(spent, hunger, l
     assert (1, 1) == (kernel["oom_kill"], probe["oom_kills"])
     assert [1] == rows(load_once("memory"), "memory_stats", pid)["oom_kills"]
     assert 0 < len(begins) == probe["stalls"] <= summed(kernel, "allocstall")
+    assert {thread_of(line) for line in begins} >= stalled(load_once("memory")) - before
     assert expected == {name: probe[name] for name in expected}
 
 
