@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-REQUESTS, ATTEMPTS = 1000, 5
+REQUESTS, ATTEMPTS = 1000, 12
 MARGIN = 4  # requests that end just while one of both is read
 
 
