@@ -48,7 +48,7 @@ def test_durations_are_read_as_go_reads_them(text, seconds):
     assert seconds == parse_duration(text)
 
 
-@given(st.lists(st.tuples(st.integers(0, 10**6), st.sampled_from(sorted(NANOSECONDS))), min_size=1))
+@given(st.lists(st.tuples(st.integers(0, 10**5), st.sampled_from(sorted(NANOSECONDS))), min_size=1, max_size=9))
 def test_a_duration_is_the_sum_of_its_parts(parts):
     """Any units in any order."""
     text = "".join(f"{number}{unit}" for number, unit in parts)
