@@ -56,8 +56,8 @@ class Text:
         return len(self.codes)
 
     def take(self, selection: Selection) -> Text:
-        """The rows chosen by a boolean mask or by positions; words of rows that were left out are gone as well."""
-        return Text(self.codes[selection], self.words).trimmed()
+        """The rows chosen by a boolean mask or by positions. Words are shared, not copied; see `trimmed`."""
+        return Text(self.codes[selection], self.words)
 
     def trimmed(self) -> Text:
         """The same text without words that no row has: who passes on some rows must not tell names of the others."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows of attributes: what taking some of them leaves."""
+"""Rows of attributes: what taking some of them leaves, once it is trimmed."""
 
 import numpy as np
 import pytest
@@ -13,10 +13,10 @@ NAMES = RowSet.of([{"process.executable.name": name} for name in ("dd", "sh", "s
 
 
 @given(words=st.lists(nasty_text, max_size=8), data=st.data())
-def test_what_is_taken_has_its_text_and_no_word_of_the_others(words, data):
+def test_what_is_taken_and_trimmed_has_its_text_and_no_word_of_the_others(words, data):
     """Whatever is chosen, by positions, in any order and more than once."""
     places = data.draw(st.lists(st.integers(0, len(words) - 1), max_size=12) if words else st.just([]))
-    taken = Text.of(words).take(np.array(places, np.intp))
+    taken = Text.of(words).take(np.array(places, np.intp)).trimmed()
 
     assert [words[place] for place in places] == taken.strings()
     assert {words[place] for place in places} == set(taken.words)
@@ -27,9 +27,9 @@ def test_what_is_taken_has_its_text_and_no_word_of_the_others(words, data):
     ("mask", "words"),
     [([True, True, False, True], ("dd", "sh")), ([False] * 4, ()), ([True] * 4, ("dd", "sh", "secret"))],
 )
-def test_a_mask_drops_the_words_of_rows_that_it_leaves_out(mask, words):
+def test_trimming_drops_the_words_of_rows_that_a_mask_leaves_out(mask, words):
     """Row sets hold several columns; each is trimmed."""
-    assert words == NAMES.take(np.array(mask)).columns["process.executable.name"].words
+    assert words == NAMES.take(np.array(mask)).columns["process.executable.name"].trimmed().words
 
 
 def test_where_every_word_is_used_nothing_is_made_anew():
