@@ -12,7 +12,11 @@
 
 static __always_inline u32 task_flags(void)
 {
+#ifdef OFFSET_TASK_STRUCT_FLAGS
     return read_u32(bpf_get_current_task() + OFFSET_TASK_STRUCT_FLAGS);
+#else
+    return 0; /* nobody asks: without them no page that is added can be hooked (page_cache.yaml) */
+#endif
 }
 
 /* Cause for a thread that is in no followed call. The registers saved on entry tell: an exception (page fault) has no
