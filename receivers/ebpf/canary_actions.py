@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from .disk_folder import find_disk_folder
-from .disks import names_of_disks, read_disks, scheduler_of
+from .disks import disk_of, read_disk, scheduler_of
 
 NO_ACTION = "none"
 """For hooks that nothing may trigger on purpose."""
@@ -76,17 +76,28 @@ class Actions:
         if folder is None:
             return dict.fromkeys(_IN_FILE, "no folder on a disk can be written to")
         try:
-            before = read_disks(self.proc, self.sys).operations
+            disk = disk_of(folder.path, self.sys)
+            before = disk and read_disk(disk, self.proc)
             why = _attempt(lambda: _one_page(folder.path))
-            moved = read_disks(self.proc, self.sys).operations != before
+            moved = disk is not None and read_disk(disk, self.proc) != before
         except OSError as error:
             return dict.fromkeys(_IN_FILE, str(error))
-        at_disk = why or ("" if moved else f"the disk of {folder.path} is none that counts requests")
-        unqueued = at_disk or ("" if self._has_scheduler() else "no disk here has an I/O scheduler")
+        at_disk = why or _unproved(folder.path, disk, moved=moved)
+        unqueued = at_disk or _unqueued(disk)
         return {**dict.fromkeys(_IN_FILE, why), Action.REQUEST: at_disk, Action.QUEUE: unqueued}
 
-    def _has_scheduler(self) -> bool:
-        return any(scheduler_of(self.sys / "block" / name) != "none" for name in names_of_disks(self.sys))
+
+def _unproved(folder: Path, disk: Path | None, *, moved: bool) -> str:
+    """Why it is not certain that the page made requests of a disk."""
+    if disk is None:
+        return f"{folder} is not directly on a disk (but on overlay, btrfs, LVM or the like)"
+    return "" if moved else f"the disk of {folder} is none that counts requests"
+
+
+def _unqueued(disk: Path | None) -> str:
+    if disk is None or scheduler_of(disk) != "none":
+        return ""
+    return f"{disk.name} has no I/O scheduler"
 
 
 def _attempt(action: Callable[[], None]) -> str:

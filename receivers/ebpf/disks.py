@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +21,23 @@ class Disks:
 
 def read_disks(proc: Path, sys: Path) -> Disks:
     """The whole disks that are devices, not built upon others: each request is counted there once. Raises `OSError`."""
-    operations, sizes = {"reads": 0, "writes": 0}, {"reads": 0, "writes": 0}
-    disks = set(names_of_disks(sys))
-    for line in (proc / "diskstats").read_text(encoding="ascii").splitlines():
-        _, _, name, *numbers = line.split()
-        if name.replace("/", "!") in disks:
-            for which, at in (("reads", 0), ("writes", 4)):
-                operations[which] += int(numbers[at])
-                sizes[which] += int(numbers[at + 2]) * _SECTOR
-    return Disks(operations, sizes)
+    return _added_up(proc, names_of_disks(sys))
+
+
+def read_disk(disk: Path, proc: Path) -> Disks:
+    """One disk, by its folder; all 0 where the kernel does not count for it. Raises `OSError`."""
+    return _added_up(proc, [disk.name])
+
+
+def disk_of(folder: Path, sys: Path) -> Path | None:
+    """The disk that holds ``folder``: its own folder in sysfs, with what is asked of a whole disk.
+
+    None where it is not directly on one: btrfs and overlay have numbers of their own, LVM and RAID lead to several.
+    """
+    number = folder.stat().st_dev
+    device = sys / "dev" / "block" / f"{os.major(number)}:{os.minor(number)}"
+    disk = device.resolve().parent if (device / "partition").exists() else device.resolve()
+    return disk if (disk / "device").exists() else None
 
 
 def names_of_disks(sys: Path) -> Sequence[str]:
@@ -43,3 +52,14 @@ def scheduler_of(disk: Path) -> str:
     except OSError:
         return "none"
     return next((word.strip("[]") for word in words if word.startswith("[")), "none")
+
+
+def _added_up(proc: Path, names: Sequence[str]) -> Disks:
+    operations, sizes = {"reads": 0, "writes": 0}, {"reads": 0, "writes": 0}
+    for line in (proc / "diskstats").read_text(encoding="ascii").splitlines():
+        _, _, name, *numbers = line.split()
+        if name.replace("/", "!") in names:
+            for which, at in (("reads", 0), ("writes", 4)):
+                operations[which] += int(numbers[at])
+                sizes[which] += int(numbers[at + 2]) * _SECTOR
+    return Disks(operations, sizes)

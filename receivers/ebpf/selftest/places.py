@@ -15,7 +15,7 @@ from pathlib import Path
 from ....pipeline.component import Paths
 from ....pipeline.errors import ProbeError
 from ..disk_folder import find_any_folder, find_disk_folder
-from ..disks import scheduler_of
+from ..disks import disk_of, scheduler_of
 from .guard import guarded
 from .worker import WorkloadError
 
@@ -116,10 +116,8 @@ def memory(paths: Paths) -> int:
 
 
 def _lacks(folder: Path, sys: Path) -> dict[str, str]:
-    number = folder.stat().st_dev
-    device = sys / "dev" / "block" / f"{os.major(number)}:{os.minor(number)}"
-    disk = device.resolve().parent if (device / "partition").exists() else device.resolve()
-    if not (disk / "device").exists():
+    disk = disk_of(folder, sys)
+    if disk is None:
         why = (
             "the folder is not directly on a disk (but on overlay, btrfs, LVM or the like), so kernel threads may send"
         )

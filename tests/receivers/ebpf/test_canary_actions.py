@@ -63,17 +63,65 @@ def test_without_a_disk_all_that_is_about_files_is_impossible(tmp_path):
     assert {"lookup", "add", "remove", "fault", "dirty", "writeback", "request", "queue"} == set(problems)
 
 
-@pytest.mark.skipif(not ON_DISK, reason="no folder on a disk here")
-def test_a_disk_that_counts_nothing_proves_nothing(tmp_path):
-    """Page hooks can still be judged; queues need a scheduler besides."""
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """A machine with a disk ``ours``, which holds the folder, and one ``other``; and what to do to write a page."""
     (tmp_path / "self").mkdir()
-    (tmp_path / "self" / "mountinfo").write_text(Path("/proc/self/mountinfo").read_text())
-    (tmp_path / "diskstats").write_text("")
-    (tmp_path / "block").mkdir()
-    problems = Actions(tmp_path, tmp_path).do({Action.ADD})
+    (tmp_path / "self" / "mountinfo").write_text("1 1 8:1 / / rw - ext4 dev rw\n")
+    number = Path(tempfile.gettempdir()).stat().st_dev
+    links = {"ours": f"{os.major(number)}:{os.minor(number)}", "other": "999:1"}
+    (tmp_path / "dev" / "block").mkdir(parents=True)
+    for name, link in links.items():
+        (tmp_path / "block" / name / "device").mkdir(parents=True)
+        (tmp_path / "block" / name / "queue").mkdir()
+        (tmp_path / "dev" / "block" / link).symlink_to(tmp_path / "block" / name)
+    count(tmp_path, ours=5, other=5)
+    monkeypatch.setattr(module, "_one_page", lambda _: count(tmp_path, ours=6, other=5))
+    return tmp_path
+
+
+def count(machine, **writes):
+    """Let the disks have done so many writes."""
+    lines = [f"8 0 {name} 0 0 0 0 {number} 0 0 0 0 0 0" for name, number in writes.items()]
+    (machine / "diskstats").write_text("\n".join(lines))
+
+
+def schedule(machine, **names):
+    """Give the disks these I/O schedulers."""
+    for disk, name in names.items():
+        (machine / "block" / disk / "queue" / "scheduler").write_text(f"[{name}] other\n")
+
+
+def test_a_scheduler_of_another_disk_queues_nothing_of_ours(machine):
+    """As where the folder is on NVMe and a SATA disk is there, too."""
+    schedule(machine, ours="none", other="mq-deadline")
+
+    assert {"queue": "ours has no I/O scheduler"} == Actions(machine, machine).do({Action.QUEUE})
+
+
+def test_the_scheduler_of_our_disk_is_enough(machine):
+    """Whatever the other has."""
+    schedule(machine, ours="mq-deadline", other="none")
+
+    assert {} == Actions(machine, machine).do({Action.QUEUE, Action.REQUEST})
+
+
+def test_requests_of_another_disk_are_not_ours(machine, monkeypatch):
+    """Page hooks can still be judged; queues need a scheduler besides."""
+    monkeypatch.setattr(module, "_one_page", lambda _: count(machine, ours=5, other=9))
+    problems = Actions(machine, machine).do({Action.ADD})
 
     assert {"request", "queue"} == set(problems)
     assert "is none that counts requests" in problems["request"]
+
+
+def test_where_the_disk_is_not_known_nothing_is_said_about_its_requests(machine):
+    """On overlay, btrfs and LVM."""
+    (machine / "block" / "ours" / "device").rmdir()
+    problems = Actions(machine, machine).do({Action.ADD})
+
+    assert {"request", "queue"} == set(problems)
+    assert "is not directly on a disk" in problems["request"]
 
 
 @pytest.mark.skipif(not ON_DISK, reason="no folder on a disk here")

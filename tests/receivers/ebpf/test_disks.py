@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Disks as the kernel counts them, in small trees of our own."""
 
+import os
+
 import pytest
 
-from ebpf_sidecar.receivers.ebpf.disks import names_of_disks, read_disks, scheduler_of
+from ebpf_sidecar.receivers.ebpf.disks import disk_of, names_of_disks, read_disk, read_disks, scheduler_of
 
 LINES = """\
  254       0 vda 100 0 800 5 200 0 3200 9 0 7 14 0 0 0 0
@@ -30,6 +32,41 @@ def test_requests_and_bytes_of_whole_disks_are_added_up(tree):
     assert {"reads": 101, "writes": 202} == disks.operations
     assert {"reads": 808 * 512, "writes": 3216 * 512} == disks.sizes
     assert {"vda", "cciss!c0d0"} == set(names_of_disks(tree))
+
+
+def test_one_disk_is_asked_alone(tree):
+    """What others do is no evidence about it."""
+    assert {"reads": 100, "writes": 200} == read_disk(tree / "block" / "vda", tree).operations
+    assert {"reads": 1, "writes": 2} == read_disk(tree / "block" / "cciss!c0d0", tree).operations
+
+
+@pytest.mark.parametrize("partition", [True, False])
+def test_the_disk_of_a_folder_is_the_whole_one(tmp_path, partition):
+    """Whether its file system is on a partition or on all of it."""
+    device = device_below(tmp_path, "sda/sda1" if partition else "sda")
+    (tmp_path / "devices" / "sda" / "device").mkdir()
+    if partition:
+        (device / "partition").write_text("1\n")
+
+    assert tmp_path / "devices" / "sda" == disk_of(tmp_path, tmp_path)
+
+
+def test_a_folder_that_is_not_directly_on_a_disk_has_none(tmp_path):
+    """Overlay and btrfs have device numbers that nothing else knows; LVM has a device without hardware of its own."""
+    assert disk_of(tmp_path, tmp_path) is None
+
+    device_below(tmp_path, "dm-0")
+    assert disk_of(tmp_path, tmp_path) is None
+
+
+def device_below(sys, path):
+    """Let what holds the folder ``sys`` be the block device ``path``."""
+    number, device = sys.stat().st_dev, sys / "devices" / path
+    device.mkdir(parents=True)
+    link = sys / "dev" / "block" / f"{os.major(number)}:{os.minor(number)}"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(device)
+    return device
 
 
 @pytest.mark.parametrize(
