@@ -34,7 +34,7 @@ struct near_cache {
     u64 key[4];
     u64 claims;
     struct cache_value value;
-};
+} OWN_CACHE_LINES;
 BPF_F_TABLE("array", u32, struct near_cache, near_cache_stats, NEAR_CACHE_STATS_ENTRIES, NEAR_FLAGS);
 
 static __always_inline struct cache_value *far_cache_row(struct cache_key *key)

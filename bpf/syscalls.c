@@ -68,7 +68,7 @@ struct near_call {
     u64 key[5];
     u64 claims;
     struct call_value value;
-};
+} OWN_CACHE_LINES;
 BPF_F_TABLE("array", u32, struct near_call, near_syscall_stats, NEAR_SYSCALL_STATS_ENTRIES, NEAR_FLAGS);
 
 static __always_inline struct call_value *far_call_row(struct call_key *key)

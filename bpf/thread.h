@@ -65,7 +65,7 @@ struct near_thread {
     u64 key;
     u64 claims;
     struct thread state;
-};
+} OWN_CACHE_LINES;
 BPF_F_TABLE("array", u32, struct near_thread, near_threads, NEAR_THREADS_ENTRIES, NEAR_FLAGS);
 
 static __always_inline struct near_thread *place_of_thread(u32 tid)

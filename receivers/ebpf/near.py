@@ -1,61 +1,72 @@
 # SPDX-License-Identifier: Apache-2.0
 """The array of entries near at hand that some hash maps have beside them (bpf/near.h), as the reader sees it.
 
-An entry is in the array, in the hash map, or in both: its values are the sums. The array is mapped into memory, because
-a place must be given back in a certain order, which the kernel's update of a whole element does not promise.
+A key is in places of the array (one for each processor that counted in it), in the hash map, or in both: its values are
+the sums. The array is mapped into memory, because a place must be given back in a certain order, which the kernel's
+update of a whole element does not promise.
 """
 
 from __future__ import annotations
 
 import mmap
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...pipeline.errors import ProbeError
+from .membarrier import wait_for_programs
 
 Keys = NDArray[np.void]
 Values = NDArray[np.uint64]
 
 NO_WORD = 0xFFFFFFFFFFFFFF00
 """See near.h: by this each word of a key is changed in its place."""
+_CACHE_LINE = 64
 _TAKEN = 1  # a first word that belongs to no key, but the place is not free
 
 
 def place_bytes(key: int, value: int) -> int:
-    """Bytes of a place for keys and values of these sizes: the key's words, the claims, the value."""
-    return _eights(key) + 8 + _eights(value)
+    """Bytes of a place for keys and values of these sizes: key, claims and value, in whole cache lines."""
+    return -(-(_eights(key) + 8 + _eights(value)) // _CACHE_LINE) * _CACHE_LINE
 
 
 @dataclass
 class Near:
-    """Some places. ``fd``: the array's descriptor; ``memory``: where it is mapped; ``columns``: of a value."""
+    """Some places. ``fd``: the array's descriptor; ``memory``: where it is mapped; ``columns``: of a value.
+
+    ``barrier``: returns when programs that begin afterwards see all that was written before.
+    """
 
     fd: int
     key_dtype: np.dtype[np.void]
     columns: int
     memory: mmap.mmap | bytearray
+    barrier: Callable[[], object] = field(default=wait_for_programs, repr=False)
     _words: int = field(init=False)
 
     def __post_init__(self) -> None:
         self._words = _eights(self.key_dtype.itemsize) // 8
 
     def read(self) -> tuple[Keys, Values]:
-        """The entries whose keys stand whole in their places, in the places' order."""
+        """The entries whose keys stand whole in their places, in the places' order; a key may have several."""
         places = self._places()
         taken, keys = self._taken(places)
-        return keys, places[taken, self._words + 1 :]
+        first = self._words + 1
+        return keys, places[taken, first : first + self.columns]
 
     def release(self, keys: Keys) -> None:
         """Empty the places of these keys, to which no program adds any more. Others are left alone."""
         places, gone = self._places(), set(_raw(keys))
         taken, present = self._taken(places)
         mine = taken[np.array([raw in gone for raw in _raw(present)], np.bool_)]
-        # a program takes a place whose first word is 0: that comes last
+        if not len(mine):
+            return
         places[mine, 0] = _TAKEN
-        places[mine, self._words :] = 0
-        places[mine, 1 : self._words] = 0
+        places[mine, 1:] = 0
+        # a program takes a place whose first word is 0, and arm64 might show it that before the rest
+        self.barrier()
         places[mine, 0] = 0
 
     def close(self) -> None:
@@ -65,7 +76,7 @@ class Near:
 
     def _places(self) -> NDArray[np.uint64]:
         """A view of the memory, one row a place; not to be kept, or the memory cannot be unmapped."""
-        width = self._words + 1 + self.columns
+        width = place_bytes(self.key_dtype.itemsize, 8 * self.columns) // 8
         words = np.frombuffer(self.memory, np.uint64)
         return words[: len(words) // width * width].reshape(-1, width)
 
@@ -90,18 +101,18 @@ def map_places(fd: int, key_dtype: np.dtype[np.void], columns: int, sizes: tuple
 
 
 def added_up(near: tuple[Keys, Values], far: tuple[Keys, Values]) -> tuple[Keys, Values]:
-    """The entries of both, each key once: those that are in the hash map, then the others."""
-    if not len(far[0]) or not len(near[0]):
-        return near if len(near[0]) else far
-    at = {raw: i for i, raw in enumerate(_raw(near[0]))}
-    pairs = [(i, at[raw]) for i, raw in enumerate(_raw(far[0])) if raw in at]
-    keys, values = far[0], far[1].copy()
-    alone = np.ones(len(near[0]), np.bool_)
-    if pairs:
-        both = np.array(pairs, np.intp)
-        values[both[:, 0]] += near[1][both[:, 1]]
-        alone[both[:, 1]] = False
-    return np.concatenate([keys, near[0][alone]]), np.concatenate([values, near[1][alone]])
+    """The entries of both, each key once, in the order in which keys come: those in the hash map, then the others."""
+    if not len(near[0]):
+        return far
+    keys, values = np.concatenate([far[0], near[0]]), np.concatenate([far[1], near[1]])
+    rows: dict[bytes, int] = {}
+    row = np.array([rows.setdefault(raw, len(rows)) for raw in _raw(keys)], np.intp)
+    if len(rows) == len(keys):
+        return keys, values
+    sums = np.zeros((len(rows), values.shape[1]), np.uint64)
+    np.add.at(sums, row, values)
+    _, first = np.unique(row, return_index=True)
+    return keys[first], sums
 
 
 def _raw(keys: Keys) -> list[bytes]:

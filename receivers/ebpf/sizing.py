@@ -10,7 +10,7 @@ than the maps themselves. Then, and on kernels that cannot do without (before 6.
 
 Beside some maps is an array of entries near at hand (near.h), which is there as a whole from the beginning.
 
-No map of ours has values per processor, so nothing else grows with them.
+No map of ours has values for each possible processor, so nothing else grows with them.
 """
 
 from __future__ import annotations
@@ -92,12 +92,12 @@ def sizes_for(specs: Iterable[MapSpec], budget: int, machine: Machine) -> Sizes:
     """
     distinct = list({spec.name: spec for spec in specs}.values())
     preallocated = not machine.on_demand or _reserves(distinct, machine) > budget // _SHARE_OF_RESERVES
-    least = cost(distinct, _scaled(distinct, 0), machine, preallocated=preallocated)
+    least = cost(distinct, _scaled(distinct, 0, machine), machine, preallocated=preallocated)
     if least > budget:
         raise ValueError(f'"{budget}" bytes are too few for these probes; give at least "{-(-least // 1024)}KiB"')
     most = max(1, _STEPS * budget // BUDGET)
     fits = _last_that_fits(distinct, budget, machine, most, preallocated=preallocated)
-    entries = _scaled(distinct, fits)
+    entries = _scaled(distinct, fits, machine)
     return Sizes(entries, preallocated, cost(distinct, entries, machine, preallocated=preallocated))
 
 
@@ -160,14 +160,20 @@ def _reserves(specs: Sequence[MapSpec], machine: Machine) -> int:
     return sum(machine.processors * max(_RESERVE, 3 * room(spec, machine)) for spec in specs)
 
 
-def _scaled(specs: Sequence[MapSpec], steps: int) -> Mapping[str, int]:
+def _scaled(specs: Sequence[MapSpec], steps: int, machine: Machine) -> Mapping[str, int]:
     entries = {spec.name: max(FEWEST_ENTRIES, spec.entries * steps // _STEPS) for spec in specs}
-    return entries | {near_name(spec.name): _places(spec, steps) for spec in specs if spec.near}
+    return entries | {near_name(spec.name): _places(spec, steps, machine) for spec in specs if spec.near}
 
 
-def _places(spec: MapSpec, steps: int) -> int:
-    """A power of two. As many as declared while the budget is not much below the default one, and never more."""
-    wanted = max(FEWEST_PLACES, spec.near * min(_STEPS, 2 * steps) // _STEPS)
+def _places(spec: MapSpec, steps: int, machine: Machine) -> int:
+    """A power of two. As many as declared while the budget is not much below the default one.
+
+    A row has a place for each processor that counts in it: from 32 processors on there are twice as many, from 64 on
+    four times. A key of one word is a thread's, which is on one processor at a time.
+    """
+    more = 1 + (machine.processors >= 32) + 2 * (machine.processors >= 64) if spec.key > 8 else 1
+    declared = spec.near * more
+    wanted = max(FEWEST_PLACES, declared * min(_STEPS, 2 * steps) // _STEPS)
     return 1 << (wanted.bit_length() - 1)
 
 
@@ -176,7 +182,7 @@ def _last_that_fits(specs: Sequence[MapSpec], budget: int, machine: Machine, mos
     low, high = 0, most
     while low < high:
         middle = (low + high + 1) // 2
-        if cost(specs, _scaled(specs, middle), machine, preallocated=preallocated) <= budget:
+        if cost(specs, _scaled(specs, middle, machine), machine, preallocated=preallocated) <= budget:
             low = middle
         else:
             high = middle - 1

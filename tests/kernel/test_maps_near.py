@@ -4,6 +4,7 @@
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -55,3 +56,38 @@ def test_rows_beyond_the_places_go_on_in_the_hash_map(attach, run):
         assert 200 <= wanted.sum()
         assert 0 < len(near) < len(keys)
         assert len(keys) == len({key.tobytes() for key in keys})
+
+
+def test_each_processor_counts_a_row_in_a_place_of_its_own(attach, rows, tmp_path):
+    """What of it comes to a place that is taken is in the hash map; the sum is exact, and nobody waits for another's
+    memory."""
+    processors = sorted(os.sched_getaffinity(0))
+    loaded = attach("page_cache", "syscalls")
+    (tmp_path / "file").write_bytes(bytes(4096))
+    before = rows(loaded, "syscall_stats", os.getpid(), syscall=PREAD)["bytes"][0]
+
+    for processor in processors:
+        read_on(processor, tmp_path / "file")
+
+    kernel_map = loaded.maps["syscall_stats"]
+    near, far = kernel_map.near.read(), replace(kernel_map, near=None).read()
+    here, beside = (bytes_of_mine(kernel_map, *entries) for entries in (near, far))
+    assert len(processors) * READS * 100 == sum(here) + sum(beside) - before
+    assert len(here) == len(processors) or len(beside) == 1
+    assert all(size >= READS * 100 for size in here)
+
+
+def bytes_of_mine(kernel_map, keys, values):
+    """Of each entry about this process and pread."""
+    mine = (keys["tgid"] == os.getpid()) & (keys["syscall"] == PREAD)
+    return values[mine][:, kernel_map.value_fields["bytes"]].ravel().tolist()
+
+
+def read_on(processor, path):
+    """On that one only."""
+    allowed, file = os.sched_getaffinity(0), os.open(path, os.O_RDONLY)
+    os.sched_setaffinity(0, [processor])
+    for _ in range(READS):
+        os.pread(file, 100, 0)
+    os.sched_setaffinity(0, allowed)
+    os.close(file)

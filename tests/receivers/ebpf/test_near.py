@@ -15,7 +15,7 @@ from ebpf_sidecar.receivers.ebpf.maps import KernelMap
 from ebpf_sidecar.receivers.ebpf.near import NO_WORD, Near, added_up, map_places
 
 KEY = np.dtype([("cgroup", "u8"), ("tgid", "u4"), ("generation", "u4")])
-PLACES, WIDTH = 4, 2 + 1 + 2
+PLACES, WIDTH = 4, 8  # a cache line: the key's words, the claims, the value's words and padding
 
 
 class Programs:
@@ -26,14 +26,14 @@ class Programs:
         self.words = np.frombuffer(self.memory, np.uint64).reshape(PLACES, WIDTH)
         self.far = {}
 
-    def count(self, key, number):
+    def count(self, key, number, processor=0):
         """What a program does when nobody else runs."""
         words = np.array([key], KEY).view(np.uint64) ^ np.uint64(NO_WORD)
-        place = self.words[key[0] % PLACES]
+        place = self.words[(key[0] + processor) % PLACES]
         if not place[0] and not place[2]:
             place[2] = 1
             place[:2] = words
-        row = place[3:] if (place[:2] == words).all() else self.far.setdefault(key, np.zeros(2, np.uint64))
+        row = place[3:5] if (place[:2] == words).all() else self.far.setdefault(key, np.zeros(2, np.uint64))
         row += np.array([1, number], np.uint64)
 
     def near(self):
@@ -56,12 +56,12 @@ def totals(keys, values):
     return found
 
 
-@given(st.lists(st.tuples(keys_of, st.integers(0, 1000))))
+@given(st.lists(st.tuples(keys_of, st.integers(0, 1000), st.integers(0, 2))))
 def test_nothing_is_lost_and_nothing_counts_twice(events):
-    """Wherever an event was counted: near at hand or in the hash map."""
+    """Wherever an event was counted: near at hand, in the place of any processor, or in the hash map."""
     programs, calls, numbers = Programs(), Counter(), Counter()
-    for key, number in events:
-        programs.count(key, number)
+    for key, number, processor in events:
+        programs.count(key, number, processor)
         calls[key] += 1
         numbers[key] += number
 
@@ -88,6 +88,21 @@ def test_a_released_place_begins_anew_and_the_others_stay(before, after, gone):
     assert all(again[key][0] == after.count(key) for key in again if key not in kept)
 
 
+def test_a_place_is_free_only_when_everybody_sees_that_it_is_empty():
+    """Else a program of another processor might count in it, and what it counted be wiped out."""
+    programs, seen = Programs(), []
+    programs.count((2, 3, 1), 5)
+    place = programs.words[2]
+    near = Near(7, KEY, 2, programs.memory, lambda: seen.append(place.tolist()))
+
+    near.release(np.array([(1, 1, 1)], KEY))
+    assert [] == seen
+    near.release(np.array([(2, 3, 1)], KEY))
+
+    assert [[1, *[0] * (WIDTH - 1)]] == seen
+    assert [0] * WIDTH == place.tolist()
+
+
 @pytest.mark.parametrize("written", [0, 1])
 def test_half_a_key_is_no_key(written):
     """A program may be about to write it."""
@@ -96,6 +111,18 @@ def test_half_a_key_is_no_key(written):
     programs.words[2, written] = 0
 
     assert 0 == len(programs.near().read()[0])
+
+
+def test_what_several_processors_counted_of_a_key_is_one_entry():
+    """Each in a place of its own; the order is that in which the keys come."""
+    programs = Programs()
+    for processor, key in enumerate([(2, 3, 1), (2, 3, 1), (9, 9, 0)]):
+        programs.count(key, 5, processor)
+
+    keys, values = added_up(programs.near().read(), programs.read_far())
+
+    assert [(9, 9, 0), (2, 3, 1)] == keys.tolist()
+    assert [[1, 5], [2, 10]] == values.tolist()
 
 
 def test_a_key_in_both_places_is_one_entry():
@@ -131,8 +158,8 @@ def test_a_map_reads_and_deletes_what_is_near_at_hand():
 
 def test_places_of_another_layout_are_refused():
     """Before anything is read from them."""
-    with pytest.raises(ProbeError, match="an entry near at hand takes 48 bytes"):
-        map_places(0, KEY, 2, (48, 4))
+    with pytest.raises(ProbeError, match="an entry near at hand takes 40 bytes"):
+        map_places(0, KEY, 2, (40, 4))
 
 
 def test_what_cannot_be_mapped_is_an_error(tmp_path):

@@ -29,7 +29,7 @@ def kernel_bytes(spec, sizes, machine):
     """htab_map_alloc, bpf_mem_alloc_init, the watermarks of memalloc.c and array_map_alloc (kernel 6.18), for a
     map that is full, and what is near at hand."""
     processors, entries, words = machine.processors, sizes.entries[spec.name], -(-spec.key // 8) + -(-spec.value // 8)
-    near = sizes.entries[f"near_{spec.name}"] * 8 * (words + 1) if spec.near else 0
+    near = sizes.entries[f"near_{spec.name}"] * -(-8 * (words + 1) // 64) * 64 if spec.near else 0
     element, fixed = 48 + 8 * words, near + 16 * 2 ** (entries - 1).bit_length()
     if sizes.preallocated:
         return fixed + -(-element * (entries + processors) // machine.page_bytes) * machine.page_bytes
@@ -47,11 +47,12 @@ def test_full_maps_of_all_probes_stay_below_16_mib_on_every_machine(processors, 
     sizes = sizes_for(ALL, BUDGET, machine)
     specs = {spec.name: spec for spec in ALL}.values()
     near = {spec.name: sizes.entries[f"near_{spec.name}"] for spec in specs if spec.near}
+    times = {spec.name: 4 if processors >= 64 and spec.name != "threads" else 1 for spec in ALL}
 
     real = sum(kernel_bytes(spec, sizes, machine) for spec in specs)
     assert real < sizes.bytes <= 16 * MIB
     assert all(sizes.entries[spec.name] >= spec.entries * (0.6 if alignment == 8 else 0.5) for spec in specs)
-    assert {spec.name: spec.near for spec in specs if spec.near} == near
+    assert {spec.name: times[spec.name] * spec.near for spec in specs if spec.near} == near
 
 
 @pytest.mark.parametrize("processors", [2, 64, 256])
@@ -71,7 +72,7 @@ def test_shared_maps_do_not_multiply_by_processors():
     """From 64 to 256 processors: less than a MiB, where values per processor would take four times as much."""
     few, many = (sizes_for(ALL, BUDGET, Machine(processors)) for processors in (64, 256))
 
-    assert few.entries == many.entries
+    assert all(many.entries[spec.name] > 0.9 * few.entries[spec.name] for spec in ALL)
     assert many.bytes - few.bytes < MIB
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from ebpf_sidecar.receivers.ebpf.bpf_call import BPF_NUMBER
 from ebpf_sidecar.receivers.ebpf.decode import Decoders
-from ebpf_sidecar.receivers.ebpf.generation import MEMBARRIER
+from ebpf_sidecar.receivers.ebpf.membarrier import MEMBARRIER
 from ebpf_sidecar.receivers.ebpf.probe import Attribute
 from ebpf_sidecar.receivers.ebpf.probe_file import find_probes, read_probe
 from ebpf_sidecar.receivers.ebpf.syscall_table import known_anywhere, syscall_table

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Waiting for the programs that run in the kernel at this moment."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+
+MEMBARRIER = {"x86_64": 324, "aarch64": 283}
+_GLOBAL = 1
+
+
+def wait_for_programs() -> bool:
+    """Wait until every BPF program that is running now has ended; False when the kernel offers no way to wait.
+
+    membarrier(GLOBAL) is synchronize_rcu() for user space, and programs run inside RCU's read side. With one
+    processor it returns at once, and with nohz_full it is refused.
+    """
+    if (os.cpu_count() or 1) < 2 or platform.machine() not in MEMBARRIER:
+        return False
+    libc = ctypes.CDLL(None, use_errno=True)
+    return bool(libc.syscall(MEMBARRIER[platform.machine()], _GLOBAL, 0, 0) == 0)
