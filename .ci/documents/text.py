@@ -72,7 +72,8 @@ def sentence(text: str) -> str:
     text = inline(" ".join(text.split()))
     if re.match(r"[a-z]+\b", text):  # a name, such as gRPC, is left as it is
         text = text[0].upper() + text[1:]
-    return text if text.endswith((".", "!", "?")) or not text else f"{text}."
+    ended = re.search(r"[.!?][)\"]*$", text)  # also within a bracket
+    return text if ended or not text else f"{text}."
 
 
 def inline(text: str) -> str:

@@ -89,5 +89,6 @@ def test_docstrings_become_prose():
 def test_descriptions_become_sentences():
     """Names keep their case, and lists are wrapped."""
     assert ["A thing.", "gRPC it is.", ""] == [sentence("a thing"), sentence("gRPC it is"), sentence(" ")]
+    assert ["A. (B.)", "A (b)."] == [sentence("a. (B.)"), sentence("a (b)")]
     assert all(len(line) <= WIDTH for line in bullets(["word " * 80]).splitlines())
     assert 4 == len(bullets(["word " * 80]).splitlines())
