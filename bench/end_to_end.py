@@ -4,17 +4,17 @@
     python bench/end_to_end.py [rounds, default 5 [scale of the loops, default 1.0 [part of a workload's name]]]
 
 Needs root, a C compiler, fio for random reads, bpftrace for one of the controls. Each round does all workloads in turn
-with nothing; with the service, as a process of its own in the packaged configuration with all four probes and its
-exporter; with programs that do nothing on the same hooks, which is what any agent pays that listens there; and with a
-script for bpftrace that asks the same questions in the simplest way. ns/op: of each thread, processor time in the loops
-and elapsed time for fio; the median of the rounds, of some tries each the best. ratio and added: medians of what each
-round has beside its "nothing"; from and to: lowest and highest ratio of a round. A try during which programs of others
-came or went is done again.
+with nothing; with the service, as a process of its own in the packaged configuration with all probes and its exporter;
+with programs that do nothing on the same hooks, which is what any agent pays that listens there; and with a script for
+bpftrace that asks the same questions in the simplest way. There is a target for a cached read with page_cache and
+syscalls: the other probes are on, too, but none of their programs runs in it. ns/op: of each thread, processor time in
+the loops and elapsed time for fio; the median of the rounds, of some tries each the best. ratio and added: medians of
+what each round has beside its "nothing"; from and to: lowest and highest ratio of a round. A try during which programs
+of others came or went is done again.
 """
 
 from __future__ import annotations
 
-import shutil
 import statistics
 import sys
 from collections import defaultdict
@@ -147,7 +147,7 @@ def result(times: Times) -> str:
 
 def main(rounds: int = ROUNDS, scale: float = 1.0, words: str = "") -> None:
     """Print the table, of the workloads that ``words`` name."""
-    possible = [each for each in WORKLOADS if not each.by_fio or shutil.which("fio")]
+    possible = [each for each in WORKLOADS if not each.why_not()]
     workloads = [each for each in possible if words in title(each)]
     with machine() as place, stats("0"):
         bench = Bench(place, scale)

@@ -15,7 +15,7 @@ from ebpf_sidecar.receivers.ebpf.probe_file import read_probe
 from ebpf_sidecar.receivers.ebpf.request import LoadRequest
 
 BPF = Path(__file__).resolve().parents[2] / "bpf"
-PROBES = ("page_cache", "block_io", "syscalls", "memory")
+PROBES = ("page_cache", "block_io", "syscalls", "memory", "page_faults")
 STATS = Path("/proc/sys/kernel/bpf_stats_enabled")
 
 

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from ebpf_sidecar.receivers.ebpf.disk_folder import find_disk_folder
 
+from .limited import limited, why_no_limit
+
 FILE_BYTES = 64 << 20
 FIRST = ("nice", "-n", "-15")
 """What is measured goes before what else the machine has to do."""
@@ -23,18 +25,26 @@ FIRST = ("nice", "-n", "-15")
 @dataclass(frozen=True)
 class Workload:
     """A loop: ``kind`` as loops.c knows it, or ``fio`` (direct) or ``fio_buffered`` for random reads; ``operations`` of
-    each thread at scale 1; ``cold``: from disk each time."""
+    each thread at scale 1; ``cold``: from disk each time; ``limit``: bytes of the memory cgroup
+    it runs in, 0 for none."""
 
     name: str
     kind: str
     operations: int
     cold: bool = False
     threads: int = 1
+    limit: int = 0
 
     @property
     def by_fio(self) -> bool:
         """Whether fio does it."""
         return self.kind.startswith("fio")
+
+    def why_not(self) -> str:
+        """What is missing here to run it; empty if nothing is."""
+        if self.by_fio and not shutil.which("fio"):
+            return "fio is not installed"
+        return why_no_limit() if self.limit else ""
 
 
 @dataclass(frozen=True)
@@ -51,7 +61,8 @@ class Machine:
         if workload.by_fio:
             return operations * workload.threads, fio(self.file, operations, workload)
         command = [*FIRST, self.loops, workload.kind, self.file, str(operations), str(workload.threads)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+        with limited(workload.limit) as there:
+            done = subprocess.run([*there, *command], stdout=subprocess.PIPE, check=True, text=True)
         return operations * workload.threads, float(done.stdout)
 
 

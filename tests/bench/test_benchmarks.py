@@ -91,6 +91,40 @@ def test_a_read_costs_one_run_of_each_program(bench):
     assert 0 < cost.mean_net(found) < cost.per_operation(found)
 
 
+def test_a_programs_mean_counts_one_operation_of_each_workload_alike(bench):
+    """Not one run more than another's, and who is above the target is named."""
+    cost = bench("probe_cost")
+    measured = {
+        "often": [cost.Cost("returns", 90.0, 30.0, 3.0), cost.Cost("enters", 50.0, 30.0, 1.0)],
+        "seldom": [cost.Cost("returns", 190.0, 30.0, 1.0)],
+        "cannot be run": [],
+    }
+    means = cost.means(measured)
+
+    assert {"returns": cost.Mean(115.0, 85.0), "enters": cost.Mean(50.0, 20.0)} == means
+    assert "often: 50 ns a run in the mean, 200 ns an operation" in cost.target_lines(measured, means)
+    assert cost.target_lines(measured, means).endswith("1 of 2 programs above 60 ns: returns (85)")
+    assert ["returns    115        30   85       above", "enters      50        30   20"] == cost.program_table(
+        means
+    ).splitlines()[1:]
+
+
+@kernel
+@pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler")
+def test_a_cgroup_that_is_too_small_makes_the_memory_probe_work(bench):
+    """Stalls begin and end as often, pages are reclaimed, and the cgroup is gone afterwards."""
+    cost = bench("probe_cost")
+    [workload] = [each for each in cost.WORKLOADS if each.limit]
+    if workload.why_not():
+        pytest.skip(workload.why_not())
+    with cost.machine() as place:
+        found = {each.program: each.runs for each in cost.measure(place, [workload], 1.0)[workload.name]}
+
+    assert 0.005 < found["memcg_reclaim_begins"] == pytest.approx(found["memcg_reclaim_ends"], rel=0.1)
+    assert 0.005 < found["inactive_pages_shrink"]
+    assert not list(Path("/sys/fs/cgroup").glob(f"**/ebpf-sidecar-bench-{os.getpid()}"))
+
+
 @kernel
 @pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler")
 def test_a_slowdown_is_measured_in_pairs(bench):
