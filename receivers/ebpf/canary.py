@@ -2,19 +2,26 @@
 """Attached is not the same as firing: triggers each hook and looks whether its program ran.
 
 Evidence is the kernel's own count of runs, where it may be asked for (CAP_SYS_ADMIN), else a map that must have grown.
-What cannot be known stays unknown: it is neither live nor dead.
+What cannot be known stays unknown: it is neither live nor dead. Hooks that nothing may trigger on purpose are live once
+a metric, or a count of runs, shows that they fired.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ...pipeline.errors import ProbeError
+from ...pipeline.frame import Frame
+from ...pipeline.rows import Text
 from .canary_actions import NO_ACTION, Actions, Problems
+from .canary_thread import Hurry
 from .loaded import HookStatus, Loaded
-from .probe import CanarySpec, Probe
+from .probe import CanarySpec, Probe, ShownBy
 from .run_statistics import run_statistics
 
 HookName = tuple[str, str]
@@ -55,6 +62,14 @@ class Canary:
     found: Mapping[HookName, Liveness] = field(default_factory=dict)
     _due: float | None = None
     _warned: set[HookName] = field(default_factory=set)
+    _retry: bool = False
+    _said_late: bool = False
+    _fired: set[HookName] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._hurry = Hurry(self.act)
+        specs = {(status.probe, status.hook): spec for _, status, spec in _asked(self.probes, self.loaded)}
+        self._unprovoked = {name: spec.shown_by for name, spec in specs.items() if spec and spec.action == NO_ACTION}
 
     def follow(self, loaded: Loaded) -> None:
         """From now on examine the hooks that are attached in ``loaded``."""
@@ -62,19 +77,54 @@ class Canary:
         attached = {(hook.probe, hook.hook) for hook in loaded.hooks if hook.attached}
         self.found = {name: each for name, each in self.found.items() if name in attached}
 
+    def notice(self, frames: Sequence[Frame]) -> None:
+        """Take what metrics show as evidence, for the hooks that nothing may trigger on purpose."""
+        unseen = [(name, shown) for name, shown in self._unprovoked.items() if shown and name not in self._fired]
+        self._remember({name for name, shown in unseen if _is_shown(shown, frames)})
+
     def when_due(self, now: float) -> None:
         """Examine when it is time. ``now``: monotonic seconds. Whatever fails makes hooks unknown, never raises."""
-        if self._due is not None and (self.interval <= 0 or now < self._due):
+        retry = self._retry and not self._hurry.waiting
+        if not retry and self._due is not None and (self.interval <= 0 or now < self._due):
             return
         self._due = now + self.interval
         try:
-            self.found = examine(self.probes, self.loaded, self.act, self.statistics, selective=self.selective)
+            self.found = examine(self.probes, self.loaded, self._hurry.do, self.statistics, selective=self.selective)
         except (OSError, ProbeError) as error:
             self.found = {name: Liveness(None, str(error)) for name in self.found}
+        self._remember({name for name, each in self.found.items() if each.live and name in self._unprovoked})
+        self._say()
+        self._retry = self._hurry.waiting and not retry  # once: a disk may be so slow each time
+
+    def _remember(self, fired: set[HookName]) -> None:
+        """Who fired by itself is live from then on: it may be long until it does so again."""
+        self._fired |= fired
+        live = {name: Liveness(live=True) for name in self.found if name in self._fired}
+        self.found = {**self.found, **live}
+
+    def _say(self) -> None:
         for name, each in self.found.items():
             if each.live is False and name not in self._warned:
                 self._warned.add(name)
                 self.warn(f"hook {name[0]}::{name[1]} is attached but does not fire: {each.reason}")
+        if self._hurry.waiting and not self._said_late:
+            self._said_late = True
+            self.warn(
+                f"the canary's actions have not ended for {self._hurry.seconds:.0f} s, as where a disk hangs; which "
+                "hooks fire is not known until they have"
+            )
+
+
+def _is_shown(shown: ShownBy, frames: Iterable[Frame]) -> bool:
+    return any(frame.name == shown.metric and bool(frame.values[_fitting(shown, frame)].any()) for frame in frames)
+
+
+def _fitting(shown: ShownBy, frame: Frame) -> NDArray[np.bool_]:
+    fitting = np.ones(len(frame), np.bool_)
+    for name, word in shown.where.items():
+        column = frame.rows.columns.get(name)
+        fitting &= np.array(column.strings()) == word if isinstance(column, Text) else False
+    return fitting
 
 
 def examine(
@@ -122,10 +172,15 @@ def _total(loaded: Loaded, probe: Probe, column: str) -> int:
 def _programs_seen(
     asked: Sequence[tuple[Probe, HookStatus, CanarySpec | None]], before: Counters, after: Counters
 ) -> set[str]:
-    """The programs that ran meanwhile, by either evidence; probes share programs, so one's map may tell for another."""
+    """The programs that ran meanwhile, by either evidence; probes share programs, so one's map may tell for another.
+
+    For those that nothing may trigger, whether they ever ran.
+    """
     ran = {name for name, runs in after.runs.items() if runs > before.runs.get(name, 0)}
     grown = {column for column, total in after.maps.items() if total > before.maps[column]}
-    return ran | {status.program for _, status, spec in asked if spec and spec.moves in grown}
+    unprovoked = {status.program for _, status, spec in asked if spec and spec.action == NO_ACTION}
+    ever = {name for name in unprovoked if after.runs.get(name, 0) > 0}  # as far back as runs were counted
+    return ran | ever | {status.program for _, status, spec in asked if spec and spec.moves in grown}
 
 
 def _silence(spec: CanarySpec | None, counting: bool, selective: bool) -> str:  # noqa: FBT001 # internal

@@ -56,6 +56,7 @@ class Collection:
         self.reading.update(monotonic)
         moment = Moment(time_unix_nano, self.resource)
         frames = self.reading.frames(moment)
+        self.canary.notice(frames)
         entries = {name: tally.kernel_entries for name, tally in self.reading.tallies.items()}
         own = self.own.frames(moment, entries, coverage(frames), self.canary.found)
         return [*frames, *own, *self.programs.frames(moment), *self._overhead(monotonic, moment)]

@@ -44,16 +44,25 @@ class Alternative:
 
 
 @dataclass(frozen=True, slots=True)
+class ShownBy:
+    """A ``metric`` that is above 0 only once the hook has fired, in the rows that have the attributes ``where``."""
+
+    metric: str
+    where: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class CanarySpec:
     """How to see that a hook fires: the harmless ``action`` that must trigger it (see `canary_actions`).
 
     ``moves``: what then grows, as ``map.field``, for where the kernel does not tell how often programs run; empty: no
-    map tells. ``reason``: why the action is ``none``.
+    map tells. ``reason``: why the action is ``none``; ``shown_by`` may then tell that the hook fired by itself.
     """
 
     action: str
     moves: str = ""
     reason: str = ""
+    shown_by: ShownBy | None = None
 
 
 @dataclass(frozen=True, slots=True)

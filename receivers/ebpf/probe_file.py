@@ -33,6 +33,7 @@ from .probe import (
     Metric,
     Probe,
     Setting,
+    ShownBy,
     Slots,
     Spread,
     Sum,
@@ -128,11 +129,21 @@ def _hook(node: Node) -> Hook:
 
 
 def _canary(node: Node) -> CanarySpec:
-    node = node.only(("action", "moves", "reason"), ("action",))
+    node = node.only(("action", "moves", "reason", "shown_by"), ("action",))
     action = node.choice("action", (*map(str, Action), NO_ACTION), NO_ACTION)
     if action == NO_ACTION and not node.text("reason"):
         node.wrong('"reason" is missing; say why nothing may trigger the hook')
-    return CanarySpec(action, node.text("moves"), node.text("reason"))
+    if action != NO_ACTION and node.has("shown_by"):
+        node.child("shown_by").wrong("the action shows whether the hook fires; remove one of them")
+    shown = _shown_by(node.child("shown_by")) if node.has("shown_by") else None
+    return CanarySpec(action, node.text("moves"), node.text("reason"), shown)
+
+
+def _shown_by(node: Node) -> ShownBy:
+    node = node.only(("metric", "where"), ("metric",))
+    where = node.child("where", {})
+    names = tuple(str(name) for name in where.only(tuple(where.value or {})).value)
+    return ShownBy(node.text("metric"), {name: where.text(name) for name in names})
 
 
 def _alternative(node: Node) -> Alternative:
@@ -228,10 +239,23 @@ def _wrong_references(probe: Probe) -> list[str]:
     for i, hook in enumerate(probe.hooks):
         moved = hook.canary.moves.partition(".")[0] if hook.canary else ""
         found += _unknown(f"hooks[{i}]::canary::moves", [moved] if moved else [], maps)
+        found += _wrong_shown(f"hooks[{i}]::canary::shown_by", probe, hook)
     for i, calls in enumerate(probe.calls):
         found += _unknown(f"calls[{i}]::names", [calls.names] if isinstance(calls.names, str) else [], settings)
     found += _twice("hooks", hooks) + _twice("maps", maps) + _twice("metrics", [each.name for each in probe.metrics])
     return [f"{probe.path.name}::{mistake}" for mistake in found]
+
+
+def _wrong_shown(path: str, probe: Probe, hook: Hook) -> list[str]:
+    shown = hook.canary.shown_by if hook.canary else None
+    if shown is None:
+        return []
+    metric = next((each for each in probe.metrics if each.name == shown.metric), None)
+    if metric is None:
+        return _unknown(f"{path}::metric", [shown.metric], [each.name for each in probe.metrics])
+    if hook.name not in metric.hooks:
+        return [f'{path}::metric: "{shown.metric}" does not depend on the hook "{hook.name}"; name one that does']
+    return _unknown(f"{path}::where", shown.where, [each.name for each in metric.attributes])
 
 
 def _unknown(path: str, words: Iterable[str], known: Sequence[str]) -> list[str]:

@@ -90,6 +90,34 @@ def test_a_mistake_is_named_with_its_path_and_a_repair(changed, path, value, mis
     assert [f"page_cache.yaml{mistake}"] == changed(put(path, value))
 
 
+@pytest.mark.parametrize(
+    ("canary", "mistake"),
+    [
+        ({"metric": "ebpf.cache.miss"}, '::metric: unknown "ebpf.cache.miss"; did you mean "ebpf.cache.misses"?'),
+        ({"metric": "ebpf.page_cache.removes"}, '::metric: "ebpf.page_cache.removes" does not depend on the hook "page_add"; '
+         "name one that does"),
+        ({"metric": "ebpf.page_cache.adds", "where": {"reason": "x"}}, '::where: unknown "reason"'),
+        ({"where": {}}, ': "metric" is missing; add it'),
+    ],
+)  # fmt: skip
+def test_the_metric_that_shows_a_hook_to_fire_depends_on_it(changed, canary, mistake):
+    """Else it would prove nothing."""
+
+    def shown(document):
+        [hook] = [hook for hook in document["hooks"] if hook["name"] == "page_add"]
+        hook["canary"] = {"action": "none", "reason": "for the test", "shown_by": canary}
+
+    [found] = changed(shown)
+    assert f"::canary::shown_by{mistake}" in found
+
+
+def test_an_action_and_a_metric_that_shows_the_same_are_one_too_many(changed):
+    """The action is the stronger evidence."""
+    [mistake] = changed(put("hooks.0.canary", {"action": "process", "shown_by": {"metric": "ebpf.cache.misses"}}))
+
+    assert mistake.endswith("the action shows whether the hook fires; remove one of them")
+
+
 def test_an_event_is_written_with_its_category(changed):
     """Raw tracepoints as well, so that their presence can be looked up."""
     where = "hooks[0]::alternatives[0]::raw_tracepoint"
