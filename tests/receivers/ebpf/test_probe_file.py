@@ -94,8 +94,8 @@ def test_a_mistake_is_named_with_its_path_and_a_repair(changed, path, value, mis
     ("canary", "mistake"),
     [
         ({"metric": "ebpf.cache.miss"}, '::metric: unknown "ebpf.cache.miss"; did you mean "ebpf.cache.misses"?'),
-        ({"metric": "ebpf.page_cache.removes"}, '::metric: "ebpf.page_cache.removes" does not depend on the hook "page_add"; '
-         "name one that does"),
+        ({"metric": "ebpf.page_cache.removes"},
+         '::metric: "ebpf.page_cache.removes" does not depend on the hook "page_add"; name one that does'),
         ({"metric": "ebpf.page_cache.adds", "where": {"reason": "x"}}, '::where: unknown "reason"'),
         ({"where": {}}, ': "metric" is missing; add it'),
     ],
