@@ -46,7 +46,7 @@ def request_for(
     mistakes = [mistake for probe in probes for mistake in check_settings(probe, chosen.get(probe.name, {}))]
     if mistakes:
         raise ProbeError("\n".join(mistakes))
-    sizes = _sizes(probes, budget - (CGROUP_BYTES if _target_maps(targets) else 0), machine)
+    sizes = _sizes(probes, budget, machine, CGROUP_BYTES if _target_maps(targets) else 0)
     values = {probe.name: _with_defaults(probe, chosen.get(probe.name, {})) for probe in probes}
     return LoadRequest(
         probes=tuple(probe.name for probe in probes),
@@ -74,9 +74,12 @@ def this_machine() -> Machine:
     return Machine(possible_processors(), release >= SAFE_ON_DEMAND, alignment=alignment_of(system.machine, release))
 
 
-def sizes_of(probes: Sequence[Probe], budget: int, machine: Machine | None = None) -> Sizes:
-    """How large the probes' maps may be. Raises ValueError when ``budget`` is too small for them."""
-    return sizes_for((spec for probe in probes for spec in probe.maps), budget, machine or this_machine())
+def sizes_of(probes: Sequence[Probe], budget: int, machine: Machine | None = None, *, taken: int = 0) -> Sizes:
+    """How large the probes' maps may be. ``taken``: bytes of ``budget`` for other maps.
+
+    Raises ValueError when ``budget`` is too small.
+    """
+    return sizes_for((spec for probe in probes for spec in probe.maps), budget, machine or this_machine(), taken)
 
 
 def calls_for(probes: Sequence[Probe], chosen: Chosen) -> Mapping[int, Mapping[str, int]]:
@@ -145,9 +148,9 @@ def _target_maps(targets: KernelTargets) -> tuple[str, ...]:
     return (TARGET_CGROUPS,) if TARGET_CGROUPS.upper() in targets.macros else ()
 
 
-def _sizes(probes: Sequence[Probe], budget: int, machine: Machine) -> Sizes:
+def _sizes(probes: Sequence[Probe], budget: int, machine: Machine, taken: int) -> Sizes:
     try:
-        return sizes_of(probes, budget, machine)
+        return sizes_of(probes, budget, machine, taken=taken)
     except ValueError as error:
         raise ProbeError(f"max_map_memory: {error}") from error
 

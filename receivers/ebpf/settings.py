@@ -14,7 +14,7 @@ from .attribution import GroupBy
 from .preparing import check_settings, sizes_of
 from .probe_file import find_probes, read_probe
 from .sizing import BUDGET
-from .targets import TargetSettings
+from .targets import CGROUP_BYTES, TargetSettings
 
 DEFAULT_PROBES = ("page_cache", "block_io", "syscalls")
 
@@ -82,9 +82,11 @@ class EbpfSettings(Settings):
     @field_validator("max_map_memory")
     @classmethod
     def _enough(cls, value: int, known: ValidationInfo) -> int:
-        """The smallest maps of the chosen probes fit."""
+        """The smallest maps of the chosen probes fit, beside that of the chosen cgroups."""
         files = find_probes(Plugins().probe_folders())
-        sizes_of([read_probe(files[name]) for name in known.data.get("probes", {})], value)
+        targets = known.data.get("targets", TargetSettings())
+        probes = [read_probe(files[name]) for name in known.data.get("probes", {})]
+        sizes_of(probes, value, taken=CGROUP_BYTES if targets.cgroups else 0)
         return value
 
     @field_validator("shed")

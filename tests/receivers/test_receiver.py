@@ -157,6 +157,10 @@ def test_probes_may_be_a_list_or_a_mapping():
         ({"collection_interval": "-1s"}, "not above zero"),
         ({"max_map_memory": "16Mib"}, 'has the unknown unit "Mib"; did you mean "MiB"?'),
         ({"max_map_memory": "100KiB"}, '"102400" bytes are too few for these probes; give at least "'),
+        (
+            {"targets": {"cgroups": ["/app"]}, "max_map_memory": "500KiB"},
+            '"512000" bytes are too few for these probes; give at least "',
+        ),
         ({"max_overhead": "2"}, "at most 100%"),
         ({"shed": ["syscals"]}, 'probe "syscals" is not among the probes; did you mean "syscalls"?'),
         ({"shed": ["syscalls"]}, "nothing is turned off without max_overhead; set max_overhead, or remove this list"),
