@@ -152,16 +152,25 @@ static __always_inline void restore_paused_call(struct thread *thread)
 }
 
 /* The restarted call comes back with the same stack pointer: calls made by a signal handler meanwhile have a lower or
- * another one. */
+ * another one. A handler that never returned (siglongjmp) gave the call up: this is another one, however alike. */
 static __always_inline void resume_if_restarted(struct thread *thread, u64 stack)
 {
     if (thread->paused_stack != stack)
         return;
-    if (thread->call.restarts)
-        restore_paused_call(thread);
-    if (thread->number == thread->paused_number)
-        thread->started = thread->paused_since;
+    if (!thread->paused_by_handler) {
+        if (thread->call.restarts)
+            restore_paused_call(thread);
+        if (thread->number == thread->paused_number)
+            thread->started = thread->paused_since;
+    }
     thread->paused_since = 0;
+}
+
+/* What rt_sigreturn goes back to tells whether it was the handler that interrupted the call, or one within it. */
+static __always_inline void handler_returns(struct thread *thread)
+{
+    if (thread->paused_since && USER_STACK(registers_of_current()) == thread->paused_stack)
+        thread->paused_by_handler = 0;
 }
 
 static __always_inline bool is_interrupted(s64 result)
@@ -176,27 +185,30 @@ static __always_inline void pause_call(struct thread *thread, s64 result)
     thread->paused_until = bpf_ktime_get_ns();
     thread->paused_stack = USER_STACK(registers_of_current());
     thread->paused_number = thread->number;
-    thread->paused_result = result;
+    thread->paused_result = -result;
+    thread->paused_by_handler = 0;
 }
 
-static __always_inline bool handler_ends_call(s32 result, u64 flags)
+static __always_inline bool handler_ends_call(u16 result, u64 flags)
 {
-    if (result == -ERESTARTSYS)
+    if (result == ERESTARTSYS)
         return !(flags & SA_RESTART);
-    return result == -ERESTARTNOHAND || result == -ERESTART_RESTARTBLOCK;
+    return result == ERESTARTNOHAND || result == ERESTART_RESTARTBLOCK;
 }
 
 #ifdef HAVE_SIGNAL_TRACEPOINT
 /* With a handler (neither SIG_DFL nor SIG_IGN) the interrupted call ends here as EINTR, unless it is one that restarts.
- */
+ * Signals that come while its handler runs do not decide again. */
 int signal_tracepoint(struct tracepoint__signal__signal_deliver *args)
 {
     struct thread *thread = current_thread();
 
-    if (!thread || !thread->paused_since || args->sa_handler < 2)
+    if (!thread || !thread->paused_since || thread->paused_by_handler || args->sa_handler < 2)
         return 0;
-    if (!handler_ends_call(thread->paused_result, args->sa_flags))
+    if (!handler_ends_call(thread->paused_result, args->sa_flags)) {
+        thread->paused_by_handler = 1;
         return 0;
+    }
     restore_paused_call(thread);
     thread->owner.generation = current_generation();
     count_call(thread, thread->paused_until - thread->paused_since, -EINTR);
@@ -218,6 +230,8 @@ static __always_inline void syscalls_call_begins(struct thread *thread)
 
 static __always_inline void syscalls_call_returns(struct thread *thread, s64 result)
 {
+    if (thread->call.resumes)
+        handler_returns(thread);
     if (!thread->call.timed)
         return;
     if (is_interrupted(result))

@@ -20,7 +20,8 @@ struct call {
     u8 direction; /* of the bytes it returns: 1 read, 2 write, 3 copy */
     u8 advice;    /* its fourth argument is an advice */
     u8 restarts;  /* it is restart_syscall, which stands for another call */
-    u16 unused;
+    u8 resumes;   /* it is rt_sigreturn, which goes back to what a signal interrupted */
+    u8 unused;
 };
 BPF_ARRAY(calls, struct call, CALL_NUMBERS);
 
@@ -54,7 +55,8 @@ struct thread {
     u64 paused_until;
     u64 paused_stack;
     u32 paused_number;
-    s32 paused_result;
+    u16 paused_result;     /* less its sign */
+    u16 paused_by_handler; /* 1: a handler was started, and has not returned to the call */
 #endif
 };
 BPF_F_TABLE("hash", u32, struct thread, threads, THREADS_ENTRIES, MAP_FLAGS);

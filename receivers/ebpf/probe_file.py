@@ -42,7 +42,7 @@ from .yaml_reader import Node
 
 _NEEDED = ("summary", "reading", "cost", "stability", "kernel", "settings", "hooks", "maps", "metrics")
 _KEYS = (*_NEEDED, "macros", "calls", "btf", "programs", "drops")
-_CALL_FIELDS = ("follow", "cause", "timed", "direction", "advice", "restarts")
+_CALL_FIELDS = ("follow", "cause", "timed", "direction", "advice", "restarts", "resumes")
 _STABILITY = ("development", "alpha", "beta", "stable", "deprecated")
 _EVENT = re.compile(r"\w+:\w+")
 _FUNCTION = re.compile(r"\w+")

@@ -19,7 +19,7 @@ from .probe import Probe
 REASON = "max_overhead"
 """Why a hook is not attached any more."""
 
-CALL_FIELDS = ("follow", "cause", "timed", "direction", "advice", "restarts")
+CALL_FIELDS = ("follow", "cause", "timed", "direction", "advice", "restarts", "resumes")
 """The bytes of ``struct call`` in bpf/thread.h, in their order."""
 
 Calls = Mapping[int, Mapping[str, int]]

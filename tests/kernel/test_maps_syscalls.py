@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 import errno
+import json
+import shutil
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ebpf_sidecar.receivers.ebpf.syscall_table import syscall_table
 
+HANDLERS = Path(__file__).parent / "workloads" / "handlers.c"
 TIMES = 23
 NUMBER = syscall_table().numbers
 UNUSED_BY_PYTHON = [
@@ -130,6 +135,57 @@ def test_an_interrupted_call_counts_as_eintr(attach, run, rows):
     assert 3 == sum(counted["duration"])
     assert 0.28e9 < counted["duration_sum"][0] < 0.6e9
     assert 2 == errors(loaded, said["pid"])[NUMBER["readv"], errno.EINTR]
+
+
+@pytest.fixture(scope="module")
+def handled(tmp_path_factory):
+    """Run an action of handlers.c: handlers that do what no Python can."""
+    program, compiler = tmp_path_factory.mktemp("handlers") / "handlers", shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler (cc) is installed")
+    subprocess.run([compiler, "-O1", "-o", program, HANDLERS], check=True)
+    return lambda action: json.loads(subprocess.run([program, action], stdout=subprocess.PIPE, check=True).stdout)
+
+
+def test_a_call_that_its_handler_leaves_is_not_taken_for_the_next_one_like_it(attach, handled, rows):
+    """The handler, with SA_RESTART, leaves by siglongjmp: a read never ends, the next one has its data at once."""
+    loaded = attach("syscalls")
+
+    said = handled("left")
+
+    counted = duration(loaded, rows, said["pid"], "readv")
+    assert ([4], 1) == (said["result"], said["left"])
+    assert 1 == sum(counted["duration"])
+    assert 0.1e9 > counted["duration_sum"][0]  # 0.5 s after the first read began
+
+
+def test_a_signal_within_a_handler_does_not_end_the_call(attach, handled, rows):
+    """The first handler has SA_RESTART, so the read goes on, whatever the second one has."""
+    loaded = attach("syscalls")
+
+    said = handled("within")
+
+    counted = duration(loaded, rows, said["pid"], "readv")
+    assert [4] == said["result"]
+    assert 1 == sum(counted["duration"])
+    assert 0.25e9 < counted["duration_sum"][0]
+    assert (NUMBER["readv"], errno.EINTR) not in errors(loaded, said["pid"])
+
+
+@pytest.mark.parametrize("name", [name for name in ("poll", "clock_nanosleep") if name in NUMBER])
+def test_a_call_that_goes_on_as_restart_syscall_counts_once_under_its_own_name(attach, run, rows, name):
+    """Waits of 0.3 s that SIGSTOP and SIGCONT interrupt: the kernel goes on with what is left of the time."""
+    loaded = attach("syscalls", chosen={"syscalls": {"syscalls": [name]}})
+
+    said = run("calls.py", "paused", name, NUMBER[name])
+
+    counted = duration(loaded, rows, said["pid"], name)
+    keys, _ = loaded.maps["syscall_stats"].read()
+    assert 0 == said["result"]
+    assert 1 == sum(counted["duration"])
+    assert 0.28e9 < counted["duration_sum"][0]
+    assert [NUMBER[name]] == keys["syscall"][keys["tgid"] == said["pid"]].tolist()
+    assert {} == errors(loaded, said["pid"])
 
 
 def test_threads_that_die_inside_a_call_leave_nothing(attach, run):

@@ -103,6 +103,19 @@ def stopped():
     return [libc.readv(reading, _vector(room), 1)]
 
 
+def paused(name, number):
+    """A wait of 0.3 s that SIGSTOP and SIGCONT interrupt: poll of nothing, or clock_nanosleep."""
+    child = os.fork()
+    if child == 0:
+        for signal_number in (signal.SIGSTOP, signal.SIGCONT):
+            time.sleep(0.1)
+            os.kill(os.getppid(), signal_number)
+        os._exit(0)
+    seconds = (ctypes.c_long * 2)(0, 300_000_000)
+    words = {"poll": (0, 0, 300), "clock_nanosleep": (0, 0, ctypes.byref(seconds), 0)}
+    return libc.syscall(ctypes.c_long(int(number)), *words[name])
+
+
 def killed():
     """Threads of a child die inside a read."""
     reading, _ = os.pipe()
