@@ -28,7 +28,7 @@ static __always_inline u64 targets_version(void)
 }
 
 #ifdef TARGET_CGROUPS
-BPF_F_TABLE("hash", u64, u64, target_cgroups, TARGET_CGROUPS, MAP_FLAGS);
+BPF_F_TABLE("hash", u64, u64, target_cgroups, TARGET_CGROUPS_ENTRIES, MAP_FLAGS);
 #endif
 
 #ifdef TARGET_NAMES

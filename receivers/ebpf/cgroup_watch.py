@@ -14,7 +14,6 @@ from .cgroup_path import container_of
 from .cgroups import directories
 from .generation import Generation
 from .maps import KernelMap
-from .targets import CGROUP_ROOM
 
 
 def chosen_ids(patterns: Collection[str], found: Iterable[tuple[str, int]]) -> dict[int, str]:
@@ -56,7 +55,9 @@ class CgroupWatch:
         """Walk the tree and tell the kernel what came and went. Raises `ProbeError`."""
         chosen = chosen_ids(self.patterns, directories(self.root))
         self._say(set(self.patterns) - set(chosen.values()), len(chosen))
-        now = set(list(chosen)[:CGROUP_ROOM])
+        # where there is no room for all, those that are measured already go on
+        first = sorted(chosen, key=lambda inode: inode not in self._present)
+        now = set(first[: self.targets.max_entries])
         self.targets.delete(_keys(self._present - now))
         self.targets.add(_keys(now - self._present))
         if now - self._present:
@@ -68,9 +69,13 @@ class CgroupWatch:
     def _say(self, unmatched: set[str], count: int) -> None:
         for pattern in sorted(unmatched - self._missed):
             self.warn(f'targets::cgroups: no cgroup matches "{pattern}" now; it will be measured once it is there')
-        if count > CGROUP_ROOM and "" not in self._missed:
+        room = self.targets.max_entries
+        if count > room and "" not in self._missed:
             unmatched = unmatched | {""}
-            self.warn(f"targets::cgroups: {count} cgroups are chosen, {CGROUP_ROOM} can be; write narrower patterns")
+            self.warn(
+                f"targets::cgroups: {count} cgroups are chosen, {room} can be; write narrower patterns, or raise "
+                "max_map_memory"
+            )
         self._missed |= unmatched
 
 

@@ -16,7 +16,7 @@ from .request import HookRequest, LoadRequest, Part, Way
 from .rights import release_of
 from .sizing import BUDGET, Machine, Sizes, alignment_of, near_name, possible_processors, sizes_for
 from .syscall_table import SyscallTable, known_anywhere, syscall_table
-from .targets import CGROUP_BYTES, TARGET_CGROUPS, KernelTargets
+from .targets import CGROUPS, TARGET_CGROUPS, KernelTargets
 
 _HEADERS = Path(__file__).resolve().parents[2] / "bpf"
 _SHARED_MAPS = ("control", "drops")
@@ -46,7 +46,7 @@ def request_for(
     mistakes = [mistake for probe in probes for mistake in check_settings(probe, chosen.get(probe.name, {}))]
     if mistakes:
         raise ProbeError("\n".join(mistakes))
-    sizes = _sizes(probes, budget, machine, CGROUP_BYTES if _target_maps(targets) else 0)
+    sizes = _sizes(probes, budget, machine, targets)
     values = {probe.name: _with_defaults(probe, chosen.get(probe.name, {})) for probe in probes}
     return LoadRequest(
         probes=tuple(probe.name for probe in probes),
@@ -74,12 +74,13 @@ def this_machine() -> Machine:
     return Machine(possible_processors(), release >= SAFE_ON_DEMAND, alignment=alignment_of(system.machine, release))
 
 
-def sizes_of(probes: Sequence[Probe], budget: int, machine: Machine | None = None, *, taken: int = 0) -> Sizes:
-    """How large the probes' maps may be. ``taken``: bytes of ``budget`` for other maps.
+def sizes_of(probes: Sequence[Probe], budget: int, machine: Machine | None = None, *, by_cgroup: bool = False) -> Sizes:
+    """How large the probes' maps may be, and that of chosen cgroups if there is one (``by_cgroup``).
 
-    Raises ValueError when ``budget`` is too small.
+    Raises ValueError when ``budget`` is too small for them.
     """
-    return sizes_for((spec for probe in probes for spec in probe.maps), budget, machine or this_machine(), taken)
+    specs = [spec for probe in probes for spec in probe.maps]
+    return sizes_for([*specs, *([CGROUPS] if by_cgroup else [])], budget, machine or this_machine())
 
 
 def calls_for(probes: Sequence[Probe], chosen: Chosen) -> Mapping[int, Mapping[str, int]]:
@@ -148,9 +149,9 @@ def _target_maps(targets: KernelTargets) -> tuple[str, ...]:
     return (TARGET_CGROUPS,) if TARGET_CGROUPS.upper() in targets.macros else ()
 
 
-def _sizes(probes: Sequence[Probe], budget: int, machine: Machine, taken: int) -> Sizes:
+def _sizes(probes: Sequence[Probe], budget: int, machine: Machine, targets: KernelTargets) -> Sizes:
     try:
-        return sizes_of(probes, budget, machine, taken=taken)
+        return sizes_of(probes, budget, machine, by_cgroup=bool(_target_maps(targets)))
     except ValueError as error:
         raise ProbeError(f"max_map_memory: {error}") from error
 

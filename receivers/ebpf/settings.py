@@ -14,7 +14,7 @@ from .attribution import GroupBy
 from .preparing import check_settings, sizes_of
 from .probe_file import find_probes, read_probe
 from .sizing import BUDGET
-from .targets import CGROUP_BYTES, TargetSettings
+from .targets import TargetSettings
 
 DEFAULT_PROBES = ("page_cache", "block_io", "syscalls")
 
@@ -41,7 +41,7 @@ class EbpfSettings(Settings):
     """Whether the kernel counts how often each program runs and for how long (`ebpf.probe.runs`,
     `ebpf.probe.run_time`), which makes each run some 50 ns dearer, for all BPF programs of the machine. Needs
     CAP_SYS_ADMIN, or ``kernel.bpf_stats_enabled``."""
-    max_map_memory: Bytes = BUDGET
+    max_map_memory: Bytes = Field(default=BUDGET, validate_default=True)
     """Kernel memory that all maps together may take when they are full, whatever the number of processors. What finds
     no room is counted in `ebpf.dropped.events`."""
     max_overhead: Share | None = None
@@ -82,11 +82,11 @@ class EbpfSettings(Settings):
     @field_validator("max_map_memory")
     @classmethod
     def _enough(cls, value: int, known: ValidationInfo) -> int:
-        """The smallest maps of the chosen probes fit, beside that of the chosen cgroups."""
+        """The smallest maps of the chosen probes fit, and that of the chosen cgroups."""
         files = find_probes(Plugins().probe_folders())
-        targets = known.data.get("targets", TargetSettings())
         probes = [read_probe(files[name]) for name in known.data.get("probes", {})]
-        sizes_of(probes, value, taken=CGROUP_BYTES if targets.cgroups else 0)
+        by_cgroup = "targets" in known.data and bool(known.data["targets"].cgroups)
+        sizes_of(probes, value, by_cgroup=by_cgroup)
         return value
 
     @field_validator("shed")

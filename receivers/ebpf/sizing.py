@@ -84,19 +84,17 @@ def alignment_of(machine: str, release: tuple[int, int]) -> int:
     return 128 if machine == "aarch64" and release < (6, 5) else 8
 
 
-def sizes_for(specs: Iterable[MapSpec], whole: int, machine: Machine, taken: int = 0) -> Sizes:
-    """The largest maps for ``whole`` bytes, in the proportion that the probes declare.
+def sizes_for(specs: Iterable[MapSpec], budget: int, machine: Machine) -> Sizes:
+    """The largest maps for ``budget`` bytes, in the proportion that the probes declare.
 
-    ``taken``: bytes of it for maps that are none of the probes'. At the default budget no map gets more than its probe
-    declares. Raises ValueError when even the smallest maps do not fit.
+    At the default budget no map gets more than its probe declares. Raises ValueError when even the smallest maps do
+    not fit.
     """
-    budget = whole - taken
     distinct = list({spec.name: spec for spec in specs}.values())
     preallocated = not machine.on_demand or _reserves(distinct, machine) > budget // _SHARE_OF_RESERVES
     least = cost(distinct, _scaled(distinct, 0, machine), machine, preallocated=preallocated)
     if least > budget:
-        enough = -(-(least + taken) // 1024)
-        raise ValueError(f'"{whole}" bytes are too few for these probes; give at least "{enough}KiB"')
+        raise ValueError(f'"{budget}" bytes are too few for these probes; give at least "{-(-least // 1024)}KiB"')
     most = max(1, _STEPS * budget // BUDGET)
     fits = _last_that_fits(distinct, budget, machine, most, preallocated=preallocated)
     entries = _scaled(distinct, fits, machine)

@@ -14,14 +14,14 @@ from pydantic import field_validator
 
 from ...pipeline.errors import ProbeError
 from ...pipeline.settings import Settings
+from .probe import MapSpec
 
 TARGET_CGROUPS = "target_cgroups"
-"""The map of chosen cgroups in C, and in capitals the macro that gives its size."""
-CGROUP_ROOM = 4096
-"""How many cgroups can be chosen at a time, nested ones included."""
-
-CGROUP_BYTES = 512 << 10
-"""Kernel memory for that."""
+"""The map of chosen cgroups in C, and in capitals the macro that says that there is one."""
+CGROUPS = MapSpec(
+    TARGET_CGROUPS, TARGET_CGROUPS, 4096, "one entry per chosen cgroup, nested ones included", key=8, value=8
+)
+"""Nested ones included. How many can be chosen at a time shrinks and grows with the budget, as what probes count."""
 
 _ID = re.compile(r"[0-9a-f]{12,64}")
 _NAME_BYTES = 16
@@ -104,7 +104,7 @@ def kernel_targets(settings: TargetSettings, proc: Path, btf: Path = Path("/sys/
     names = tuple(dict.fromkeys(_name(each).hex() for each in settings.executables))
     spaces = tuple(dict.fromkeys(struct.pack("<Q", _number(each, proc)).hex() for each in settings.pid_namespaces))
     sizes = {
-        "TARGET_CGROUPS": CGROUP_ROOM if settings.cgroups else 0,
+        "TARGET_CGROUPS": int(bool(settings.cgroups)),
         "TARGET_NAMES": len(names),
         "TARGET_NAMESPACES": len(spaces),
     }

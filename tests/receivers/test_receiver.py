@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """The eBPF receiver's life: readings on time, failures counted, a last reading before the end."""
 
+import re
+
 import pytest
 from pydantic import ValidationError
 
 from ebpf_sidecar.pipeline.component import ComponentKind, MapCleanup
 from ebpf_sidecar.pipeline.errors import ProbeError
 from ebpf_sidecar.pipeline.testing import FakeClock, RecordedHeartbeat, RecordedTelemetry, Sink, fake_context, frame
+from ebpf_sidecar.receivers.ebpf import preparing
 from ebpf_sidecar.receivers.ebpf import receiver as module
 from ebpf_sidecar.receivers.ebpf.attribution import GroupBy
 from ebpf_sidecar.receivers.ebpf.loaded import HookStatus
 from ebpf_sidecar.receivers.ebpf.receiver import EbpfReceiver
 from ebpf_sidecar.receivers.ebpf.settings import EbpfSettings
+from ebpf_sidecar.receivers.ebpf.sizing import Machine
 
 
 class Collection:
@@ -158,8 +162,8 @@ def test_probes_may_be_a_list_or_a_mapping():
         ({"max_map_memory": "16Mib"}, 'has the unknown unit "Mib"; did you mean "MiB"?'),
         ({"max_map_memory": "100KiB"}, '"102400" bytes are too few for these probes; give at least "'),
         (
-            {"targets": {"cgroups": ["/app"]}, "max_map_memory": "500KiB"},
-            '"512000" bytes are too few for these probes; give at least "',
+            {"targets": {"cgroups": ["/app"]}, "max_map_memory": "100KiB"},
+            '"102400" bytes are too few for these probes; give at least "',
         ),
         ({"max_overhead": "2"}, "at most 100%"),
         ({"shed": ["syscals"]}, 'probe "syscals" is not among the probes; did you mean "syscalls"?'),
@@ -174,6 +178,24 @@ def test_wrong_settings_are_refused_with_the_repair(wrong, message):
         EbpfSettings(**wrong)
 
     assert message in str(caught.value)
+
+
+def test_a_budget_that_the_message_asks_for_is_taken():
+    """Chosen cgroups take their part of it."""
+    chosen = {"probes": ["block_io"], "targets": {"cgroups": ["/app"]}}
+    with pytest.raises(ValidationError, match='"1024" bytes are too few') as caught:
+        EbpfSettings(**chosen, max_map_memory="1KiB")
+    [least] = re.findall(r'give at least "(\w+)"', str(caught.value))
+
+    assert int(least.removesuffix("KiB")) * 1024 == EbpfSettings(**chosen, max_map_memory=least).max_map_memory
+
+
+def test_the_default_budget_is_checked_as_any_other(monkeypatch):
+    """Where there are so many processors that it is not enough."""
+    monkeypatch.setattr(preparing, "this_machine", lambda: Machine(1_000_000))
+
+    with pytest.raises(ValidationError, match="are too few for these probes"):
+        EbpfSettings()
 
 
 def test_a_wrong_limit_is_one_mistake_and_not_two():

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from ebpf_sidecar.receivers.ebpf.probe_file import find_probes, read_probe
 from ebpf_sidecar.receivers.ebpf.request import LoadRequest
 from ebpf_sidecar.receivers.ebpf.sizing import BUDGET, Machine
 from ebpf_sidecar.receivers.ebpf.syscall_table import syscall_table
+from ebpf_sidecar.receivers.ebpf.targets import KernelTargets
 
 BPF = Path(__file__).parents[3] / "bpf"
 NUMBERS = syscall_table().numbers
@@ -58,6 +60,20 @@ def test_a_budget_changes_the_size_of_all_maps(probes, budget, entries):
     request = request_for([probes["page_cache"]], budget=budget, machine=Machine(2))
 
     assert entries == request.macros["CACHE_STATS_ENTRIES"]
+
+
+@pytest.mark.parametrize("processors", [2, 64, 256])
+def test_chosen_cgroups_are_part_of_the_budget(probes, processors):
+    """What is too little is told as it was written, and what the message asks for is enough."""
+    targets, machine = KernelTargets({"TARGETS": 1, "TARGET_CGROUPS": 1}), Machine(processors)
+    with pytest.raises(ProbeError, match=r'max_map_memory: "100000" bytes are too few') as caught:
+        request_for([probes["block_io"]], budget=100_000, machine=machine, targets=targets)
+    least = 1024 * int(re.findall(r'"(\d+)KiB"', str(caught.value))[0])
+    request = request_for([probes["block_io"]], budget=least, machine=machine, targets=targets)
+
+    assert 64 <= request.macros["TARGET_CGROUPS_ENTRIES"] < 4096
+    assert "target_cgroups" in request.maps
+    assert "target_cgroups" not in request.drop_reasons
 
 
 def test_a_budget_that_is_too_small_is_refused(probes):

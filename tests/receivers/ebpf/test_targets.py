@@ -50,6 +50,8 @@ def test_cgroups_are_chosen_by_path_pattern_or_container_id_with_what_is_nested(
 class PlayedMap:
     """A set in the kernel."""
 
+    max_entries = 4096
+
     def __init__(self):
         self.keys, self.writes = set(), []
 
@@ -103,17 +105,22 @@ def test_a_pattern_that_matches_nothing_is_said_once(watched):
     assert ['targets::cgroups: no cgroup matches "/app*" now; it will be measured once it is there'] == warnings
 
 
-def test_more_cgroups_than_there_is_room_for_are_said_once(watched, monkeypatch):
-    """Those that fit are measured."""
-    monkeypatch.setattr("ebpf_sidecar.receivers.ebpf.cgroup_watch.CGROUP_ROOM", 2)
+def test_more_cgroups_than_there_is_room_for_are_said_once(watched):
+    """Those that are measured already go on, wherever in the tree the others come."""
     root, watch, kernel, _, warnings = watched
-    for number in range(3):
+    kernel.max_entries = 2
+    for number in (7, 8):
         (root / f"app-{number}").mkdir()
     watch.update()
-    watch.update()
+    first = set(kernel.keys)
+    for number in range(20):
+        (root / f"app-x{number}").mkdir()
+        watch.update()
 
-    assert 2 == len(kernel.keys)
-    assert ["targets::cgroups: 3 cgroups are chosen, 2 can be; write narrower patterns"] == warnings
+    assert first == kernel.keys == inodes(root / "app-7", root / "app-8")
+    assert [
+        "targets::cgroups: 3 cgroups are chosen, 2 can be; write narrower patterns, or raise max_map_memory"
+    ] == warnings
 
 
 def test_nothing_chosen_tells_the_kernel_nothing(tmp_path):
@@ -131,7 +138,7 @@ def test_names_and_namespaces_are_sets_and_cgroups_a_map_with_room(tmp_path):
     )
     told = kernel_targets(settings, tmp_path, btf=tmp_path)
 
-    assert {"TARGETS": 1, "TARGET_KERNEL_THREADS": 1, "TARGET_CGROUPS": 4096}.items() <= told.macros.items()
+    assert {"TARGETS": 1, "TARGET_KERNEL_THREADS": 1, "TARGET_CGROUPS": 1}.items() <= told.macros.items()
     assert (b"postgres".ljust(16, b"\0").hex(), b"a-very-long-nam\0".hex()) == told.sets["target_names"]
     assert tuple(n.to_bytes(8, "little").hex() for n in (own, 4026531836)) == told.sets["target_namespaces"]
     assert {"task_struct.flags", "ns_common.inum"} <= set(told.btf)
