@@ -14,6 +14,7 @@ from .cgroup_path import container_of
 from .cgroups import directories
 from .generation import Generation
 from .maps import KernelMap
+from .targets import CGROUP_NUMBER
 
 
 def chosen_ids(patterns: Collection[str], found: Iterable[tuple[str, int]]) -> dict[int, str]:
@@ -25,15 +26,17 @@ def chosen_ids(patterns: Collection[str], found: Iterable[tuple[str, int]]) -> d
     ids: dict[int, str] = {}
     for path, inode in found:
         above = path.rpartition("/")[0] or "/"
-        pattern = by_path.get(above) or next((each for each in patterns if _matches(path, each)), None)
+        pattern = by_path.get(above) or next((each for each in patterns if _matches(path, inode, each)), None)
         if pattern is not None:
             by_path[path] = ids[inode] = pattern
     return ids
 
 
-def _matches(path: str, pattern: str) -> bool:
+def _matches(path: str, inode: int, pattern: str) -> bool:
     if pattern.startswith("/"):
         return fnmatchcase(path, pattern.rstrip("/") or "/")
+    if CGROUP_NUMBER.fullmatch(pattern):
+        return inode == int(pattern)
     container = container_of(path)
     return container is not None and container.id.startswith(pattern)
 

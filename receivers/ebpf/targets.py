@@ -23,6 +23,8 @@ CGROUPS = MapSpec(
 )
 """Nested ones included. How many can be chosen at a time shrinks and grows with the budget, as what probes count."""
 
+CGROUP_NUMBER = re.compile(r"[1-9][0-9]{0,10}")
+"""An inode. Cgroups have numbers below 2^32 until four thousand million were made; longer ones are container ids."""
 _ID = re.compile(r"[0-9a-f]{12,64}")
 _NAME_BYTES = 16
 _NAMESPACE_FIELDS = (
@@ -40,8 +42,9 @@ class TargetSettings(Settings):
     """Whom to measure. Empty lists choose all; who is chosen must be in every list that is not empty."""
 
     cgroups: tuple[str, ...] = ()
-    """Cgroups by path as in ``/proc/<pid>/cgroup`` (with ``*`` and ``?``), or containers by id (12 or more digits);
-    what is nested in them included. Those that come later are found at the next reading."""
+    """Cgroups by path as in ``/proc/<pid>/cgroup`` (with ``*`` and ``?``) or by id (up to 11 digits: the number that
+    ``stat -c %i`` shows for the directory), or containers by id (12 or more digits, as ``docker ps`` shows); what is
+    nested in them included. Those that come later are found at the next reading."""
     executables: tuple[str, ...] = ()
     """Processes by name as in ``/proc/<pid>/comm``; longer names are cut to its 15 bytes."""
     pid_namespaces: tuple[int | Literal["self"], ...] = ()
@@ -59,10 +62,10 @@ class TargetSettings(Settings):
     @classmethod
     def _paths_or_ids(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for each in value:
-            if not each.startswith("/") and not _ID.fullmatch(each):
+            if not each.startswith("/") and not _ID.fullmatch(each) and not CGROUP_NUMBER.fullmatch(each):
                 raise ValueError(
-                    f'"{each}" is neither a cgroup\'s path nor a container\'s id; write a path that begins with "/", '
-                    "or at least 12 digits of the id"
+                    f"\"{each}\" is neither a cgroup's path or number nor a container's id; write a path that "
+                    'begins with "/", the number of its directory, or at least 12 digits of the container\'s id'
                 )
         return value
 

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from ebpf_sidecar.receivers.ebpf.cgroup_watch import CgroupWatch
+from ebpf_sidecar.receivers.ebpf.targets import TargetSettings, kernel_targets
+
 WORKLOAD = Path(__file__).parent / "workloads" / "pressure.py"
 KSWAPD, DIRECT, MEMCG = 0, 1, 2
 MIB = 1 << 20
@@ -146,3 +149,20 @@ def test_an_oom_kill_belongs_to_the_victim(attach, rows, cgroup, press, action):
     assert [(pid, Path(sys.executable).name[:15].encode(), 1)] == [
         (key["tgid"], key["comm"], kills) for key, kills in zip(keys[mine], killed[mine].tolist(), strict=True)
     ]
+
+
+@pytest.mark.parametrize("chosen", [True, False])
+def test_pressure_and_page_faults_are_counted_for_chosen_cgroups_only(attach, cgroup, press, file_of, chosen):
+    """Who is passed over leaves no row."""
+    pattern = f"/{cgroup.folder.name if chosen else 'another'}"
+    targets = kernel_targets(TargetSettings(cgroups=[pattern], kernel_threads=False), Path("/proc"))
+    loaded, path = attach("memory", "page_faults", by_process=False, targets=targets), file_of(64 * MIB)
+    CgroupWatch([pattern], cgroup.folder.parent, loaded.targets, loaded.generation, print).update()
+    cgroup.limit(16)
+
+    press("reads", cgroup, 0, path)
+    assert -9 == press("takes", cgroup, 64)[1]
+
+    maps = ("reclaim_stats", "stalled_processes", "fault_stats", "memory_stats")
+    counted = {name: set(loaded.maps[name].read()[0]["cgroup"].tolist()) for name in maps}
+    assert dict.fromkeys(maps, {cgroup.folder.stat().st_ino} if chosen else set()) == counted

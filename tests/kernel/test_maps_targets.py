@@ -138,6 +138,20 @@ def test_only_the_chosen_cgroup_and_what_is_nested_in_it_is_counted(choose, cgro
         assert calls >= READS
 
 
+@pytest.mark.parametrize("known_by", ["container", "number"])
+def test_a_cgroup_can_be_chosen_by_its_containers_id_and_by_its_number(choose, cgroup, reader, known_by):
+    """Twelve digits of the id are enough, as docker ps shows them."""
+    cgroup("sidecar-docker")
+    chosen, other = cgroup(f"sidecar-docker/{'4f' * 32}"), cgroup(f"sidecar-docker/{'5e' * 32}")
+    loaded, _ = choose(cgroups=["4f" * 6 if known_by == "container" else str(chosen.stat().st_ino)])
+    for folder in (chosen, other):
+        with reader(folder) as read:
+            read()
+
+    assert {chosen.stat().st_ino} == {cgroup for cgroup, _ in owners(loaded)}
+    assert READS <= counted(loaded)[1]
+
+
 def test_a_cgroup_made_later_is_picked_up_with_the_processes_that_run_in_it(choose, cgroup, reader):
     """Their threads were passed over before; the next reading makes the programs judge them anew."""
     loaded, watch = choose(cgroups=["/sidecar-late*"])

@@ -168,7 +168,7 @@ def test_probes_may_be_a_list_or_a_mapping():
         ({"max_overhead": "2"}, "at most 100%"),
         ({"shed": ["syscals"]}, 'probe "syscals" is not among the probes; did you mean "syscalls"?'),
         ({"shed": ["syscalls"]}, "nothing is turned off without max_overhead; set max_overhead, or remove this list"),
-        ({"targets": {"cgroups": ["app"]}}, "neither a cgroup's path nor a container's id"),
+        ({"targets": {"cgroups": ["app"]}}, "neither a cgroup's path or number nor a container's id"),
         ({"max_rows": 0}, "greater than or equal to 1"),
     ],
 )

@@ -38,11 +38,14 @@ TREE = [
         ([ID], {7, 8}),
         ([ID[:12]], {7, 8}),
         (["/docker", "/postgres"], {6, 7, 8, 9}),
+        (["3"], {3, 4}),
+        (["9", "5"], {5, 9}),
+        (["33"], set()),
         (["/"], set(range(1, 10))),
         (["/absent"], set()),
     ],
 )
-def test_cgroups_are_chosen_by_path_pattern_or_container_id_with_what_is_nested(patterns, ids):
+def test_cgroups_are_chosen_by_path_pattern_number_or_container_id_with_what_is_nested(patterns, ids):
     """Parents come before their children, as a walk finds them."""
     assert ids == set(chosen_ids(patterns, TREE))
 
@@ -155,9 +158,9 @@ def test_namespaces_need_the_kernels_types(tmp_path):
     [
         (
             {"cgroups": ["app"]},
-            "\"app\" is neither a cgroup's path nor a container's id; write a path that begins with",
+            "\"app\" is neither a cgroup's path or number nor a container's id; write a path that begins with",
         ),
-        ({"cgroups": ["4f4f"]}, "at least 12 digits of the id"),
+        ({"cgroups": ["4f4f"]}, "at least 12 digits of the container's id"),
         ({"executables": ["/usr/bin/postgres"]}, "write it without a path"),
         ({"executables": [""]}, "is not the name of an executable"),
         ({"pid_namespaces": [0]}, "is not a namespace's number"),
