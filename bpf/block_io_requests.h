@@ -155,14 +155,30 @@ static __always_inline void count_request_error(struct request *request)
         count_drop(DROPPED_BLOCK_ERRORS);
 }
 
+/* The block layer fails a request at once that it was about to issue to a device that is gone: who asked is still here.
+ * What asks for a flush alone is never issued itself; the flush was, and is an error already. */
+static __always_inline void request_failed_at_once(u64 address, u32 error)
+{
+    struct request fresh = {.error = error};
+
+    if (!read_u32(address + OFFSET_REQUEST_DATA_LEN))
+        return;
+    describe_request(&fresh, address);
+    if (!is_left_out(&fresh.key.owner))
+        count_request_error(&fresh);
+}
+
 /* The device may finish a request in parts, and give it back in between: it counts once, at the last, as a whole. The
  * block layer may fail a request that it never issued: that is an error without a duration. */
 static __always_inline void request_completed(u64 address, u32 error, u32 bytes)
 {
     struct request *request = requests.lookup(&address);
 
-    if (!request)
+    if (!request) {
+        if (error)
+            request_failed_at_once(address, error);
         return;
+    }
     if (error)
         request->error = error;
     request->done += bytes;

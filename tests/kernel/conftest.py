@@ -191,3 +191,26 @@ def forget(path):
     os.fsync(descriptor)
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     os.close(descriptor)
+
+
+@pytest.fixture(scope="session")
+def traced():
+    """A context with a list that holds, at its end, the lines that the kernel's own tracing wrote for some events."""
+    folder = Path("/sys/kernel/tracing/instances/sidecar-test")
+
+    @contextmanager
+    def traced(*events):
+        folder.mkdir(exist_ok=True)
+        (folder / "trace_clock").write_text("mono")  # one for all processors; choosing it empties the buffer
+        (folder / "trace").write_text("")
+        switches, lines = [folder / "events" / event / "enable" for event in events], []
+        for switch in switches:
+            switch.write_text("1")
+        try:
+            yield lines
+        finally:
+            for switch in switches:
+                switch.write_text("0")
+            lines += [line for line in (folder / "trace").read_text().splitlines() if line[:1] != "#"]
+
+    return traced

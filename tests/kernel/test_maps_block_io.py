@@ -66,10 +66,16 @@ def test_requests_and_bytes_equal_what_fio_and_the_kernel_count(attach, rows, tm
 
     assert (1000, 1000 * block) == said
     assert said == (sum(counted["duration"]), counted["size_sum"][0])
+    assert {upper_bound_of(block): 1000} == {i: count for i, count in enumerate(counted["size"]) if count}
     # others use the disk as well: the kernel was asked before and after each of our two moments
     hidden = 4 + missed(loaded)  # and what ends just while one of both is read
     assert after[0] - before[0] - hidden <= sum(everyone["duration"]) <= last[0] - first[0] + hidden
     assert after[1] - before[1] - hidden * 2048 <= everyone["size_sum"][0] / 512 <= last[1] - first[1] + hidden * 2048
+
+
+def upper_bound_of(size):
+    """The place of the bucket for requests of a power of two: the first one has those of up to 512 bytes."""
+    return [512 << i for i in range(16)].index(size)
 
 
 def missed(loaded):

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from traces import request_of, spans
 
 READ, WRITE, FLUSH, DISCARD, WRITE_ZEROES = 0, 1, 2, 3, 9
 MIB = 1 << 20
@@ -191,6 +192,24 @@ def test_only_a_scheduler_lets_requests_wait(attach, rows, disk, scheduler, wait
     counted = rows(loaded, "block_stats", device=mine.number, operation=READ)
     assert 256 == sum(counted["duration"])
     assert sum(counted["queue"]) == (256 if waits else 0)
+
+
+@pytest.mark.skipif(shutil.which("fio") is None, reason="fio is not installed")
+def test_seconds_that_requests_wait_equal_those_that_the_kernel_traces(attach, rows, disk, traced):
+    """From insert to issue of the same request, while fio asks for more than the disk takes at once."""
+    mine = disk()
+    mine.schedule("mq-deadline")
+    (mine.folder / "queue/nomerges").write_text("2")
+    loaded = attach("block_io")
+    command = ["fio", "--name=x", f"--filename={mine.path}", "--rw=randread", "--bs=4k", "--direct=1"]
+    with traced("block/block_rq_insert", "block/block_rq_issue") as lines:
+        subprocess.run([*command, "--ioengine=libaio", "--iodepth=512"], stdout=subprocess.DEVNULL, check=True)
+
+    name = " {},{} ".format(*divmod(mine.number, 1 << 20))
+    waited = spans([line for line in lines if name in line], request_of, "insert", "issue")
+    counted = rows(loaded, "block_stats", device=mine.number)
+    assert 4096 <= len(waited) == sum(counted["queue"])
+    assert sum(waited) == pytest.approx(counted["queue_sum"][0], rel=0.1)
 
 
 @pytest.mark.skipif(shutil.which("fio") is None, reason="fio is not installed")

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -116,25 +115,3 @@ def vmstat():
         return before
 
     return vmstat
-
-
-@pytest.fixture(scope="session")
-def traced():
-    """A context with a list that holds, at its end, the lines that the kernel's own tracing wrote for some events."""
-    folder = Path("/sys/kernel/tracing/instances/sidecar-test")
-
-    @contextmanager
-    def traced(*events):
-        folder.mkdir(exist_ok=True)
-        (folder / "trace").write_text("")
-        switches, lines = [folder / "events" / event / "enable" for event in events], []
-        for switch in switches:
-            switch.write_text("1")
-        try:
-            yield lines
-        finally:
-            for switch in switches:
-                switch.write_text("0")
-            lines += [line for line in (folder / "trace").read_text().splitlines() if line[:1] != "#"]
-
-    return traced

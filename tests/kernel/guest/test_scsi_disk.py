@@ -6,10 +6,14 @@ import mmap
 import os
 import subprocess
 import time
-from contextlib import contextmanager
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from random import shuffle
 
 import pytest
+from traces import event_of, request_of, spans
 
 MODULES = Path("/run/modules")
 DRIVER = Path("/sys/bus/pseudo/drivers/scsi_debug")
@@ -47,14 +51,15 @@ def misbehaving(how, every=1):
         (DRIVER / "opts").write_text("0")
 
 
-def read_pages(disk, offsets):
-    """Read a page at each offset past the cache: the numbers of the errors."""
+def read_pages(disk, offsets, meanwhile=None):
+    """Read a page at each offset past the cache, ``meanwhile`` something else holds: the numbers of the errors."""
     descriptor, buffer, failed = os.open(disk, os.O_RDONLY | os.O_DIRECT), mmap.mmap(-1, PAGE), []
-    for offset in offsets:
-        try:
-            os.preadv(descriptor, [buffer], offset)
-        except OSError as error:
-            failed.append(error.errno)
+    with meanwhile or nullcontext():
+        for offset in offsets:
+            try:
+                os.preadv(descriptor, [buffer], offset)
+            except OSError as error:
+                failed.append(error.errno)
     os.close(descriptor)
     return failed
 
@@ -85,13 +90,116 @@ def test_requests_that_a_busy_disk_gives_back_equal_what_its_driver_refused(disk
 def test_medium_errors_equal_those_that_the_caller_saw(disk, load_once, rows):
     """Five reads of a bad place, and one of a good one."""
     loaded = load_once("block_io")
+    before = errors_of(loaded, disk)
     bad = BAD_SECTOR * 512 // PAGE * PAGE
 
     with misbehaving(MEDIUM_ERROR):
         failed = read_pages(disk, [0] + [bad] * 5)
 
-    keys, values = loaded.maps["block_errors"].read()
-    mine = keys["device"] == number_of(disk)
-    counted = dict(zip(keys["error"][mine].tolist(), values[mine].sum(axis=1).tolist(), strict=True))
     assert 5 == len(failed)
-    assert {errno.ENODATA: 5} == counted
+    assert {errno.ENODATA: 5} == errors_of(loaded, disk) - before
+
+
+def errors_of(loaded, disk):
+    """How often each error was counted."""
+    keys, values = loaded.maps["block_errors"].read()
+    mine, counted = keys["device"] == number_of(disk), Counter()
+    for error, count in zip(keys["error"][mine].tolist(), values[mine].sum(axis=1).tolist(), strict=True):
+        counted[error] += count
+    return counted
+
+
+@pytest.mark.parametrize("scheduler", ["none", "mq-deadline"])
+@pytest.mark.proves("ebpf.block.io.errors", oracle="the caller's errno")
+def test_errors_of_a_disk_that_is_gone_equal_those_that_the_caller_saw(disk, load_once, scheduler):
+    """Nothing is issued to it any more: the requests fail on their way."""
+    loaded = load_once("block_io")
+    before = errors_of(loaded, disk)
+
+    with scheduled(disk, scheduler):
+        failed = read_pages(disk, range(0, 5 * PAGE, PAGE), set_to(disk, "device/state", "offline"))
+
+    assert 5 == len(failed)
+    assert Counter(failed) == errors_of(loaded, disk) - before
+
+
+@contextmanager
+def set_to(disk, name, value):
+    """A setting of the disk for a while."""
+    path = Path("/sys/block") / disk.name / name
+    before = path.read_text()
+    path.write_text(f"{value}\n")  # the driver insists on the line's end
+    try:
+        yield
+    finally:
+        path.write_text(before)
+
+
+@contextmanager
+def scheduled(disk, name):
+    """By this scheduler; the one before stands in brackets."""
+    path = Path("/sys/block") / disk.name / "queue/scheduler"
+    before = path.read_text().partition("[")[2].partition("]")[0]
+    path.write_text(name)
+    yield
+    path.write_text(before)
+
+
+@contextmanager
+def slow(disk):
+    """One command at a time, of some milliseconds: all others wait for the scheduler."""
+    with scheduled(disk, "mq-deadline"), set_to(disk, "device/queue_depth", "1"):
+        (DRIVER / "delay").write_text("1")
+        yield
+        (DRIVER / "delay").write_text("0")
+
+
+def write_pages_at_once(disk, offsets):
+    """Write a page at each offset past the cache, by as many threads."""
+    descriptor, buffer = os.open(disk, os.O_WRONLY | os.O_DIRECT), mmap.mmap(-1, PAGE)
+    with ThreadPoolExecutor(len(offsets)) as pool:
+        list(pool.map(lambda offset: os.pwritev(descriptor, [buffer], offset), offsets))
+    os.close(descriptor)
+
+
+@pytest.mark.proves("ebpf.block.io.queue.duration", oracle="block_rq_insert and block_rq_issue")
+def test_seconds_that_requests_wait_equal_those_that_the_kernel_traces(disk, load_once, rows, traced):
+    """From insert to issue of the same request."""
+    loaded = load_once("block_io")
+    before = rows(loaded, "block_stats", device=number_of(disk))
+
+    with slow(disk), traced("block/block_rq_insert", "block/block_rq_issue") as lines:
+        write_pages_at_once(disk, range(0, 64 * 65536, 65536))
+
+    after = rows(loaded, "block_stats", device=number_of(disk))
+    waited = spans([line for line in lines if f" {name_of(disk)} " in line], request_of, "insert", "issue")
+    assert 64 == len(waited) == sum(after["queue"]) - sum(before["queue"])
+    assert sum(waited) == pytest.approx(after["queue_sum"][0] - before["queue_sum"][0], rel=0.1)
+
+
+def name_of(disk):
+    """As the kernel traces it."""
+    device = disk.stat().st_rdev
+    return f"{os.major(device)},{os.minor(device)}"
+
+
+@pytest.mark.proves("ebpf.block.io.merges", oracle="/sys/block/<disk>/stat")
+def test_merges_equal_what_the_kernel_counts_for_the_disk(disk, load_once, rows, traced):
+    """Neighbouring pages are written in any order: they are put behind and before what waits, and fill gaps."""
+    loaded, places = load_once("block_io"), list(range(0, 64 * PAGE, PAGE))
+    shuffle(places)
+    before = rows(loaded, "block_stats", device=number_of(disk)), kernels_merges(disk)
+
+    with slow(disk), traced("block/block_bio_backmerge", "block/block_bio_frontmerge", "block/block_rq_merge") as lines:
+        write_pages_at_once(disk, places)
+
+    after = rows(loaded, "block_stats", device=number_of(disk)), kernels_merges(disk)
+    counted = {name: sum(after[0][name]) - sum(before[0][name]) for name in ("merged", "duration")}
+    assert 0 < after[1] - before[1] == counted["merged"] == 64 - counted["duration"]
+    assert {"block_bio_backmerge", "block_bio_frontmerge", "block_rq_merge"} == {event_of(line) for line in lines}
+
+
+def kernels_merges(disk):
+    """Of reads and of writes."""
+    fields = (Path("/sys/block") / disk.name / "stat").read_text().split()
+    return int(fields[1]) + int(fields[5])

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the lines say that the kernel's own tracing wrote: ``python-123 [000] d..1. 45.678901: event: words``."""
+
+import re
+
+_LINE = re.compile(r"-(\d+)\s+\[\d+\].*?\s(\d+)\.(\d{6}): (\w+): (.*)")
+
+
+def thread_of(line):
+    """Whom a line is about."""
+    return int(_LINE.search(line)[1])
+
+
+def event_of(line):
+    """Its event, without the category."""
+    return _LINE.search(line)[4]
+
+
+def request_of(line):
+    """Device and first sector, which a request to a disk keeps while nothing is put before it."""
+    return re.search(r"(\d+,\d+) .* (\d+) \+ \d+", _LINE.search(line)[5]).groups()
+
+
+def spans(lines, whose, begin, end):
+    """Nanoseconds between each event whose name ends with ``begin`` and the next of the same one with ``end``."""
+    open_since, found = {}, []
+    for line in lines:
+        _, seconds, micros, event, _ = _LINE.search(line).groups()
+        now = int(seconds + micros) * 1000
+        if event.endswith(begin):
+            open_since.setdefault(whose(line), now)
+        elif event.endswith(end) and whose(line) in open_since:
+            found.append(now - open_since.pop(whose(line)))
+    return found
