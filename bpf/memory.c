@@ -77,11 +77,12 @@ static __always_inline void process_seen(struct owner *owner)
 static __always_inline void reclaim_begins(u64 reclaimer)
 {
     u32 tid = bpf_get_current_pid_tgid();
-    struct stall stall = {.began = bpf_ktime_get_ns(), .reclaimer = reclaimer};
+    struct stall stall = {.reclaimer = reclaimer};
     struct owner owner = {};
 
     owner_of_current(&owner);
     process_seen(&owner);
+    stall.began = bpf_ktime_get_ns(); /* last: our own work is not the process's stall */
     if (stalls.update(&tid, &stall))
         count_drop(DROPPED_STALLS);
 }

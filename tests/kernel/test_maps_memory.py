@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from traces import spans, thread_of
 
 from ebpf_sidecar.receivers.ebpf.cgroup_watch import CgroupWatch
 from ebpf_sidecar.receivers.ebpf.targets import TargetSettings, kernel_targets
@@ -116,6 +117,20 @@ def test_pages_equal_what_the_kernel_counts_for_the_cgroup(attach, rows, cgroup,
 
     counted = rows(loaded, "reclaim_stats", pid, reclaimer=MEMCG)
     assert cgroup.scanned() == pytest.approx((counted["scanned"][0], counted["reclaimed"][0]), rel=0.005)
+
+
+def test_seconds_of_stalls_equal_those_that_the_kernel_traces(attach, rows, cgroup, press, traced):
+    """From begin to end of each reclaim, of a process that is killed in the end."""
+    loaded = attach("memory")
+    cgroup.limit(16)
+
+    with traced("vmscan/mm_vmscan_memcg_reclaim_begin", "vmscan/mm_vmscan_memcg_reclaim_end") as lines:
+        pid, _ = press("takes", cgroup, 64)
+
+    counted = rows(loaded, "reclaim_stats", pid, reclaimer=MEMCG)
+    stalls = spans([line for line in lines if thread_of(line) == pid], thread_of, "begin", "end")
+    assert 10 < len(stalls) == sum(counted["duration"])
+    assert sum(stalls) == pytest.approx(counted["duration_sum"][0], rel=0.1)
 
 
 def test_stalled_processes_are_told_apart_and_leave_no_stall_open(attach, rows, cgroup, press, file_of):

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from traces import spans, thread_of
 
 WORKLOAD = Path(__file__).parents[1] / "workloads" / "pressure.py"
 MEMCG = 2
@@ -42,7 +43,8 @@ def press(action, cgroup, megabytes, path=""):
 
 @pytest.mark.proves("ebpf.memory.lru.pages_scanned", "ebpf.memory.lru.pages_reclaimed", oracle="memory.stat")
 @pytest.mark.proves("ebpf.memory.direct_reclaim.duration", oracle="memory.events")
-def test_reclaim_at_the_limit_equals_what_the_cgroup_counts(load_once, rows, cgroup, tmp_path):
+@pytest.mark.proves("ebpf.memory.direct_reclaim.duration", oracle="mm_vmscan_memcg_reclaim_begin and _end")
+def test_reclaim_at_the_limit_equals_what_the_cgroup_counts(load_once, rows, cgroup, tmp_path, traced):
     """A file of twice the limit is read: its pages are clean, and leave one after the other."""
     loaded = load_once("memory")
     path = tmp_path / "clean"
@@ -51,13 +53,16 @@ def test_reclaim_at_the_limit_equals_what_the_cgroup_counts(load_once, rows, cgr
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
-    pid, code = press("reads", cgroup, 0, path)
+    with traced("vmscan/mm_vmscan_memcg_reclaim_begin", "vmscan/mm_vmscan_memcg_reclaim_end") as lines:
+        pid, code = press("reads", cgroup, 0, path)
 
     stat, counted = fields(cgroup / "memory.stat"), rows(loaded, "reclaim_stats", pid, reclaimer=MEMCG)
     assert 0 == code
     assert 1000 < stat["pgsteal"]
     assert (stat["pgscan"], stat["pgsteal"]) == (counted["scanned"][0], counted["reclaimed"][0])
-    assert 0 < sum(counted["duration"]) <= fields(cgroup / "memory.events")["max"]
+    stalls = spans([line for line in lines if thread_of(line) == pid], thread_of, "begin", "end")
+    assert 0 < len(stalls) == sum(counted["duration"]) <= fields(cgroup / "memory.events")["max"]
+    assert sum(stalls) == pytest.approx(counted["duration_sum"][0], rel=0.1)
 
 
 @pytest.mark.proves("ebpf.memory.oom_kills", oracle="memory.events")

@@ -3,13 +3,14 @@
 
 import ctypes
 import os
-import re
 from pathlib import Path
 
 import pytest
+from traces import event_of, spans, thread_of
 
 KSWAPD, DIRECT = 0, 1
 MIB = 1 << 20
+DIRECT_RECLAIM = ("vmscan/mm_vmscan_direct_reclaim_begin", "vmscan/mm_vmscan_direct_reclaim_end")
 
 
 @pytest.fixture
@@ -23,7 +24,8 @@ def spent(load_once, rows, vmstat):
         scanned = {f"pgscan_{name}": each["scanned"][0] for name, each in found.items()}
         stolen = {f"pgsteal_{name}": each["reclaimed"][0] for name, each in found.items()}
         events = {name: value[0] for name, value in rows(loaded, "memory_stats").items()}
-        return scanned | stolen | events | {"stalls": sum(found["direct"]["duration"])}
+        stalls = {"stalls": sum(found["direct"]["duration"]), "stalled": found["direct"]["duration_sum"][0]}
+        return scanned | stolen | events | stalls
 
     def spent(action):
         before = vmstat(), counted()
@@ -74,22 +76,51 @@ def test_pages_scanned_and_reclaimed_by_kswapd_equal_vmstat(spent, hunger, clean
     assert expected == {name: probe[name] for name in expected}
 
 
+@pytest.fixture
+def narrow():
+    """The kernel keeps so little memory in hand that kswapd wakes too late."""
+    lowest = {"min_free_kbytes": "1024", "watermark_scale_factor": "1"}
+    before = {path: path.read_text() for path in map(Path("/proc/sys/vm").joinpath, lowest)}
+    for path in before:
+        path.write_text(lowest[path.name])
+    yield
+    for path, text in before.items():
+        path.write_text(text)
+
+
+@pytest.fixture
+def shortage(hunger, clean_file, vmstat):
+    """Memory is full of a file's pages when two processes need it at once, and hold kswapd off, until one stalls."""
+    share, before = free_mebibytes() * 2 // 5, summed(vmstat(), "allocstall")
+
+    def shortage():
+        for _ in range(5):
+            hunger(("reads", 0, clean_file))
+            hunger(*[("takes", share)] * 2)
+            if before < summed(vmstat(), "allocstall"):
+                return
+
+    return shortage
+
+
+@pytest.mark.usefixtures("narrow")
 @pytest.mark.proves("ebpf.memory.direct_reclaim.duration", oracle="/proc/vmstat")
 @pytest.mark.proves("ebpf.memory.direct_reclaim.processes", oracle="mm_vmscan_direct_reclaim_begin")
-def test_stalls_and_pages_of_direct_reclaim_equal_vmstat(spent, hunger, clean_file, load_once, traced):
-    """Memory is full of a file's pages when two processes need it at once, and do not let kswapd run."""
-    loaded, share = load_once("memory"), free_mebibytes() * 2 // 5
-    hunger(("reads", 0, clean_file))
+@pytest.mark.proves("ebpf.memory.direct_reclaim.duration", oracle="mm_vmscan_direct_reclaim_begin and _end")
+def test_stalls_their_seconds_and_pages_of_direct_reclaim_equal_the_kernels(spent, shortage, load_once, traced):
+    """Two processes need at once what is full of a file's pages."""
+    loaded = load_once("memory")
     before = stalled(loaded)
 
-    with traced("vmscan/mm_vmscan_direct_reclaim_begin") as begins:
-        kernel, probe = spent(lambda: hunger(*[("takes", share)] * 2))
+    with traced(*DIRECT_RECLAIM) as lines:
+        kernel, probe = spent(shortage)
 
-    expected = pages_by_kernel(kernel)
+    expected, begins = pages_by_kernel(kernel), [line for line in lines if event_of(line).endswith("begin")]
     if not begins:
         pytest.skip("kswapd was quick enough")
     assert expected == {name: probe[name] for name in expected}
     assert summed(kernel, "allocstall") == probe["stalls"] == len(begins)
+    assert sum(spans(lines, thread_of, "begin", "end")) == pytest.approx(probe["stalled"], rel=0.1)
     assert {thread_of(line) for line in begins} == stalled(loaded) - before
     assert 0 == loaded.maps["stalls"].entries()
 
@@ -97,11 +128,6 @@ def test_stalls_and_pages_of_direct_reclaim_equal_vmstat(spent, hunger, clean_fi
 def stalled(loaded):
     """Processes that had to reclaim."""
     return set(loaded.maps["stalled_processes"].read()[0]["process"].tolist())
-
-
-def thread_of(line):
-    """Whom a line of the kernel's trace is about: ``python-123  [000] …``."""
-    return int(re.search(r"-(\d+)\s+\[", line)[1])
 
 
 @pytest.fixture
