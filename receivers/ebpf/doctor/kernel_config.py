@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from ..probe import Alternative
 
 NEEDED = {
     "CONFIG_BPF_SYSCALL": "the system call bpf(2)",
@@ -18,14 +20,26 @@ NEEDED = {
 }
 """Without one of these nothing works."""
 
-USEFUL = {
-    "CONFIG_BPF_JIT": "without it programs are interpreted, several times slower",
-    "CONFIG_DEBUG_INFO_BTF": "without it hooks that read the kernel's structures are missing",
-    "CONFIG_MEMCG": "without it there is no memory pressure per container",
-    "CONFIG_KPROBES": "without it hooks have no kprobe as an alternative",
-    "CONFIG_FTRACE_SYSCALLS": "without it there are no tracepoints of single system calls",
+USEFUL: Mapping[str, tuple[str, Callable[[Alternative], bool]]] = {
+    "CONFIG_BPF_JIT": ("without it programs are interpreted, several times slower", lambda _: True),
+    "CONFIG_DEBUG_INFO_BTF": (
+        "without it hooks that read the kernel's structures are missing",
+        lambda way: bool(way.btf),
+    ),
+    "CONFIG_MEMCG": (
+        "without it there is no memory pressure per container",
+        lambda way: way.event.startswith("vmscan:mm_vmscan_memcg_"),
+    ),
+    "CONFIG_KPROBES": (
+        "without it hooks have no kprobe as an alternative",
+        lambda way: way.attach in ("kprobe", "kretprobe"),
+    ),
+    "CONFIG_FTRACE_SYSCALLS": (
+        "without it there are no tracepoints of single system calls",
+        lambda way: way.event.startswith("syscalls:"),
+    ),
 }
-"""What is lost without them."""
+"""What is lost without them, and which ways into the kernel that concerns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +49,7 @@ class KernelConfig:
     options: Mapping[str, str]
     source: Path
 
-    def missing(self, names: Mapping[str, str]) -> list[str]:
+    def missing(self, names: Iterable[str]) -> list[str]:
         """Which of ``names`` are not built in."""
         return [name for name in names if self.options.get(name) != "y"]
 

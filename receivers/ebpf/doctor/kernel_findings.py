@@ -12,8 +12,10 @@ from ..syscall_table import syscall_table
 from ..tracefs import MOUNT_COMMAND
 from .kernel_config import NEEDED, USEFUL
 from .machine import Machine, Tracing
-from .needs import EVERYTHING
+from .needs import EVERYTHING, ways_of
 
+_BUILT = "use a kernel built with {}=y, as distributions' kernels are"
+_LOCKDOWN_OPTION = "CONFIG_SECURITY_LOCKDOWN_LSM"
 _REMOUNT = "mount -o remount,mode=755 /sys/kernel/tracing"
 _IN_CONTAINER = "in a container mount the host's /sys/kernel/tracing (see below)"
 
@@ -22,7 +24,7 @@ def kernel_findings(machine: Machine, probes: Sequence[Probe]) -> Iterator[Findi
     """One line a subject; the options that are missing have a line each."""
     yield _version(machine)
     yield _architecture(machine)
-    yield from _options(machine)
+    yield from _options(machine, probes)
     yield _types(machine, probes)
     yield _tracefs(machine)
     yield _lockdown(machine)
@@ -46,27 +48,30 @@ def _architecture(machine: Machine) -> Finding:
     return Finding("kernel", "architecture", Verdict.OK, found)
 
 
-def _options(machine: Machine) -> Iterator[Finding]:
+def _options(machine: Machine, probes: Sequence[Probe]) -> Iterator[Finding]:
     config = machine.config
     if config is None:
         found = "unknown: no /proc/config.gz, no /boot/config-" + machine.system.release
         fix = "modprobe configs on the host, or in a container mount the host's /boot; the hooks below tell as well"
         yield Finding("kernel", "options", Verdict.NOTE, found, fix)
         return
-    needed, useful = config.missing(NEEDED), config.missing(USEFUL)
+    needed = config.missing(NEEDED)
     if not needed:
         yield Finding("kernel", "options", Verdict.OK, f"all that BPF needs ({config.source})")
     for name in needed:
-        found, fix = f"not built in: {NEEDED[name]}", f"use a kernel built with {name}=y, as distributions' kernels are"
-        yield Finding("kernel", name, Verdict.PROBLEM, found, fix)
-    for name in useful:
-        yield Finding("kernel", name, Verdict.NOTE, f"not built in: {USEFUL[name]}")
+        yield Finding("kernel", name, Verdict.PROBLEM, f"not built in: {NEEDED[name]}", _BUILT.format(name))
+    for name in config.missing(USEFUL):
+        lost, concerns = USEFUL[name]
+        users = [probe.name for probe in probes if any(concerns(way) for way in ways_of(probe))]
+        if users:
+            found = f"not built in: {lost} ({', '.join(users)})"
+            yield Finding("kernel", name, Verdict.NOTE, found, _BUILT.format(name))
 
 
 def _types(machine: Machine, probes: Sequence[Probe]) -> Finding:
     if machine.types is not None:
         return Finding("kernel", "BTF", Verdict.OK, "/sys/kernel/btf/vmlinux")
-    users = [probe.name for probe in probes if any(way.btf for hook in probe.hooks for way in hook.alternatives)]
+    users = [probe.name for probe in probes if any(way.btf for way in ways_of(probe))]
     if users:
         found, verdict = f"no /sys/kernel/btf/vmlinux: hooks of {', '.join(users)} need it", Verdict.PROBLEM
     else:
@@ -95,6 +100,10 @@ def _lockdown(machine: Machine) -> Finding:
         found = "confidentiality: neither tracefs nor kernel memory may be read, whatever the capabilities"
         fix = "boot with lockdown=integrity (it cannot be lowered while running)"
         return Finding("kernel", "lockdown", Verdict.PROBLEM, found, fix)
-    # unknown is no worry: what lockdown forbids would show in the calls that are tried and in the hooks
-    unknown = "unknown (mount -t securityfs securityfs /sys/kernel/security would show it)"
-    return Finding("kernel", "lockdown", Verdict.OK, machine.lockdown or unknown)
+    if machine.lockdown:
+        return Finding("kernel", "lockdown", Verdict.OK, machine.lockdown)
+    if machine.config and machine.config.missing([_LOCKDOWN_OPTION]):
+        return Finding("kernel", "lockdown", Verdict.OK, f"none: not built in ({_LOCKDOWN_OPTION})")
+    found = "unknown; what it forbids would show in the calls that are tried and in the hooks below"
+    fix = "mount -t securityfs securityfs /sys/kernel/security on the host, in a container mount the host's"
+    return Finding("kernel", "lockdown", Verdict.NOTE, found, fix)

@@ -10,10 +10,10 @@ for much else.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from ..probe import Probe
+from ..probe import Alternative, Probe
 from ..rights import Failure, Standing, before_loading
 from .machine import Machine, Tracing
 
@@ -29,35 +29,35 @@ _ATTACHING = {
     "kretprobe": "to attach kprobes through perf_event_open(2)",
     "fentry": "to load programs at functions, which read kernel memory",
     "fexit": "to load programs at functions, which read kernel memory",
+    "perf_event": "to count events of all processes through perf_event_open(2)",
 }
+_OPENED = ("tracepoint", "kprobe", "kretprobe", "perf_event")
+"""Ways that take perf_event_open(2)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """A capability, why, and for which probes."""
+    """A capability, and for each reason the probes that have it."""
 
     capability: str
-    reasons: tuple[str, ...]
-    probes: tuple[str, ...]
+    reasons: Mapping[str, tuple[str, ...]]
 
     @property
     def why(self) -> str:
         """In words."""
-        return f"{'; '.join(self.reasons)} ({', '.join(self.probes)})"
+        return "; ".join(f"{reason} ({', '.join(probes)})" for reason, probes in self.reasons.items())
 
 
 def needs_of(probes: Iterable[Probe], machine: Machine) -> tuple[Need, ...]:
     """What loading and attaching ``probes`` takes on this machine."""
     kinds = {probe.name: _kinds(probe) for probe in probes}
     names = tuple(kinds)
-    attaching = tuple(dict.fromkeys(_ATTACHING.get(kind, _MAPS) for each in kinds.values() for kind in each))
-    needs = [Need("CAP_BPF", (_MAPS,), names), Need("CAP_PERFMON", attaching, names)]
-    if admin := _admin(machine):
-        needs.append(Need("CAP_SYS_ADMIN", admin, names))
+    needs = [Need("CAP_BPF", {_MAPS: names}), Need("CAP_PERFMON", _attaching(kinds))]
+    if admin := _admin(machine, kinds):
+        needs.append(Need("CAP_SYS_ADMIN", admin))
     if memlock_is_low(machine):
-        needs.append(
-            Need("CAP_SYS_RESOURCE", ("to raise the limit for locked memory, which is too low for maps",), names)
-        )
+        reason = "to raise the limit for locked memory, which is too low for maps"
+        needs.append(Need("CAP_SYS_RESOURCE", {reason: names}))
     return tuple(needs)
 
 
@@ -81,14 +81,28 @@ def paranoid_forbids(machine: Machine) -> bool:
 
 def _kinds(probe: Probe) -> Mapping[str, None]:
     """The ways into the kernel that the probe may take."""
-    return dict.fromkeys(alternative.attach for hook in probe.hooks for alternative in hook.alternatives)
+    return dict.fromkeys(way.attach for way in ways_of(probe))
 
 
-def _admin(machine: Machine) -> tuple[str, ...]:
-    reasons = []
+def ways_of(probe: Probe) -> Iterator[Alternative]:
+    """All ways into the kernel of all its hooks."""
+    return (way for hook in probe.hooks for way in hook.alternatives)
+
+
+def _attaching(kinds: Mapping[str, Mapping[str, None]]) -> Mapping[str, tuple[str, ...]]:
+    reasons: dict[str, dict[str, None]] = {}
+    for name, each in kinds.items():
+        for kind in each:
+            reasons.setdefault(_ATTACHING[kind], {})[name] = None
+    return {reason: tuple(names) for reason, names in reasons.items()}
+
+
+def _admin(machine: Machine, kinds: Mapping[str, Mapping[str, None]]) -> Mapping[str, tuple[str, ...]]:
+    reasons = {}
     if machine.tracing is Tracing.NOT_MOUNTED:
-        reasons.append("to mount tracefs")
-    if paranoid_forbids(machine):
+        reasons["to mount tracefs"] = tuple(kinds)  # all look their events up there
+    opening = tuple(name for name, each in kinds.items() if set(_OPENED).intersection(each))
+    if opening and paranoid_forbids(machine):
         value = machine.sysctls["perf_event_paranoid"]
-        reasons.append(f"for perf_event_open(2) while this distribution's kernel.perf_event_paranoid is {value}")
-    return tuple(reasons)
+        reasons[f"for perf_event_open(2) while this distribution's kernel.perf_event_paranoid is {value}"] = opening
+    return reasons

@@ -32,7 +32,7 @@ def rights_findings(machine: Machine, needs: Sequence[Need], counting: str = "")
             "run rootful (Kubernetes: hostUsers: true; docker: --userns=host)",
         )
     yield _seccomp(machine)
-    yield _paranoid(machine)
+    yield _paranoid(machine, needs)
     yield _unprivileged(machine)
     yield _statistics(machine, counting)
     yield _memlock(machine)
@@ -81,13 +81,16 @@ def _refusals(machine: Machine) -> Iterator[Diagnosis]:
             yield after_refusal(call, errno.EPERM if known.seccomp == _FILTER else number, known)
 
 
-def _paranoid(machine: Machine) -> Finding:
+def _paranoid(machine: Machine, needs: Sequence[Need]) -> Finding:
     name, value = ("rights", "perf_event_paranoid"), machine.sysctls.get("perf_event_paranoid")
     if not paranoid_forbids(machine):
         known = "unknown" if value is None else str(value)
         return Finding(*name, Verdict.OK, f"{known}; CAP_PERFMON is not bound by it")
+    found = f"{value}: this distribution's kernel asks for CAP_SYS_ADMIN"
+    if not any("perf_event_open" in reason for need in needs for reason in need.reasons):
+        return Finding(*name, Verdict.OK, f"{found}, but these probes do without perf_event_open(2)")
     verdict = Verdict.OK if machine.standing.may("CAP_SYS_ADMIN") else Verdict.PROBLEM
-    return Finding(*name, verdict, f"{value}: this distribution's kernel asks for CAP_SYS_ADMIN", _PARANOID)
+    return Finding(*name, verdict, found, _PARANOID)
 
 
 def _unprivileged(machine: Machine) -> Finding:

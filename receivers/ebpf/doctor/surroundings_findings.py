@@ -10,6 +10,11 @@ from .machine import Machine
 from .surroundings import CgroupVersion
 
 _MOUNT_V2 = "mount -t cgroup2 cgroup2 /sys/fs/cgroup"
+_OWNS = {
+    True: "the host's cgroup namespace",
+    False: "a cgroup namespace of its own",
+    None: "of which namespace is unknown",
+}
 _MOUNT_HOSTS = "mount the host's tree: hostPath /sys/fs/cgroup (docker: -v /sys/fs/cgroup:/sys/fs/cgroup:ro)"
 
 
@@ -36,7 +41,7 @@ def _version(machine: Machine) -> Finding:
 
 
 def _view(machine: Machine) -> Finding:
-    own = "a cgroup namespace of its own" if machine.namespaces.cgroup is False else "the host's cgroup namespace"
+    own = _OWNS[machine.namespaces.cgroup]
     if machine.cgroups.whole:
         return Finding("cgroup", "view", Verdict.OK, f"the host's whole tree ({own})")
     found = f"only a part of the host's tree ({own}): other containers' rows have no name"
@@ -44,7 +49,10 @@ def _view(machine: Machine) -> Finding:
 
 
 def _processes(machine: Machine) -> Finding:
-    if machine.namespaces.pid is not False:
+    if machine.namespaces.pid:
         return Finding("processes", "pid namespace", Verdict.OK, "the host's")
+    if machine.namespaces.pid is None:
+        found = "unknown: /proc/self/ns/pid cannot be read; names of executables may stay cut after 15 bytes"
+        return Finding("processes", "pid namespace", Verdict.NOTE, found, "mount proc, and let this user read its own")
     found = "not the host's: names of executables stay cut after 15 bytes; process ids in rows are the host's"
     return Finding("processes", "pid namespace", Verdict.NOTE, found, "hostPID: true (docker: --pid=host)")

@@ -8,11 +8,10 @@ import pytest
 
 from ebpf_sidecar.pipeline.checks import Verdict
 from ebpf_sidecar.receivers.ebpf.doctor.examination import examine_machine
-from ebpf_sidecar.receivers.ebpf.doctor.kernel_config import NEEDED
+from ebpf_sidecar.receivers.ebpf.doctor.kernel_config import NEEDED, USEFUL
 from ebpf_sidecar.receivers.ebpf.doctor.machine import Tracing
 from ebpf_sidecar.receivers.ebpf.settings import EbpfSettings
 
-UNKNOWN = "unknown (mount -t securityfs securityfs /sys/kernel/security would show it)"
 LOCKDOWN = ("kernel", "lockdown")
 TRACEFS = ("kernel", "tracefs")
 OPTIONS = ("kernel", "options")
@@ -74,7 +73,30 @@ def test_an_option_that_something_is_lost_without_is_a_note(host):
     seen = host.write("proc/config.gz", gzip.compress(config.encode())).examine()
 
     assert Verdict.NOTE == seen["kernel", "CONFIG_KPROBES"].verdict
+    assert (
+        "use a kernel built with CONFIG_KPROBES=y, as distributions' kernels are"
+        == seen["kernel", "CONFIG_KPROBES"].fix
+    )
     assert set() == seen.problems
+
+
+@pytest.mark.parametrize(
+    ("probe", "missed"),
+    [
+        ("page_cache", {"CONFIG_BPF_JIT", "CONFIG_KPROBES", "CONFIG_DEBUG_INFO_BTF"}),
+        ("block_io", {"CONFIG_BPF_JIT", "CONFIG_DEBUG_INFO_BTF"}),
+        ("syscalls", {"CONFIG_BPF_JIT"}),
+        ("memory", {"CONFIG_BPF_JIT", "CONFIG_KPROBES", "CONFIG_MEMCG", "CONFIG_DEBUG_INFO_BTF"}),
+        ("page_faults", {"CONFIG_BPF_JIT"}),
+    ],
+)
+def test_options_are_missed_by_those_who_use_them(host, probe, missed):
+    """And what no configured probe uses is not spoken of."""
+    host.write("proc/config.gz", gzip.compress("".join(f"{name}=y\n" for name in NEEDED).encode()))
+    found = [each for each in host.examine(probes=[probe]).examination.findings if each.subject in USEFUL]
+
+    assert missed == {each.subject for each in found}
+    assert all(each.found.endswith(f"({probe})") for each in found)
 
 
 @pytest.mark.parametrize("place", ["boot/config-6.18.44-amd64", "lib/modules/6.18.44-amd64/config"])
@@ -164,6 +186,16 @@ def test_lockdown_for_confidentiality_forbids_everything(host):
 
 def test_unknown_lockdown_is_said_to_be_unknown(host):
     """Containers do not see it."""
-    seen = host.remove("sys/kernel/security").examine()
+    config = "".join(f"{name}=y\n" for name in (*NEEDED, "CONFIG_SECURITY_LOCKDOWN_LSM"))
+    seen = host.remove("sys/kernel/security").write("proc/config.gz", gzip.compress(config.encode())).examine()
 
-    assert (Verdict.OK, UNKNOWN) == (seen[LOCKDOWN].verdict, seen[LOCKDOWN].found)
+    assert Verdict.NOTE == seen[LOCKDOWN].verdict
+    assert seen[LOCKDOWN].found.startswith("unknown")
+    assert "mount -t securityfs securityfs /sys/kernel/security" in seen[LOCKDOWN].fix
+
+
+def test_a_kernel_without_lockdown_locks_nothing_down(host):
+    """Its options say so, wherever securityfs is."""
+    finding = host.remove("sys/kernel/security").examine()[LOCKDOWN]
+
+    assert (Verdict.OK, "none: not built in (CONFIG_SECURITY_LOCKDOWN_LSM)") == (finding.verdict, finding.found)

@@ -6,7 +6,9 @@ import errno
 import pytest
 
 from ebpf_sidecar.pipeline.checks import Verdict
+from ebpf_sidecar.receivers.ebpf.doctor.needs import _ATTACHING
 from ebpf_sidecar.receivers.ebpf.doctor.system import Bcc
+from ebpf_sidecar.receivers.ebpf.probe import ATTACH_KINDS
 
 MEMLOCK = ("rights", "locked memory")
 SECCOMP = ("rights", "seccomp")
@@ -25,8 +27,9 @@ def test_two_capabilities_are_enough(host):
 @pytest.mark.parametrize(
     ("left", "missing", "why"),
     [
-        ("BPF", "PERFMON", "to attach to tracepoints through perf_event_open(2)"),
-        ("PERFMON", "BPF", "to make maps and load programs"),
+        ("BPF", "PERFMON", "to load raw tracepoint programs, which read kernel memory (page_cache, syscalls); "),
+        ("BPF", "PERFMON", "; to attach kprobes through perf_event_open(2) (page_cache); "),
+        ("PERFMON", "BPF", "to make maps and load programs (page_cache, syscalls)"),
     ],
 )
 def test_a_missing_capability_is_named_with_its_reason_and_its_probes(host, left, missing, why):
@@ -37,7 +40,6 @@ def test_a_missing_capability_is_named_with_its_reason_and_its_probes(host, left
     assert {f"rights CAP_{missing}"} == seen.problems
     assert finding.found.startswith("missing; needed ")
     assert why in finding.found
-    assert finding.found.endswith("(page_cache, syscalls)")
     assert finding.fix.startswith(
         f"docker: --cap-add {missing}, Kubernetes: securityContext.capabilities.add: [{missing}]"
     )
@@ -54,6 +56,14 @@ def test_only_probes_that_use_perf_events_give_them_as_the_reason(host):
 
     assert "raw tracepoint" in reason
     assert "perf_event_open" not in reason
+
+
+def test_each_way_into_the_kernel_has_its_own_reason(host):
+    """A probe has the reasons of the ways that it may take, and no other."""
+    reason = host.examine(probes=["page_faults"])["rights", "CAP_PERFMON"].found
+
+    assert "there; needed to count events of all processes through perf_event_open(2) (page_faults)" == reason
+    assert set(ATTACH_KINDS) == set(_ATTACHING)
 
 
 def test_a_container_with_dockers_defaults_hears_of_everything_it_lacks(container):
@@ -110,7 +120,16 @@ def test_ubuntus_perf_event_paranoid_asks_for_cap_sys_admin(host):
 
     assert {"rights CAP_SYS_ADMIN", "rights perf_event_paranoid"} == seen.problems
     assert seen[PARANOID].fix.startswith("sysctl -w kernel.perf_event_paranoid=2")
-    assert "perf_event_paranoid is 4" in seen["rights", "CAP_SYS_ADMIN"].found
+    assert seen["rights", "CAP_SYS_ADMIN"].found.endswith("perf_event_paranoid is 4 (page_cache, syscalls)")
+
+
+def test_perf_event_paranoid_does_not_matter_to_probes_that_open_no_perf_events(host):
+    """Raw tracepoints alone."""
+    host.write("proc/sys/kernel/perf_event_paranoid", "4\n").process(("BPF", "PERFMON"))
+    seen = host.on(answers={"bpf": errno.EINVAL, "perf_event_open": errno.EACCES}).examine(probes=["block_io"])
+
+    assert set() == seen.problems
+    assert seen[PARANOID].found.endswith("but these probes do without perf_event_open(2)")
 
 
 def test_a_high_perf_event_paranoid_that_does_not_refuse_is_fine(host):

@@ -74,6 +74,11 @@ def test_a_pid_namespace_costs_only_long_names(host):
     assert set() == seen.problems
 
 
-def test_namespaces_that_cannot_be_read_are_taken_for_the_hosts(host):
-    """No alarm without a reason."""
-    assert Verdict.OK == host.remove("proc/self/ns").examine()[PROCESSES].verdict
+def test_namespaces_that_cannot_be_read_are_said_to_be_unknown(host):
+    """Neither fine nor a problem."""
+    seen = host.remove("proc/self/ns").examine()
+
+    assert Verdict.NOTE == seen[PROCESSES].verdict
+    assert seen[PROCESSES].found.startswith("unknown: /proc/self/ns/pid cannot be read")
+    assert "the host's whole tree (of which namespace is unknown)" == seen[VIEW].found
+    assert set() == seen.problems
