@@ -173,7 +173,7 @@ int lookup_function(struct pt_regs *ctx)
 {
     u64 request = FIRST_PASSED(ctx), target = SECOND_PASSED(ctx);
 
-    range_looked_up(read_pointer(request + OFFSET_KIOCB_KI_FILP), read_pointer(request + OFFSET_KIOCB_KI_POS),
+    range_looked_up(request, read_pointer(request + OFFSET_KIOCB_KI_FILP), read_pointer(request + OFFSET_KIOCB_KI_POS),
                     read_pointer(target + OFFSET_IOV_ITER_COUNT));
     return 0;
 }
@@ -183,7 +183,7 @@ int lookup_function(struct pt_regs *ctx)
 /* (struct file *, loff_t *position, struct pipe_inode_info *, size_t bytes, unsigned flags) */
 int splice_function(struct pt_regs *ctx)
 {
-    range_looked_up(FIRST_PASSED(ctx), read_pointer(SECOND_PASSED(ctx)), FOURTH_PASSED(ctx));
+    range_looked_up(0, FIRST_PASSED(ctx), read_pointer(SECOND_PASSED(ctx)), FOURTH_PASSED(ctx));
     return 0;
 }
 #endif
@@ -195,16 +195,6 @@ static __always_inline void page_cache_call_begins(struct thread *thread)
     thread->mapping = 0;
 }
 
-/* Where a read waits for the end of a read-ahead, the kernel (6.12 and newer) gives out the pages before it without
- * telling. What the call returned says how many pages it was at least. */
-static __always_inline void count_untold_lookups(struct thread *thread, s64 result)
-{
-    u64 least = ((u64)result + PAGE_BYTES - 1) / PAGE_BYTES;
-
-    if (result > 0 && thread->lookups && thread->lookups < least)
-        thread->lookups = least;
-}
-
 /* One visit of the shared map per call, however many pages it moved. The thread's owner must have its generation set.
  */
 static __always_inline void page_cache_hand_over(struct thread *thread, s64 result)
@@ -213,10 +203,12 @@ static __always_inline void page_cache_hand_over(struct thread *thread, s64 resu
     bool only_lookups;
     u32 i;
 
+    if (thread->call.unwilling)
+        drop_pages_not_there(thread, result);
     if (!thread->counted)
         return;
     only_lookups = thread->counted == thread->lookups; /* before lookups are added that counted does not hold */
-    if (thread->call.cause != CAUSE_RING)
+    if (thread->call.cause == CAUSE_READ || thread->call.cause == CAUSE_EITHER)
         count_untold_lookups(thread, result);
     row = cache_row((struct cache_key *)&thread->owner);
     if (only_lookups) { /* all pages were there: by far the most frequent call */

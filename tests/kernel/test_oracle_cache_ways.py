@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+from ebpf_sidecar.receivers.ebpf.rights import release_of
+
 PAGE = mmap.PAGESIZE
 SIZE = 8 << 20
 PAGES = SIZE // PAGE
@@ -97,8 +99,9 @@ def test_only_what_is_in_the_file_is_looked_up(loaded, observe, data, script, ac
     """Behind the end, of length 0, up to the end, and past the cache (O_DIRECT)."""
     seen = observe(loaded, script, action, data(cold=False), size=SIZE, step=STEP)
 
+    made_behind = 23 if action == "past_end" and release_of(os.uname().release) < (5, 12) else 0
     assert near(seen.facts.get("pages", 0)) == seen.lookups
-    assert near(0) == sum(seen.adds)
+    assert near(made_behind) == sum(seen.adds)  # kernels made a page before they looked where the end is
 
 
 def test_direct_io_adds_nothing(loaded, observe, data):
@@ -142,6 +145,7 @@ def test_what_is_cut_off_while_others_read_it_is_counted_as_far_as_it_was_there(
     assert pytest.approx(seen.lookups, rel=0.02, abs=64) == seen.facts["pages"]
     assert seen.grown == pytest.approx(sum(seen.adds) - seen.removes, abs=8)
     assert 0 < seen.removes
+    assert 1000 < seen.lookups
 
 
 def test_files_that_are_executed_are_added_by_the_kernel(loaded, observe, data):

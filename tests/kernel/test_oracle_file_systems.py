@@ -5,6 +5,7 @@ import mmap
 import os
 import shutil
 import subprocess
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ SIZE = 16 << 20
 PAGES = SIZE // PAGE
 IMAGE = 320 << 20  # xfs takes no less
 READ, WRITE, MMAP = range(3)
+STEP = 512 << 10
 MAKING = {"ext2": ["-q", "-F"], "ext4": ["-q", "-F"], "xfs": ["-q"], "btrfs": ["-q"]}
 
 
@@ -42,19 +44,25 @@ def done(*command):
         pytest.skip(f"{command[0]} cannot do it here: {ended.stderr.strip()}")
 
 
+@contextmanager
+def mounted(kind, above, options):
+    """A file system of its own in a new folder."""
+    image, folder = above / "image", above / "mounted"
+    folder.mkdir()
+    with image.open("wb") as file:
+        file.truncate(IMAGE)
+    done(f"mkfs.{kind}", *MAKING[kind], str(image))
+    done("mount", "-o", options, str(image), str(folder))
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+    image.unlink()
+
+
 @pytest.fixture(scope="module", params=list(MAKING))
 def folder(request, tmp_path_factory):
     """A folder in a file system of its own, until the last test of this file that uses it ends."""
-    above = tmp_path_factory.mktemp(request.param)
-    image, mounted = above / "image", above / "mounted"
-    mounted.mkdir()
-    with image.open("wb") as file:
-        file.truncate(IMAGE)
-    done(f"mkfs.{request.param}", *MAKING[request.param], str(image))
-    done("mount", "-o", "loop", str(image), str(mounted))
-    yield mounted
-    subprocess.run(["umount", str(mounted)], check=True)
-    image.unlink()
+    with mounted(request.param, tmp_path_factory.mktemp(request.param), "loop") as folder:
+        yield folder
 
 
 @pytest.fixture
@@ -106,6 +114,28 @@ def test_new_files_are_right_on_every_file_system(loaded, observe, data):
     assert [near(PAGES)] * 2 == [seen.adds[WRITE], seen.grown]
     assert maps_included(PAGES) == seen.dirtied
     assert near(0) == seen.adds[READ] + seen.adds[MMAP]
+
+
+@pytest.fixture
+def half_compressed(tmp_path_factory, forget):
+    """A file of pieces that do not compress, and do, in turn."""
+    with mounted("btrfs", tmp_path_factory.mktemp("compressed"), "loop,compress-force=zlib") as folder:
+        path = folder / "data"
+        with path.open("wb") as file:
+            for place in range(0, SIZE, STEP // 2):
+                file.write(bytes(STEP // 2) if place % STEP else os.urandom(STEP // 2))
+                os.fsync(file)
+        forget(path)
+        yield path
+
+
+def test_what_direct_reads_get_past_the_cache_is_not_looked_up(loaded, observe, half_compressed):
+    """Btrfs reads the compressed half of each through the cache, and the other one from the disk."""
+    seen = observe(loaded, "ways.py", "direct", half_compressed, size=SIZE, step=STEP)
+
+    assert PAGES // 2 <= seen.grown <= 0.55 * PAGES
+    assert PAGES // 2 <= seen.lookups <= 0.55 * PAGES  # it turns to the cache a few pages early
+    assert near(seen.grown) == sum(seen.adds) - seen.removes
 
 
 @pytest.fixture
