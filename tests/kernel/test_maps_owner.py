@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from ebpf_sidecar.receivers.ebpf.cgroups import find_hierarchy
+from ebpf_sidecar.receivers.ebpf.syscall_table import syscall_table
 
+NUMBER = syscall_table().numbers
 WORKLOAD = Path(__file__).parent / "workloads" / "files.py"
 
 
@@ -106,4 +109,34 @@ def test_ten_thousand_processes_leave_no_state_and_lose_nothing(attach, run):
     assert 1 == mine.sum()
     assert 20_000 <= values[mine][0, 0] <= 21_000
     assert 20 > len(dead)  # others live and die here, too
+    assert {0} == set(loaded.drops.read().values())
+
+
+def test_processes_that_come_and_go_sixteen_at_once_are_counted_exactly(attach, run, rows):
+    """Sixteen rows of 250 processes, two reads of a cached page each."""
+    loaded = attach("page_cache", "syscalls", by_process=False)
+
+    said = run("storm.py", "sidecar-storm", 16, 250, 2)
+
+    pages = rows(loaded, "cache_stats_map", comm=b"sidecar-storm")["lookups"]
+    calls = rows(loaded, "syscall_stats", comm=b"sidecar-storm", syscall=NUMBER["preadv2"])
+    assert {"processes": 4000, "failed": 0} == said
+    assert ([8000], 8000, [8000 * 512]) == (pages, sum(calls["duration"]), calls["bytes"])
+    assert {0} == set(loaded.drops.read().values())
+
+
+def test_processes_that_become_other_programs_are_counted_under_both_names(attach, run, rows, monkeypatch, tmp_path):
+    """Sixteen rows of 50: two reads each before exec, one fdatasync after it."""
+    if shutil.which("sync") is None:
+        pytest.skip("sync (coreutils) is not installed")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    (tmp_path / "sidecar-sync").symlink_to(Path(shutil.which("sync")).resolve())
+    loaded = attach("page_cache", "syscalls", by_process=False)
+
+    said = run("storm.py", "sidecar-storm", 16, 50, 2, tmp_path / "sidecar-sync", "--data")
+
+    before = rows(loaded, "syscall_stats", comm=b"sidecar-storm", syscall=NUMBER["preadv2"])
+    after = rows(loaded, "syscall_stats", comm=b"sidecar-sync", syscall=NUMBER["fdatasync"])
+    assert {"processes": 800, "failed": 0} == said
+    assert (1600, 800) == (sum(before["duration"]), sum(after["duration"]))
     assert {0} == set(loaded.drops.read().values())
