@@ -129,7 +129,7 @@ def _counting(settings: EbpfSettings, context: Context, held: ExitStack) -> bool
 def _shedding(settings: EbpfSettings, probes: list[Probe], context: Context) -> Shedding | None:
     if settings.max_overhead is None:
         return None
-    overhead = Overhead(settings.max_overhead, settings.shed, os.cpu_count() or 1)
+    overhead = Overhead(settings.max_overhead, settings.shed_order, os.cpu_count() or 1)
     return Shedding(overhead, probes, lambda left: calls_for(left, settings.probes), context.logger.warning)
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 _LENGTH = struct.Struct("<II")
@@ -42,10 +42,14 @@ def close_all(descriptors: Sequence[int]) -> None:
         os.close(descriptor)
 
 
-def release(descriptor: int) -> None:
-    """Let go what is behind it. The number stays in use, so that it can be closed with all others. Raises `OSError`."""
+def release(descriptors: Iterable[int]) -> None:
+    """Let go what is behind them, all or none. The numbers stay in use, so that they can be closed with all others.
+
+    Raises `OSError` before anything was let go.
+    """
     nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    os.dup2(nothing, descriptor, inheritable=False)
+    for descriptor in descriptors:
+        os.dup2(nothing, descriptor, inheritable=False)
     os.close(nothing)
 
 

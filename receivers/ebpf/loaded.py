@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .bpf_call import program_misses, program_runs
-from .descriptors import close_all, release
+from .descriptors import close_all
 from .generation import Generation
 from .maps import KernelMap
 
@@ -47,11 +47,10 @@ class Program:
         """Events at which the kernel did not run it, because it ran already on that processor. Raises `OSError`."""
         return program_misses(self.fd)
 
-    def detach(self) -> None:
-        """Take it out of the kernel for good."""
-        for attachment in self.attachments:
-            release(attachment)
-        release(self.fd)
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """What keeps it in the kernel; what attaches it first."""
+        return (*self.attachments, self.fd)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from ...pipeline.errors import ProbeError
 from .bpf_call import ENOTSUPP, BpfCall, Command, element, kernel_call
-from .descriptors import release
 from .near import Near, added_up
 
 Keys = NDArray[np.void]
@@ -125,12 +124,15 @@ class KernelMap:
         """Bytes of kernel memory the map takes now (before 6.4: an upper bound)."""
         return _memory(self.fd) + (0 if self.near is None else _memory(self.near.fd))
 
-    def release(self) -> None:
-        """Let the kernel free it; only the numbers of its descriptors stay in use."""
-        release(self.fd)
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """What keeps it in the kernel."""
+        return (self.fd,) if self.near is None else (self.fd, self.near.fd)
+
+    def unmap(self) -> None:
+        """Let go the memory that is seen here; what is behind `descriptors` may then be freed."""
         if self.near is not None:
             self.near.close()
-            release(self.near.fd)
 
     def _read_batches(self) -> int | None:
         """The number of entries read into the buffers; None when the kernel cannot read this map by batch."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -72,7 +73,8 @@ class Near:
     def close(self) -> None:
         """Unmap the array, so that the kernel can let it go. Again is no error."""
         if isinstance(self.memory, mmap.mmap):
-            self.memory.close()
+            with suppress(BufferError):  # somebody holds a view, perhaps an exception's traceback: it ends with that
+                self.memory.close()
 
     def _places(self) -> NDArray[np.uint64]:
         """A view of the memory, one row a place; not to be kept, or the memory cannot be unmapped."""

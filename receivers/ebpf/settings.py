@@ -17,6 +17,8 @@ from .sizing import BUDGET
 from .targets import TargetSettings
 
 DEFAULT_PROBES = ("page_cache", "block_io", "syscalls")
+SHED = ("page_faults", "syscalls", "block_io", "page_cache", "memory")
+"""In the order in which users lose least: what others tell as well first, what nobody else tells last."""
 
 
 class EbpfSettings(Settings):
@@ -46,10 +48,11 @@ class EbpfSettings(Settings):
     no room is counted in `ebpf.dropped.events`."""
     max_overhead: Share | None = None
     """How much of the machine's processor time (of all processors together) all probes may take. While it is more for
-    three intervals, probes are turned off one after the other; only a restart or reload turns them on again. Needs what
-    ``probe_statistics`` needs, and switches that on."""
-    shed: tuple[str, ...] = ()
-    """Which probes ``max_overhead`` may turn off, the first one first. Empty: any, the one that took most first."""
+    three intervals, probes are turned off one after the other, in the order of ``shed``; only a restart turns them on
+    again. Needs what ``probe_statistics`` needs, and switches that on."""
+    shed: tuple[str, ...] = Field(default=SHED, min_length=1)
+    """Which probes ``max_overhead`` may turn off, the first one first; all others stay. Unless this is set, probes from
+    elsewhere go before these."""
     load_timeout: Interval = 60.0
     """How long compiling and attaching may take."""
 
@@ -99,6 +102,12 @@ class EbpfSettings(Settings):
         if value and known.data.get("max_overhead", "wrong") is None:
             raise ValueError("nothing is turned off without max_overhead; set max_overhead, or remove this list")
         return value
+
+    @property
+    def shed_order(self) -> tuple[str, ...]:
+        """The chosen probes that ``max_overhead`` may turn off, the first one first."""
+        strangers = [] if "shed" in self.model_fields_set else [name for name in self.probes if name not in SHED]
+        return tuple(name for name in (*strangers, *self.shed) if name in self.probes)
 
     @field_validator("group_by")
     @classmethod

@@ -6,12 +6,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import numpy as np
 
 from ...pipeline.frame import Frame, Kind
 from ...pipeline.rows import RowSet
-from .loaded import HookStatus, Loaded
+from .descriptors import release
+from .loaded import Loaded
 from .metrics import Moment
 from .overhead import Overhead
 from .probe import Probe
@@ -44,18 +46,20 @@ class Shedding:
     def when_due(self, now: float, loaded: Loaded) -> Loaded | None:
         """What is left in the kernel, when a probe had to be turned off now. Raises `OSError` and `ProbeError`."""
         run_time = {program.name: program.runs()[1] for program in loaded.programs}
-        chosen = self.overhead.judge(now, run_time, programs_by_probe(loaded.hooks))
+        chosen = self.overhead.judge(now, run_time, {hook.probe for hook in loaded.hooks if hook.attached})
         if chosen is None:
             self._say_when_stuck()
             return None
-        self.shed.append(chosen)
+        shed = [*self.shed, chosen]
+        still = [probe for probe in self.probes if probe.name not in shed]
+        _rewrite_calls(loaded, self.calls_for(self.probes), self.calls_for(still))
+        left = without(loaded, chosen, idle_maps(self.probes, shed))
+        self.shed.append(chosen)  # now that it is
         self.warn(
             f'probe "{chosen}" was turned off: all probes took {self.overhead.share:.2%} of the processors, more than '
-            f"max_overhead ({self.overhead.limit:.2%}) for several intervals; it stays off until a restart or reload"
+            f"max_overhead ({self.overhead.limit:.2%}) for several intervals; it stays off until a restart"
         )
-        left = [probe for probe in self.probes if probe.name not in self.shed]
-        _rewrite_calls(loaded, self.calls_for(self.probes), self.calls_for(left))
-        return without(loaded, chosen, idle_maps(self.probes, self.shed))
+        return left
 
     def _say_when_stuck(self) -> None:
         """Once: the others stay on, and the user chose them to."""
@@ -77,15 +81,6 @@ class Shedding:
         return frames
 
 
-def programs_by_probe(hooks: Sequence[HookStatus]) -> Mapping[str, Sequence[str]]:
-    """The attached programs of each probe that has any."""
-    found: dict[str, dict[str, None]] = {}
-    for hook in hooks:
-        if hook.attached:
-            found.setdefault(hook.probe, {})[hook.program] = None
-    return {probe: tuple(programs) for probe, programs in found.items()}
-
-
 def idle_maps(probes: Sequence[Probe], shed: Sequence[str]) -> set[str]:
     """The maps (published names) that nobody fills who is not shed."""
     maps = {off: {s.published for p in probes if (p.name in shed) == off for s in p.maps} for off in (True, False)}
@@ -93,14 +88,18 @@ def idle_maps(probes: Sequence[Probe], shed: Sequence[str]) -> set[str]:
 
 
 def without(loaded: Loaded, probe: str, idle: set[str]) -> Loaded:
-    """Take the programs that serve ``probe`` alone, and the maps ``idle``, out of the kernel; what then is left."""
+    """Take the programs that serve ``probe`` alone, and the maps ``idle``, out of the kernel; what then is left.
+
+    Raises `OSError` while all is there still.
+    """
     hooks = tuple(replace(h, program="", reason=REASON) if h.probe == probe else h for h in loaded.hooks)
     needed = {hook.program for hook in hooks}
-    for program in loaded.programs:
-        if program.name not in needed:
-            program.detach()
-    for name in idle & loaded.maps.keys():
-        loaded.maps[name].release()
+    programs = [program for program in loaded.programs if program.name not in needed]
+    maps = [loaded.maps[name] for name in idle & loaded.maps.keys()]
+    behind = [*(program.descriptors for program in programs), *(kernel_map.descriptors for kernel_map in maps)]
+    release(chain.from_iterable(behind))
+    for kernel_map in maps:
+        kernel_map.unmap()
     return replace(
         loaded,
         hooks=hooks,

@@ -166,6 +166,7 @@ def test_probes_may_be_a_list_or_a_mapping():
             '"102400" bytes are too few for these probes; give at least "',
         ),
         ({"max_overhead": "2"}, "at most 100%"),
+        ({"max_overhead": "2%", "shed": []}, "at least 1"),
         ({"shed": ["syscals"]}, 'probe "syscals" is not among the probes; did you mean "syscalls"?'),
         ({"shed": ["syscalls"]}, "nothing is turned off without max_overhead; set max_overhead, or remove this list"),
         ({"targets": {"cgroups": ["app"]}}, "neither a cgroup's path or number nor a container's id"),
@@ -196,6 +197,27 @@ def test_the_default_budget_is_checked_as_any_other(monkeypatch):
 
     with pytest.raises(ValidationError, match="are too few for these probes"):
         EbpfSettings()
+
+
+@pytest.mark.parametrize(
+    ("settings", "order"),
+    [
+        ({}, ("syscalls", "block_io", "page_cache")),
+        ({"probes": ["memory", "page_faults"]}, ("page_faults", "memory")),
+        ({"max_overhead": "2%", "shed": ["page_cache", "syscalls"]}, ("page_cache", "syscalls")),
+    ],
+)
+def test_probes_are_turned_off_in_a_declared_order(settings, order):
+    """Ours unless the user declares another; of those that are there."""
+    assert order == EbpfSettings(**settings).shed_order
+
+
+def test_probes_of_others_are_turned_off_before_ours():
+    """They may declare another order; we cannot know what they are worth."""
+    settings = EbpfSettings(probes=["page_cache", "syscalls"])
+    settings = settings.model_copy(update={"probes": {"page_cache": {}, "forks": {}, "syscalls": {}}})
+
+    assert ("forks", "syscalls", "page_cache") == settings.shed_order
 
 
 def test_a_wrong_limit_is_one_mistake_and_not_two():

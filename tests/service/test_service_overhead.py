@@ -47,9 +47,17 @@ def test_probes_go_in_the_declared_order_and_everybody_is_told(serve):
     assert 1 == service.log.read_text().count("and all that shed names are off")
 
 
+def test_unless_told_otherwise_what_others_tell_as_well_goes_first(serve):
+    """System calls, then block I/O; what nobody else tells goes last."""
+    service = serve(max_overhead="0.0001%")
+    wanted = ["syscalls", "block_io", "page_cache"]
+
+    assert until(lambda: wanted == re.findall(r'probe "(\w+)" was turned off', service.log.read_text()))
+
+
 def test_below_the_limit_everything_stays(serve):
     """And the page shows how far below it is."""
-    service = serve(max_overhead="100%")
+    service = serve(max_overhead="20%")
     page = until(lambda: (seen := service.settled()).rows("ebpf_probe_overhead_ratio") and seen)
 
     assert {0} == set(page.rows("ebpf_probe_shed").values())
