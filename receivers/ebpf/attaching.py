@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 from pathlib import Path
 from typing import Any
 
 from .probe import PERF_EVENTS
 from .request import Way
 
+SOFTWARE_EVENT = 1
+"""PERF_TYPE_SOFTWARE, for perf_event_open(2)."""
+
 BY_BPF = ("raw_tracepoint", "fentry", "fexit")
 """The ways that bpf(2) attaches; the others are perf events, opened by perf_event_open(2)."""
-_SOFTWARE_EVENT = 1  # PERF_TYPE_SOFTWARE
 _ENTRY, _RETURN = 0, 1
 
 
@@ -35,17 +39,20 @@ def attach(lib: Any, program: int, way: Way) -> list[int]:
 
 
 def _on_each_processor(lib: Any, program: int, event: int) -> list[int]:
-    """Every single event (period 1) of all processes; processors that come later are not followed."""
+    """Every single event (period 1) of all processes; see processors.py for processors that come later."""
     attachments = []
-    for processor in _online():
-        attachments.append(int(lib.bpf_attach_perf_event(program, _SOFTWARE_EVENT, event, 1, 0, -1, processor, -1)))
-        if attachments[-1] < 0:
+    for processor in online():
+        opened = int(lib.bpf_attach_perf_event(program, SOFTWARE_EVENT, event, 1, 0, -1, processor, -1))
+        if opened < 0 and ctypes.get_errno() == errno.ENODEV:  # it has just gone
+            continue
+        attachments.append(opened)
+        if opened < 0:
             break
     return attachments
 
 
-def _online() -> list[int]:
+def online(sys: Path = Path("/sys")) -> list[int]:
     """Numbers of the processors at work, from ``0-3,6``."""
-    parts = Path("/sys/devices/system/cpu/online").read_text(encoding="ascii").strip().split(",")
+    parts = (sys / "devices/system/cpu/online").read_text(encoding="ascii").strip().split(",")
     ranges = [part.partition("-") for part in parts if part]
     return [number for first, _, last in ranges for number in range(int(first), int(last or first) + 1)]

@@ -24,6 +24,7 @@ from .overhead import Overhead
 from .preparing import calls_for, request_for
 from .probe import Probe
 from .probe_file import read_probe
+from .processors import Newcomers
 from .program_frames import NO_STATISTICS, ProgramFrames
 from .reading import Reading, coverage, reading_of
 from .rights import release_of
@@ -44,6 +45,7 @@ class Collection:
     programs: ProgramFrames
     resource: Mapping[str, str]
     canary: Canary
+    newcomers: Newcomers
     watch: CgroupWatch | None = None
     shedding: Shedding | None = None
     held: ExitStack = field(default_factory=ExitStack)
@@ -59,20 +61,27 @@ class Collection:
         self.canary.notice(frames)
         entries = {name: tally.kernel_entries for name, tally in self.reading.tallies.items()}
         own = self.own.frames(moment, entries, coverage(frames), self.canary.found)
-        return [*frames, *own, *self.programs.frames(moment), *self._overhead(monotonic, moment)]
+        shown = [*frames, *own, *self.programs.frames(moment), *self._overhead(monotonic, moment)]
+        self._follow(self.newcomers.update())
+        return shown
 
     def _overhead(self, monotonic: float, moment: Moment) -> list[Frame]:
         """After the reading, so that a probe that has to go has shown all that it counted."""
         if self.shedding is None:
             return []
         left = self.shedding.when_due(monotonic, self.loaded)
-        if left is not None:
-            self.reading = self.reading.without(self.loaded.maps.keys() - left.maps.keys())
-            self.own.follow(left)
-            self.canary.follow(left)
-            self.programs.follow(left.hooks)
-            self.loaded = left
+        self._follow(left)
         return self.shedding.frames(moment)
+
+    def _follow(self, left: Loaded | None) -> None:
+        """Go on with what is ``left`` of the probes, if some had to go."""
+        if left is None:
+            return
+        self.reading = self.reading.without(self.loaded.maps.keys() - left.maps.keys())
+        self.own.follow(left)
+        self.canary.follow(left)
+        self.programs.follow(left.hooks)
+        self.newcomers.loaded = self.loaded = left
 
     def rows_beyond_limit(self) -> int:
         """How many groups share an overflow row."""
@@ -111,7 +120,9 @@ def open_collection(
     shedding = _shedding(settings, probes, context) if programs.counting else None
     watch = _watch(settings, loaded, hierarchy, context)
     own = SelfFrames(loaded, context.paths.proc, start)
-    return Collection(loaded, reading, own, programs, context.resource, canary, watch, shedding, held)
+    newcomers = Newcomers(loaded, probes, context.logger.warning, context.paths.sys)
+    held.callback(newcomers.close)
+    return Collection(loaded, reading, own, programs, context.resource, canary, newcomers, watch, shedding, held)
 
 
 def _counting(settings: EbpfSettings, context: Context, held: ExitStack) -> bool:

@@ -87,12 +87,12 @@ def idle_maps(probes: Sequence[Probe], shed: Sequence[str]) -> set[str]:
     return maps[True] - maps[False]
 
 
-def without(loaded: Loaded, probe: str, idle: set[str]) -> Loaded:
+def without(loaded: Loaded, probe: str, idle: set[str], reason: str = REASON) -> Loaded:
     """Take the programs that serve ``probe`` alone, and the maps ``idle``, out of the kernel; what then is left.
 
     Raises `OSError` while all is there still.
     """
-    hooks = tuple(replace(h, program="", reason=REASON) if h.probe == probe else h for h in loaded.hooks)
+    hooks = tuple(replace(h, program="", reason=reason) if h.probe == probe else h for h in loaded.hooks)
     needed = {hook.program for hook in hooks}
     programs = [program for program in loaded.programs if program.name not in needed]
     maps = [loaded.maps[name] for name in idle & loaded.maps.keys()]
