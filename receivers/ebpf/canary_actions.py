@@ -72,7 +72,8 @@ class Actions:
         return {action: why for action, why in problems.items() if why}
 
     def _file(self) -> dict[str, str]:
-        folder = find_disk_folder((self.proc / "self" / "mountinfo").read_text(encoding="utf-8"))
+        mounts = (self.proc / "self" / "mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+        folder = find_disk_folder(mounts)
         if folder is None:
             return dict.fromkeys(_IN_FILE, "no folder on a disk can be written to")
         try:

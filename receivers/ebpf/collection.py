@@ -55,7 +55,7 @@ class Collection:
         if self.watch:
             self.watch.update()
         self.canary.when_due(monotonic)
-        self.reading.update(monotonic)
+        self.reading.update(monotonic, time_unix_nano)
         moment = Moment(time_unix_nano, self.resource)
         frames = self.reading.frames(moment)
         self.canary.notice(frames)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 _NO_DISK = ("tmpfs", "ramfs", "devtmpfs", "proc", "sysfs", "rootfs", "squashfs", "zfs", "9p", "virtiofs", "nfs", "cifs")
 """File systems whose pages are not those of a disk, or that have a cache of their own (zfs); by their beginning."""
 _CANDIDATES = ("/tmp", "/var/tmp", "/var/lib", "/var/log", ".")  # noqa: S108 # only looked at; files get names of their own
+_OCTAL = re.compile(r"\\([0-7]{3})")
 _IN_MEMORY = ("/dev/shm", "/run")  # noqa: S108 # see above; containers have them even when all else is read-only
 
 
@@ -61,6 +63,6 @@ def _types(mounts: str) -> Mapping[str, str]:
     types = {}
     for line in mounts.splitlines():
         before, _, after = line.partition(" - ")
-        point = before.split()[4].encode().decode("unicode_escape")  # a blank is written \040
+        point = _OCTAL.sub(lambda code: chr(int(code[1], 8)), before.split()[4])  # a blank is written \040
         types[point] = after.split()[0]
     return types

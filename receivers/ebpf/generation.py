@@ -25,8 +25,9 @@ class Generation:
 
     def flip(self) -> int:
         """Begin the next generation; the retired one is returned: remove all its entries before the next flip."""
-        retired, self.current = self.current, 1 - self.current
-        self.control.write(0, self.current)
+        retired, following = self.current, 1 - self.current
+        self.control.write(0, following)
+        self.current = following  # only now: where the kernel refuses, programs go on as before
         return retired
 
     def settled(self) -> bool:

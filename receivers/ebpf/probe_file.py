@@ -184,6 +184,8 @@ def _map(node: Node) -> MapSpec:
 def _metric(node: Node) -> Metric:
     needed = ("name", "kind", "unit", "description", "reading", "map", "hooks", "value")
     node = node.only((*needed, "attributes"), needed)
+    if node.value.get("hooks") == []:
+        node.child("hooks").wrong("must name the hooks that it depends on, else it would be 0 where none is attached")
     return Metric(
         name=node.text("name"),
         kind=node.choice("kind", KINDS, KINDS[0]),

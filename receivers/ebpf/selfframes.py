@@ -15,6 +15,7 @@ from ...pipeline.rows import RowSet
 from .canary import HookName, Liveness
 from .loaded import Loaded
 from .metrics import Moment
+from .namespaces import in_first
 
 _THREADS = "threads"
 
@@ -30,6 +31,7 @@ class SelfFrames:
     _hooks: RowSet = field(init=False)
     _drops: RowSet = field(init=False)
     _attached: list[int] = field(init=False)
+    _sees_all: bool = field(init=False)
     _capacities: list[int] = field(init=False)
     _firing: tuple[tuple[HookName, ...], RowSet] = field(default_factory=lambda: ((), RowSet.of([])))
     _one: RowSet = field(default_factory=lambda: RowSet.of([{}]))
@@ -40,6 +42,7 @@ class SelfFrames:
         self._attached = [int(hook.attached) for hook in self.loaded.hooks]
         self._capacities = [kernel_map.max_entries for kernel_map in self.loaded.maps.values()]
         self._drops = RowSet.of([{"reason": reason} for reason in self.loaded.drops.reasons])
+        self._sees_all = in_first("pid", self.proc) is not False
 
     def follow(self, loaded: Loaded) -> None:
         """From now on tell of the hooks as they are in ``loaded``; a row that said "attached" goes on, saying 0."""
@@ -69,13 +72,11 @@ class SelfFrames:
             gauge("ebpf.map.capacity", "{entry}", "Entries that a kernel map can hold", (self._maps, self._capacities)),
             gauge("ebpf.map.memory", "By", "Kernel memory of a map", (self._maps, [m.memory() for m in maps.values()])),
             gauge("ebpf.probe.attached", "{hook}", "1 where a probe's hook is attached", (self._hooks, self._attached)),
-            gauge(
-                "ebpf.tracked_pids",
-                "{process}",
-                "Processes whose system calls are followed now",
-                (self._one, [self._processes(threads)]),
-            ),
         ]
+        if self._sees_all:
+            description = "Processes whose system calls are followed now; absent outside of the host's PID namespace"
+            points = (self._one, [self._processes(threads)])
+            gauges.append(gauge("ebpf.tracked_pids", "{process}", description, points))
         known = {name: int(each.live) for name, each in firing.items() if each.live is not None}
         if known:
             description = "1 where an attached hook was seen to fire, 0 where it did not although it was triggered"

@@ -63,7 +63,7 @@ class Tally:
     distinct: int | None = None
 
     def __post_init__(self) -> None:
-        self._now = 0.0
+        self._now, self._before, self._time = 0.0, self.start, self.start
         columns = self.map.columns
         self._totals = [Totals(view.attributes, columns, self.start, self.limit) for view in self.views]
         self._entries = Entries(columns, len(self.views), self._rows_for)
@@ -78,9 +78,12 @@ class Tally:
         """How many groups share an overflow row."""
         return sum(totals.overflowed for totals in self._totals)
 
-    def update(self, now: float) -> Keys:
-        """Read the map and add what happened since the last reading; the keys that are in it. ``now``: monotonic."""
-        self._now = now
+    def update(self, now: float, time: int = 0) -> Keys:
+        """Read the map and add what happened since the last reading; the keys that are in it.
+
+        ``now``: monotonic seconds; ``time``: the same moment, ns since the epoch.
+        """
+        self._now, self._before, self._time = now, self._time, max(time, self.start)
         for view, totals in enumerate(self._totals):
             if totals.full():
                 self._make_room(view, totals)
@@ -113,7 +116,9 @@ class Tally:
         rows = np.zeros((len(keys), len(self.views)), np.intp)
         for i, (view, totals) in enumerate(zip(self.views, self._totals, strict=True)):
             groups = view.groups_of(keys)
-            rows[:, i] = [-1 if group is None else totals.row(group, self._now) for group in groups]
+            # who had a row that was given up begins at 0 again, with what happened since the last reading
+            start = self._before if totals.gave_up else self.start
+            rows[:, i] = [-1 if group is None else totals.row(group, self._now, start) for group in groups]
         return rows
 
     def _make_room(self, view: int, totals: Totals) -> None:

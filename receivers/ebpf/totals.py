@@ -50,8 +50,9 @@ class Totals:
     columns: int
     start: int
     limit: int = 100_000
-    overflowed: int = 0
-    """How many groups were sent to the overflow row."""
+    gave_up: bool = False
+    """Whether rows were forgotten: a group that is new here may then have had one."""
+    _overflowed: set[Group] = field(default_factory=set)
     _index: dict[Group, int] = field(default_factory=dict)
     _next_id: int = 0
     _shown: tuple[Positions, RowSet] | None = None
@@ -66,21 +67,27 @@ class Totals:
     def __len__(self) -> int:
         return len(self._index)
 
+    @property
+    def overflowed(self) -> int:
+        """How many groups were sent to the overflow row, each once; more than ``limit`` are told as that many."""
+        return len(self._overflowed)
+
     def full(self) -> bool:
         """Whether a new group would exceed the limit."""
         return len(self._index) >= self.limit
 
-    def row(self, group: Group, now: float, start: int | None = None) -> int:
-        """The row of a group, made when it is new; ``start`` when it cannot have counted since the attachment."""
+    def row(self, group: Group, now: float, start: int) -> int:
+        """The row of a group, made when it is new, which counts since ``start``."""
         known = self._index.get(group)
         if known is not None:
             return known
         if self.full():
-            self.overflowed += 1
+            if len(self._overflowed) < self.limit:
+                self._overflowed.add(group)
             group = self.overflow_group()
             if group in self._index:
                 return self._index[group]
-        return self._new(group, now, self.start if start is None else start)
+        return self._new(group, now, start)
 
     def overflow_group(self) -> Group:
         """The group of the row that newcomers share beyond the limit."""
@@ -117,7 +124,7 @@ class Totals:
         self._index = {groups[old]: new for new, old in enumerate(np.flatnonzero(kept).tolist())}
         for name in _COLUMNS:
             setattr(self, name, getattr(self, name)[: len(kept)][kept])
-        self._shown = None
+        self._shown, self.gave_up = None, True
         return np.cumsum(kept) - 1
 
     def changed_since(self, moment: float) -> NDArray[np.bool_]:

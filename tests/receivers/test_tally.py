@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from ebpf_sidecar.receivers.ebpf.tally import Tally, View
 
+START = 1000
 KEY = np.dtype([("generation", "u4"), ("who", "u4")])
 
 
@@ -35,7 +36,7 @@ class FakeMap:
 def tally_of(kernel_map, **settings):
     """A tally whose groups are the keys' ``who``."""
     view = View(("who",), lambda keys: [(str(who),) for who in keys["who"].tolist()])
-    return Tally(kernel_map, [view], 1000, **settings)
+    return Tally(kernel_map, [view], START, **settings)
 
 
 def totals(tally):
@@ -112,6 +113,19 @@ def test_beyond_the_limit_newcomers_share_the_overflow_row():
     assert 2 == tally.overflowed
 
 
+def test_a_group_beyond_the_limit_is_told_once_however_often_it_returns():
+    """Its entries come and go with each clearing."""
+    kernel_map = FakeMap()
+    tally = tally_of(kernel_map, limit=1)
+    kernel_map.count(1)
+    for now in range(1, 6):
+        kernel_map.count(2)
+        keys = tally.update(float(now))
+        tally.clear(keys[keys["who"] == 2])
+
+    assert 1 == tally.overflowed
+
+
 def test_beyond_the_limit_stale_rows_without_entries_give_way():
     """Room is made by what is long gone, before anything overflows."""
     kernel_map = FakeMap()
@@ -125,6 +139,24 @@ def test_beyond_the_limit_stale_rows_without_entries_give_way():
 
     assert {"3": [4, 1]} == totals(tally)
     assert 0 == tally.overflowed
+
+
+def test_a_row_that_was_given_up_and_returns_counts_since_the_last_reading():
+    """It begins at 0 again, which it did not have at the beginning; others count since then."""
+    kernel_map = FakeMap()
+    tally = tally_of(kernel_map, limit=2, stale_after=10.0)
+    kernel_map.count(1)
+    kernel_map.count(2)
+    tally.clear(tally.update(1.0, START + 1))
+    kernel_map.entries.clear()
+    kernel_map.count(3)
+    tally.update(20.0, START + 20)
+    kernel_map.count(1)
+    tally.update(25.0, START + 25)
+    seen = tally.snapshot()
+
+    starts = dict(zip([record["who"] for record in seen.rows.records()], seen.starts.tolist(), strict=True))
+    assert {"3": START + 1, "1": START + 20} == starts
 
 
 def test_a_row_that_an_entry_still_counts_into_never_gives_way():

@@ -8,9 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from ..cgroups import find_hierarchy
-
-# The first namespaces have numbers that never change: include/linux/proc_ns.h
-_FIRST = {"cgroup": 0xEFFFFFFB, "pid": 0xEFFFFFFC, "user": 0xEFFFFFFD}
+from ..namespaces import FIRST, in_first
 
 
 class CgroupVersion(StrEnum):
@@ -65,11 +63,4 @@ def _version(top: Path, controller: str) -> CgroupVersion:
 
 def read_namespaces(root: Path) -> Namespaces:
     """Those of this process, from ``root``/proc/self/ns."""
-    return Namespaces(**{name: _is_first(root / "proc/self/ns" / name, number) for name, number in _FIRST.items()})
-
-
-def _is_first(link: Path, number: int) -> bool | None:
-    try:
-        return link.readlink().name.endswith(f":[{number}]")
-    except OSError:
-        return None
+    return Namespaces(**{kind: in_first(kind, root / "proc") for kind in FIRST})

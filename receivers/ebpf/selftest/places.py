@@ -67,7 +67,7 @@ def forget(path: Path) -> None:
 def temporary_place(chosen: Path | None, paths: Paths, *, quick: bool) -> Iterator[Place]:
     """A folder below ``chosen``, or below the first that is on a disk; gone afterwards, even when this process is
     killed. Raises `ProbeError`."""
-    mounts = (paths.proc / "self" / "mountinfo").read_text(encoding="utf-8")
+    mounts = (paths.proc / "self" / "mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
     disk = find_disk_folder(mounts, [chosen] if chosen else None)
     above = chosen or (disk.path if disk else find_any_folder())
     if above is None:

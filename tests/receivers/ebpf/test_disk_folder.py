@@ -2,6 +2,7 @@
 """Where temporary files may go."""
 
 import os
+import re
 
 import pytest
 
@@ -39,11 +40,12 @@ def test_what_is_mounted_over_something_hides_it(tmp_path):
     assert find_disk_folder(mounts(("/", "tmpfs"), (tmp_path, "ext4"), (tmp_path, "tmpfs")), [tmp_path]) is None
 
 
-def test_blanks_in_mount_points_are_understood(tmp_path):
-    """The kernel writes them in octal."""
-    folder = tmp_path / "a b"
+@pytest.mark.parametrize("name", ["a b", "größer als\tdas", "データ", "\\040"])
+def test_mount_points_with_blanks_and_letters_of_any_language_are_understood(tmp_path, name):
+    """The kernel writes blanks, tabs and backslashes in octal, and all else as it is."""
+    folder = tmp_path / name
     folder.mkdir()
-    text = mounts(("/", "tmpfs"), (str(folder).replace(" ", "\\040"), "xfs"))
+    text = mounts(("/", "tmpfs"), (re.sub(r"[ \t\\]", lambda found: f"\\{ord(found[0]):03o}", str(folder)), "xfs"))
 
     assert "xfs" == find_disk_folder(text, [folder]).file_system
 

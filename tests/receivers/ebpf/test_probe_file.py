@@ -72,6 +72,11 @@ def put(path, value):
         ("metric", 1, ': unknown key "metric"; did you mean "metrics"?'),
         ("metrics.0.kind", "count", '::metrics[0]::kind: unknown "count"; did you mean "counter"?'),
         ("metrics.1.map", "cache_stat", '::metrics[1]::map: unknown "cache_stat"; did you mean "cache_stats"?'),
+        (
+            "metrics.0.hooks",
+            [],
+            "::metrics[0]::hooks: must name the hooks that it depends on, else it would be 0 where none is attached",
+        ),
         ("metrics.0.hooks.0", "page_ad", '::metrics[0]::hooks: unknown "page_ad"; did you mean "page_add"?'),
         (
             "metrics.0.value",
