@@ -98,31 +98,34 @@ def open_collection(
     """Load the probes that ``settings`` name, found in ``files``. Raises `ProbeError` with what is missing."""
     probes = [read_probe(files[name]) for name in settings.probes]
     hierarchy = find_hierarchy(context.paths.cgroup)
-    loaded = _load(probes, settings, hierarchy, context)
-    if loaded.cgroup_hierarchy != hierarchy.controller:
-        # without the kernel's types ids come from the v2 tree, whatever the host uses
-        hierarchy = replace(hierarchy, controller="v2", root=context.paths.cgroup / "unified")
-    start = context.clock.time_ns()
-    attribution = Attribution(CgroupTree(hierarchy), settings.group_by, settings.targets.choosing)
-    reading = reading_of(probes, loaded, attribution, start=start, cleanup=cleanup, limit=settings.max_rows)
-    actions = Actions(context.paths.proc, context.paths.sys)
-    canary = Canary(
-        probes,
-        loaded,
-        settings.canary_interval,
-        context.logger.warning,
-        actions.do,
-        selective=settings.targets.choosing,
-    )
-    held = ExitStack()
-    held.callback(loaded.close)
-    programs = ProgramFrames(loaded, start, release_of(os.uname().release), _counting(settings, context, held))
-    shedding = _shedding(settings, probes, context) if programs.counting else None
-    watch = _watch(settings, loaded, hierarchy, context)
-    own = SelfFrames(loaded, context.paths.proc, start)
-    newcomers = Newcomers(loaded, probes, context.logger.warning, context.paths.sys)
-    held.callback(newcomers.close)
-    return Collection(loaded, reading, own, programs, context.resource, canary, newcomers, watch, shedding, held)
+    with ExitStack() as held:  # what fails before the end leaves nothing behind
+        loaded = held.enter_context(_load(probes, settings, hierarchy, context))
+        hierarchy = _hierarchy_of(loaded, hierarchy, context)
+        start = context.clock.time_ns()
+        attribution = Attribution(CgroupTree(hierarchy), settings.group_by, settings.targets.choosing)
+        reading = reading_of(probes, loaded, attribution, start=start, cleanup=cleanup, limit=settings.max_rows)
+        canary = _canary(probes, loaded, settings, context)
+        programs = ProgramFrames(loaded, start, release_of(os.uname().release), _counting(settings, context, held))
+        shedding = _shedding(settings, probes, context) if programs.counting else None
+        watch = _watch(settings, loaded, hierarchy, context)
+        own = SelfFrames(loaded, context.paths.proc, start)
+        newcomers = Newcomers(loaded, probes, context.logger.warning, context.paths.sys)
+        held.callback(newcomers.close)
+        return Collection(
+            loaded, reading, own, programs, context.resource, canary, newcomers, watch, shedding, held.pop_all()
+        )
+
+
+def _hierarchy_of(loaded: Loaded, hierarchy: Hierarchy, context: Context) -> Hierarchy:
+    """Where the ids come from: without the kernel's types from the v2 tree, whatever the host uses."""
+    if loaded.cgroup_hierarchy == hierarchy.controller:
+        return hierarchy
+    return replace(hierarchy, controller="v2", root=context.paths.cgroup / "unified")
+
+
+def _canary(probes: list[Probe], loaded: Loaded, settings: EbpfSettings, context: Context) -> Canary:
+    act, selective = Actions(context.paths.proc, context.paths.sys).do, settings.targets.choosing
+    return Canary(probes, loaded, settings.canary_interval, context.logger.warning, act, selective=selective)
 
 
 def _counting(settings: EbpfSettings, context: Context, held: ExitStack) -> bool:

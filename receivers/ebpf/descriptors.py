@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import resource
 import socket
 import struct
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 _LENGTH = struct.Struct("<II")
 _PER_MESSAGE = 200  # the kernel takes 253 (SCM_MAX_FD)
+_ENOUGH = 1 << 16  # not more: some programs walk through all numbers that are allowed
 
 
 def send_message(channel: socket.socket, message: Any, descriptors: Sequence[int] = ()) -> None:
@@ -37,9 +41,21 @@ def receive_message(channel: socket.socket) -> tuple[Any, list[int]]:
 
 
 def close_all(descriptors: Sequence[int]) -> None:
-    """Close them."""
-    for descriptor in descriptors:
-        os.close(descriptor)
+    """Close them, the others also where one cannot be closed. Raises `OSError` for such a one."""
+    with ExitStack() as closing:
+        for descriptor in descriptors:
+            closing.callback(os.close, descriptor)
+
+
+def make_room() -> None:
+    """Let this process, and those that it starts, have many descriptors: as many as it may give itself.
+
+    A shell gives 1024; each hook of each processor takes one where the kernel has events by processor.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _ENOUGH if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH)
+    if soft not in (resource.RLIM_INFINITY, hard) and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def release(descriptors: Iterable[int]) -> None:
@@ -55,7 +71,10 @@ def release(descriptors: Iterable[int]) -> None:
 
 def _some_descriptors(channel: socket.socket) -> list[int]:
     # one byte of data per message, so that two messages are never read as one
-    data, received, _, _ = socket.recv_fds(channel, 1, _PER_MESSAGE)
+    data, received, flags, _ = socket.recv_fds(channel, 1, _PER_MESSAGE)
+    if flags & socket.MSG_CTRUNC:
+        close_all(received)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     if not data:
         raise EOFError
     for descriptor in received:

@@ -6,7 +6,9 @@ The parent imports no BCC, and its memory never holds a compiler.
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -17,7 +19,7 @@ from typing import IO, Any
 
 from ...pipeline.errors import ProbeError
 from .bpf_call import map_sizes
-from .descriptors import close_all, receive_message, send_message
+from .descriptors import close_all, make_room, receive_message, send_message
 from .generation import Generation
 from .layout import key_dtype, value_fields
 from .loaded import Drops, HookStatus, Loaded, Program
@@ -44,6 +46,7 @@ class LoadError(ProbeError):
 
 def load(probes: Sequence[Probe], request: LoadRequest, *, timeout: float = 60) -> Loaded:
     """Load ``request``, which `request_for` made from ``probes``, within ``timeout`` seconds. Raises `LoadError`."""
+    make_room()
     with os.fdopen(os.memfd_create("loader"), "w+b") as log:  # there need not be a folder for temporary files
         answer, descriptors = _ask_child(request, log, timeout)
     if "failure" in answer:
@@ -79,10 +82,21 @@ def _ask_child(request: LoadRequest, log: IO[bytes], timeout: float) -> tuple[An
                 Failure.TIMEOUT,
             ) from error
         except (EOFError, OSError) as error:
-            raise LoadError(f"cannot load probes: the loader died:\n{_tail(log)}", Failure.CRASH) from error
+            raise _unanswered(error, log) from error
         finally:
             child.kill()
             child.wait()
+
+
+def _unanswered(error: Exception, log: IO[bytes]) -> LoadError:
+    if isinstance(error, OSError) and error.errno == errno.EMFILE:
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        return LoadError(
+            f"cannot load probes: they need more descriptors than the {limit} that this process may have; raise the "
+            "limit (ulimit -n 65536, systemd: LimitNOFILE=65536, docker: --ulimit nofile=65536)",
+            Failure.DESCRIPTORS,
+        )
+    return LoadError(f"cannot load probes: the loader died:\n{_tail(log)}", Failure.CRASH)
 
 
 def _environment() -> dict[str, str]:

@@ -42,13 +42,11 @@ class EbpfReceiver:
         """Load the probes and begin to read. Raises `ProbeError` with what is missing and how to get it."""
         files = find_probes(Plugins().probe_folders())
         collection = open_collection(self._settings, files, self._cleanup, self._context)
-        self._say(collection.loaded)
-        self._publish(collection)
-        self._context.heartbeat.expect(self._settings.collection_interval)
-        self._thread = threading.Thread(
-            target=self._run, args=(collection, consumer), name=f"receiver {self._context.id}", daemon=True
-        )
-        self._thread.start()
+        try:
+            self._begin(collection, consumer)
+        except BaseException:
+            collection.close()
+            raise
 
     def shutdown(self) -> None:
         """Read a last time, so that nothing counted is left in the kernel, then detach everything."""
@@ -56,6 +54,16 @@ class EbpfReceiver:
         if self._thread is not None:
             self._thread.join()
         self._context.heartbeat.stop()
+
+    def _begin(self, collection: Collection, consumer: Consumer) -> None:
+        self._say(collection.loaded)
+        self._publish(collection)
+        self._context.heartbeat.expect(self._settings.collection_interval)
+        thread = threading.Thread(
+            target=self._run, args=(collection, consumer), name=f"receiver {self._context.id}", daemon=True
+        )
+        thread.start()
+        self._thread = thread  # now that there is one to wait for
 
     def _say(self, loaded: Loaded) -> None:
         attached = sum(hook.attached for hook in loaded.hooks)

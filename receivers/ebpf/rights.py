@@ -41,6 +41,7 @@ class Failure(StrEnum):
     COMPILE = "compile"
     ATTACH = "attach"
     VERIFIER = "verifier"
+    DESCRIPTORS = "descriptors"
     TIMEOUT = "timeout"
     CRASH = "crash"
 

@@ -59,6 +59,21 @@ def parts(monkeypatch):
     receiver.shutdown()
 
 
+def test_what_cannot_begin_leaves_nothing_in_the_kernel(parts, monkeypatch):
+    """Programs would run on for nobody; and there is no thread to wait for."""
+    *_, receiver = parts
+    collection = parts[1]
+
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(module.threading.Thread, "start", refuse)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        receiver.start(parts[4])
+
+    assert collection.closed
+
+
 def test_the_first_reading_is_at_once_and_the_next_after_the_interval(parts):
     """A user sees numbers as soon as the service is up."""
     clock, _, _, heartbeat, sink, receiver = parts
