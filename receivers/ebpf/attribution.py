@@ -10,7 +10,7 @@ from typing import Any
 
 from .cgroup_path import container_directory
 from .cgroups import CgroupTree
-from .entries import Keys
+from .layout import Keys
 from .totals import Group
 
 

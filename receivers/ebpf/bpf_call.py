@@ -18,8 +18,6 @@ from enum import IntEnum
 BpfCall = Callable[[int, bytearray], int]
 """Takes a command and its attributes (changed in place); returns 0 or an errno. Tests inject their own."""
 
-ENOTSUPP = 524
-"""What kernels answer that know a command but not for this kind of map; not in Python's errno."""
 BPF_NUMBER = {"x86_64": 321, "aarch64": 280}
 """The number of bpf(2) by machine."""
 _ELEMENT = struct.Struct("<I4xQQQ")
@@ -33,7 +31,6 @@ class Command(IntEnum):
     LOOKUP = 1
     UPDATE = 2
     DELETE = 3
-    NEXT_KEY = 4
     INFO = 15
     LOOKUP_BATCH = 24
     DELETE_BATCH = 27
@@ -51,7 +48,7 @@ def kernel_call(command: int, attributes: bytearray) -> int:
 
 
 def element(call: BpfCall, command: Command, fd: int, key: int, value: int = 0) -> int:
-    """A command on one element; ``key`` and ``value`` (the next key's place for `Command.NEXT_KEY`) are addresses."""
+    """A command on one element; ``key`` and ``value`` are addresses."""
     attributes = bytearray(_ATTRIBUTES)
     _ELEMENT.pack_into(attributes, 0, fd, key, value, 0)
     return call(command, attributes)

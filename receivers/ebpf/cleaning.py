@@ -13,7 +13,7 @@ from math import inf
 from typing import Protocol
 
 from ...pipeline.component import MapCleanup
-from .entries import Keys
+from .layout import Keys
 from .tally import Tally
 
 
@@ -41,7 +41,8 @@ class Cleaning:
 
     def before_reading(self, tallies: Sequence[Tally], now: float) -> None:
         """Retire what is in the maps when that is due. ``now``: monotonic seconds."""
-        if self._retired is not None:  # retired at the last reading: no program runs for a whole interval
+        # what was retired at the last reading has had a whole interval, and no program runs that long
+        if self._retired is not None:
             self._frozen = True
         elif self._due(tallies, now):
             self._last = now

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Keys = NDArray[np.void]
-Counts = NDArray[np.uint64]
+from .layout import Keys, Values, raw_keys
+
 Positions = NDArray[np.intp]
 
 
@@ -25,7 +25,7 @@ class Change:
     often), ``delta`` (changed entries × columns) and ``keys`` (changed entries)."""
 
     rows: Positions
-    delta: Counts
+    delta: Values
     keys: Keys
 
 
@@ -52,8 +52,11 @@ class Entries:
     def __len__(self) -> int:
         return len(self._position)
 
-    def update(self, keys: Keys, values: Counts, now: float) -> Change:
-        """Take a reading of the whole map (keys and values in the same order); what changed since the last one."""
+    def update(self, keys: Keys, values: Values, now: float) -> Change:
+        """Take a reading of the whole map (keys and values in the same order); what changed since the last one.
+
+        ``now``: monotonic seconds.
+        """
         positions = self._positions(keys, now)
         last = self._last[positions]
         delta = values - last
@@ -66,7 +69,7 @@ class Entries:
 
     def forget(self, keys: Keys) -> None:
         """The entries were removed from the kernel map."""
-        for raw in _raw(keys):
+        for raw in raw_keys(keys):
             position = self._position.pop(raw, None)
             if position is not None:
                 self._last[position] = 0
@@ -74,7 +77,7 @@ class Entries:
         self._previous = (b"", np.zeros(0, np.intp))
 
     def any_idle(self, since: float) -> bool:
-        """Whether some entry did not change after ``since``."""
+        """Whether some entry did not change after ``since``, monotonic seconds as those of `update`."""
         return bool((self._changed[list(self._position.values())] <= since).any())
 
     def rows_in_use(self, view: int) -> Positions:
@@ -92,7 +95,7 @@ class Entries:
         whole = keys.tobytes()
         if whole == self._previous[0]:  # the usual case: the same entries in the same order as last time
             return self._previous[1]
-        raw = _raw(keys)
+        raw = raw_keys(keys)
         known = self._position
         missing = [i for i, key in enumerate(raw) if key not in known]
         if missing:
@@ -121,8 +124,3 @@ def _extended(array: NDArray[Any], length: int) -> NDArray[Any]:
     longer = np.zeros((length, *array.shape[1:]), array.dtype)
     longer[: len(array)] = array
     return longer
-
-
-def _raw(keys: Keys) -> list[bytes]:
-    whole, size = keys.tobytes(), keys.dtype.itemsize
-    return [whole[i : i + size] for i in range(0, len(whole), size)]

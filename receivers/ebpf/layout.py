@@ -7,6 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+Keys = NDArray[np.void]
+"""Keys of a map, structured."""
+Values = NDArray[np.uint64]
+"""Values of a map, one row each."""
 
 _SIZES = {
     "char": "u1",
@@ -68,3 +74,14 @@ def _checked(dtype: np.dtype[Any], size: int) -> np.dtype[np.void]:
     if dtype.itemsize != size:
         raise ValueError(f"fields take {dtype.itemsize} bytes, the map has {size}: keys must not have padding")
     return dtype
+
+
+def raw_keys(keys: Keys) -> list[bytes]:
+    """Each key's bytes, by which it can be looked up."""
+    whole, size = keys.tobytes(), keys.dtype.itemsize
+    return [whole[i : i + size] for i in range(0, len(whole), size)]
+
+
+def eights(size: int) -> int:
+    """Bytes, rounded up to whole u64."""
+    return (size + 7) // 8 * 8

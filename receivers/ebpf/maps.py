@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kernel maps as arrays. Reads thousands of entries by one system call where the kernel can."""
+"""Kernel maps as arrays. Thousands of entries are read by one system call."""
 
 from __future__ import annotations
 
@@ -9,22 +9,18 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...pipeline.errors import ProbeError
-from .bpf_call import ENOTSUPP, BpfCall, Command, element, kernel_call
+from .bpf_call import BpfCall, Command, element, kernel_call
+from .layout import Keys, Values
 from .near import Near, added_up
-
-Keys = NDArray[np.void]
-Values = NDArray[np.uint64]
 
 _BATCH = struct.Struct("<QQQQIIQQ")
 _COUNT_OFFSET = 32
 _FIRST_CAPACITY = 256
-_NO_BATCH = (errno.EINVAL, errno.ENOTSUP, ENOTSUPP)
 
 
 @dataclass
@@ -33,7 +29,6 @@ class _Buffers:
 
     keys: NDArray[np.uint8]
     values: Values
-    batched: bool = True
 
     def grow(self, used: int, capacity: int) -> None:
         """Make room for ``capacity`` entries, keeping the first ``used``."""
@@ -80,10 +75,7 @@ class KernelMap:
         return far if self.near is None else added_up(self.near.read(), far)
 
     def _read_far(self) -> tuple[Keys, Values]:
-        count = self._read_batches() if self._buffers.batched else None
-        if count is None:
-            self._buffers.batched = False
-            count = self._read_singly()
+        count = self._read_batches()
         keys = self._buffers.keys[:count].copy().reshape(-1).view(self.key_dtype)
         return keys, self._buffers.values[:count].copy()
 
@@ -97,15 +89,11 @@ class KernelMap:
             self.near.release(keys)
         raw = np.ascontiguousarray(keys).view(np.uint8).reshape(len(keys), keys.dtype.itemsize)
         done = 0
-        while self._buffers.batched and done < len(raw):
-            count, number = self._batch(Command.DELETE_BATCH, len(raw) - done, keys=raw[done:])
-            if number in _NO_BATCH and not count:
-                break
+        while done < len(raw):
+            count, number = self._batch(Command.DELETE_BATCH, (0, 0), (raw[done:].ctypes.data, 0), len(raw) - done)
+            self._check(number, (0, errno.ENOENT), "delete from")
             # the kernel stops at a key that is not there: go on behind it
             done += count if number == 0 else count + 1
-            self._check(number, (0, errno.ENOENT), "delete from")
-        for key in raw[done:]:
-            self._check(element(self.call, Command.DELETE, self.fd, key.ctypes.data), (0, errno.ENOENT), "delete from")
 
     def add(self, keys: Keys) -> None:
         """Put entries in whose values are zero; keys that are there already are no error."""
@@ -134,51 +122,33 @@ class KernelMap:
         if self.near is not None:
             self.near.close()
 
-    def _read_batches(self) -> int | None:
-        """The number of entries read into the buffers; None when the kernel cannot read this map by batch."""
-        buffers, used, first = self._buffers, 0, True
-        place = np.zeros(max(8, self.key_dtype.itemsize), np.uint8)
+    def _read_batches(self) -> int:
+        """The number of entries read into the buffers."""
+        buffers, used, before = self._buffers, 0, 0
+        place = np.zeros(max(8, self.key_dtype.itemsize), np.uint8)  # where the kernel writes how far it came
         while True:
             if used == len(buffers.keys):
                 buffers.grow(used, 2 * used)
-            count, number = self._batch(Command.LOOKUP_BATCH, len(buffers.keys) - used, used, place, first=first)
-            if first and number in _NO_BATCH:
-                return None
+            into = buffers.keys[used:].ctypes.data, buffers.values[used:].ctypes.data
+            count, number = self._batch(
+                Command.LOOKUP_BATCH, (before, place.ctypes.data), into, len(buffers.keys) - used
+            )
             if number == errno.ENOSPC:  # one bucket holds more entries than there is room for
                 buffers.grow(used, 2 * len(buffers.keys))
                 continue
             self._check(number, (0, errno.ENOENT), "read")
-            used, first = used + count, False
+            used, before = used + count, place.ctypes.data
             if number == errno.ENOENT:  # the end; what was counted is good
                 return used
 
-    def _batch(
-        self, command: Command, room: int, used: int = 0, place: NDArray[Any] | None = None, *, first: bool = True,
-        keys: NDArray[np.uint8] | None = None,
-    ) -> tuple[int, int]:  # fmt: skip
-        source = self._buffers.keys[used:] if keys is None else keys
-        at = 0 if place is None else place.ctypes.data
-        values = self._buffers.values[used:].ctypes.data if keys is None else 0
-        attributes = bytearray(_BATCH.pack(0 if first else at, at, source.ctypes.data, values, room, self.fd, 0, 0))
+    def _batch(self, command: Command, places: tuple[int, int], at: tuple[int, int], count: int) -> tuple[int, int]:
+        """How many entries the kernel was done with, and its errno. All four are addresses, 0 for none.
+
+        ``places``: where to go on, and where to write how far it came. ``at``: of ``count`` keys, and of their values.
+        """
+        attributes = bytearray(_BATCH.pack(*places, *at, count, self.fd, 0, 0))
         number = self.call(command, attributes)
         return struct.unpack_from("<I", attributes, _COUNT_OFFSET)[0], number
-
-    def _read_singly(self) -> int:
-        buffers, used = self._buffers, 0
-        key = np.zeros(self.key_dtype.itemsize, np.uint8)
-        following = np.zeros_like(key)
-        at = 0
-        while element(self.call, Command.NEXT_KEY, self.fd, at, following.ctypes.data) == 0:
-            if used == len(buffers.keys):
-                buffers.grow(used, 2 * used)
-            key[:] = buffers.keys[used] = following
-            at = key.ctypes.data
-            number = element(self.call, Command.LOOKUP, self.fd, at, buffers.values[used:].ctypes.data)
-            self._check(number, (0, errno.ENOENT), "read")
-            used += number == 0
-            if used >= self.max_entries:  # entries removed meanwhile make the kernel begin anew: never run for ever
-                break
-        return used
 
     def _check(self, number: int, good: tuple[int, ...], doing: str) -> None:
         if number not in good:

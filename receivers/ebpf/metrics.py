@@ -15,7 +15,7 @@ from ...pipeline.frame import Frame, Kind
 from ...pipeline.rows import RowSet, Text, once_per_row_set
 from .attribution import Attribution
 from .decode import Decode, Decoders
-from .entries import Keys
+from .layout import Keys
 from .probe import Attribute, Distinct, Metric, Slots, Spread, Sum
 from .tally import View
 from .totals import Group, Snapshot
@@ -62,6 +62,15 @@ class Moment:
 
     time_unix_nano: int
     resource: Mapping[str, str]
+
+
+def gauge_frame(
+    moment: Moment, name: str, unit: str, description: str, points: tuple[RowSet, Sequence[float]]
+) -> Frame:
+    """The frame of a gauge. ``points``: rows and their values."""
+    rows, values = points
+    array = np.array(values, np.float64)
+    return Frame(name, Kind.GAUGE, rows, array, moment.time_unix_nano, 0, unit, description, resource=moment.resource)
 
 
 ToFrame = Callable[[Snapshot, Moment], Frame]

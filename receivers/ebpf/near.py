@@ -17,10 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...pipeline.errors import ProbeError
+from .layout import Keys, Values, eights, raw_keys
 from .membarrier import wait_for_programs
-
-Keys = NDArray[np.void]
-Values = NDArray[np.uint64]
 
 NO_WORD = 0xFFFFFFFFFFFFFF00
 """See near.h: by this each word of a key is changed in its place."""
@@ -30,7 +28,7 @@ _TAKEN = 1  # a first word that belongs to no key, but the place is not free
 
 def place_bytes(key: int, value: int) -> int:
     """Bytes of a place for keys and values of these sizes: key, claims and value, in whole cache lines."""
-    return -(-(_eights(key) + 8 + _eights(value)) // _CACHE_LINE) * _CACHE_LINE
+    return -(-(eights(key) + 8 + eights(value)) // _CACHE_LINE) * _CACHE_LINE
 
 
 @dataclass
@@ -48,7 +46,7 @@ class Near:
     _words: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self._words = _eights(self.key_dtype.itemsize) // 8
+        self._words = eights(self.key_dtype.itemsize) // 8
 
     def read(self) -> tuple[Keys, Values]:
         """The entries whose keys stand whole in their places, in the places' order; a key may have several."""
@@ -59,9 +57,9 @@ class Near:
 
     def release(self, keys: Keys) -> None:
         """Empty the places of these keys, to which no program adds any more. Others are left alone."""
-        places, gone = self._places(), set(_raw(keys))
+        places, gone = self._places(), set(raw_keys(keys))
         taken, present = self._taken(places)
-        mine = taken[np.array([raw in gone for raw in _raw(present)], np.bool_)]
+        mine = taken[np.array([raw in gone for raw in raw_keys(present)], np.bool_)]
         if not len(mine):
             return
         places[mine, 0] = _TAKEN
@@ -108,19 +106,10 @@ def added_up(near: tuple[Keys, Values], far: tuple[Keys, Values]) -> tuple[Keys,
         return far
     keys, values = np.concatenate([far[0], near[0]]), np.concatenate([far[1], near[1]])
     rows: dict[bytes, int] = {}
-    row = np.array([rows.setdefault(raw, len(rows)) for raw in _raw(keys)], np.intp)
+    row = np.array([rows.setdefault(raw, len(rows)) for raw in raw_keys(keys)], np.intp)
     if len(rows) == len(keys):
         return keys, values
     sums = np.zeros((len(rows), values.shape[1]), np.uint64)
     np.add.at(sums, row, values)
     _, first = np.unique(row, return_index=True)
     return keys[first], sums
-
-
-def _raw(keys: Keys) -> list[bytes]:
-    whole, size = keys.tobytes(), keys.dtype.itemsize
-    return [whole[i : i + size] for i in range(0, len(whole), size)]
-
-
-def _eights(size: int) -> int:
-    return (size + 7) // 8 * 8

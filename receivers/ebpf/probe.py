@@ -17,6 +17,9 @@ ATTACH_KINDS: tuple[AttachKind, ...] = (
 ON_FUNCTIONS: tuple[AttachKind, ...] = ("kprobe", "kretprobe", "fentry", "fexit")
 PERF_EVENTS: Mapping[str, int] = {"page_faults_min": 5, "page_faults_maj": 6}
 """The kernel's software events that a program can follow, each time they happen (perf_event_open(2))."""
+CALL_FIELDS = ("follow", "cause", "timed", "direction", "advice", "restarts", "resumes")
+"""The bytes of ``struct call`` in bpf/thread.h that a probe may set, in their order; those behind them are set while
+it runs."""
 COMPILED_AS = {"fentry": "kfunc__", "fexit": "kretfunc__"}
 """What BCC wants a program's name to begin with; the rest is the function, which is resolved when it is loaded."""
 DECODERS = ("syscall", "errno", "device")
@@ -29,7 +32,7 @@ class Alternative:
     """One way to hook in: ``event`` as ``category:name``, or the name of a function (`ON_FUNCTIONS`) or perf event.
 
     ``since``: the release that brought it, for the reader. ``until``: the release from which it is not to be taken,
-    although it may be there. ``btf``: fields (``struct.field``) and constants of enums it cannot do without;
+    although it may be there. ``btf``: fields (``struct.field``) and constants of enums without which it does not work;
     ``arguments``: named types that must be among a raw tracepoint's arguments, which differ between kernels.
     """
 

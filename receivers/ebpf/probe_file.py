@@ -16,6 +16,7 @@ from ...pipeline.suggestions import did_you_mean
 from .canary_actions import NO_ACTION, Action
 from .probe import (
     ATTACH_KINDS,
+    CALL_FIELDS,
     COMPILED_AS,
     DECODERS,
     ELSE,
@@ -42,7 +43,6 @@ from .yaml_reader import Node
 
 _NEEDED = ("summary", "reading", "cost", "stability", "kernel", "settings", "hooks", "maps", "metrics")
 _KEYS = (*_NEEDED, "macros", "calls", "btf", "programs", "drops")
-_CALL_FIELDS = ("follow", "cause", "timed", "direction", "advice", "restarts", "resumes")
 _STABILITY = ("development", "alpha", "beta", "stable", "deprecated")
 _EVENT = re.compile(r"\w+:\w+")
 _FUNCTION = re.compile(r"\w+")
@@ -118,7 +118,7 @@ def _calls(node: Node) -> Calls:
     node = node.only(("names", "set"), ("names", "set"))
     names = node.value.get("names", [])
     chosen = names if isinstance(names, str) else node.texts("names")
-    fields = node.child("set", {}).only(_CALL_FIELDS)
+    fields = node.child("set", {}).only(CALL_FIELDS)
     return Calls(chosen, {name: fields.number(name) for name in fields.value})
 
 

@@ -14,7 +14,7 @@ from ...pipeline.frame import Frame, Kind
 from ...pipeline.rows import RowSet
 from .canary import HookName, Liveness
 from .loaded import Loaded
-from .metrics import Moment
+from .metrics import Moment, gauge_frame
 from .namespaces import in_first
 
 _THREADS = "threads"
@@ -66,7 +66,7 @@ class SelfFrames:
         maps, threads = self.loaded.maps, self._thread_ids()
         counted = {name: entries.get(name, len(threads) if name == _THREADS else -1) for name in maps}
         live = [len(maps[name].read()[0]) if count < 0 else count for name, count in counted.items()]
-        gauge = partial(_gauge, moment)
+        gauge = partial(gauge_frame, moment)
         gauges = [
             gauge("ebpf.map.entries", "{entry}", "Live entries of a kernel map", (self._maps, live)),
             gauge("ebpf.map.capacity", "{entry}", "Entries that a kernel map can hold", (self._maps, self._capacities)),
@@ -118,12 +118,6 @@ class SelfFrames:
             "Kernel events that could not be counted; the reason is the map that was full, or a word",
             resource=moment.resource,
         )
-
-
-def _gauge(moment: Moment, name: str, unit: str, description: str, points: tuple[RowSet, Sequence[float]]) -> Frame:
-    rows, values = points
-    array = np.array(values, np.float64)
-    return Frame(name, Kind.GAUGE, rows, array, moment.time_unix_nano, 0, unit, description, resource=moment.resource)
 
 
 def _hook(probe: str, hook: str, reason: str) -> dict[str, str]:

@@ -8,21 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
-import numpy as np
-
-from ...pipeline.frame import Frame, Kind
+from ...pipeline.frame import Frame
 from ...pipeline.rows import RowSet
 from .descriptors import release
 from .loaded import Loaded
-from .metrics import Moment
+from .metrics import Moment, gauge_frame
 from .overhead import Overhead
-from .probe import Probe
+from .probe import CALL_FIELDS, Probe
 
 REASON = "max_overhead"
 """Why a hook is not attached any more."""
-
-CALL_FIELDS = ("follow", "cause", "timed", "direction", "advice", "restarts", "resumes")
-"""The bytes of ``struct call`` in bpf/thread.h, in their order."""
 
 Calls = Mapping[int, Mapping[str, int]]
 
@@ -74,10 +69,11 @@ class Shedding:
         """The measured share, and which probes are off."""
         off = [float(probe.name in self.shed) for probe in self.probes]
         said = "1 where a probe was turned off because the probes took more than max_overhead"
-        frames = [_gauge(moment, "ebpf.probe.shed", said, self._rows, off)]
+        frames = [gauge_frame(moment, "ebpf.probe.shed", "{probe}", said, (self._rows, off))]
         if self.overhead.share is not None:
             said = "Share of the machine's processor time that all probes took in the last interval"
-            frames.append(_gauge(moment, "ebpf.probe.overhead", said, self._one, [self.overhead.share]))
+            share = (self._one, [self.overhead.share])
+            frames.append(gauge_frame(moment, "ebpf.probe.overhead", "1", said, share))
         return frames
 
 
@@ -119,8 +115,3 @@ def _rewrite_calls(loaded: Loaded, before: Calls, after: Calls) -> None:
 def packed(fields: Mapping[str, int]) -> int:
     """``struct call`` as the number that its eight bytes make."""
     return int.from_bytes(bytes(fields.get(name, 0) for name in CALL_FIELDS).ljust(8, b"\0"), sys.byteorder)
-
-
-def _gauge(moment: Moment, name: str, description: str, rows: RowSet, values: Sequence[float]) -> Frame:
-    array, unit = np.array(values, np.float64), "1" if name.endswith("overhead") else "{probe}"
-    return Frame(name, Kind.GAUGE, rows, array, moment.time_unix_nano, 0, unit, description, resource=moment.resource)

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .layout import eights
 from .near import place_bytes
 from .probe import MapSpec
 
@@ -133,11 +134,7 @@ def room(spec: MapSpec, machine: Machine) -> int:
 
 
 def _element(spec: MapSpec) -> int:
-    return _HEADER + _eights(spec.key) + _eights(spec.value) if spec.key else _UNKNOWN - _IN_FRONT
-
-
-def _eights(size: int) -> int:
-    return (size + 7) // 8 * 8
+    return _HEADER + eights(spec.key) + eights(spec.value) if spec.key else _UNKNOWN - _IN_FRONT
 
 
 def _map_cost(spec: MapSpec, sizes: Mapping[str, int], machine: Machine, *, preallocated: bool) -> int:

@@ -11,7 +11,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .entries import Counts, Entries, Keys, Positions
+from .entries import Entries, Positions
+from .layout import Keys, Values
 from .totals import Group, Snapshot, Totals
 
 
@@ -28,7 +29,7 @@ class ReadableMap(Protocol):
         """How many uint64 columns a value has."""
         ...
 
-    def read(self) -> tuple[Keys, Counts]:
+    def read(self) -> tuple[Keys, Values]:
         """All entries: keys (n,) and values (n, columns)."""
         ...
 

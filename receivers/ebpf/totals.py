@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...pipeline.rows import Column, RowSet, Text
-from .entries import Counts, Keys, Positions
+from .entries import Positions
+from .layout import Keys, Values
 
 Group = tuple[str | int, ...]
 _COLUMNS = ("_totals", "_ids", "_starts", "_changed", "_distinct")
@@ -93,8 +94,8 @@ class Totals:
         """The group of the row that newcomers share beyond the limit."""
         return (*("" for _ in self.attributes), OVERFLOW)  # longer than any other, so it cannot be mistaken
 
-    def add(self, rows: Positions, delta: Counts, now: float) -> None:
-        """Add ``delta`` (n × columns) to ``rows`` (n; a row may appear often)."""
+    def add(self, rows: Positions, delta: Values, now: float) -> None:
+        """Add ``delta`` (n × columns) to ``rows`` (n; a row may appear often). ``now``: monotonic seconds."""
         np.add.at(self._totals, rows, delta)
         self._changed[rows] = now
 

@@ -9,33 +9,27 @@ import numpy as np
 import pytest
 
 from ebpf_sidecar.pipeline.errors import ProbeError
-from ebpf_sidecar.receivers.ebpf.bpf_call import ENOTSUPP, Command
+from ebpf_sidecar.receivers.ebpf.bpf_call import Command
 from ebpf_sidecar.receivers.ebpf.generation import Generation
 from ebpf_sidecar.receivers.ebpf.maps import KernelMap
 
 KEY = np.dtype([("cgroup", "u8"), ("comm", "S8")])
 BATCH = struct.Struct("<QQQQIIQQ")
-ELEMENT = struct.Struct("<I4xQQQ")
 
 
 class FakeKernel:
     """Holds one map; ``bucket`` entries come out per lookup at least, as in a hash with long chains."""
 
-    def __init__(self, entries, *, batch=True, bucket=3, refuse=0):
+    def __init__(self, entries, *, bucket=3, refuse=0):
         self.entries = {np.array([key], KEY).tobytes(): np.array(value, np.uint64).tobytes() for key, value in entries}
-        self.batch, self.bucket, self.refuse = batch, bucket, refuse
+        self.bucket, self.refuse = bucket, refuse
         self.calls = []
 
     def __call__(self, command, attributes):
         self.calls.append(command)
         if self.refuse:
             return self.refuse
-        if command in (Command.LOOKUP_BATCH, Command.DELETE_BATCH):
-            if not self.batch:
-                struct.pack_into("<I", attributes, 32, 0)
-                return ENOTSUPP
-            return (self.lookup_batch if command == Command.LOOKUP_BATCH else self.delete_batch)(attributes)
-        return self.element(command, attributes)
+        return {Command.LOOKUP_BATCH: self.lookup_batch, Command.DELETE_BATCH: self.delete_batch}[command](attributes)
 
     def lookup_batch(self, attributes):
         before, after, keys, values, room, *_ = BATCH.unpack_from(attributes)
@@ -60,24 +54,6 @@ class FakeKernel:
         struct.pack_into("<I", attributes, 32, count)
         return 0
 
-    def element(self, command, attributes):
-        _, at, value, _ = ELEMENT.unpack_from(attributes)
-        key = ctypes.string_at(at, KEY.itemsize) if at else None
-        if command == Command.NEXT_KEY:
-            rest = list(self.entries)
-            following = rest[rest.index(key) + 1 :] if key in rest else rest
-            if not following:
-                return errno.ENOENT
-            ctypes.memmove(value, following[0], KEY.itemsize)
-            return 0
-        if key not in self.entries:
-            return errno.ENOENT
-        if command == Command.LOOKUP:
-            ctypes.memmove(value, self.entries[key], len(self.entries[key]))
-        else:
-            del self.entries[key]
-        return 0
-
 
 def entries(count):
     """Keys and values that tell their position."""
@@ -89,11 +65,10 @@ def kernel_map(kernel, max_entries=4096):
     return KernelMap("test_map", 3, KEY, {"calls": slice(0, 1), "bytes": slice(1, 2)}, max_entries, kernel)
 
 
-@pytest.mark.parametrize("batch", [True, False])
 @pytest.mark.parametrize("count", [0, 1, 255, 256, 257, 3000])
-def test_reading_gives_every_entry_once(batch, count):
-    """By batches or one by one, whatever the number."""
-    keys, values = kernel_map(FakeKernel(entries(count), batch=batch)).read()
+def test_reading_gives_every_entry_once(count):
+    """Whatever the number."""
+    keys, values = kernel_map(FakeKernel(entries(count))).read()
 
     assert list(range(count)) == keys["cgroup"].tolist()
     assert [[i, 2 * i] for i in range(count)] == values.tolist()
@@ -105,17 +80,6 @@ def test_a_bucket_larger_than_the_room_enlarges_it():
     keys, _ = kernel_map(FakeKernel(entries(1000), bucket=700)).read()
 
     assert 1000 == len(keys)
-
-
-def test_a_kernel_without_batches_is_asked_once_only():
-    """Later readings go one by one at once."""
-    kernel = FakeKernel(entries(5), batch=False)
-    reader = kernel_map(kernel)
-
-    reader.read()
-    reader.read()
-
-    assert 1 == kernel.calls.count(Command.LOOKUP_BATCH)
 
 
 def test_readings_do_not_share_memory():
@@ -131,10 +95,9 @@ def test_readings_do_not_share_memory():
     assert [[9, 9], [9, 9]] == second.tolist()
 
 
-@pytest.mark.parametrize("batch", [True, False])
-def test_deleting_passes_over_keys_that_are_gone(batch):
+def test_deleting_passes_over_keys_that_are_gone():
     """Whatever was there is removed."""
-    kernel = FakeKernel(entries(10), batch=batch)
+    kernel = FakeKernel(entries(10))
     reader = kernel_map(kernel)
     keys, _ = reader.read()
     for gone in list(kernel.entries)[2:5]:

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
 from ebpf_sidecar.pipeline.errors import ProbeError
-from ebpf_sidecar.receivers.ebpf.probe import Slots, Spread, Sum
+from ebpf_sidecar.receivers.ebpf.probe import CALL_FIELDS, Slots, Spread, Sum
 from ebpf_sidecar.receivers.ebpf.probe_file import find_probes, read_probe
 
 BPF = Path(__file__).parents[3] / "bpf"
@@ -25,6 +26,25 @@ def changed(tmp_path):
         return str(caught.value).splitlines()
 
     return changed
+
+
+def test_what_a_probe_says_of_calls_has_the_order_of_the_kernels_struct():
+    """The reader writes them as bytes when a probe is turned off; the last one is the programs' own."""
+    body = re.search(r"^struct call \{\n(.*?)^\};", (BPF / "thread.h").read_text(), re.MULTILINE | re.DOTALL)[1]
+
+    assert [*CALL_FIELDS, "unwilling"] == re.findall(r"^\s*u8 (\w+);", body, re.MULTILINE)
+
+
+def test_probes_that_share_a_program_hook_it_in_the_same_ways():
+    """It is attached once, for whichever probe comes first."""
+    ways = {}
+    for path in find_probes([BPF]).values():
+        for hook in read_probe(path).hooks:
+            ways.setdefault(hook.alternatives[0].program, set()).add((hook.name, hook.alternatives))
+    shared = ("thread_ends", "program_changes", "name_changes", "call_returns", "call_enters")
+
+    assert set(shared) <= ways.keys()
+    assert dict.fromkeys(shared, 1) == {program: len(ways[program]) for program in shared}
 
 
 @pytest.mark.parametrize("name", sorted(find_probes([BPF])))
