@@ -191,6 +191,8 @@ int inactive_pages_shrink(struct tracepoint__vmscan__mm_vmscan_lru_shrink_inacti
 #endif
 
 #ifdef HAVE_PAGES_TAKEN
+#define LRU_ACTIVE 1 /* in the numbers of the active lists */
+
 #ifdef OFFSET_LRU_GEN_FOLIO_ENABLED
 /* The multi-generational LRU can be turned on and off at any time. Each list knows; this is the first one of the memory
  * cgroup that the thread is in. */
@@ -213,21 +215,28 @@ static __always_inline bool has_generations(void)
 #endif
 
 /* The multi-generational LRU reclaims what it has taken in several rounds, and says each time how many pages it had
- * passed. The kernel's own counters are those of the pages taken. */
+ * passed. The kernel's own counters are those of the pages taken. Without generations they are those of the inactive
+ * pages that were looked at, which is told where they are reclaimed, unless none of them could be taken. */
 int pages_taken(struct tracepoint__vmscan__mm_vmscan_lru_isolate *args)
 {
     u64 *here = counting_when_taken(), generations = has_generations();
+    u64 taken = args->nr_taken, scanned = args->nr_scanned, pages;
+    bool active = args->lru & LRU_ACTIVE;
     struct reclaim_value *row;
 
+    /* Both are read here: the verifier allows no choice between two places in the event. */
+    asm volatile("" : "+r"(taken), "+r"(scanned));
     if (!here)
         return 0;
     if (*here != generations)
         *here = generations;
-    if (!generations)
-        return 0;
-    row = row_of_reclaimer();
+    if (generations)
+        pages = taken;
+    else
+        pages = taken || active ? 0 : scanned;
+    row = pages ? row_of_reclaimer() : NULL;
     if (row)
-        __sync_fetch_and_add(&row->scanned, args->nr_taken);
+        __sync_fetch_and_add(&row->scanned, pages);
     return 0;
 }
 #endif
@@ -249,6 +258,14 @@ int compaction_wanted(struct tracepoint__compaction__mm_compaction_try_to_compac
 int compaction_begins(struct tracepoint__compaction__mm_compaction_begin *args)
 {
     compaction_stalls();
+    return 0;
+}
+#endif
+
+#ifdef HAVE_SIGNAL_RAW
+int signal_raw(struct bpf_raw_tracepoint_args *ctx)
+{
+    signal_sent(ctx->args[0], ctx->args[1], ctx->args[ARG_SIGNAL_GENERATE_TASK_STRUCT]);
     return 0;
 }
 #endif

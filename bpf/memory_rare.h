@@ -50,21 +50,35 @@ static __always_inline void compaction_stalls(void)
 }
 #endif
 
-#if defined(HAVE_VICTIM_RAW) || defined(HAVE_VICTIM_FUNCTION)
-/* Processes that were killed, by id, with the time of their begin: each thread of a victim that asks for memory while
- * it dies is marked again. */
-BPF_TABLE("lru_hash", u32, u64, killed, KILLED_ENTRIES);
+#define SIGKILL 9
+#define SENT_BY_THE_KERNEL 1 /* SEND_SIG_PRIV, in place of an address */
 
-static __always_inline bool is_marked_again(u64 task)
+/* Entry 0: whom the kernel has just sent SIGKILL on this processor. It marks victims under a spin lock right after
+ * that, but also processes that are dying anyway, and each of a victim's threads that asks for memory while it dies:
+ * these it does not send anything, and does not count. */
+BPF_PERCPU_ARRAY(kill_sent, u64, 1);
+
+static __always_inline void signal_sent(u32 signal, u64 information, u64 task)
 {
-    u64 leader = read_pointer(task + OFFSET_TASK_STRUCT_GROUP_LEADER);
-    u64 began = read_pointer(leader + OFFSET_TASK_STRUCT_START_TIME), *before;
-    u32 process = read_u32(task + OFFSET_TASK_STRUCT_TGID);
+    u32 zero = 0;
+    u64 *sent;
 
-    before = killed.lookup(&process);
-    if (before && *before == began)
+    if (signal != SIGKILL || information != SENT_BY_THE_KERNEL)
+        return;
+    sent = kill_sent.lookup(&zero);
+    if (sent)
+        *sent = task;
+}
+
+#if defined(HAVE_VICTIM_RAW) || defined(HAVE_VICTIM_FUNCTION)
+static __always_inline bool is_dying_anyway(u64 task)
+{
+    u32 zero = 0;
+    u64 *sent = kill_sent.lookup(&zero);
+
+    if (!sent || *sent != task)
         return 1;
-    killed.update(&process, &began);
+    *sent = 0;
     return 0;
 }
 
@@ -74,7 +88,7 @@ static __always_inline void victim_marked(u64 task)
     struct memory_key key = {};
     struct memory_value *row;
 
-    if (is_marked_again(task))
+    if (is_dying_anyway(task))
         return;
     key.owner.cgroup = cgroup_of_task(task);
 #ifdef KEY_BY_PROCESS

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -214,3 +215,27 @@ def traced():
             lines += [line for line in (folder / "trace").read_text().splitlines() if line[:1] != "#"]
 
     return traced
+
+
+@pytest.fixture
+def frozen(tmp_path):
+    """Keep a process from running, by cgroup v1: what kills it meanwhile has to wait."""
+    root, ours = Path("/sys/fs/cgroup/freezer"), tmp_path / "freezer"
+    if not root.exists():
+        root = ours
+        root.mkdir()
+        subprocess.run(["mount", "-t", "cgroup", "-o", "freezer", "none", root], check=True)
+    folder = root / f"sidecar-test-{os.getpid()}"
+    folder.mkdir()
+
+    def frozen(pid):
+        (folder / "cgroup.procs").write_text(str(pid))
+        (folder / "freezer.state").write_text("FROZEN")
+        while (folder / "freezer.state").read_text() != "FROZEN\n":
+            time.sleep(0.01)
+
+    yield frozen
+    (folder / "freezer.state").write_text("THAWED")
+    folder.rmdir()
+    if root == ours:
+        subprocess.run(["umount", root], check=True)

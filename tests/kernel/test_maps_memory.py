@@ -78,10 +78,10 @@ def cgroup():
 
 
 @pytest.fixture
-def press():
-    """Run the workload to its end, however it ends: its process id and its exit code."""
+def press(tmp_path):
+    """Run the workload to its end, however it ends, with a file or a new one: its process id and its exit code."""
 
-    def press(action, cgroup, megabytes, path=""):
+    def press(action, cgroup, megabytes, path=tmp_path / "new"):
         command = [sys.executable, "-S", "-E", WORKLOAD, action, cgroup.folder, str(megabytes), path]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=False, timeout=120)
         return json.loads(done.stdout)["pid"], done.returncode
@@ -120,12 +120,12 @@ def test_pages_equal_what_the_kernel_counts_for_the_cgroup(attach, rows, cgroup,
 
 
 def test_seconds_of_stalls_equal_those_that_the_kernel_traces(attach, rows, cgroup, press, traced):
-    """From begin to end of each reclaim, of a process that is killed in the end."""
+    """From begin to end of each reclaim, of a process whose pages have to be written first."""
     loaded = attach("memory")
     cgroup.limit(16)
 
     with traced("vmscan/mm_vmscan_memcg_reclaim_begin", "vmscan/mm_vmscan_memcg_reclaim_end") as lines:
-        pid, _ = press("takes", cgroup, 64)
+        pid, _ = press("writes", cgroup, 128)
 
     counted = rows(loaded, "reclaim_stats", pid, reclaimer=MEMCG)
     stalls = spans([line for line in lines if thread_of(line) == pid], thread_of, "begin", "end")
@@ -181,3 +181,19 @@ def test_pressure_and_page_faults_are_counted_for_chosen_cgroups_only(attach, cg
     maps = ("reclaim_stats", "stalled_processes", "fault_stats", "memory_stats")
     counted = {name: set(loaded.maps[name].read()[0]["cgroup"].tolist()) for name in maps}
     assert dict.fromkeys(maps, {cgroup.folder.stat().st_ino} if chosen else set()) == counted
+
+
+def test_who_is_dying_already_is_not_killed_once_more(attach, rows, cgroup, press, frozen):
+    """The kernel chooses a process that we have killed, and lets it die with the rest of the memory: no kill of its."""
+    loaded = attach("memory")
+    cgroup.limit(16)
+    command = [sys.executable, "-S", "-E", WORKLOAD, "holds", cgroup.folder, "10"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        frozen(process.pid)
+        process.kill()
+        _, code = press("takes", cgroup, 10)
+
+    assert (0, -9) == (code, process.returncode)
+    assert 0 == cgroup.events()[1]
+    assert [0] == rows(loaded, "memory_stats")["oom_kills"]

@@ -75,3 +75,20 @@ def test_a_victim_of_many_threads_is_killed_once(load_once, rows, cgroup):
     assert -9 == code
     assert 1 == fields(cgroup / "memory.events")["oom_kill"]
     assert [1] == rows(loaded, "memory_stats", pid)["oom_kills"]
+
+
+@pytest.mark.proves("ebpf.memory.oom_kills", oracle="memory.events")
+def test_who_is_dying_already_is_not_killed_once_more(load_once, rows, cgroup, frozen):
+    """The kernel chooses a process that we have killed, and lets it die with the rest of the memory: no kill of its."""
+    loaded = load_once("memory")
+    before = rows(loaded, "memory_stats")["oom_kills"]
+    command = [sys.executable, "-S", "-E", WORKLOAD, "holds", cgroup, "22"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        frozen(process.pid)
+        process.kill()
+        _, code = press("takes", cgroup, 18)
+
+    assert (0, -9) == (code, process.returncode)
+    assert 0 == fields(cgroup / "memory.events")["oom_kill"]
+    assert before == rows(loaded, "memory_stats")["oom_kills"]

@@ -120,7 +120,7 @@ def test_stalls_their_seconds_and_pages_of_direct_reclaim_equal_the_kernels(spen
         pytest.skip("kswapd was quick enough")
     assert expected == {name: probe[name] for name in expected}
     assert summed(kernel, "allocstall") == probe["stalls"] == len(begins)
-    assert sum(spans(lines, thread_of, "begin", "end")) == pytest.approx(probe["stalled"], rel=0.1)
+    assert sum(spans(lines, thread_of, "begin", "end")) == pytest.approx(probe["stalled"], rel=0.25)
     assert {thread_of(line) for line in begins} == stalled(loaded) - before
     assert 0 == loaded.maps["stalls"].entries()
 

@@ -4,6 +4,7 @@
 import json
 import mmap
 import os
+import signal
 import sys
 from pathlib import Path
 from threading import Thread
@@ -18,10 +19,25 @@ def reads(megabytes, path):
         pass
 
 
+def writes(megabytes, path):
+    """Write a file: pages that reclaim has to wait for."""
+    with Path(path).open("wb", buffering=0) as file:
+        for _ in range(megabytes):
+            file.write(bytes(MIB))
+
+
 def takes(megabytes, path):
     """Use memory that cannot be dropped."""
     view = mmap.mmap(-1, megabytes * MIB)
     touch(view, 0, 1)
+
+
+def holds(megabytes, path):
+    """The same, end the line when it is done, and keep it."""
+    view = mmap.mmap(-1, megabytes * MIB, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    touch(view, 0, 1)
+    print(flush=True)
+    signal.pause()
 
 
 def bursts(megabytes, path):
@@ -46,7 +62,7 @@ def main():
     (Path(cgroup) / "cgroup.procs").write_text(str(os.getpid()))
     sys.stdout.write(json.dumps({"pid": os.getpid()}))
     sys.stdout.flush()
-    {"reads": reads, "takes": takes, "bursts": bursts}[action](megabytes, path)
+    {"reads": reads, "writes": writes, "takes": takes, "holds": holds, "bursts": bursts}[action](megabytes, path)
 
 
 main()
