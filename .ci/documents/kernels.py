@@ -21,14 +21,15 @@ def kernel_matrix() -> str:
 
 
 def with_proofs(outcomes: Outcomes, proofs: Outcomes) -> Outcomes:
-    """Metrics that no selftest can check have the verdict of the tests that only a guest survives."""
+    """Metrics that no selftest can check have the verdict of the guests' tests; so has what these find wrong."""
     return {series: _with_proof(outcome, proofs.get(series)) for series, outcome in outcomes.items()}
 
 
 def _with_proof(outcome: Outcome, proof: Outcome | None) -> Outcome:
     tried = {} if proof is None else {n: c for n, c in proof.metrics.items() if c.verdict in ("right", "wrong")}
-    unchecked = [name for name, checked in outcome.metrics.items() if checked.verdict == "unchecked"]
-    return replace(outcome, metrics={**outcome.metrics, **{name: tried[name] for name in unchecked if name in tried}})
+    unchecked = {name for name, checked in outcome.metrics.items() if checked.verdict == "unchecked"}
+    told = {name: checked for name, checked in tried.items() if name in unchecked or checked.verdict == "wrong"}
+    return replace(outcome, metrics={**outcome.metrics, **told})
 
 
 def matrix_parts(outcomes: Outcomes) -> Iterator[str]:

@@ -49,7 +49,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _looked_at(asked: argparse.Namespace, folder: Path, deadline: Deadline) -> tuple[Outcomes, Outcomes]:
-    """What the selftest finds on each kernel, and what the tests do that only a guest survives."""
+    """What the selftest finds on each kernel, and what the tests for guests do."""
     images = Images(folder, deadline, refresh=asked.refresh)
     foreign = ForeignImages(folder, _TREE, deadline, refresh=asked.refresh)
     by_series = {**dict.fromkeys(WANTED, images.get), **dict.fromkeys(FLAVOURS, foreign.get)}

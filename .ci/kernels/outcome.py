@@ -11,7 +11,7 @@ from typing import Literal
 
 COMMITTED = Path(__file__).resolve().parents[2] / "bpf" / "kernels.json"
 PROOFS = COMMITTED.with_name("proofs.json")
-"""The same of the tests that only a guest survives: they find metrics right or wrong that a selftest cannot check."""
+"""The same of the tests for guests: they find metrics right or wrong that a selftest cannot check."""
 
 Verdict = Literal["right", "wrong", "absent", "unchecked"]
 """Of a metric: all its values agree with their oracles; one does not; this kernel has no hook for it; not tried."""

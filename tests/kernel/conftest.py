@@ -4,6 +4,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -93,6 +94,16 @@ def run():
         return json.loads(done.stdout)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def handled(tmp_path_factory):
+    """Run an action of handlers.c: handlers that do what no Python can."""
+    program, compiler = tmp_path_factory.mktemp("handlers") / "handlers", shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler (cc) is installed")
+    subprocess.run([compiler, "-O1", "-o", program, WORKLOADS / "handlers.c"], check=True)
+    return lambda action: json.loads(subprocess.run([program, action], stdout=subprocess.PIPE, check=True).stdout)
 
 
 @pytest.fixture(scope="session")

@@ -1,16 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 import errno
-import json
-import shutil
-import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ebpf_sidecar.receivers.ebpf.syscall_table import syscall_table
 
-HANDLERS = Path(__file__).parent / "workloads" / "handlers.c"
 TIMES = 23
 NUMBER = syscall_table().numbers
 UNUSED_BY_PYTHON = [
@@ -135,16 +130,6 @@ def test_an_interrupted_call_counts_as_eintr(attach, run, rows):
     assert 3 == sum(counted["duration"])
     assert 0.28e9 < counted["duration_sum"][0] < 0.6e9
     assert 2 == errors(loaded, said["pid"])[NUMBER["readv"], errno.EINTR]
-
-
-@pytest.fixture(scope="module")
-def handled(tmp_path_factory):
-    """Run an action of handlers.c: handlers that do what no Python can."""
-    program, compiler = tmp_path_factory.mktemp("handlers") / "handlers", shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler (cc) is installed")
-    subprocess.run([compiler, "-O1", "-o", program, HANDLERS], check=True)
-    return lambda action: json.loads(subprocess.run([program, action], stdout=subprocess.PIPE, check=True).stdout)
 
 
 def test_a_call_that_its_handler_leaves_is_not_taken_for_the_next_one_like_it(attach, handled, rows):

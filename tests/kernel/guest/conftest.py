@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests that bring a machine to its knees: for guests of `make kernel-matrix` alone; they go into its table."""
+"""Tests that bring a machine to its knees, and a few of its ways that differ from kernel to kernel.
+
+For guests of `make kernel-matrix` alone; they go into its table.
+"""
 
 import json
 import os
@@ -59,16 +62,16 @@ def pytest_sessionfinish(session):
 
 @pytest.fixture(scope="session")
 def load_once():
-    """Load a probe until the last test ended: compiling takes a guest a quarter of a minute."""
+    """Load probes until the last test ended: compiling takes a guest a quarter of a minute."""
     opened = {}
 
-    def load_once(name):
-        if name not in opened:
-            probes = [read_probe(BPF / f"{name}.yaml")]
+    def load_once(*names):
+        if names not in opened:
+            probes = [read_probe(BPF / f"{name}.yaml") for name in names]
             hierarchy = find_hierarchy(Path("/sys/fs/cgroup")).controller
             request = request_for(probes, by_process=True, cgroup_hierarchy=hierarchy)
-            opened[name] = load(probes, request, timeout=240)
-        return opened[name]
+            opened[names] = load(probes, request, timeout=240)
+        return opened[names]
 
     yield load_once
     for loaded in opened.values():

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads that kernels serve in different ways: io_uring, files cut off meanwhile, interrupted calls, many processes."""
+
+import errno
+import mmap
+import os
+from pathlib import Path
+
+import pytest
+
+from ebpf_sidecar.receivers.ebpf.syscall_table import syscall_table
+
+NUMBER = syscall_table().numbers
+PAGE = mmap.PAGESIZE
+SIZE = 4 << 20
+PAGES = SIZE // PAGE
+READ, WRITE = range(2)
+
+
+@pytest.fixture(scope="module")
+def loaded(load_once):
+    """Both probes, which share their programs."""
+    return load_once("page_cache", "syscalls")
+
+
+@pytest.fixture
+def cold(file_of):
+    """A file that is in no cache."""
+    return file_of(SIZE)
+
+
+def near(expected):
+    """Within half a percent, or four pages."""
+    return pytest.approx(expected, rel=0.005, abs=4)
+
+
+@pytest.mark.proves("ebpf.cache.read_attempts", oracle="known number")
+@pytest.mark.proves("ebpf.page_cache.adds", "ebpf.cache.misses", oracle="mincore(2)")
+@pytest.mark.parametrize("use", ["one", "many", "workers", "kernel_polls", "user_polls"])
+def test_cold_reads_through_io_uring_count_once_for_who_asks(loaded, observe, cold, use):
+    """Each asks for its pages up to three times, and workers of the kernel do the work of some."""
+    seen = observe(loaded, "rings.py", use, cold, size=SIZE, step=PAGE)
+
+    assert near(PAGES) == seen.lookups
+    assert [near(PAGES)] * 2 == [seen.grown, seen.adds[READ]]
+
+
+@pytest.mark.proves("ebpf.page_cache.adds", "ebpf.page_cache.dirtied", oracle="mincore(2)")
+def test_what_io_uring_writes_is_no_miss(loaded, observe, tmp_path):
+    """A new file."""
+    seen = observe(loaded, "rings.py", "written", tmp_path / "new", size=SIZE, step=65536)
+
+    assert [near(PAGES)] * 3 == [seen.grown, seen.dirtied, seen.adds[WRITE]]
+    assert near(0) == seen.lookups + seen.adds[READ]
+
+
+@pytest.mark.proves("ebpf.cache.read_attempts", oracle="known number")
+@pytest.mark.parametrize("cached", [0, PAGES // 2, PAGES])
+def test_reads_that_may_not_wait_count_what_they_find(loaded, observe, cold, cached):
+    """RWF_NOWAIT, by 64 KiB."""
+    with cold.open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+        file.read(cached * PAGE)
+
+    seen = observe(loaded, "ways.py", "unwilling", cold, size=SIZE, step=65536)
+
+    assert cached - 16 <= seen.facts["pages"] <= cached + 16
+    assert pytest.approx(seen.facts["pages"], abs=16) == seen.lookups
+
+
+@pytest.mark.proves("ebpf.cache.read_attempts", "ebpf.page_cache.removes", oracle="known number")
+def test_what_is_cut_off_while_others_read_it_is_counted_as_far_as_it_was_there(loaded, observe, cold):
+    """Four readers, a fifth thread truncates."""
+    seen = observe(loaded, "ways.py", "truncated", cold, size=SIZE // 4, step=65536)
+
+    assert 1000 < seen.lookups
+    assert pytest.approx(seen.lookups, rel=0.05, abs=64) == seen.facts["pages"]
+    assert seen.grown == pytest.approx(sum(seen.adds) - seen.removes, abs=8)
+
+
+def read_by_signal(loaded, rows, said):
+    """Calls of readv, their seconds, and how many of them were interrupted."""
+    counted = rows(loaded, "syscall_stats", said["pid"], syscall=NUMBER["readv"])
+    errors = rows(loaded, "syscall_errors", said["pid"], syscall=NUMBER["readv"], error=errno.EINTR)
+    return sum(counted["duration"]), counted["duration_sum"][0] / 1e9, errors["errors"][0]
+
+
+@pytest.mark.proves("ebpf.syscall.duration", "ebpf.syscall.errors", oracle="known number")
+@pytest.mark.parametrize(("how", "expected"), [("restarted", (1, 0)), ("stopped", (1, 0)), ("interrupted", (3, 2))])
+def test_interrupted_calls_count_as_their_caller_sees_them(loaded, run, rows, how, expected):
+    """Two interruptions in 0.3 s: calls, and how many of them with EINTR."""
+    calls, seconds, interrupted = read_by_signal(loaded, rows, run("calls.py", how))
+
+    assert expected == (calls, interrupted)
+    assert 0.28 < seconds
+
+
+@pytest.mark.proves("ebpf.syscall.duration", "ebpf.syscall.errors", oracle="known number")
+@pytest.mark.parametrize(("action", "longest"), [("left", 0.2), ("within", 9)])
+def test_handlers_that_do_not_return_or_are_interrupted_confuse_no_call(loaded, handled, rows, action, longest):
+    """One call each: what siglongjmp leaves behind never ends."""
+    calls, seconds, failed = read_by_signal(loaded, rows, handled(action))
+
+    assert (1, 0) == (calls, failed)
+    assert longest > seconds
+    assert (seconds > 0.25) is (action == "within")
+
+
+@pytest.mark.proves("ebpf.cache.read_attempts", "ebpf.syscall.duration", "ebpf.syscall.io", oracle="known number")
+def test_processes_that_come_and_go_sixteen_at_once_are_counted_exactly(loaded, run, rows):
+    """Sixteen rows of 20 processes, two reads of a cached page each, of whom nothing is left."""
+    said = run("storm.py", "sidecar-storm", 16, 20, 2)
+
+    calls = rows(loaded, "syscall_stats", comm=b"sidecar-storm", syscall=NUMBER["preadv2"])
+    threads, _ = loaded.maps["threads"].read()
+    assert {"processes": 320, "failed": 0} == said
+    assert [640] == rows(loaded, "cache_stats_map", comm=b"sidecar-storm")["lookups"]
+    assert (640, [640 * 512]) == (sum(calls["duration"]), calls["bytes"])
+    assert 5 > sum(not Path(f"/proc/{tid}").exists() for tid in threads["key"].tolist())
+    assert {0} == set(loaded.drops.read().values())
