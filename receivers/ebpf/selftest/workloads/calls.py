@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import signal
 import threading
 import time
 
@@ -85,4 +86,32 @@ def waiting(path: str, size: int, step: int) -> Facts:
     return {"seconds": seconds, "calls": 5}
 
 
-window.main({each.__name__: each for each in (synced, failing, moved, advised, waiting)})
+def _disturbed_read(*, restart: bool) -> float:
+    """Read a pipe whose data comes after a signal with a handler; how long that took."""
+    reading, writing = os.pipe()
+    signal.signal(signal.SIGUSR1, lambda *_: None)
+    signal.siginterrupt(signal.SIGUSR1, not restart)
+    child = os.fork()
+    if child == 0:
+        time.sleep(PAUSE)
+        os.kill(os.getppid(), signal.SIGUSR1)
+        _write_later(writing)
+        os._exit(0)
+    begin = time.perf_counter()
+    os.readv(reading, [bytearray(1)])  # Python itself reads again where the signal ended the call
+    seconds = time.perf_counter() - begin
+    os.waitpid(child, 0)
+    return seconds
+
+
+def restarted(path: str, size: int, step: int) -> Facts:
+    """A read that the kernel goes on with after the handler: one call."""
+    return {"seconds": _disturbed_read(restart=True), "calls": 1}
+
+
+def interrupted(path: str, size: int, step: int) -> Facts:
+    """A read that the handler ends: two calls, one of them with EINTR."""
+    return {"seconds": _disturbed_read(restart=False), "calls": 2, "interruptions": 1}
+
+
+window.main({each.__name__: each for each in (synced, failing, moved, advised, waiting, restarted, interrupted)})

@@ -68,6 +68,25 @@ def populated(path: str, size: int, step: int) -> Facts:
     return {"pages": size // PAGE}
 
 
+def vectored(path: str, size: int, step: int) -> Facts:
+    """With preadv2, into three pieces that do not begin at pages."""
+    descriptor = os.open(path, os.O_RDONLY)
+    pieces = [bytearray(100), bytearray(PAGE), bytearray(step - PAGE - 100)]
+    got = sum(os.preadv(descriptor, pieces, place, os.RWF_HIPRI) for place in range(0, size, step))
+    return {"pages": size // PAGE, "bytes": got}
+
+
+def in_memory(path: str, size: int, step: int) -> Facts:
+    """A file that is on no disk, written and read."""
+    descriptor = os.memfd_create("selftest")
+    for _ in range(0, 8 << 20, step):
+        os.write(descriptor, bytes(step))
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    while os.read(descriptor, step):
+        pass
+    return {}
+
+
 def written(path: str, size: int, step: int) -> Facts:
     """A new file."""
     block = b"x" * step
@@ -109,6 +128,6 @@ def in_threads(path: str, size: int, step: int) -> Facts:
 
 window.main({
     each.__name__: each
-    for each in (sequential, at_random, mapped, mapped_randomly, fresh_memory, populated, written, dropped, unlinked,
-                 in_threads)
+    for each in (sequential, at_random, mapped, mapped_randomly, fresh_memory, populated, vectored, in_memory, written,
+                 dropped, unlinked, in_threads)
 })  # fmt: skip
