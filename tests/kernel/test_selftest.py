@@ -126,6 +126,6 @@ def test_where_there_is_no_disk_the_rest_is_checked():
     kinds = {metric.rpartition(".")[0] for metric, *_ in checked(said)}
 
     assert (0, []) == (code, wrong(said))
-    assert {"ebpf", "ebpf.syscall", "ebpf.fadvise"} == kinds
+    assert {"ebpf", "ebpf.syscall", "ebpf.fadvise", "ebpf.cache", "ebpf.page_cache"} == kinds
     assert any("/dev/shm is not on a disk" in each["why"] for each in said["metrics"])
     assert not list(Path("/dev/shm").glob("ebpf-sidecar-*"))
