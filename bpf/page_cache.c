@@ -203,10 +203,10 @@ static __always_inline void page_cache_hand_over(struct thread *thread, s64 resu
     bool only_lookups;
     u32 i;
 
-    if (thread->call.unwilling)
-        drop_pages_not_there(thread, result);
     if (!thread->counted)
         return;
+    if (thread->call.cause == CAUSE_READ)
+        drop_pages_not_there(thread, result);
     only_lookups = thread->counted == thread->lookups; /* before lookups are added that counted does not hold */
     if (thread->call.cause == CAUSE_READ || thread->call.cause == CAUSE_EITHER)
         count_untold_lookups(thread, result);

@@ -77,8 +77,9 @@ static __always_inline void pages_looked_up(u64 mapping, u64 index, u64 last)
 
 /* io_uring asks without waiting; then to be told when a page is there; when it is told, without waiting again. Where
  * that does not help a worker asks, and waits. All that is one request, with what is left of its range. */
-static __always_inline bool was_looked_up(u64 request, u32 flags, u64 mapping, u64 last)
+static __always_inline bool was_looked_up(u64 request, u64 mapping, u64 last)
 {
+    u32 flags = read_u32(request + OFFSET_KIOCB_KI_FLAGS);
     struct range range = {.mapping = mapping, .last = last, .who = request};
     struct progress now = {.index = !!(flags & IOCB_WAITQ), .time = bpf_ktime_get_ns()};
     struct progress *before = ranges.lookup(&range);
@@ -93,17 +94,14 @@ static __always_inline bool was_looked_up(u64 request, u32 flags, u64 mapping, u
 
 static __always_inline void pages_looked_up_for(u64 request, u64 mapping, u64 index, u64 last)
 {
-    u32 flags = read_u32(request + OFFSET_KIOCB_KI_FLAGS);
     struct thread *thread = current_thread();
 
     if (thread_is_left_out(thread))
         return;
-    if (is_inside_one_call(thread)) {
-        thread->call.unwilling = flags & IOCB_NOWAIT;
+    if (is_inside_one_call(thread))
         pages_looked_up_inside(thread, mapping, index, last);
-    } else if (!was_looked_up(request, flags, mapping, last)) {
+    else if (!was_looked_up(request, mapping, last))
         count_lookups_outside(last + 1 - index);
-    }
 }
 #endif
 
@@ -157,7 +155,7 @@ static __always_inline void range_looked_up(u64 request, u64 file, u64 position,
 
 #define EAGAIN 11
 
-/* A read that may not wait looks up what is there: less than it was asked for. */
+/* A read looks up less than it was asked for where it may not wait (RWF_NOWAIT), or where the file is cut off then. */
 static __always_inline void drop_pages_not_there(struct thread *thread, s64 result)
 {
     u64 most = result > 0 ? (result + PAGE_BYTES - 2) / PAGE_BYTES + 1 : 0;

