@@ -35,7 +35,10 @@ def written(load_once, rows):
         while kernels("nr_dirty") or kernels("nr_writeback"):
             assert time.monotonic() < until
             time.sleep(0.1)
-        ours = [rows(load_once("page_cache"), "cache_stats_map", pid)["written_back"][0] for pid in (None, os.getpid())]
+        ours = [
+            rows(load_once("page_cache", "syscalls"), "cache_stats_map", pid)["written_back"][0]
+            for pid in (None, os.getpid())
+        ]
         return [kernels("nr_written"), *ours]
 
     return written
