@@ -62,6 +62,21 @@ static void faults(int file, long operations, off_t size)
         sink = map[i * 4096 % size];
 }
 
+/* Takes memory page by page, as a heap that grows does. */
+static void fresh(long operations)
+{
+    for (long i = 0; i < operations;) {
+        char *map = mmap(NULL, 4096 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+        if (map == MAP_FAILED)
+            exit(1);
+        madvise(map, 4096 * 4096, MADV_NOHUGEPAGE);
+        for (long page = 0; page < 4096 && i < operations; page++, i++)
+            map[page * 4096] = 1;
+        munmap(map, 4096 * 4096);
+    }
+}
+
 struct job {
     const char *kind;
     int file;
@@ -84,6 +99,8 @@ static void work(const struct job *job)
         mixed_calls(job->operations);
     else if (!strcmp(job->kind, "faults"))
         faults(job->file, job->operations, job->size);
+    else if (!strcmp(job->kind, "fresh"))
+        fresh(job->operations);
     else
         exit(1);
 }
