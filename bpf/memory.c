@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
 #include <asm/ptrace.h>
 #include "histogram.h"
+#include "lru.h"
 #include "memory_rare.h"
 #include "owner.h"
 
@@ -31,7 +32,8 @@ struct stalled_key {
 struct stalled_value {
     u64 seen; /* at the begin and at the end of a stall, so that one that spans two readings counts in both */
 };
-BPF_TABLE("lru_hash", struct stalled_key, struct stalled_value, stalled_processes, STALLED_PROCESSES_ENTRIES);
+BPF_F_TABLE("lru_hash", struct stalled_key, struct stalled_value, stalled_processes, STALLED_PROCESSES_ENTRIES,
+            LRU_FLAGS(STALLED_PROCESSES_ENTRIES));
 
 /* A thread that is reclaiming now. Nothing ends a thread meanwhile. */
 struct stall {

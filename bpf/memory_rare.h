@@ -2,6 +2,7 @@
 #ifndef EBPF_SIDECAR_MEMORY_RARE_H
 #define EBPF_SIDECAR_MEMORY_RARE_H
 
+#include "lru.h"
 #include "owner.h"
 
 /* What happens seldom: compaction and kills. */
@@ -30,7 +31,7 @@ static __always_inline struct memory_value *memory_row(struct memory_key *key)
 
 /* Threads that want a large block, until it is known whether anything has to be done for it. LRU: often nothing has
  * to be done, and nothing tells so. */
-BPF_TABLE("lru_hash", u32, u64, compacting, COMPACTING_ENTRIES);
+BPF_F_TABLE("lru_hash", u32, u64, compacting, COMPACTING_ENTRIES, LRU_FLAGS(COMPACTING_ENTRIES));
 
 #ifdef HAVE_COMPACTION_BEGINS
 /* Once, however many zones are tried; not for kcompactd, which nobody waits for. */

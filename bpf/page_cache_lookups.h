@@ -3,6 +3,7 @@
 #define EBPF_SIDECAR_PAGE_CACHE_LOOKUPS_H
 
 /* Which pages are looked up: each once for each call, however often the kernel tells of it. */
+#include "lru.h"
 #include "page_cache_rows.h"
 
 /* The kernel fires once per batch of folios and names the whole rest of the range each time, so only what lies beyond
@@ -45,7 +46,7 @@ struct progress {
     u64 index; /* of the thread; of a request 1: it waits to be told that a page is there */
     u64 time;
 };
-BPF_TABLE("lru_hash", struct range, struct progress, ranges, RANGES_ENTRIES);
+BPF_F_TABLE("lru_hash", struct range, struct progress, ranges, RANGES_ENTRIES, LRU_FLAGS(RANGES_ENTRIES));
 #define RANGE_NS 1000000000
 
 static __always_inline void pages_looked_up_outside(u64 mapping, u64 index, u64 last)

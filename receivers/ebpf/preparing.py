@@ -159,7 +159,7 @@ def _sizes(probes: Sequence[Probe], budget: int, machine: Machine, targets: Kern
 def _macros(
     probes: Sequence[Probe], values: Mapping[str, Mapping[str, Any]], sizes: Sizes, machine: Machine
 ) -> Mapping[str, int]:
-    macros: dict[str, int] = {"PAGE_BYTES": machine.page_bytes}
+    macros: dict[str, int] = {"PAGE_BYTES": machine.page_bytes, "PROCESSORS": machine.processors}
     for probe in probes:
         macros.update(probe.macros)
         macros.update({name.upper(): value for name, value in values[probe.name].items() if isinstance(value, int)})

@@ -116,3 +116,8 @@ def test_programs_count_in_pages_of_the_machine(probes, page):
     request = request_for(list(probes.values()), machine=Machine(2, page_bytes=page))
 
     assert page == request.macros["PAGE_BYTES"]
+
+
+def test_programs_know_how_many_processors_share_a_map(probes):
+    """Some kernels let the first of them take all of it."""
+    assert 64 == request_for(list(probes.values()), machine=Machine(64)).macros["PROCESSORS"]
