@@ -10,7 +10,7 @@ than the maps themselves. Then, and on kernels that cannot do without (before 6.
 
 Beside some maps is an array of entries near at hand (near.h), which is there as a whole from the beginning.
 
-No map of ours has values for each possible processor, so nothing else grows with them.
+Only one map of ours, of 8 bytes, has values for each possible processor, so nothing else grows with them.
 """
 
 from __future__ import annotations
