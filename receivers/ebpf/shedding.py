@@ -51,8 +51,8 @@ class Shedding:
         left = without(loaded, chosen, idle_maps(self.probes, shed))
         self.shed.append(chosen)  # now that it is
         self.warn(
-            f'probe "{chosen}" was turned off: all probes took {self.overhead.share:.2%} of the processors, more than '
-            f"max_overhead ({self.overhead.limit:.2%}) for several intervals; it stays off until a restart"
+            f'probe "{chosen}" was turned off: all probes took {_percent(self.overhead.share)} of the processors, more '
+            f"than max_overhead ({_percent(self.overhead.limit)}) for several intervals; it stays off until a restart"
         )
         return left
 
@@ -61,8 +61,9 @@ class Shedding:
         if self.overhead.stuck and not self._said_stuck and len(self.shed) < len(self.probes):
             self._said_stuck = True
             self.warn(
-                f"all probes take {self.overhead.share:.2%} of the processors, more than max_overhead "
-                f"({self.overhead.limit:.2%}), and all that shed names are off; add probes to shed, or raise the limit"
+                f"all probes take {_percent(self.overhead.share)} of the processors, more than max_overhead "
+                f"({_percent(self.overhead.limit)}), and all that shed names are off; add probes to shed, or raise "
+                "the limit"
             )
 
     def frames(self, moment: Moment) -> list[Frame]:
@@ -110,6 +111,10 @@ def _rewrite_calls(loaded: Loaded, before: Calls, after: Calls) -> None:
         return
     for number in before:
         loaded.calls.write(number, packed(after.get(number, {})))
+
+
+def _percent(share: float | None) -> str:
+    return f"{100 * (share or 0.0):.3g}%"
 
 
 def packed(fields: Mapping[str, int]) -> int:

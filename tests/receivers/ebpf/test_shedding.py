@@ -72,3 +72,17 @@ def test_a_probe_that_could_not_be_turned_off_is_not_said_to_be(monkeypatch):
     assert all("/dev/null" == behind(end) for end in pipe)
     for end in pipe:
         os.close(end)
+
+
+@pytest.mark.parametrize(("limit", "said"), [(0.05, "max_overhead (5%)"), (0.000001, "max_overhead (0.0001%)")])
+def test_a_limit_is_named_as_it_was_written_however_small(limit, said):
+    """Not as 0.00 %, which nobody wrote."""
+    pipe = os.pipe()
+    warnings = []
+    shedding = Shedding(Overhead(limit, ("block_io",), 1), [BLOCK], lambda _: {}, warnings.append)
+    for now in range(4):
+        shedding.when_due(now, Played((Dear("issue_raw", pipe),)))
+    for end in pipe:
+        os.close(end)
+
+    assert [said in each for each in warnings] == [True]
