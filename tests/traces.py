@@ -3,6 +3,10 @@
 
 import re
 
+BETWEEN_NS = 40_000
+"""Between the kernel's own two events and the probe's readings of the clock lies what the probe does, which an emulated
+processor takes some 20 microseconds for."""
+
 _LINE = re.compile(r"-(\d+)\s+\[\d+\].*?\s(\d+)\.(\d{6}): (\w+): (.*)")
 
 

@@ -29,7 +29,7 @@ _ALWAYS = FLAVOURS[:1]
 """Other kernels for arm64 are tried on request."""
 _TESTS = f"""\
 export EBPF_SIDECAR_PROOFS=/results/proofs
-{sys.executable} -m pytest -q -p no:cacheprovider --basetemp /mnt/disk/proofs tests/kernel/guest >&2
+{sys.executable} -m pytest -q --durations 12 -p no:cacheprovider --basetemp /mnt/disk/proofs tests/kernel/guest >&2
 cat /results/proofs"""
 _PROVE = ("/bin/sh", "-c", _TESTS)
 
