@@ -151,22 +151,26 @@ def deep(folder, *more):
 
 @pytest.mark.skipif(shutil.which("fio") is None, reason="fio is not installed")
 def test_merges_equal_what_the_kernel_counts(attach, rows, tmp_path):
-    """Neighbouring small writes, handed over 16 at a time."""
+    """Neighbouring small writes, handed over 16 at a time: each is merged, or a request, or known to be missing."""
     fio(tmp_path, "write", 65536, 256)
     os.sync()
     device, stat = device_of(tmp_path)
-    loaded = attach("block_io")
-    before = [int(field) for field in stat.read_text().split()]
-
     batches = ["--rw=write", "--bs=4k", "--size=16m", "--iodepth_batch=16", "--iodepth_batch_complete=16"]
-    process = deep(tmp_path, *batches)
-    process.wait(timeout=120)
+    for _ in range(5):
+        loaded = attach("block_io")
+        before = [int(field) for field in stat.read_text().split()]
+        process = deep(tmp_path, *batches)
+        process.wait(timeout=120)
+        after = [int(field) for field in stat.read_text().split()]
+        counted = rows(loaded, "block_stats", process.pid, device=device, operation=WRITE)
+        everyone = rows(loaded, "block_stats", device=device)
+        told = counted["merged"][0] + sum(counted["duration"])
+        assert told <= 4096 <= told + missed(loaded)
+        if told == 4096:
+            break  # else a completion was hidden from all programs
 
-    after = [int(field) for field in stat.read_text().split()]
-    counted = rows(loaded, "block_stats", process.pid, device=device, operation=WRITE)
-    everyone = rows(loaded, "block_stats", device=device)
+    assert told == 4096
     assert 1000 < counted["merged"][0] < 4096
-    assert 4096 == counted["merged"][0] + sum(counted["duration"])
     assert everyone["merged"][0] == pytest.approx(after[1] + after[5] - before[1] - before[5], abs=64)
 
 
