@@ -64,8 +64,8 @@ def behind(script, *before):
 )
 def test_nothing_is_left_when_it_is_stopped_in_the_middle(tmp_path, number, send):
     """No folder, no process, no program in the kernel; whoever presses Ctrl-C means all processes."""
-    # shells start what they put into the background with SIGINT ignored, and who ignores it hands that on
-    line = ["env", "--default-signal=INT", *COMMAND, "--folder", tmp_path]
+    # shells start what they put into the background with SIGINT ignored, nohup with SIGHUP: both are handed on
+    line = ["env", "--default-signal=INT,HUP", *COMMAND, "--folder", tmp_path]
     with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                           text=True, start_new_session=True) as child:  # fmt: skip
         next(line for line in child.stderr if line.startswith("[5/"))  # progress tells that it is at work
