@@ -27,11 +27,7 @@ _COMMAND = (str(Path(sys.executable).with_name("ebpf-sidecar")), "selftest", "--
 _IN_GUEST = ("--folder", "/mnt/disk")
 _ALWAYS = FLAVOURS[:1]
 """Other kernels for arm64 are tried on request."""
-_TESTS = f"""\
-export EBPF_SIDECAR_PROOFS=/results/proofs
-{sys.executable} -m pytest -q --durations 12 -p no:cacheprovider --basetemp /mnt/disk/proofs tests/kernel/guest >&2
-cat /results/proofs"""
-_PROVE = ("/bin/sh", "-c", _TESTS)
+_PROVE = ("/bin/sh", ".ci/kernels/prove", sys.executable, "/results/proofs")
 
 
 def main(words: Sequence[str] | None = None) -> int:

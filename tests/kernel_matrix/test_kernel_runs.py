@@ -2,6 +2,7 @@
 """A run of the matrix, with stand-ins for the guests, and what it means for CI."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from kernels.outcome import Checked, Hook, Outcome, read_committed, write_commit
 from kernels.programs import Unavailable
 from kernels.settling import settle
 
+PROVE = Path(matrix.__file__).with_name("prove")
 REPORT = json.dumps({"kernel": "6.1.0", "error": "", "hooks": [], "metrics": []})
 GOOD = Outcome("6.1.0", "", {"a.b": Hook("tracepoint a:b", live=True)}, {"m": Checked("right")}, answered=True)
 SILENT = Outcome("6.1.0", "", {"a.b": Hook("tracepoint a:b", live=False)}, {"m": Checked("right")}, answered=True)
@@ -64,6 +66,29 @@ def test_each_kernel_has_its_row_in_the_order_asked_for(run, tmp_path):
     assert Outcome(problem="no suite of the mirror has it any more") == found["6.18"]
     assert Outcome("6.1.0", answered=True) == found["6.1"] == found[RUNNING]
     assert REPORT == (tmp_path / "last/6.1.json").read_text() == (tmp_path / "last/running.json").read_text().strip()
+
+
+@pytest.mark.parametrize(("codes", "tries"), [("0", 1), ("1 0", 2), ("1 1 1 0", 3), ("2 0", 1)])
+def test_what_fails_in_a_guest_is_tried_twice_more_there(tmp_path, codes, tries):
+    """And nothing else is; a pytest that cannot begin is not asked again."""
+    (tmp_path / "codes").write_text("\n".join(codes.split()))
+    python = tmp_path / "python"
+    python.write_text(f"""#!/bin/sh
+cd {tmp_path}
+echo "$*" >> asked
+echo proven > "$EBPF_SIDECAR_PROOFS"
+code=$(head -1 codes)
+sed -i 1d codes
+exit $code
+""")
+    python.chmod(0o755)
+
+    done = subprocess.run([PROVE, python, tmp_path / "proofs"], stdout=subprocess.PIPE, text=True, check=True)
+
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert "proven\n" == done.stdout
+    assert [False, *[True] * (tries - 1)] == ["--last-failed" in words for words in asked]
+    assert {"tests/kernel/guest"} == {words.split()[-1] for words in asked}
 
 
 def test_progress_is_told_for_each_kernel(run, heard):

@@ -169,11 +169,14 @@ def test_a_kill_of_the_machine_equals_vmstat_and_is_the_victims(spent, hunger, l
 def test_compaction_stalls_equal_those_that_the_kernel_traces(spent, hunger, traced):
     """Memory is in pieces when huge pages are asked for. The kernel's own count has attempts that were put off, too."""
     share = free_mebibytes() * 9 // 10
+    for _ in range(5):
+        with traced("compaction/mm_compaction_try_to_compact_pages", "compaction/mm_compaction_begin") as events:
+            kernel, probe = spent(lambda: hunger(("fragments", share)))
+        assert compactions(events) == probe["compaction_stalls"] <= kernel["compact_stall"]
+        if compactions(events):
+            break  # else all were put off, because some before were in vain
 
-    with traced("compaction/mm_compaction_try_to_compact_pages", "compaction/mm_compaction_begin") as events:
-        kernel, probe = spent(lambda: hunger(("fragments", share)))
-
-    assert 0 < compactions(events) == probe["compaction_stalls"] <= kernel["compact_stall"]
+    assert compactions(events)
 
 
 def compactions(lines):
