@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 READ, WRITE = 0, 1
+ATTEMPTS = 20
+"""At worst a machine's kernel hides two completions in a thousand from all programs (DECISIONS.md)."""
 OPERATIONS = {"read": READ, "write": WRITE, "randread": READ, "randwrite": WRITE}
 
 
@@ -52,7 +54,7 @@ def test_requests_and_bytes_equal_what_fio_and_the_kernel_count(attach, rows, tm
     fio(tmp_path, "write", block, 1000)  # lay the file out first
     os.sync()
     device, stat = device_of(tmp_path)
-    for _ in range(5):
+    for _ in range(ATTEMPTS):
         first = completed(stat, OPERATIONS[kind])
         loaded = attach("block_io")
         before = completed(stat, OPERATIONS[kind])
@@ -156,7 +158,7 @@ def test_merges_equal_what_the_kernel_counts(attach, rows, tmp_path):
     os.sync()
     device, stat = device_of(tmp_path)
     batches = ["--rw=write", "--bs=4k", "--size=16m", "--iodepth_batch=16", "--iodepth_batch_complete=16"]
-    for _ in range(5):
+    for _ in range(ATTEMPTS):
         loaded = attach("block_io")
         before = [int(field) for field in stat.read_text().split()]
         process = deep(tmp_path, *batches)

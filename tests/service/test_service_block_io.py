@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-REQUESTS, ATTEMPTS = 1000, 12
+REQUESTS, ATTEMPTS = 1000, 30
 MARGIN = 4  # requests that end just while one of both is read
 
 
