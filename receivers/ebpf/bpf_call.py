@@ -28,9 +28,7 @@ _ATTRIBUTES = 128
 class Command(IntEnum):
     """bpf(2) commands."""
 
-    LOOKUP = 1
     UPDATE = 2
-    DELETE = 3
     INFO = 15
     LOOKUP_BATCH = 24
     DELETE_BATCH = 27
@@ -47,7 +45,7 @@ def kernel_call(command: int, attributes: bytearray) -> int:
     return 0
 
 
-def element(call: BpfCall, command: Command, fd: int, key: int, value: int = 0) -> int:
+def element(call: BpfCall, command: Command, fd: int, key: int, value: int) -> int:
     """A command on one element; ``key`` and ``value`` are addresses."""
     attributes = bytearray(_ATTRIBUTES)
     _ELEMENT.pack_into(attributes, 0, fd, key, value, 0)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from .disk_folder import find_disk_folder
+from .disk_folder import find_disk_folder, mounts_of
 from .disks import disk_of, read_disk, scheduler_of
 
 NO_ACTION = "none"
@@ -72,8 +72,7 @@ class Actions:
         return {action: why for action, why in problems.items() if why}
 
     def _file(self) -> dict[str, str]:
-        mounts = (self.proc / "self" / "mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
-        folder = find_disk_folder(mounts)
+        folder = find_disk_folder(mounts_of(self.proc))
         if folder is None:
             return dict.fromkeys(_IN_FILE, "no folder on a disk can be written to")
         try:

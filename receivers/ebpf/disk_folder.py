@@ -24,6 +24,11 @@ class DiskFolder:
     file_system: str
 
 
+def mounts_of(proc: Path) -> str:
+    """The text of our own mountinfo; names in it need not be UTF-8. Raises `OSError`."""
+    return (proc / "self" / "mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+
+
 def find_disk_folder(mounts: str, candidates: Iterable[Path] | None = None) -> DiskFolder | None:
     """The first of ``candidates`` that is writable and on a disk. ``mounts``: the text of /proc/self/mountinfo."""
     types = _types(mounts)

@@ -91,8 +91,9 @@ class Newcomers:
     def _without(self, reason: str) -> Loaded:
         self.warn(f"{self._probes()} is turned off until a restart: {reason}")
         left, gone = self.loaded, sorted({hook.probe for hook in self._hooks()})
+        idle = idle_maps(self.probes, gone)
         for probe in gone:
-            left = without(left, probe, idle_maps(self.probes, gone) & left.maps.keys(), reason)
+            left = without(left, probe, idle, reason)
         return left
 
     def _hooks(self) -> list[HookStatus]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from .namespaces import in_first
 from .tracefs import MOUNT_COMMAND
 
 _BITS = {"CAP_SYS_ADMIN": 21, "CAP_SYS_RESOURCE": 24, "CAP_PERFMON": 38, "CAP_BPF": 39}
@@ -20,7 +21,6 @@ _OLDEST = (5, 10)
 _OWN_CAPABILITIES = (5, 8)  # CAP_BPF and CAP_PERFMON exist from here on
 _NO_MEMLOCK = (5, 11)  # map memory is charged to the cgroup from here on
 _SECCOMP_FILTER = 2
-_FIRST_USERS = Path("user:[4026531837]")  # 0xEFFFFFFD in include/linux/proc_ns.h, on every machine
 _MEMLOCK_NEEDED = 64 << 20
 _DENIED = (errno.EPERM, errno.EACCES)
 _LOG_LINES = 3
@@ -83,14 +83,12 @@ def own_standing() -> Standing:
 
 def standing_in(proc: Path, release: str, memlock: int) -> Standing:
     """What the process ``self`` below ``proc`` may do on a kernel called ``release``; nothing where that is unknown."""
-    status, users = "", _FIRST_USERS
+    status = ""
     with suppress(OSError):
         status = (proc / "self" / "status").read_text(encoding="ascii", errors="replace")
-    with suppress(OSError):
-        users = (proc / "self" / "ns" / "user").readlink()
     said = dict(re.findall(r"^(\w+):[ \t]*(\w+)", status, re.MULTILINE))
     capabilities, seccomp = int(said.get("CapEff", "0"), 16), int(said.get("Seccomp", 0))
-    return Standing(capabilities, seccomp, release_of(release), memlock, users != _FIRST_USERS)
+    return Standing(capabilities, seccomp, release_of(release), memlock, in_first("user", proc) is False)
 
 
 def release_of(text: str) -> tuple[int, int]:

@@ -106,8 +106,9 @@ def first_answer(address, expression, accept, seconds=30):
 
 
 @needs("prometheus")
-def test_a_real_prometheus_scrapes_us_and_answers_queries(tmp_path):
-    """Target up, rates right, nasty label values intact, buckets usable for quantiles, metadata known."""
+@contextmanager
+def counting():
+    """An exporter whose numbers grow ten times a second: where it can be scraped."""
     servers, stopped = HttpServers(), threading.Event()
     context = fake_context(ComponentKind.EXPORTER, "prometheus", routes=servers, clock=SystemClock())
     exporter = FACTORY.create(FACTORY.settings(endpoint="127.0.0.1:0"), context)
@@ -122,21 +123,23 @@ def test_a_real_prometheus_scrapes_us_and_answers_queries(tmp_path):
     thread = threading.Thread(target=count)
     thread.start()
     try:
-        host, port = servers.bound("127.0.0.1:0")
-        with prometheus(tmp_path, f"{host}:{port}") as address:
-            rate = "rate(ebpf_cache_misses_total[4s])"
-            rates = first_answer(address, rate, lambda r: any(80 < float(each["value"][1]) < 120 for each in r))
-            minute = query(address, "rate(ebpf_cache_misses_total[1m])")
-            up = query(address, "up")
-            quantile = query(
-                address, 'histogram_quantile(0.5, ebpf_block_io_duration_seconds_bucket{k8s_pod_name="web"})'
-            )
-            with urllib.request.urlopen(f"http://{address}/api/v1/metadata", timeout=5) as answer:
-                metadata = json.load(answer)["data"]
+        yield "{}:{}".format(*servers.bound("127.0.0.1:0"))
     finally:
         stopped.set()
         thread.join()
         servers.shutdown()
+
+
+def test_a_real_prometheus_scrapes_us_and_answers_queries(tmp_path):
+    """Target up, rates right, nasty label values intact, buckets usable for quantiles, metadata known."""
+    with counting() as target, prometheus(tmp_path, target) as address:
+        rate = "rate(ebpf_cache_misses_total[4s])"
+        rates = first_answer(address, rate, lambda r: any(80 < float(each["value"][1]) < 120 for each in r))
+        minute = query(address, "rate(ebpf_cache_misses_total[1m])")
+        up = query(address, "up")
+        quantile = query(address, 'histogram_quantile(0.5, ebpf_block_io_duration_seconds_bucket{k8s_pod_name="web"})')
+        with urllib.request.urlopen(f"http://{address}/api/v1/metadata", timeout=5) as answer:
+            metadata = json.load(answer)["data"]
 
     assert ["1"] == [each["value"][1] for each in up]
     assert {"web", 'a "b"\\\n'} == {each["metric"]["k8s_pod_name"] for each in rates}

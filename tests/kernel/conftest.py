@@ -250,3 +250,19 @@ def frozen(tmp_path):
     folder.rmdir()
     if root == ours:
         subprocess.run(["umount", root], check=True)
+
+
+@pytest.fixture
+def dying(frozen):
+    """A process that holds so much memory of a cgroup, and was killed, but cannot end until the kernel lets it."""
+
+    def dying(cgroup, mebibytes):
+        command = [sys.executable, "-S", "-E", WORKLOADS / "pressure.py", "holds", cgroup, str(mebibytes)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        with process.stdout:
+            process.stdout.readline()
+        frozen(process.pid)
+        process.kill()
+        return process
+
+    return dying

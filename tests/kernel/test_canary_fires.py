@@ -9,7 +9,7 @@ import pytest
 
 from ebpf_sidecar.receivers.ebpf.canary import Canary, examine
 from ebpf_sidecar.receivers.ebpf.canary_actions import Actions
-from ebpf_sidecar.receivers.ebpf.disk_folder import find_disk_folder
+from ebpf_sidecar.receivers.ebpf.disk_folder import find_disk_folder, mounts_of
 from ebpf_sidecar.receivers.ebpf.loading import load
 from ebpf_sidecar.receivers.ebpf.preparing import request_for
 from ebpf_sidecar.receivers.ebpf.probe_file import find_probes, read_probe
@@ -19,9 +19,7 @@ BPF = Path(__file__).parents[2] / "bpf"
 SILENT = read_probe(Path(__file__).parent / "probes" / "silent.yaml")
 NO_STATISTICS = lambda: nullcontext(False)  # noqa: E731 # as where CAP_SYS_ADMIN is missing
 
-pytestmark = pytest.mark.skipif(
-    find_disk_folder(Path("/proc/self/mountinfo").read_text()) is None, reason="no folder on a disk"
-)
+pytestmark = pytest.mark.skipif(find_disk_folder(mounts_of(Path("/proc"))) is None, reason="no folder on a disk")
 
 
 @pytest.mark.parametrize("statistics", [run_statistics, NO_STATISTICS], ids=["runs", "maps"])

@@ -183,16 +183,11 @@ def test_pressure_and_page_faults_are_counted_for_chosen_cgroups_only(attach, cg
     assert dict.fromkeys(maps, {cgroup.folder.stat().st_ino} if chosen else set()) == counted
 
 
-def test_who_is_dying_already_is_not_killed_once_more(attach, rows, cgroup, press, frozen):
+def test_who_is_dying_already_is_not_killed_once_more(attach, rows, cgroup, press, dying):
     """The kernel chooses a process that we have killed, and lets it die with the rest of the memory: no kill of its."""
     loaded = attach("memory")
     cgroup.limit(16)
-    command = [sys.executable, "-S", "-E", WORKLOAD, "holds", cgroup.folder, "10"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE)
-    with process.stdout:
-        process.stdout.readline()
-    frozen(process.pid)
-    process.kill()
+    process = dying(cgroup.folder, 10)
 
     press("takes", cgroup, 10)
 

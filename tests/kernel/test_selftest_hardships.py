@@ -7,12 +7,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from programs import exists, programs_of
+from waiting import until
 
 COMMAND = [sys.executable, "-c", "from ebpf_sidecar.pipeline.cli import main; main()", "selftest"]
 QUICK = [*COMMAND, "--json", "--quick"]
@@ -34,14 +34,6 @@ def processes_in(folder):
             line = process.read_bytes().decode(errors="replace")
             if str(folder) in line:
                 yield line
-
-
-def until(condition, seconds=30):
-    """Whether something came true in time; what the kernel and others do after a death cannot be waited for."""
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return condition()
 
 
 def behind(script, *before):

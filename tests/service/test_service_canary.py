@@ -6,10 +6,11 @@ import fcntl
 import os
 import subprocess
 import sys
-import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 PIDFD_GETFD, ENABLE, DISABLE = 438, 0x2400, 0x2401
 PRESSURE = Path(__file__).parents[1] / "kernel" / "workloads" / "pressure.py"
@@ -30,26 +31,20 @@ def test_hooks_that_fire_are_shown_as_live(serve):
 
 def silence(process, silent):
     """Turn the process's perf events off, or on again: their hooks stay attached, and nothing reaches them."""
-    pidfd = os.pidfd_open(process)
+    pidfd, events = os.pidfd_open(process), []
     for link in Path(f"/proc/{process}/fd").iterdir():
-        if "[perf_event]" in str(link.readlink()):
-            event = ctypes.CDLL(None).syscall(PIDFD_GETFD, pidfd, int(link.name), 0)
-            fcntl.ioctl(event, DISABLE if silent else ENABLE, 0)
-            os.close(event)
+        with suppress(FileNotFoundError):  # closed meanwhile
+            events += [int(link.name)] if "[perf_event]" in str(link.readlink()) else []
+    for number in events:
+        event = ctypes.CDLL(None).syscall(PIDFD_GETFD, pidfd, number, 0)
+        fcntl.ioctl(event, DISABLE if silent else ENABLE, 0)
+        os.close(event)
     os.close(pidfd)
 
 
 def live_ones(service):
     """By hook, whether it fires."""
     return {dict(labels)["hook"]: value for labels, value in service.page().rows("ebpf_probe_live").items()}
-
-
-def until(condition, seconds=30):
-    """Whether a condition becomes true; the canary looks once a second."""
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return condition()
 
 
 def test_a_hook_that_falls_silent_is_found_out_and_one_that_comes_back_too(serve):

@@ -5,10 +5,10 @@ import fcntl
 import os
 import shutil
 import subprocess
-import time
 from contextlib import contextmanager
 
 import pytest
+from waiting import until
 
 FREEZE, THAW = 0xC0045877, 0xC0045878
 
@@ -39,14 +39,6 @@ def frozen(folder):
     finally:
         fcntl.ioctl(descriptor, THAW, 0)
         os.close(descriptor)
-
-
-def until(condition, seconds=30):
-    """Whether a condition becomes true."""
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return condition()
 
 
 def test_a_disk_that_hangs_stops_no_reading(serve, disk):

@@ -4,9 +4,9 @@
 import re
 import subprocess
 import sys
-import time
 
 import pytest
+from waiting import until
 
 READS = "import os\ndescriptor = os.memfd_create('x')\nwhile True: os.pread(descriptor, 1, 0)"
 ORDER = ["syscalls", "block_io"]
@@ -18,14 +18,6 @@ def _load():
     with subprocess.Popen([sys.executable, "-S", "-E", "-c", READS]) as child:
         yield
         child.kill()
-
-
-def until(condition, seconds=60):
-    """What a condition gives once it is true; the service judges several intervals, however long they take."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return found
 
 
 @pytest.mark.usefixtures("_load")

@@ -13,6 +13,7 @@ import errno
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from ..attaching import BY_BPF
 from ..probe import Alternative, Probe
 from ..rights import Failure, Standing, before_loading
 from .machine import Machine, Tracing
@@ -31,8 +32,6 @@ _ATTACHING = {
     "fexit": "to load programs at functions, which read kernel memory",
     "perf_event": "to count events of all processes through perf_event_open(2)",
 }
-_OPENED = ("tracepoint", "kprobe", "kretprobe", "perf_event")
-"""Ways that take perf_event_open(2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +100,7 @@ def _admin(machine: Machine, kinds: Mapping[str, Mapping[str, None]]) -> Mapping
     reasons = {}
     if machine.tracing is Tracing.NOT_MOUNTED:
         reasons["to mount tracefs"] = tuple(kinds)  # all look their events up there
-    opening = tuple(name for name, each in kinds.items() if set(_OPENED).intersection(each))
+    opening = tuple(name for name, each in kinds.items() if each.keys() - set(BY_BPF))
     if opening and paranoid_forbids(machine):
         value = machine.sysctls["perf_event_paranoid"]
         reasons[f"for perf_event_open(2) while this distribution's kernel.perf_event_paranoid is {value}"] = opening

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ....pipeline.component import Paths
 from ....pipeline.errors import ProbeError
-from ..disk_folder import find_any_folder, find_disk_folder
+from ..disk_folder import find_any_folder, find_disk_folder, mounts_of
 from ..disks import disk_of, scheduler_of
 from .guard import guarded
 from .worker import WorkloadError
@@ -67,8 +67,7 @@ def forget(path: Path) -> None:
 def temporary_place(chosen: Path | None, paths: Paths, *, quick: bool) -> Iterator[Place]:
     """A folder below ``chosen``, or below the first that is on a disk; gone afterwards, even when this process is
     killed. Raises `ProbeError`."""
-    mounts = (paths.proc / "self" / "mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
-    disk = find_disk_folder(mounts, [chosen] if chosen else None)
+    disk = find_disk_folder(mounts_of(paths.proc), [chosen] if chosen else None)
     above = chosen or (disk.path if disk else find_any_folder())
     if above is None:
         raise ProbeError("no folder can be written to; mount a tmpfs at /tmp, or name a folder with --folder")

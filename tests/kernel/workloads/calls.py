@@ -88,14 +88,19 @@ def interrupted():
     return _interrupt(restart=False)
 
 
+def _stop_and_continue_parent():
+    """From a child, after 0.1 s each."""
+    for number in (signal.SIGSTOP, signal.SIGCONT):
+        time.sleep(0.1)
+        os.kill(os.getppid(), number)
+
+
 def stopped():
     """A read that SIGSTOP and SIGCONT interrupt: no handler, so the kernel restarts it."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        for number in (signal.SIGSTOP, signal.SIGCONT):
-            time.sleep(0.1)
-            os.kill(os.getppid(), number)
+        _stop_and_continue_parent()
         time.sleep(0.1)
         os.write(writing, b"x" * 100)
         os._exit(0)
@@ -107,9 +112,7 @@ def paused(name, number):
     """A wait of 0.3 s that SIGSTOP and SIGCONT interrupt: poll of nothing, or clock_nanosleep."""
     child = os.fork()
     if child == 0:
-        for signal_number in (signal.SIGSTOP, signal.SIGCONT):
-            time.sleep(0.1)
-            os.kill(os.getppid(), signal_number)
+        _stop_and_continue_parent()
         os._exit(0)
     seconds = (ctypes.c_long * 2)(0, 300_000_000)
     words = {"poll": (0, 0, 300), "clock_nanosleep": (0, 0, ctypes.byref(seconds), 0)}

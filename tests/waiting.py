@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Waiting for what a service, or the kernel, does in its own time."""
+
+import time
+
+
+def until(condition, seconds=60):
+    """What a condition gives once it is true, or at the end of that time."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return found
