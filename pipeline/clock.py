@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import dataclass
 from typing import Protocol
 
 
@@ -38,3 +39,25 @@ class SystemClock:
     def wait(self, stopped: threading.Event, seconds: float) -> bool:
         """Wait for ``seconds`` or until ``stopped`` is set; true when it was set."""
         return stopped.wait(max(0.0, seconds))
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A moment on a clock until which something may take, however many share it."""
+
+    clock: Clock
+    at: float
+    """Monotonic seconds."""
+
+    @classmethod
+    def after(cls, seconds: float, clock: Clock) -> Deadline:
+        """So many seconds from now."""
+        return cls(clock, clock.monotonic() + seconds)
+
+    def earlier(self, seconds: float) -> Deadline:
+        """One that is so many seconds before it."""
+        return Deadline(self.clock, self.at - seconds)
+
+    def left(self) -> float:
+        """Seconds until then; 0 when it has passed."""
+        return max(0.0, self.at - self.clock.monotonic())

@@ -11,14 +11,22 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from .clock import Clock, Deadline, SystemClock
 from .component import CleansMaps, ComponentId, Context, MapCleanup, UpstreamRequest
 from .config import Config, ConfiguredComponent, PipelineId, PipelineSettings
 from .errors import ConfigError, Mistake, SidecarError
-from .ledger import QUEUE_CAPACITY, QUEUE_SIZE, Ledger
+from .ledger import QUEUE_CAPACITY, QUEUE_SIZE, QUEUED, Ledger
 from .nodes import ExporterAccounting, Pipeline, Source, Stage
 from .sending import SendingQueue
+from .stopping import quietly, stop_together
+
+log = logging.getLogger(__name__)
+_CLOSING_SECONDS = 1.0
+"""The most that is kept of the time for draining, so that everything is closed even where a queue needs all of it."""
+_GIVE_UP_SECONDS = 5.0
 
 NewContext = Callable[[ComponentId], Context]
 
@@ -43,7 +51,7 @@ class Graph:
                 with _blamed(source.id, "cannot start"):
                     source.start()
         except SidecarError:
-            self.shutdown(0.0)
+            self.shutdown(_GIVE_UP_SECONDS)
             raise
 
     def _receiving_side(self) -> list[tuple[ComponentId, Callable[[], None]]]:
@@ -53,18 +61,38 @@ class Graph:
         parts: list[tuple[ComponentId, Any]] = [*self.extensions.items(), *exporters, *stages]
         return [(id_, part.start) for id_, part in parts if hasattr(part, "start")]
 
-    def shutdown(self, seconds: float) -> None:
-        """Stop everything from the receivers forwards; each queue may use ``seconds`` to empty itself."""
+    def shutdown(self, seconds: float, clock: Clock | None = None) -> list[str]:
+        """Stop everything from the receivers forwards, within ``seconds`` whatever a component does.
+
+        Receivers stop at the same time, then the processors; the queues empty themselves in the time that
+        is left, but for a part that is kept for closing exporters and extensions. Returns what was lost, in words.
+        """
+        end = Deadline.after(seconds, clock or SystemClock())
+        closing = min(_CLOSING_SECONDS, seconds / 5)
+        drained = end.earlier(closing)
+        problems = self._stop_receiving(end.earlier(closing + drained.left() / 2))
+        problems += self._drain(drained)
+        exporters = {_named(id_): partial(_shut, queue.exporter) for id_, queue in self.queues.items()}
+        extensions = {_named(id_): partial(_shut, extension) for id_, extension in self.extensions.items()}
+        for parts, deadline in ((exporters, end.earlier(closing / 2)), (extensions, end)):
+            for name in stop_together(parts, deadline):
+                log.error("%s: did not stop in time", name)  # no data is lost by that
+        return problems
+
+    def _stop_receiving(self, deadline: Deadline) -> list[str]:
+        """Receivers read a last time, and processors pass on what they hold."""
+        late = stop_together({_named(source.id): source.shutdown for source in self.sources}, deadline)
         for source in self.sources:
-            _quietly(source.id, source.shutdown)
-        for pipeline in self.pipelines:
-            for stage in pipeline.stages:
-                _shut(stage.id, stage.processor)
-        for id_, queue in self.queues.items():
-            queue.shutdown(seconds)
-            _shut(id_, queue.exporter)
-        for id_, extension in self.extensions.items():
-            _shut(id_, extension)
+            source.closed.set()  # also where the receiver still runs
+        late += stop_together({f"pipeline {pipe.id}": partial(_stop_stages, pipe) for pipe in self.pipelines}, deadline)
+        return [f"{name} did not stop in time" for name in late]
+
+    def _drain(self, deadline: Deadline) -> list[str]:
+        """All queues empty themselves at the same time, from the moment they are closed."""
+        for queue in self.queues.values():
+            queue.close()
+        lost = {id_: queue.shutdown(deadline) for id_, queue in self.queues.items()}
+        return [f"{_named(id_)} lost {points} data points" for id_, points in lost.items() if points]
 
 
 def build(config: Config, new_context: NewContext, ledger: Ledger) -> Graph:
@@ -105,7 +133,9 @@ def _queue(id_: ComponentId, configured: ConfiguredComponent, new_context: NewCo
     exporter = _create(id_, configured, lambda _: context)
     accounting = ExporterAccounting(ledger, attributes)
     queue = SendingQueue(str(id_), exporter, configured.queue, accounting, context.telemetry, context.clock)
+    accounting.appear()
     ledger.gauge(QUEUE_SIZE, attributes, queue.size)
+    ledger.gauge(QUEUED, attributes, queue.queued_points)
     ledger.gauge(QUEUE_CAPACITY, attributes, lambda: configured.queue.queue_size)
     return queue
 
@@ -151,15 +181,16 @@ def _blamed(id_: ComponentId, failed: str) -> Iterator[None]:
         raise SidecarError(f"{failed}: {type(problem).__name__}: {problem}", component=str(id_)) from problem
 
 
-def _shut(id_: ComponentId, component: object) -> None:
+def _named(id_: ComponentId) -> str:
+    return f"{id_.kind.value} {id_}"
+
+
+def _stop_stages(pipeline: Pipeline) -> None:
+    for stage in pipeline.stages:
+        quietly(_named(stage.id), partial(_shut, stage.processor))
+
+
+def _shut(component: object) -> None:
     shutdown = getattr(component, "shutdown", None)
     if shutdown is not None:
-        _quietly(id_, shutdown)
-
-
-def _quietly(id_: ComponentId, shutdown: Callable[[], None]) -> None:
-    """Shut one component down; its failure must not keep the others from being shut down."""
-    try:
         shutdown()
-    except Exception:
-        logging.getLogger(__name__).exception("%s %s: shutdown failed", id_.kind.value, id_)

@@ -48,7 +48,14 @@ ERRORS = Instrument("ebpf.collector.errors", "{error}", "Errors by component and
 COUNTERS = (RECEIVED, REFUSED, INCOMING, OUTGOING, SENT, SEND_FAILED, ENQUEUE_FAILED, DROPPED, ERRORS)
 
 QUEUE_SIZE = Instrument("ebpf_sidecar.exporter.queue_size", "{batch}", "Batches waiting for an exporter")
+QUEUED = Instrument(
+    "ebpf_sidecar.exporter.queued_metric_points",
+    "{point}",
+    "Data points that wait for an exporter or are being delivered, so neither sent nor failed yet",
+)
 QUEUE_CAPACITY = Instrument("ebpf_sidecar.exporter.queue_capacity", "{batch}", "Batches that may wait for an exporter")
+
+QUEUE_GAUGES = (QUEUE_SIZE, QUEUE_CAPACITY, QUEUED)
 
 
 @dataclass

@@ -32,6 +32,11 @@ class ExporterAccounting:
     ledger: Ledger
     attributes: Attributes
 
+    def appear(self) -> None:
+        """Show all counters from now on, at zero, so that the first failure is seen as an increase."""
+        for instrument in (SENT, SEND_FAILED, ENQUEUE_FAILED):
+            self.ledger.add(instrument, 0, self.attributes)
+
     def sent(self, points: int) -> None:
         """Delivered."""
         self.ledger.add(SENT, points, self.attributes)
@@ -107,9 +112,9 @@ class Source:
     def consume(self, frames: Frames) -> None:
         """Count what the receiver made and hand the same immutable frames to each pipeline."""
         frames = tuple(frames)
-        attributes = (("receiver", str(self.id)),)
-        self.ledger.add(REFUSED if self.closed.is_set() else RECEIVED, points(frames), attributes)
-        if not self.closed.is_set():
+        closed = self.closed.is_set()  # asked once: what is counted as received is passed on
+        self.ledger.add(REFUSED if closed else RECEIVED, points(frames), (("receiver", str(self.id)),))
+        if not closed:
             for pipeline in self.pipelines:
                 pipeline.consume(frames)
 

@@ -3,22 +3,28 @@
 
 A slow or dead exporter therefore never blocks a receiver or another exporter. When the queue is full the *oldest* batch
 is given up, because the frames are cumulative: a newer batch tells everything an older one did.
+
+A batch belongs to the queue until it is settled: delivered, failed, or given up. It is counted at that moment, once,
+while the queue is locked, so that at every moment offered == sent + send_failed + enqueue_failed + `queued_points`.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from pydantic import Field
 
-from .clock import Clock
+from .clock import Clock, Deadline
 from .component import Exporter, Telemetry
 from .errors import ExportError
 from .frame import Frames, points
 from .settings import Interval, Settings
+
+SHUTDOWN = "shutdown"
 
 
 class QueueSettings(Settings):
@@ -35,19 +41,22 @@ class QueueSettings(Settings):
 
 
 class Accounting(Protocol):
-    """Where deliveries are counted, in data points."""
+    """Where deliveries are counted, in data points. Called with the queue locked: must neither block nor log."""
 
     def sent(self, points: int) -> None:
         """Delivered."""
         ...
 
     def send_failed(self, points: int) -> None:
-        """Refused for good by the exporter or its back end."""
+        """Refused for good by the exporter or its back end, or tried in vain."""
         ...
 
     def enqueue_failed(self, points: int) -> None:
-        """Given up because the queue was full or closed."""
+        """Given up before the exporter saw them, because the queue was full or closed."""
         ...
+
+
+Count = Callable[[int], None]
 
 
 @dataclass
@@ -60,48 +69,75 @@ class SendingQueue:
     accounting: Accounting
     telemetry: Telemetry
     clock: Clock
+    lost: int = 0
+    """Points that were given up because the queue was shut down."""
     _waiting: deque[Frames] = field(default_factory=deque)
+    _in_flight: Frames | None = None
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _stopped: threading.Event = field(default_factory=threading.Event)
-    _expired: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to deliver."""
+        """Start to deliver."""
         self._thread = threading.Thread(target=self._run, name=f"exporter {self.name}", daemon=True)
         self._thread.start()
 
     def offer(self, frames: Frames) -> None:
         """Take a batch for delivery; never blocks and never raises."""
         with self._changed:
-            if self._stopped.is_set():
-                self._given_up(frames, "shutdown")
-                return
-            if len(self._waiting) >= self.settings.queue_size:
-                self._given_up(self._waiting.popleft(), "queue_full")
-            self._waiting.append(frames)
-            self._changed.notify()
+            stopped, given_up = self._stopped.is_set(), frames
+            if not stopped:
+                full = len(self._waiting) >= self.settings.queue_size
+                given_up = self._waiting.popleft() if full else ()
+                self._waiting.append(frames)
+                self._changed.notify()
+            lost = self._count(given_up, self.accounting.enqueue_failed, stopped)
+        self._report(lost, SHUTDOWN if stopped else "queue_full")
 
     def size(self) -> int:
-        """Batches waiting now."""
+        """Batches waiting now; the one in flight is none of them."""
         return len(self._waiting)
 
-    def shutdown(self, seconds: float = 5.0) -> None:
-        """Take nothing more, deliver what waits for at most ``seconds``, count the rest as dropped."""
+    def queued_points(self) -> int:
+        """Data points that are not settled yet: those waiting, and those in flight."""
+        with self._changed:
+            return sum(map(points, self._waiting)) + points(self._in_flight or ())
+
+    def close(self) -> None:
+        """Take nothing more, and go on delivering what waits."""
         with self._changed:
             self._stopped.set()
             self._changed.notify()
-        if self._thread is not None:
-            self._thread.join(seconds)
-        self._expired.set()
-        with self._changed:
-            while self._waiting:
-                self._given_up(self._waiting.popleft(), "shutdown")
 
-    def _given_up(self, frames: Frames, reason: str) -> None:
-        lost = points(frames)
-        self.accounting.enqueue_failed(lost)
-        self.telemetry.dropped(lost, reason)
+    def shutdown(self, deadline: Deadline | None = None) -> int:
+        """Take nothing more, deliver what waits until ``deadline`` (five seconds), count the rest as dropped.
+
+        Returns how many points were given up. A delivery that ends after that is not counted again.
+        """
+        deadline = deadline or Deadline.after(5.0, self.clock)
+        self.close()
+        if self._thread is not None:
+            self._thread.join(deadline.left())
+        with self._changed:
+            lost = self._count(self._in_flight or (), self.accounting.send_failed, shutdown=True)
+            self._in_flight = None
+            while self._waiting:
+                lost += self._count(self._waiting.popleft(), self.accounting.enqueue_failed, shutdown=True)
+        self._report(lost, SHUTDOWN)
+        return self.lost
+
+    def _report(self, lost: int, reason: str) -> None:
+        """Not while the queue is locked: this may log, and a log may block."""
+        if lost:
+            self.telemetry.dropped(lost, reason)
+
+    def _count(self, frames: Frames, count: Count, shutdown: bool = False) -> int:  # noqa: FBT001, FBT002 # one of two ends
+        """Count frames that leave the queue, which is locked; how many points they hold."""
+        number = points(frames)
+        if number:
+            count(number)
+        self.lost += number if shutdown else 0
+        return number
 
     def _run(self) -> None:
         while (frames := self._next()) is not None:
@@ -113,16 +149,18 @@ class SendingQueue:
                 if self._stopped.is_set():
                     return None
                 self._changed.wait()
-            return self._waiting.popleft()
+            self._in_flight = self._waiting.popleft()
+            return self._in_flight
 
     def _deliver(self, frames: Frames) -> None:
+        """Try until the batch is settled; once more, and no longer, after the queue was stopped."""
         wait, give_up = self.settings.initial_retry_interval, self.clock.monotonic() + self.settings.max_retry_time
+        last = self._stopped.is_set()
         while not self._attempt(frames):
-            stopped = self._expired.is_set() or self.clock.wait(self._stopped, wait)
-            if stopped or self.clock.monotonic() >= give_up:
-                self.accounting.send_failed(points(frames))
-                self.telemetry.dropped(points(frames), "shutdown" if stopped else "max_retry_time")
+            if last or self.clock.monotonic() >= give_up:
+                self._settle(self.accounting.send_failed, SHUTDOWN if last else "max_retry_time")
                 return
+            last = self.clock.wait(self._stopped, wait)
             wait = min(2 * wait, self.settings.max_retry_interval)
 
     def _attempt(self, frames: Frames) -> bool:
@@ -133,11 +171,18 @@ class SendingQueue:
             self.telemetry.error("sending", problem)
             if problem.retry:
                 return False
-            self.accounting.send_failed(points(frames))
-        except Exception as problem:  # noqa: BLE001 # an exporter of a plugin may fail in any way; others must go on
+        except BaseException as problem:  # noqa: BLE001 # an exporter of a plugin may fail in any way, and others must go on
             self.telemetry.error("sending", problem)
-            self.accounting.send_failed(points(frames))
         else:
-            self.accounting.sent(points(frames))
+            self._settle(self.accounting.sent)
             self.telemetry.recovered("sending")
+            return True
+        self._settle(self.accounting.send_failed, "refused")
         return True
+
+    def _settle(self, count: Count, reason: str = "") -> None:
+        """The end of the batch in flight, unless it was given up at shutdown meanwhile."""
+        with self._changed:
+            frames, self._in_flight = self._in_flight or (), None
+            number = self._count(frames, count, reason == SHUTDOWN)
+        self._report(number if reason else 0, reason)

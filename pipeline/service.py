@@ -18,7 +18,7 @@ from typing import Any
 from opentelemetry.sdk.resources import Resource
 
 from . import logs
-from .clock import Clock, SystemClock
+from .clock import Clock, Deadline, SystemClock
 from .component import ComponentId, Context, Paths
 from .config import Config
 from .errors import SidecarError
@@ -30,9 +30,11 @@ from .plugins import Plugins
 from .selfmetrics import SelfMetrics
 from .server import HttpServers
 from .status import StatusPages, WithStatusPages
+from .stopping import stop_together
 from .telemetry import ComponentTelemetry
 
 log = logging.getLogger(__name__)
+_CLOSING_SECONDS = 1.0  # of the time for draining, kept for what shows the draining
 _TIDY_SECONDS = 10  # below a millisecond of work, so as often as pages are usually made
 
 
@@ -93,12 +95,17 @@ class Service:
             raise
         self.health.started()
 
-    def shutdown(self) -> None:
-        """Drain and close everything."""
+    def shutdown(self) -> list[str]:
+        """Drain and close everything within `shutdown_timeout`; what was lost by that, in words."""
         self.health.stopping()
-        self.graph.shutdown(self.config.service.shutdown_timeout / 2)
-        self.servers.shutdown()
-        self.self_metrics.shutdown()
+        seconds = self.config.service.shutdown_timeout
+        end = Deadline.after(seconds, self.clock)
+        closing = min(_CLOSING_SECONDS, seconds / 10)
+        lost = self.graph.shutdown(seconds - closing, self.clock)
+        parts = {"http servers": self.servers.shutdown, "own metrics": self.self_metrics.shutdown}
+        for name in stop_together(parts, end):
+            log.error("%s: did not stop in time", name)
+        return lost
 
 
 class _Prefixed(logging.LoggerAdapter[logging.Logger]):
@@ -161,13 +168,10 @@ def _on_signal(number: int, _frame: FrameType | None, stop: threading.Event) -> 
 
 
 def _drain(service: Service, seconds: float) -> int:
-    """Shut down in a thread of its own, so that a component that hangs cannot hold the process beyond the bound."""
+    """Shut down; the exit code."""
     log.info("stopping: draining for at most %gs; a second signal exits at once", seconds)
-    thread = threading.Thread(target=service.shutdown, name="shutdown", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if thread.is_alive():
-        log.error("not drained within %gs; what was still queued is lost", seconds)
-        return 1
+    lost = service.shutdown()
+    for problem in lost:
+        log.error("not drained within %gs: %s", seconds, problem)
     log.info("stopped")
-    return 0
+    return 1 if lost else 0

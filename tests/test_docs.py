@@ -15,7 +15,7 @@ from documents.probes import all_probes, prometheus_name
 
 from ebpf_sidecar.pipeline.component import ComponentKind
 from ebpf_sidecar.pipeline.config import Inline, load
-from ebpf_sidecar.pipeline.ledger import COUNTERS, QUEUE_CAPACITY, QUEUE_SIZE, Ledger
+from ebpf_sidecar.pipeline.ledger import COUNTERS, QUEUE_GAUGES, Ledger
 from ebpf_sidecar.pipeline.pipelines import PipelineBody, ServiceBody
 from ebpf_sidecar.pipeline.plugins import PROJECT, Plugins
 from ebpf_sidecar.pipeline.selfmetrics import SelfMetrics
@@ -159,7 +159,7 @@ def test_the_metrics_of_no_probe_are_documented():
     """The receiver's own, the percentages, and the service's telemetry."""
     text = read("bpf/README.md") + read("pipeline/README.md")
     names = [frame.name for frame in receiver_frames()] + [each.name for each in PERCENTAGES]
-    names += [each.name for each in (*COUNTERS, QUEUE_SIZE, QUEUE_CAPACITY)]
+    names += [each.name for each in (*COUNTERS, *QUEUE_GAUGES)]
     names += [each.remainder[0] for each in PERCENTAGES if each.remainder]
 
     assert [] == [name for name in names if f"| `{name}` " not in text]
@@ -184,7 +184,7 @@ def test_the_own_telemetry_is_called_on_the_page_what_the_table_says():
     metrics = SelfMetrics(ledger, {})
     for counter in COUNTERS:
         ledger.add(counter, 1, ())
-    for gauge in (QUEUE_SIZE, QUEUE_CAPACITY):
+    for gauge in QUEUE_GAUGES:
         ledger.gauge(gauge, (), lambda: 1.0)
     text = metrics.exposition(in_openmetrics=False).decode()
     metrics.shutdown()
@@ -192,7 +192,7 @@ def test_the_own_telemetry_is_called_on_the_page_what_the_table_says():
         r"`(ebpf_(?:collector|sidecar_(?!receiver_(?!accepted|refused)))\w+)`", read("pipeline/README.md")
     )
 
-    assert len(COUNTERS) + 2 == len(told)
+    assert len(COUNTERS) + len(QUEUE_GAUGES) == len(told)
     assert [] == [name for name in told if f"\n{name} 1.0\n" not in text]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ebpf_sidecar.pipeline.component import ComponentKind
 from ebpf_sidecar.pipeline.frame import Frame, Kind
-from ebpf_sidecar.pipeline.ledger import COUNTERS, QUEUE_CAPACITY, QUEUE_SIZE, Instrument
+from ebpf_sidecar.pipeline.ledger import COUNTERS, QUEUE_GAUGES, Instrument
 from ebpf_sidecar.pipeline.testing import NOON, RecordedTelemetry, fake_context
 from ebpf_sidecar.processors.percentages import PERCENTAGES
 from ebpf_sidecar.receivers.ebpf.canary import Liveness
@@ -85,7 +85,7 @@ def receiver_gauges() -> list[Instrument]:
 def own_telemetry() -> str:
     """The service's own counters and gauges."""
     counters = [(each.name, each.unit, Kind.COUNTER, (), each.description) for each in COUNTERS]
-    gauges = [QUEUE_SIZE, QUEUE_CAPACITY, *receiver_gauges()]
+    gauges = [*QUEUE_GAUGES, *receiver_gauges()]
     return _table([*counters, *((each.name, each.unit, Kind.GAUGE, (), each.description) for each in gauges)])
 
 

@@ -5,12 +5,15 @@ import io
 import json
 import logging
 import threading
+from dataclasses import dataclass, replace
 
 import pytest
+from waiting import until
 
 from ebpf_sidecar.pipeline import logs
 from ebpf_sidecar.pipeline.config import Inline, load
 from ebpf_sidecar.pipeline.errors import SidecarError
+from ebpf_sidecar.pipeline.ledger import RECEIVED
 from ebpf_sidecar.pipeline.plugins import Plugins
 from ebpf_sidecar.pipeline.service import Service, _drain, detect_resource
 
@@ -73,14 +76,45 @@ def test_what_cannot_start_is_named_and_nothing_is_left_running(config, monkeypa
     assert not [thread for thread in threading.enumerate() if thread.name.startswith(("exporter", "receiver"))]
 
 
-def test_a_drain_that_takes_too_long_ends_with_1(config, monkeypatch):
-    """The bound holds whatever a component does."""
-    service, release = Service(config), threading.Event()
-    monkeypatch.setattr(service, "shutdown", lambda: release.wait(10))
-    code = _drain(service, 0.05)
+@dataclass
+class Hanging:
+    """A component that does nothing until its event is set."""
+
+    event: threading.Event
+
+    def export(self, frames):
+        self.event.wait(10)
+
+    def start(self):
+        pass
+
+    def shutdown(self):
+        self.event.wait(10)
+
+
+def hang(service, part, event):
+    """Put one that hangs into the place of an exporter's or an extension's component."""
+    if part == "exporters":
+        next(iter(service.graph.queues.values())).exporter = Hanging(event)
+    else:
+        service.graph.extensions[next(iter(service.graph.extensions))] = Hanging(event)
+
+
+@pytest.mark.parametrize(("part", "code"), [("exporters", 1), ("extensions", 0)])
+def test_only_what_is_lost_ends_with_1_and_all_else_is_closed(config, part, code):
+    """Whatever hangs, the bound holds and the servers are closed; an extension that hangs loses no data."""
+    short = replace(config, service=replace(config.service, shutdown_timeout=0.5))
+    service, release = Service(short), threading.Event()
+    hang(service, part, release)
+    service.start()
+    endpoint = "127.0.0.1:0"
+    until(lambda: sum(service.ledger.counts(RECEIVED).values()))
+    ended = _drain(service, 0.5)
     release.set()
 
-    assert 1 == code
+    assert code == ended
+    with pytest.raises(KeyError):
+        service.servers.bound(endpoint)
 
 
 def test_the_resource_is_ours_then_the_environments_then_the_files(monkeypatch):
