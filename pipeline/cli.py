@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import click
 
 from .errors import ConfigError, PluginError, SidecarError
+from .import_path import safe_import_path
 from .plugin_commands import ExtensibleGroup
 
 PROGRAM = "ebpf-sidecar"
@@ -30,6 +31,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 def main() -> None:
     """Run the command line of this process, and end it."""
+    sys.path[:] = safe_import_path()  # much is imported only when it is needed
     sys.exit(exit_code(sys.argv[1:]))
 
 

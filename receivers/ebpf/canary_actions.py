@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import mmap
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from ...pipeline.isolation import bare_python, start
 from .disk_folder import find_disk_folder, mounts_of
 from .disks import disk_of, read_disk, scheduler_of
 
@@ -110,9 +110,8 @@ def _attempt(action: Callable[[], None]) -> str:
 
 def _child() -> None:
     """Start a process that signals itself, and wait for its end. Some milliseconds."""
-    shell = [str(_SHELL), "-c", _SCRIPT]
-    command = shell if _SHELL.exists() else [sys.executable, "-S", "-E", "-c", _WITHOUT_SHELL]
-    os.waitpid(os.posix_spawn(command[0], command, os.environ), 0)
+    with start([str(_SHELL), "-c", _SCRIPT] if _SHELL.exists() else bare_python(_WITHOUT_SHELL)):
+        pass  # its end is waited for
 
 
 def _one_page(folder: Path) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The short-lived child that compiles and attaches: the only file that imports BCC (and LLVM with it, about 125 MB).
 
-Started by `loading.py` as ``python -m ebpf_sidecar.receivers.ebpf.loader <socket>``. It hands all descriptors over and
+Started by `loading.py`, which passes the descriptor of a socket. It hands all descriptors over and
 goes; what they hold lives on.
 """
 

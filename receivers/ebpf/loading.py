@@ -10,14 +10,12 @@ import errno
 import os
 import resource
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import IO, Any
 
 from ...pipeline.errors import ProbeError
+from ...pipeline.isolation import python_module, start
 from .bpf_call import map_sizes
 from .descriptors import close_all, make_room, receive_message, send_message
 from .generation import Generation
@@ -62,14 +60,11 @@ def _ask_child(request: LoadRequest, log: IO[bytes], timeout: float) -> tuple[An
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     with ours, theirs:
         ours.settimeout(timeout)
-        command = [sys.executable, "-m", f"{__package__}.loader", str(theirs.fileno())]
-        child = subprocess.Popen(  # noqa: S603 # our own module
-            command,
+        child = start(
+            python_module(f"{__package__}.loader", str(theirs.fileno())),
             pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=_environment(),
             process_group=0,  # Ctrl-C is for us: we end it below, and nobody reads that it died
         )
         theirs.close()
@@ -97,13 +92,6 @@ def _unanswered(error: Exception, log: IO[bytes]) -> LoadError:
             Failure.DESCRIPTORS,
         )
     return LoadError(f"cannot load probes: the loader died:\n{_tail(log)}", Failure.CRASH)
-
-
-def _environment() -> dict[str, str]:
-    """The child must find this package where the parent found it, installed or not."""
-    top = sys.modules[__name__.partition(".")[0]].__file__ or ""
-    path = os.pathsep.join(filter(None, [str(Path(top).parent.parent), os.environ.get("PYTHONPATH")]))
-    return {**os.environ, "PYTHONPATH": path}
 
 
 def _tail(log: IO[bytes], lines: int = 8) -> str:

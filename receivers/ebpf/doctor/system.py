@@ -7,10 +7,10 @@ import ctypes
 import os
 import resource
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ....pipeline.isolation import python_code, start
 from ..syscall_table import syscall_table
 
 _NO_COMMAND = 0xFFFF  # bpf(2) answers EINVAL to a command that does not exist, once it lets the caller in
@@ -76,11 +76,19 @@ def _errno(libc: ctypes.CDLL, *arguments: object) -> int:
 
 def _bcc() -> Bcc:
     try:
-        done = subprocess.run(  # noqa: S603 # our own interpreter, a fixed text
-            [sys.executable, "-c", _BCC], capture_output=True, text=True, timeout=_BCC_SECONDS, check=False
-        )
+        with start(python_code(_BCC), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+            said, problem = _outcome(child)
     except (OSError, subprocess.TimeoutExpired) as error:
         return Bcc(cause=str(error))
-    if done.returncode == 0:
-        return Bcc(version=done.stdout.strip())
-    return Bcc(cause=(done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1])
+    if child.returncode == 0:
+        return Bcc(version=said.strip())
+    return Bcc(cause=(problem.strip().splitlines() or [f"exit code {child.returncode}"])[-1])
+
+
+def _outcome(child: subprocess.Popen[bytes]) -> tuple[str, str]:
+    try:
+        said, problem = child.communicate(timeout=_BCC_SECONDS)
+    except BaseException:
+        child.kill()
+        raise
+    return said.decode(errors="replace"), problem.decode(errors="replace")

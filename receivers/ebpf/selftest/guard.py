@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from ....pipeline.isolation import bare_python, start
 
 # The pipe ends with its owner. A workload that is just being run may make another file meanwhile.
 _WAIT_AND_REMOVE = """
@@ -28,13 +29,11 @@ for _ in range(100):
 @contextmanager
 def guarded(folder: Path) -> Iterator[None]:
     """When this ends, in whatever way, ``folder`` is removed."""
-    command = [sys.executable, "-I", "-S", "-c", _WAIT_AND_REMOVE, str(folder)]
-    child = subprocess.Popen(  # noqa: S603 # our own interpreter, a fixed text
-        command,
+    child = start(
+        bare_python(_WAIT_AND_REMOVE, str(folder.absolute())),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        cwd="/",
         start_new_session=True,
     )
     with child:  # closes its input at the end, and waits for it

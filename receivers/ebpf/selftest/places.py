@@ -72,7 +72,7 @@ def temporary_place(chosen: Path | None, paths: Paths, *, quick: bool) -> Iterat
     if above is None:
         raise ProbeError("no folder can be written to; mount a tmpfs at /tmp, or name a folder with --folder")
     try:
-        folder = Path(tempfile.mkdtemp(prefix="ebpf-sidecar-selftest-", dir=above))
+        folder = Path(tempfile.mkdtemp(prefix="ebpf-sidecar-selftest-", dir=above.absolute()))
     except OSError as error:
         raise _unusable(above, error) from error
     try:

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from ....pipeline.errors import ProbeError
+from ....pipeline.isolation import bare_python, start
 
 SCRIPTS = Path(__file__).parent / "workloads"
 _START = """
 import sys
-sys.path[:1] = [sys.argv[1], sys.argv[2].rpartition("/")[0]]
+sys.path[:0] = [sys.argv[1], sys.argv[2].rpartition("/")[0]]
 del sys.argv[:2]
 exec(compile(open(sys.argv[0], "rb").read(), sys.argv[0], "exec"))
 """
@@ -68,8 +69,9 @@ class Worker:
         link = self.folder / name
         if not link.is_symlink():
             link.symlink_to(Path(sys.executable).resolve())
-        command = [str(link), "-S", "-E", "-B", "-c", _START, str(SCRIPTS), str(SCRIPTS / arguments[0]), *arguments[1:]]
-        return subprocess.Popen(command, stdin=channel.fileno(), stderr=subprocess.PIPE)  # noqa: S603 # ours
+        script = str(SCRIPTS / arguments[0])
+        command = bare_python(_START, str(SCRIPTS), script, *arguments[1:], executable=str(link.absolute()))
+        return start(command, stdin=channel.fileno(), stderr=subprocess.PIPE)
 
 
 def _talk(channel: socket.socket, pid: int, measure: Callable[[int], Any]) -> Ended:

@@ -3,6 +3,7 @@
 
 import errno
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def test_without_a_shell_python_does_it(monkeypatch):
 def test_a_process_that_cannot_be_started_is_a_reason(monkeypatch):
     """Never an exception."""
     monkeypatch.setattr(module, "_SHELL", Path("/missing/sh"))
-    monkeypatch.setattr(module.sys, "executable", "/missing/python")
+    monkeypatch.setattr(sys, "executable", "/missing/python")
     problems = Actions().do({Action.PROCESS})
 
     assert {"process", "signal"} == set(problems)
