@@ -28,7 +28,10 @@ def row_set_to_json(rows: RowSet) -> Json:
 def row_set_from_json(value: Json) -> RowSet:
     """The row set. Raises KeyError, TypeError, ValueError or `FrameError` where the value does not hold one."""
     columns = {sys.intern(name): _column_from_json(column) for name, column in value["columns"].items()}
-    return RowSet(np.array(value["ids"], dtype=np.uint64), columns)
+    ids = np.array(value["ids"], dtype=np.uint64)
+    if any(array.ndim != 1 for array in (ids, *(c for c in columns.values() if not isinstance(c, Text)))):
+        raise ValueError("ids or numbers are no list")
+    return RowSet(ids, columns)
 
 
 def frame_to_json(frame: Frame, rows: int, resource: Mapping[str, str]) -> Json:
@@ -60,7 +63,7 @@ def frame_from_json(value: Json, rows: RowSet, resource: Mapping[str, str]) -> F
     """The frame about ``rows``. Raises KeyError, TypeError, ValueError or `FrameError` for what is no frame."""
     start, histogram = value["start"], value["kind"] == Kind.HISTOGRAM
     values = _numbers_from_json(value["values"])
-    bounds = _numbers_from_json(value["bounds"]) if histogram else None
+    bounds = _bounds(value["bounds"]) if histogram else None
     if bounds is not None and not len(rows):
         values = values.reshape(0, len(bounds) + 1)  # an empty list does not tell how long its rows would be
     return Frame(
@@ -68,16 +71,36 @@ def frame_from_json(value: Json, rows: RowSet, resource: Mapping[str, str]) -> F
         kind=Kind(value["kind"]),
         rows=rows,
         values=values,
-        time_unix_nano=int(value["time"]),
-        start_time_unix_nano=np.array(start, dtype=np.uint64) if isinstance(start, list) else int(start),
+        time_unix_nano=nanoseconds(value["time"]),
+        start_time_unix_nano=np.array(start, dtype=np.uint64) if isinstance(start, list) else nanoseconds(start, 2**64),
         unit=sys.intern(value["unit"]),
         description=sys.intern(value["description"]),
         temporality=Temporality(value["temporality"]),
         bounds=bounds,
         sums=_numbers_from_json(value["sums"]) if histogram else None,
-        resource=value.get("resource", resource),
-        scope=Scope(*value["scope"]),
+        resource=texts(value["resource"]) if "resource" in value else resource,
+        scope=Scope(*map(sys.intern, value["scope"])),
     )
+
+
+def _bounds(value: Json) -> NDArray[Any]:
+    """The upper bounds of buckets. Raises ValueError where they are not ascending numbers."""
+    bounds = _numbers_from_json(value)
+    if bounds.ndim != 1 or not (bounds[1:] > bounds[:-1]).all() or np.isnan(bounds).any():
+        raise ValueError("bounds of buckets are not ascending")
+    return bounds
+
+
+def nanoseconds(value: Any, end: int = 2**63) -> int:
+    """A time as ns since the epoch, below ``end``. Raises ValueError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < end:
+        raise ValueError("a time is no number of nanoseconds since 1970")
+    return value
+
+
+def texts(value: Any) -> dict[str, str]:
+    """A mapping of text to text, as a resource is. Raises TypeError or AttributeError for anything else."""
+    return {sys.intern(name): sys.intern(text) for name, text in value.items()}
 
 
 def _column_to_json(column: Column) -> Json:
@@ -90,7 +113,9 @@ def _column_to_json(column: Column) -> Json:
 def _column_from_json(value: Json) -> Column:
     if "words" not in value:
         return _numbers_from_json(value)
-    words, codes = tuple(value["words"]), np.array(value["codes"], dtype=np.int32)
+    words, codes = tuple(map(sys.intern, value["words"])), np.array(value["codes"], dtype=np.int32)
+    if codes.ndim != 1:
+        raise ValueError("codes are no list of numbers")
     if len(codes) and not 0 <= codes.min() <= codes.max() < len(words):
         raise ValueError("a code has no word")
     return Text(codes, words)

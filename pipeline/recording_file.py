@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import stat
 import zlib
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing, suppress
@@ -38,13 +39,34 @@ from typing import Any
 
 from .errors import SidecarError
 from .frame import Frames
-from .frame_json import frame_from_json, frame_to_json, row_set_from_json, row_set_to_json
+from .frame_json import (
+    frame_from_json,
+    frame_to_json,
+    nanoseconds,
+    row_set_from_json,
+    row_set_to_json,
+    texts,
+)
 from .rows import RowSet
 
 FORMAT = "ebpf-sidecar recording"
 VERSION = 1
-_LONGEST_LINE = 256 * 2**20
-_UNREADABLE = (EOFError, OSError, zlib.error, ValueError, LookupError, TypeError, AttributeError, OverflowError)
+_LONGEST_LINE = 64 * 2**20
+"""Characters: a batch of 100,000 rows with three histograms has half of it."""
+_MOST_LISTS = 2**20
+"""In a line: each costs memory 20 times its two characters, and a row of a histogram is one."""
+_LONGEST_INTERVAL = 86400.0
+_UNREADABLE = (
+    EOFError,
+    OSError,
+    zlib.error,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
 """What reading a damaged file can raise: FrameError, JSONDecodeError and UnicodeDecodeError are ValueErrors."""
 
 
@@ -91,7 +113,7 @@ class RecordingWriter:
 
     def write(self, frames: Frames) -> None:
         """Add a batch. Raises `SidecarError` when the disk is full; ValueError, with nothing written, for frames with
-        values that are no numbers."""
+        values that are no numbers, and for more than a reader accepts in one batch."""
         if not frames:
             return
         used = {frame.rows: self._numbers.get(frame.rows, -1) for frame in frames}
@@ -116,8 +138,11 @@ class RecordingWriter:
             raise self._unwritable(problem) from problem
 
     def _line(self, value: Mapping[str, Any]) -> None:
+        line = json.dumps(value, separators=(",", ":"), allow_nan=False)
+        if len(line) >= _LONGEST_LINE:
+            raise ValueError(f"a batch takes {len(line) >> 20} MiB, more than a reader accepts; record fewer rows")
         try:
-            self._file.write(json.dumps(value, separators=(",", ":"), allow_nan=False).encode() + b"\n")
+            self._file.write(line.encode() + b"\n")
             self._file.flush()
         except OSError as problem:
             raise self._unwritable(problem) from problem
@@ -154,7 +179,7 @@ class Recording:
             with closing(self._lines()) as lines:
                 next(lines)
                 for line in lines:
-                    batch, known = self._batch(json.loads(line), known)
+                    batch, known = self._batch(_parsed(line), known)
                     yield batch
         except _UNREADABLE as problem:
             reason = f"{type(problem).__name__}: {problem}"
@@ -165,9 +190,12 @@ class Recording:
         numbers = [str(each["rows"]) for each in value["frames"]]
         resource = self.header.resource
         frames = [frame_from_json(e, rows[n], resource) for e, n in zip(value["frames"], numbers, strict=True)]
-        return Batch(int(value["time"]), tuple(frames)), {number: rows[number] for number in numbers}
+        return Batch(nanoseconds(value["time"]), tuple(frames)), {number: rows[number] for number in numbers}
 
     def _lines(self) -> Generator[str, None, None]:
+        if not stat.S_ISREG(self._path.stat().st_mode):
+            # it is read from its start several times, and a pipe without a writer would block for ever
+            raise SidecarError(self._said("is not a regular file; copy what comes out of it to one"))
         with gzip.open(self._path, "rt", encoding="utf-8") as file:
             while line := file.readline(_LONGEST_LINE):
                 if not line.endswith("\n"):
@@ -177,7 +205,7 @@ class Recording:
     def _header(self) -> Header:
         try:
             with closing(self._lines()) as lines:
-                value = json.loads(next(lines, ""))
+                value = _parsed(next(lines, ""))
             if value["format"] != FORMAT:
                 raise ValueError(f'format "{value["format"]}"')
             version = value["version"]
@@ -196,9 +224,19 @@ class Recording:
         return f'recording "{self._path}": {what}'
 
 
+def _parsed(line: str) -> Any:
+    """The line's JSON value. Raises ValueError, or RecursionError where it is nested too deeply."""
+    if line.count("[") + line.count("{") > _MOST_LISTS:
+        raise ValueError(f"a line has more than {_MOST_LISTS} lists")
+    return json.loads(line)
+
+
 def _checked(header: Header) -> Header:
-    if not (isinstance(header.interval, (int, float)) and header.interval > 0):
+    """The header, if each part is what it should be. Raises ValueError or TypeError."""
+    for part in (header.product, header.kernel, header.machine, header.recorded_at):
+        if not isinstance(part, str):
+            raise TypeError("header")
+    if isinstance(header.interval, bool) or not 0 < header.interval <= _LONGEST_INTERVAL:
         raise ValueError("interval")
-    if not all(isinstance(part, str) for pair in header.resource.items() for part in pair):
-        raise ValueError("resource")
+    texts(header.resource)
     return header

@@ -37,7 +37,7 @@ class ReplaySettings(Settings):
 
     path: Path | None = None
     """The recording, a file made by ``ebpf-sidecar record``. Without: the one that comes with the product."""
-    speed: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    speed: float = Field(default=1.0, ge=0.001, le=1_000_000, allow_inf_nan=False)
     """How many times faster than it was recorded."""
     loop: bool = True
     """Begin again at the end; counters go on."""
@@ -85,7 +85,12 @@ class ReplayReceiver:
             if clock.monotonic() - due > pause:
                 due = clock.monotonic()  # after a standstill of the machine: no need to catch up
             now = clock.time_ns()
-            consumer([*replayed.frames(batch.frames, now), replace(info, time_unix_nano=now)])
+            try:
+                frames = replayed.frames(batch.frames, now)
+            except Exception as problem:  # noqa: BLE001 # frames of a hand-made file may contradict each other; play on
+                self._context.telemetry.error("receiving", problem)
+                continue
+            consumer([*frames, replace(info, time_unix_nano=now)])
             self._context.heartbeat.beat()
 
     def _paced(self, recording: Recording, replayed: Replayed) -> Iterator[tuple[Batch, float]]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import signal
 import socket
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import IO, Any
@@ -32,6 +34,11 @@ from .targets import TARGET_CGROUPS
 CALLS = "calls"
 """The map of what to do for each system call in C."""
 _CONTROL, _DROPS = "control", "drops"
+_REAP_SECONDS = 1.0  # a process that was killed may need a moment until it can be waited for
+_MEMORY_NEEDED = (
+    "compiling takes about 125 MB for a second, besides what the service needs; raise the memory limit to 256 MB "
+    "(Kubernetes: resources.limits.memory: 256Mi; docker: --memory 256m)"
+)
 
 
 class LoadError(ProbeError):
@@ -77,13 +84,21 @@ def _ask_child(request: LoadRequest, log: IO[bytes], timeout: float) -> tuple[An
                 Failure.TIMEOUT,
             ) from error
         except (EOFError, OSError) as error:
-            raise _unanswered(error, log) from error
+            raise _unanswered(error, _status_of(child), log) from error
         finally:
             child.kill()
             child.wait()
 
 
-def _unanswered(error: Exception, log: IO[bytes]) -> LoadError:
+def _status_of(child: subprocess.Popen[bytes]) -> int | None:
+    """The exit status of a child that closed its end of the socket, None where it is still running."""
+    try:
+        return child.wait(_REAP_SECONDS)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def _unanswered(error: Exception, status: int | None, log: IO[bytes]) -> LoadError:
     if isinstance(error, OSError) and error.errno == errno.EMFILE:
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         return LoadError(
@@ -91,7 +106,25 @@ def _unanswered(error: Exception, log: IO[bytes]) -> LoadError:
             "limit (ulimit -n 65536, systemd: LimitNOFILE=65536, docker: --ulimit nofile=65536)",
             Failure.DESCRIPTORS,
         )
-    return LoadError(f"cannot load probes: the loader died:\n{_tail(log)}", Failure.CRASH)
+    return LoadError(f"cannot load probes: {how_it_died(status, _tail(log))}", Failure.CRASH)
+
+
+def how_it_died(status: int | None, log: str) -> str:
+    """What became of a loader that did not answer. ``status``: as of `subprocess`; ``log``: the end of its output."""
+    if status == -signal.SIGKILL:
+        cause = f"was killed (SIGKILL), most likely for want of memory: {_MEMORY_NEEDED}"
+    elif status is not None and status < 0:
+        cause = f"was ended by {_signal_name(-status)}"
+    else:
+        cause = "closed its socket" if status is None else f"ended with exit status {status}"
+    return f"the loader {cause}" + (f"\n{log}" if log else "")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # real-time signals have no names
+        return f"signal {number}"
 
 
 def _tail(log: IO[bytes], lines: int = 8) -> str:

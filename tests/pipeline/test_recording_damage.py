@@ -3,6 +3,7 @@
 
 import gzip
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from recordings import HEADER, OWNERS, read, write
 from ebpf_sidecar.pipeline import Kind, SidecarError, recording_file
 from ebpf_sidecar.pipeline.recording_file import Recording, RecordingWriter
 from ebpf_sidecar.pipeline.testing import NOON, frame
+from ebpf_sidecar.receivers.replayed import Replayed
 
 
 def with_header(**changes):
@@ -32,6 +34,13 @@ WRONG = {
     "gzip of bytes": (gzip.compress(b"\xff\xfe\n"), NO_RECORDING),
     "a foreign format": (with_header(format="pcap"), NO_RECORDING),
     "no interval": (with_header(interval=0), NO_RECORDING),
+    "an interval without end": (with_header(interval=1e300), NO_RECORDING),
+    "an infinite interval": (with_header(interval=float("inf")), NO_RECORDING),
+    "an interval that is no number": (with_header(interval=[1]), NO_RECORDING),
+    "a kernel that is no text": (with_header(kernel=["6.18"]), NO_RECORDING),
+    "a resource that is no mapping": (with_header(resource="host"), NO_RECORDING),
+    "JSON nested without end": (gzip.compress(b"[" * 100_000 + b"\n"), NO_RECORDING),
+    "more lists than memory": (gzip.compress(b"[" + b"[]," * 2**20 + b"1]\n"), NO_RECORDING),
     "a resource of numbers": (with_header(resource={"a": 1}), NO_RECORDING),
     "cut off in the header": (with_header()[:30], NO_RECORDING),
     "a newer version": (
@@ -119,7 +128,26 @@ NONSENSE = [
     {**BATCH, "frames": [{**FRAME, "values": {"type": "object", "numbers": [None]}}]},
     {**BATCH, "frames": [{**FRAME, "values": {"type": "no such type", "numbers": [1]}}]},
     {**BATCH, "frames": [{**FRAME, "name": 7}]},
-]
+    {**BATCH, "frames": [{**FRAME, "name": ["a"]}]},
+    {**BATCH, "frames": [{**FRAME, "unit": 1}]},
+    {**BATCH, "frames": [{**FRAME, "time": 2**63}]},
+    {**BATCH, "frames": [{**FRAME, "time": -1}]},
+    {**BATCH, "frames": [{**FRAME, "time": 1e30}]},
+    {**BATCH, "frames": [{**FRAME, "start": 2**64}]},
+    {**BATCH, "frames": [{**FRAME, "start": [2**64]}]},
+    {**BATCH, "frames": [{**FRAME, "scope": [1, 2]}]},
+    {**BATCH, "frames": [{**FRAME, "resource": "host"}]},
+    {**BATCH, "frames": [{**FRAME, "resource": {"a": 1}}]},
+    {**BATCH, "frames": [{**FRAME, "kind": "histogram", "values": {"type": "uint64", "numbers": [[1, 2, 3]]},
+                          "bounds": {"type": "float64", "numbers": [2, 1]},
+                          "sums": {"type": "float64", "numbers": [0]}}]},
+    {**BATCH, "time": 2**70},
+    {**BATCH, "time": "now"},
+    {**BATCH, "rows": {"0": {"ids": [[1]], "columns": {}}}},
+    {**BATCH, "rows": {"0": {"ids": [1], "columns": {"a": {"words": [1], "codes": [0]}}}}},
+    {**BATCH, "rows": {"0": {"ids": [1], "columns": {"a": {"words": ["x"], "codes": [[0]]}}}}},
+    {**BATCH, "rows": {"0": {"ids": [1], "columns": {"a": {"type": "int64", "numbers": [[1]]}}}}},
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("line", NONSENSE, ids=range(len(NONSENSE)))
@@ -134,12 +162,88 @@ def test_a_line_that_is_no_batch_ends_the_recording(tmp_path, line):
 
 def test_a_line_without_end_is_not_read_into_memory(tmp_path, monkeypatch):
     """A compressed bomb is cut off at the longest line."""
-    monkeypatch.setattr(recording_file, "_LONGEST_LINE", 2000)
     path = write(tmp_path / "x", [frame("a", [1])], [frame("a", [1] * 5000)])
+    monkeypatch.setattr(recording_file, "_LONGEST_LINE", 2000)
     batches, reasons = read(path, damaged=True)
 
     assert 1 == len(batches)
     assert "a line has no end" in reasons[0]
+
+
+def nested(depth):
+    """A line of JSON that is nested too deeply for the parser."""
+    return b'{"time": ' + b"[" * depth + b"]" * depth + b"}\n"
+
+
+def test_a_line_nested_without_end_ends_the_recording(tmp_path):
+    """The parser's recursion limit is a kind of damage, too."""
+    path = write(tmp_path / "x", [frame("a", [1])])
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()) + nested(100_000)))
+    batches, reasons = read(path, damaged=True)
+
+    assert (1, 1) == (len(batches), len(reasons))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path, kind):
+    """A pipe cannot be read twice, and one without a writer would block for ever."""
+    path = tmp_path / "x" if kind == "pipe" else Path("/dev/zero")
+    if kind == "pipe":
+        os.mkfifo(path)
+
+    with pytest.raises(SidecarError, match="is not a regular file; copy what comes out of it to one"):
+        Recording(path)
+
+
+def test_a_batch_that_no_reader_would_accept_is_refused_and_nothing_is_written(tmp_path, monkeypatch):
+    """Writer and reader have the same bound."""
+    monkeypatch.setattr(recording_file, "_LONGEST_LINE", 2000)
+    writer = RecordingWriter(tmp_path / "x", HEADER)
+    writer.write([frame("a", [1])])
+    with pytest.raises(ValueError, match="more than a reader accepts; record fewer rows"):
+        writer.write([frame("a", [1] * 5000)])
+    writer.close()
+
+    assert [1] == [batch[0].values[0] for batch in read(tmp_path / "x")]
+
+
+ODD = st.sampled_from([None, True, -1, 0, 1e300, 2**63, 2**64, 2**70, "", "x", "inf", [], [[]], {}, {"a": 1}])
+
+
+@st.composite
+def mutations(draw):
+    """A way to one place in the JSON of a batch, and what to put there."""
+    return draw(st.lists(st.integers(0, 30), min_size=1, max_size=7)), draw(ODD)
+
+
+def mutated(value, way, odd):
+    """The value with ``odd`` at the place that the numbers of ``way`` lead to."""
+    if not way or not isinstance(value, (dict, list)) or not value:
+        return odd
+    keys = list(value) if isinstance(value, dict) else range(len(value))
+    key = keys[way[0] % len(keys)]
+    changed = value.copy()
+    changed[key] = mutated(value[key], way[1:], odd)
+    return changed
+
+
+@given(changes=st.lists(mutations(), min_size=1, max_size=3))
+def test_whatever_a_line_holds_is_played_or_reported(tmp_path_factory, changes):
+    """Valid JSON with any odd value anywhere: nothing that the reader lets through fails when it is moved in time."""
+    path = write(tmp_path_factory.mktemp("recordings") / "x", *[[frame("a", [v, v], OWNERS)] for v in range(2)])
+    header, *lines = gzip.decompress(path.read_bytes()).splitlines()
+    for way, odd in changes:
+        place = way[0] % len(lines)
+        lines[place] = json.dumps(mutated(json.loads(lines[place]), way[1:], odd)).encode()
+    path.write_bytes(gzip.compress(b"\n".join([header, *lines, b""])))
+    try:
+        batches, _ = read(path, damaged=True)
+    except SidecarError:
+        return
+
+    replayed = Replayed(NOON, NOON, 1.0, {"a": "b"})
+    for batch in batches:
+        replayed.frames(batch, NOON)
 
 
 def test_values_that_are_no_numbers_are_refused_and_nothing_is_written(tmp_path):

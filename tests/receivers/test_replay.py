@@ -16,6 +16,7 @@ from ebpf_sidecar.pipeline.testing import (
     frame,
 )
 from ebpf_sidecar.receivers.replay import PACKAGED, ReplayReceiver, ReplaySettings, register_components
+from ebpf_sidecar.receivers.replayed import Replayed
 
 [FACTORY] = register_components()
 SECOND = 1_000_000_000
@@ -112,6 +113,29 @@ def test_a_standstill_is_not_caught_up(path):
     assert {0: 1, 100: 2, 102: 3} == Stage(path).play(100, 2)
 
 
+def test_a_batch_that_cannot_be_moved_in_time_is_reported_and_the_next_one_played(path, monkeypatch):
+    """Whatever a file holds that the reader let through, the thread goes on."""
+    moved = Replayed.frames
+
+    def fail_at_two(replayed, recorded, now):
+        if recorded[0].values[0] == 2:
+            raise OverflowError("too late")
+        return moved(replayed, recorded, now)
+
+    monkeypatch.setattr(Replayed, "frames", fail_at_two)
+    stage = Stage(path)
+    stage.receiver.start(stage.sink)
+    stage.sink.until(1)
+    for _ in range(2):
+        stage.clock.until_waiting()
+        stage.clock.advance(INTERVAL)
+    stage.sink.until(2)
+    stage.receiver.shutdown()
+
+    assert [1, 3] == [int(f.values[0]) for f in stage.sink.frames if f.name == "c"]
+    assert [("receiving", "too late")] == stage.telemetry.errors
+
+
 def test_without_loop_it_ends(path, caplog):
     """Played once, no sign of life is owed any more."""
     stage = Stage(path, loop=False)
@@ -194,10 +218,14 @@ def test_a_recording_that_goes_away_ends_unhealthy(path):
     assert "No such file" in stage.telemetry.errors[0][1]
 
 
-@pytest.mark.parametrize("settings", [{"speed": 0}, {"speed": -1}, {"speed": "inf"}, {"collection_interval": "0s"}])
+@pytest.mark.parametrize(
+    "settings", [{"speed": 0}, {"speed": 1e-9}, {"speed": 1e9}, {"speed": "inf"}, {"collection_interval": "0s"}]
+)
 def test_a_pace_that_is_none_is_refused(settings):
-    """Speed and interval are above zero."""
-    with pytest.raises(ValueError, match=r"greater than 0|above zero|finite"):
+    """Speed is between a thousandth and a million, and an interval above zero."""
+    with pytest.raises(
+        ValueError, match=r"greater than or equal to 0.001|less than or equal to 1000000|above zero|finite"
+    ):
         ReplaySettings(**settings)
 
 
