@@ -8,9 +8,11 @@ loader child does not pay for NumPy.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # as type checkers read it; typing itself would hold up the first moment of the command
 if TYPE_CHECKING:
+    from typing import Any
+
     from .component import ComponentKind, Context, Factory, Stability
     from .errors import ConfigError, ExportError, FrameError, PluginError, ProbeError, SidecarError
     from .frame import Frame, Frames, Kind, Temporality

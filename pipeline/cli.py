@@ -2,7 +2,8 @@
 """The command ``ebpf-sidecar``: what can be asked for, and which exit code answers.
 
 This module imports little, so that ``--help``, ``version`` and shell completion answer at once; each command imports
-its work when it is called. Exit codes: 0 done, 1 failed, 2 the configuration, a plugin or the command line is wrong.
+its work when it is called. Exit codes: 0 done, 1 failed, 2 the configuration, a plugin or the command line is wrong,
+130 interrupted, 141 whoever read the output has gone, as with every filter.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import os
 import platform
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -19,20 +19,16 @@ from typing import Any, TypeVar
 import click
 
 from .errors import ConfigError, PluginError, SidecarError
-from .import_path import safe_import_path
+from .main import main  # noqa: F401 # main: scripts that were installed before 0.1 look for it here
+from .output import OutputError
 from .plugin_commands import ExtensibleGroup
 
 PROGRAM = "ebpf-sidecar"
+OUTPUT_CLOSED = 128 + signal.SIGPIPE
 _COMPLETE = "_EBPF_SIDECAR_COMPLETE"
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _SHELLS = ["bash", "zsh", "fish"]
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-
-
-def main() -> None:
-    """Run the command line of this process, and end it."""
-    sys.path[:] = safe_import_path()  # much is imported only when it is needed
-    sys.exit(exit_code(sys.argv[1:]))
 
 
 def exit_code(arguments: Sequence[str]) -> int:
@@ -45,11 +41,10 @@ def exit_code(arguments: Sequence[str]) -> int:
         error.show()
         return error.exit_code
     except SidecarError as error:
+        if isinstance(error, OutputError) and error.closed:  # has seen enough, as in "components | head -1"
+            return OUTPUT_CLOSED
         _explain(error)
         return 2 if isinstance(error, (ConfigError, PluginError)) else 1
-    except BrokenPipeError:  # whoever reads our output has seen enough, as in "components | head -1"
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
 
 
 def _explain(error: SidecarError) -> None:

@@ -231,6 +231,21 @@ class Routes(Protocol):
         ...
 
 
+class Finished(Protocol):
+    """Takes a component's word that it will never do anything more.
+
+    The service ends, as after SIGTERM, once that is true of all receivers or of all exporters that run.
+    """
+
+    def __call__(self, exit_code: int = 0) -> None:
+        """May be called by any thread, and again. ``exit_code``: of the process, if this was the last one."""
+        ...
+
+
+def ignore_finished(exit_code: int = 0) -> None:
+    """For contexts without a service around them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What the service gives to a component when it is created."""
@@ -247,6 +262,8 @@ class Context:
     resource: Mapping[str, str] = field(default_factory=dict)
     unready: Callable[[], Sequence[str]] = tuple
     """Why the service is not ready, one reason an entry; empty when it is."""
+    finished: Finished = ignore_finished
+    """Called by a receiver whose data have come to their end, or by an exporter that nobody listens to any more."""
 
 
 SettingsClass = type[Settings]

@@ -50,7 +50,7 @@ class Graph:
             for source in self.sources:
                 with _blamed(source.id, "cannot start"):
                     source.start()
-        except SidecarError:
+        except BaseException:  # also when a signal interrupts the start
             self.shutdown(_GIVE_UP_SECONDS)
             raise
 

@@ -48,9 +48,12 @@ def _timestamp(record: logging.LogRecord) -> str:
 
 
 def configure(level: str, encoding: str, stream: TextIO | None = None) -> None:
-    """Log to ``stream`` (stderr) from now on; ``level`` is a key of `LEVELS`, ``encoding`` console or json."""
-    stream = sys.stderr if stream is None else stream
-    handler = logging.StreamHandler(stream)
-    coloured = stream.isatty() and not os.environ.get("NO_COLOR")
+    """Log to ``stream`` (stderr) from now on; ``level`` is a key of `LEVELS`, ``encoding`` console or json.
+
+    A service whose stderr was closed before it started (``2>&-``) works, and logs nowhere.
+    """
+    stream = stream or sys.stderr
+    handler = logging.StreamHandler(stream) if stream else logging.NullHandler()
+    coloured = stream is not None and stream.isatty() and not os.environ.get("NO_COLOR")
     handler.setFormatter(JsonFormatter() if encoding == "json" else ConsoleFormatter(coloured=coloured))
     logging.basicConfig(level=LEVELS[level], handlers=[handler], force=True)

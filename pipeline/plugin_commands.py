@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 from functools import cache
 
@@ -25,6 +26,15 @@ class ExtensibleGroup(click.Group):
         """The command, None when there is none of this name."""
         own, plugin = super().get_command(ctx, cmd_name), _plugins().get(cmd_name)
         return own if own or plugin is None else _command(plugin, cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command to run. One of a plugin has Ctrl-C as Python programs know it, so that it can tidy up."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name in _plugins() and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        return name, command, rest
 
 
 @cache

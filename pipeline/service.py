@@ -6,20 +6,18 @@ from __future__ import annotations
 import logging
 import os
 import platform
-import signal
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from itertools import count
-from types import FrameType
 from typing import Any
 
 from opentelemetry.sdk.resources import Resource
 
 from . import logs
 from .clock import Clock, Deadline, SystemClock
-from .component import ComponentId, Context, Paths
+from .component import ComponentId, ComponentKind, Context, Paths
 from .config import Config
 from .errors import SidecarError
 from .footprint import release_free_memory, release_start_up, use_one_heap
@@ -30,11 +28,13 @@ from .plugins import Plugins
 from .selfmetrics import SelfMetrics
 from .server import HttpServers
 from .status import StatusPages, WithStatusPages
+from .stop_request import StartInterrupted, StopRequest
 from .stopping import stop_together
 from .telemetry import ComponentTelemetry
 
 log = logging.getLogger(__name__)
 _CLOSING_SECONDS = 1.0  # of the time for draining, kept for what shows the draining
+_ENDS = (ComponentKind.RECEIVER, ComponentKind.EXPORTER)  # of a pipeline: without one of them nothing flows
 _TIDY_SECONDS = 10  # below a millisecond of work, so as often as pages are usually made
 
 
@@ -45,6 +45,7 @@ class Service:
     config: Config
     clock: Clock = field(default_factory=SystemClock)
     paths: Paths = field(default_factory=Paths)
+    stop_request: StopRequest = field(default_factory=StopRequest)
 
     def __post_init__(self) -> None:
         self.ledger = Ledger()
@@ -52,6 +53,7 @@ class Service:
         self.resource = detect_resource(self.config.service.telemetry.resource)
         self.self_metrics = SelfMetrics(self.ledger, self.resource)
         self.servers = HttpServers()
+        self._finished: set[ComponentId] = set()
         pages = StatusPages(
             self.health, self.ledger, self.clock, version("ebpf-sidecar"), self._pipelines, self.clock.monotonic()
         )
@@ -72,7 +74,14 @@ class Service:
             paths=self.paths,
             resource=self.resource,
             unready=self.health.unready,
+            finished=partial(self._on_finished, id_),
         )
+
+    def _on_finished(self, id_: ComponentId, exit_code: int = 0) -> None:
+        """End when nothing is left that receives, or nothing that exports; the last one brings the exit code."""
+        self._finished.add(id_)
+        if self.config.service.used(id_.kind) <= self._finished and id_.kind in _ENDS:
+            self.stop_request.ask(exit_code)
 
     def _pipelines(self) -> list[dict[str, Any]]:
         return [
@@ -90,7 +99,7 @@ class Service:
         try:
             self.servers.start()
             self.graph.start()
-        except SidecarError:
+        except BaseException:
             self.servers.shutdown()
             raise
         self.health.started()
@@ -137,34 +146,50 @@ def detect_resource(configured: Mapping[str, str]) -> dict[str, str]:
 
 
 def run_service(config: Config, *, plugins: Plugins) -> int:
-    """Run until SIGINT or SIGTERM; the exit code. A second signal ends the process at once.
+    """Run until a signal or a component asks for the end (see `stop_request`); the exit code.
 
     Raises `SidecarError` when the service cannot be started.
     """
     del plugins  # already asked while the configuration was read
     use_one_heap()
     logs.configure(config.service.telemetry.logs.level, config.service.telemetry.logs.encoding)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _frame: _on_signal(number, _frame, stop))
+    request = StopRequest()
+    request.handle_signals()
     for warning in config.warnings:
         log.warning("%s", warning)
-    service = Service(config)
-    release_start_up(service.paths.proc)  # now: everything is imported, and no thread of ours runs yet
-    service.start()
+    service = _started(config, request)
+    if service is None:
+        log.info("stopped before the start was complete")
+        return request.exit_code
     log.info("ready: %s", ", ".join(str(pipeline) for pipeline in config.service.pipelines))
+    _until_asked(request)
+    return _drain(service, config.service.shutdown_timeout) or request.exit_code
+
+
+def _started(config: Config, request: StopRequest) -> Service | None:
+    """The running service; None when a signal asked for the end meanwhile. Raises `SidecarError`."""
+    try:
+        service = Service(config, stop_request=request)
+        release_start_up(service.paths.proc)  # now: everything is imported, and no thread of ours runs yet
+        service.start()
+        request.starting = False
+    except StartInterrupted:
+        return None
+    except SidecarError:
+        if request.asked.is_set():  # the interruption looked like a failure to somebody in between
+            return None
+        raise
+    return service
+
+
+def _until_asked(request: StopRequest) -> None:
     for second in count(1):
-        if stop.wait(1.0):  # bounded, so that a signal that hits another thread is seen too
-            break
+        if request.asked.wait(1.0):  # bounded, so that a signal that hits another thread is seen too
+            return
+        for signal_without_effect in request.ignored():
+            log.warning("%s", signal_without_effect)
         if second % _TIDY_SECONDS == 0:
             release_free_memory()
-    return _drain(service, config.service.shutdown_timeout)
-
-
-def _on_signal(number: int, _frame: FrameType | None, stop: threading.Event) -> None:
-    if stop.is_set():
-        os._exit(128 + number)
-    stop.set()
 
 
 def _drain(service: Service, seconds: float) -> int:

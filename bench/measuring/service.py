@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
-COMMAND = [sys.executable, "-c", "from ebpf_sidecar.pipeline.cli import main; main()", "run"]
+COMMAND = [sys.executable, "-c", "from ebpf_sidecar.pipeline.main import main; main()", "run"]
 START_SECONDS = 60
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 DATA = Path(__file__).parents[1] / "data"
-COMMAND = [sys.executable, "-c", "from ebpf_sidecar.pipeline.cli import main; main()", "selftest"]
+COMMAND = [sys.executable, "-c", "from ebpf_sidecar.pipeline.main import main; main()", "selftest"]
 QUICK = [*COMMAND, "--json", "--quick"]
 
 

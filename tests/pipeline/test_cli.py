@@ -72,7 +72,7 @@ def test_completion_code_names_the_command_and_asks_it(shell, capsys):
 
 def test_completion_completes_commands_and_options():
     """What the shell's code gets for an answer."""
-    code = "from ebpf_sidecar.pipeline.cli import main; main()"
+    code = "from ebpf_sidecar.pipeline.main import main; main()"
     environ = {**os.environ, "_EBPF_SIDECAR_COMPLETE": "bash_complete", "COMP_CWORD": "1"}
     answers = [
         subprocess.run(
@@ -117,8 +117,8 @@ def test_errors_become_exit_codes_and_lines(error, code, told, monkeypatch, caps
 
 
 def test_a_reader_that_has_seen_enough_is_no_error_to_explain():
-    """``ebpf-sidecar components | head -1`` ends quietly."""
-    code = "from ebpf_sidecar.pipeline.cli import main; main()"
+    """``ebpf-sidecar components | head -1`` ends quietly, with the exit code of a filter that SIGPIPE ended."""
+    code = "from ebpf_sidecar.pipeline.main import main; main()"
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(
@@ -126,7 +126,7 @@ def test_a_reader_that_has_seen_enough_is_no_error_to_explain():
     )
     os.close(writer)
 
-    assert (1, "") == (done.returncode, done.stderr)
+    assert (141, "") == (done.returncode, done.stderr)
 
 
 @pytest.mark.parametrize(("environ", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])

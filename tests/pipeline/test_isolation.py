@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 TOP = Path(ebpf_sidecar.__file__).parents[1]
 PLANTED = sorted({*sys.stdlib_module_names, "bcc", "click", "numpy", "pydantic", "waitress", "yaml", "ebpf_sidecar"})
 # as pip writes it; its own folder comes first on the path, the current one does not come at all
-SCRIPT = "import sys\nfrom ebpf_sidecar.pipeline.cli import main\nsys.exit(main())\n"
+SCRIPT = "import sys\nfrom ebpf_sidecar.pipeline.main import main\nsys.exit(main())\n"
 COMMANDS = [
     "check", "completion bash", "components", "doctor", "print-config", "schema", "version", "--help",
     "record --duration 100ms --output a.recording", "run", "selftest --quick --probe syscalls --folder .",

@@ -129,7 +129,7 @@ def free_port():
 @pytest.fixture
 def command():
     """The command line of the product."""
-    return [sys.executable, "-c", "import sys; from ebpf_sidecar.pipeline.cli import main; main()"]
+    return [sys.executable, "-c", "import sys; from ebpf_sidecar.pipeline.main import main; main()"]
 
 
 @pytest.fixture

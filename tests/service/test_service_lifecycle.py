@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from programs import exists, programs_of
+from waiting import until
 
 LOADING = """
 receivers: {ebpf: {}}
@@ -50,6 +51,23 @@ def test_a_signal_to_everybody_while_probes_are_loaded_is_no_failure(command, tm
     assert 0 == process.wait(60), log.read_text()
     assert "died" not in log.read_text()
     assert "stopped" in log.read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_probes_are_loaded_does_not_wait_for_the_compiler(command, tmp_path, number):
+    """The start is given up, the compiler with it, and nothing was loaded."""
+    config, log = tmp_path / "config.yaml", tmp_path / "log"
+    config.write_text(LOADING)
+    with log.open("wb") as output:
+        process = subprocess.Popen([*command, "run", "--config", config], stderr=output)
+    assert until(lambda: any(map(is_loader, children_of(process.pid))))
+    loaders = [pid for pid in children_of(process.pid) if is_loader(pid)]
+    process.send_signal(number)
+
+    assert 0 == process.wait(60), log.read_text()
+    assert "stopped before the start was complete" in log.read_text()
+    assert "ready" not in log.read_text()
+    assert not any(map(is_loader, loaders))
 
 
 def children_of(pid):

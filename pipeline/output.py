@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Standard output as something that can fail: the disk is full, or whoever read it has gone."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO, cast
+
+from .errors import SidecarError
+
+
+class OutputError(SidecarError):
+    """Standard output could not be written. ``closed``: whoever read it has gone.
+
+    No `OSError`: click would end the process for one, with an exit code of its own.
+    """
+
+    def __init__(self, cause: OSError) -> None:
+        super().__init__(f"standard output cannot be written: {cause.strerror}")
+        self.closed = isinstance(cause, BrokenPipeError)
+
+
+class _Output:
+    """A text stream whose failures are `OutputError`; in all else the stream that it wraps."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Raises `OutputError`."""
+        with _named():
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        """Raises `OutputError`."""
+        with _named():
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(error) from error
+
+
+def name_output_errors() -> None:
+    """From now on a failure of standard output can be told from that of any other file."""
+    if sys.stdout is not None:
+        sys.stdout = cast("TextIO", _Output(sys.stdout))
+
+
+def flush_standard_streams() -> None:
+    """What cannot be written any more is given up: at its exit Python would fail with it and change the code."""
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        try:
+            stream.flush()
+        except (OSError, OutputError, ValueError):
+            _give_up(stream)
+
+
+def _give_up(stream: TextIO) -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
