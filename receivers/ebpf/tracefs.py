@@ -74,7 +74,9 @@ def mount_tracefs(place: Path = PLACES[0]) -> None:
     """Mount tracefs for this process alone: the mount ends with it. Raises `OSError` when that is not permitted."""
     libc = ctypes.CDLL(None, use_errno=True)
     _expect(libc.unshare(_NEW_MOUNTS), place)
-    libc.mount(None, b"/", None, _PRIVATE, None)  # may fail below chroot, where the mount is then seen by others
+    for above in (*reversed(place.parents), place):
+        # fails for all that are no mount points, as "/" after chroot(2); a shared one would show others our mount
+        libc.mount(None, os.fsencode(above), None, _PRIVATE, None)
     _expect(libc.mount(b"tracefs", os.fsencode(place), b"tracefs", 0, None), place)
 
 
