@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from mounts import own_tracefs, why_no_tracefs
 
 from ebpf_sidecar.receivers.ebpf.cgroups import find_hierarchy
 from ebpf_sidecar.receivers.ebpf.loading import load
@@ -206,13 +207,22 @@ def forget(path):
 
 
 @pytest.fixture(scope="session")
-def traced():
+def tracefs():
+    """The folder of a tracefs, whether the machine has one mounted or not."""
+    if why_no_tracefs():
+        pytest.skip(why_no_tracefs())
+    with own_tracefs() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def traced(tracefs):
     """A context with a list that holds, at its end, the lines that the kernel's own tracing wrote for some events."""
-    folder = Path("/sys/kernel/tracing/instances/sidecar-test")
+    folder = tracefs / "instances" / f"sidecar-test-{os.getpid()}"  # a buffer of our own
+    folder.mkdir()
 
     @contextmanager
     def traced(*events):
-        folder.mkdir(exist_ok=True)
         (folder / "trace_clock").write_text("mono")  # one for all processors; choosing it empties the buffer
         (folder / "trace").write_text("")
         switches, lines = [folder / "events" / event / "enable" for event in events], []
@@ -225,7 +235,8 @@ def traced():
                 switch.write_text("0")
             lines += [line for line in (folder / "trace").read_text().splitlines() if line[:1] != "#"]
 
-    return traced
+    yield traced
+    folder.rmdir()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from mounts import WITH_TRACEFS, in_mounts
 
 from ebpf_sidecar.receivers.ebpf.btf import Btf
 from ebpf_sidecar.receivers.ebpf.plan import make_plan
@@ -33,9 +34,9 @@ print(json.dumps({name: len(bpf.dump_func(name)) for name in asked["programs"]})
 class EveryFunction:
     """The tracepoints of this kernel, and all functions that any kernel has."""
 
-    def __init__(self):
-        self._tracefs = find_tracefs()
-        self.has, self.fields = self._tracefs.has, self._tracefs.fields
+    def __init__(self, tracefs):
+        found = find_tracefs((tracefs,))
+        self.has, self.fields = found.has, found.fields
 
     def why_no_kprobes(self):
         """They are compiled all the same."""
@@ -51,11 +52,11 @@ class EveryFunction:
 @pytest.mark.parametrize(
     "targets", [{}, {"executables": ["x"], "cgroups": ["/x"], "pid_namespaces": [1]}], ids=["all", "some"]
 )
-def test_all_programs_compile_for_each_architecture(architecture, release, targets):
+def test_all_programs_compile_for_each_architecture(architecture, release, targets, tracefs):
     """With the register names and the stack that programs have there. What is loaded here is only the maps."""
     probes = [read_probe(path) for path in find_probes([BPF]).values()]
     request = request_for(probes, targets=kernel_targets(TargetSettings(**targets), Path("/proc")))
-    plan = make_plan(request, EveryFunction(), Btf.of_kernel(), release)
+    plan = make_plan(request, EveryFunction(tracefs), Btf.of_kernel(), release)
     programs = {way.program for choice in plan.choices for way in choice.ways}
     asked = {
         "text": assemble(Path(file) for file in request.files),
@@ -64,7 +65,7 @@ def test_all_programs_compile_for_each_architecture(architecture, release, targe
     }
 
     done = subprocess.run(
-        [sys.executable, "-c", _COMPILES],
+        in_mounts(WITH_TRACEFS, [sys.executable, "-c", _COMPILES]),  # BCC looks tracepoints up where they belong
         input=json.dumps(asked),
         capture_output=True,
         text=True,

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from mounts import WITHOUT_TRACEFS, in_mounts
 
 from ebpf_sidecar.receivers.ebpf.loading import LoadError, load
 from ebpf_sidecar.receivers.ebpf.preparing import request_for
@@ -20,13 +19,6 @@ BPF = Path(__file__).parents[2] / "bpf"
 WORKLOADS = Path(__file__).parent / "workloads"
 WRITTEN_BACK = "ebpf.page_cache.written_back"
 NOBODY = 65534
-CHROOT = """
-for each in /*; do
-    if [ -L "$each" ]; then cp -d "$each" "{root}"; fi
-    if [ -d "$each" ] && ! [ -L "$each" ]; then mkdir "{root}$each" && mount --rbind "$each" "{root}$each"; fi
-done
-mount --make-{propagation} "{root}/sys"
-chroot "{root}" """
 MIB = 1 << 20
 
 
@@ -184,29 +176,6 @@ def test_without_rights_the_missing_capabilities_are_named(restricted):
 
     assert "rights" == said["failure"]
     assert "CAP_BPF and CAP_PERFMON missing" in said["message"]
-
-
-def test_tracefs_is_mounted_when_it_is_not_and_nobody_sees_it(page_cache):
-    """In a mount namespace of its own, without tracefs; there, too, none is left behind."""
-    load = f"{sys.executable} {WORKLOADS}/load.py none {BPF}/page_cache.yaml"
-    command = in_mounts(WITHOUT_TRACEFS, ["sh", "-c", f"{load} && ! grep -q tracefs /proc/self/mounts"])
-
-    done = subprocess.run(command, stdout=subprocess.PIPE, env=with_our_package(), check=True)
-
-    assert {"hooks": len(page_cache.hooks)} == json.loads(done.stdout)
-
-
-@pytest.mark.parametrize("propagation", ["private", "shared"])
-def test_after_chroot_nobody_sees_it_either(page_cache, tmp_path, propagation):
-    """A root that is no mount point, as debootstrap makes it, and where systemd shares what is mounted below it."""
-    load = [sys.executable, str(WORKLOADS / "load.py"), "none", f"{BPF}/page_cache.yaml"]
-    script = f'{CHROOT.format(root=tmp_path, propagation=propagation)} "$@" && ! grep tracefs /proc/self/mounts >&2'
-    command = in_mounts(WITHOUT_TRACEFS, ["sh", "-ec", script, "sh", *load])
-
-    done = subprocess.run(command, capture_output=True, text=True, env=with_our_package(), check=False)
-
-    assert 0 == done.returncode, done.stderr
-    assert {"hooks": len(page_cache.hooks)} == json.loads(done.stdout)
 
 
 def test_without_bcc_the_package_to_install_is_named(page_cache, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from mounts import WITH_TRACEFS, in_mounts, why_no_tracefs
 
 DATA = Path(__file__).parents[1] / "data"
 COMMAND = [sys.executable, "-c", "from ebpf_sidecar.pipeline.main import main; main()", "selftest"]
@@ -91,12 +92,14 @@ def test_in_a_pid_namespace_of_its_own_the_numbers_are_the_same():
     assert 40 < said["totals"]["ok"]
 
 
+@pytest.mark.skipif(bool(why_no_tracefs()), reason=why_no_tracefs())
 def test_with_the_least_capabilities_all_numbers_are_checked():
     """Without CAP_SYS_ADMIN the kernel does not tell how often programs ran: where no map does, hooks are unknown."""
     if shutil.which("setpriv") is None:
         pytest.skip("setpriv is not installed")
     as_root, _ = answer(QUICK)
-    said, code = answer(["setpriv", "--bounding-set=-all,+bpf,+perfmon", "--inh-caps=-all", *QUICK])
+    least = ["setpriv", "--bounding-set=-all,+bpf,+perfmon", "--inh-caps=-all"]
+    said, code = answer(in_mounts(WITH_TRACEFS, [*least, *QUICK]))
     renames = [hook for hook in said["hooks"] if hook["hook"] == "name_change"]
 
     assert (0, []) == (code, wrong(said))

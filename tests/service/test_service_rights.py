@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 import yaml
+from mounts import WITH_TRACEFS, WITHOUT_TRACEFS, in_mounts, why_no_tracefs
 
 from ebpf_sidecar.receivers.ebpf.syscall_table import syscall_table
 
@@ -21,11 +22,9 @@ service: {pipelines: {metrics: {receivers: [ebpf], exporters: [debug]}}}
 """
 SECONDS = 60
 NOBODY = ("--reuid=65534", "--regid=65534", "--clear-groups")
-WITHOUT_TRACEFS = "mount --make-rprivate / && umount -l /sys/kernel/tracing"
-READ_ONLY = """
-mount --make-rprivate / && mount -o remount,bind,ro / && mount -o remount,bind,ro /dev/shm &&
-mount -o remount,bind,ro /sys/kernel/tracing
-"""
+READ_ONLY = f"{{ {WITH_TRACEFS}; }}" + "".join(
+    f" && mount -o remount,bind,ro {place}" for place in ("/", "/dev/shm", "/sys/kernel/tracing")
+)
 # Refuses one system call (by number) with EPERM and lets all others through: seccomp(2), linux/filter.h
 FILTER = """
 import ctypes, os, struct, sys
@@ -39,7 +38,10 @@ assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program) == 0, ctyp
 os.execvp(command[0], command)
 """
 
-pytestmark = pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv (util-linux) is not installed")
+pytestmark = [
+    pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv (util-linux) is not installed"),
+    pytest.mark.skipif(bool(why_no_tracefs()), reason=why_no_tracefs()),
+]
 
 
 @dataclass(frozen=True)
@@ -64,18 +66,12 @@ def limited(capabilities, *more):
     return ["setpriv", "--no-new-privs", *more, *sets]
 
 
-def in_mounts(script, rest):
-    """The command line ``rest`` after ``script`` has changed what is mounted, for it alone."""
-    return ["unshare", "-m", "sh", "-c", f'{script.strip()} || exit 99; exec "$@"', "sh", *rest]
-
-
 @pytest.fixture
 def run(command):
     """Run the service behind the beginning of a command line until it has attached its hooks."""
 
-    def run(before, script=""):
-        line = [*before, *command, "run", "--config", "-"]
-        line = in_mounts(script, line) if script else line
+    def run(before, mounts=WITH_TRACEFS):
+        line = in_mounts(mounts, [*before, *command, "run", "--config", "-"])
         streams = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
         with subprocess.Popen(line, text=True, **streams) as process:
             watchdog = threading.Timer(SECONDS, process.kill)
@@ -97,9 +93,8 @@ def run(command):
 def doctor(command, tmp_path):
     """What the doctor says behind the beginning of a command line: exit code, problems and the whole answer."""
 
-    def doctor(before=(), script=""):
-        line = [*before, *command, "doctor", "--json", "--config", "-"]
-        line = in_mounts(script, line) if script else line
+    def doctor(before=(), mounts=WITH_TRACEFS):
+        line = in_mounts(mounts, [*before, *command, "doctor", "--json", "--config", "-"])
         done = subprocess.run(line, input=CONFIG, capture_output=True, text=True, timeout=SECONDS, check=False)
         answer = json.loads(done.stdout or "{}")
         assert answer, done.stderr

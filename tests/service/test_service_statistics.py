@@ -7,6 +7,7 @@ import shutil
 import time
 
 import pytest
+from mounts import WITH_TRACEFS, in_mounts, why_no_tracefs
 
 READS = 20_000
 WITHOUT_SYS_ADMIN = ("setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin", "--")
@@ -45,9 +46,10 @@ def test_without_asking_there_are_no_run_statistics(serve):
 
 
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv (util-linux) is not installed")
+@pytest.mark.skipif(bool(why_no_tracefs()), reason=why_no_tracefs())
 def test_without_the_right_to_ask_they_are_absent_with_the_reason(serve):
     """Never zero."""
-    service = serve(before=WITHOUT_SYS_ADMIN, probe_statistics="true")
+    service = serve(before=in_mounts(WITH_TRACEFS, WITHOUT_SYS_ADMIN), probe_statistics="true")
     page = service.settled()
 
     assert {} == page.rows("ebpf_probe_runs_total")

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from mounts import WITH_TRACEFS, in_mounts, why_no_tracefs
 
 PROBES = Path(__file__).parent / "probes"
 WHY = "this kernel has no tracepoint sched:sched_imagined (it came with 99.1)"
@@ -38,11 +39,13 @@ def _installed(tmp_path, monkeypatch):
 @pytest.fixture
 def asked(command, tmp_path):
     """What a command says about the probe: exit code, output, errors."""
+    if why_no_tracefs():
+        pytest.skip(why_no_tracefs())
 
     def asked(*words, strict):
         config = tmp_path / "asked.yaml"
         config.write_text(CONFIG.format(strict=strict))
-        line = [*command, *words, "--config", str(config)]
+        line = in_mounts(WITH_TRACEFS, [*command, *words, "--config", str(config)])
         done = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
         return done.returncode, done.stdout, done.stderr
 
