@@ -17,21 +17,10 @@ from typing import Any, Protocol, runtime_checkable
 
 from .clock import Clock, SystemClock
 from .frame import Frames
+from .ids import ComponentId as ComponentId  # noqa: PLC0414 # authors find it here, with the rest of the contract
+from .ids import ComponentKind as ComponentKind  # noqa: PLC0414 # the same
+from .resource import Resource
 from .settings import Settings
-
-
-class ComponentKind(StrEnum):
-    """The sections of a configuration in which components are written."""
-
-    RECEIVER = "receiver"
-    PROCESSOR = "processor"
-    EXPORTER = "exporter"
-    EXTENSION = "extension"
-
-    @property
-    def section(self) -> str:
-        """The section's name in the file."""
-        return f"{self.value}s"
 
 
 class Stability(StrEnum):
@@ -98,26 +87,6 @@ class Extension(Protocol):
     def shutdown(self) -> None:
         """Close everything."""
         ...
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class ComponentId:
-    """A component as the file names it: ``type`` or ``type/name``."""
-
-    kind: ComponentKind
-    type: str
-    name: str = ""
-
-    @classmethod
-    def parse(cls, kind: ComponentKind, text: str) -> ComponentId:
-        """The id written as ``type`` or ``type/name``. Raises ValueError with the repair."""
-        type_, slash, name = text.partition("/")
-        if not type_.strip() or (slash and not name.strip()):
-            raise ValueError(f'"{text}" is not a component id; write "type" or "type/name"')
-        return cls(kind, type_.strip(), name.strip())
-
-    def __str__(self) -> str:
-        return f"{self.type}/{self.name}" if self.name else self.type
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,11 +228,15 @@ class Context:
     logger: logging.Logger | logging.LoggerAdapter[Any]
     clock: Clock = field(default_factory=SystemClock)
     paths: Paths = Paths()
-    resource: Mapping[str, str] = field(default_factory=dict)
+    resource: Mapping[str, str] = field(default_factory=Resource)
+    """Who or what is observed; any mapping, held as a `Resource`."""
     unready: Callable[[], Sequence[str]] = tuple
     """Why the service is not ready, one reason an entry; empty when it is."""
     finished: Finished = ignore_finished
     """Called by a receiver whose data have come to their end, or by an exporter that nobody listens to any more."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "resource", Resource(self.resource))
 
 
 SettingsClass = type[Settings]

@@ -8,7 +8,7 @@ given the same ones; a changed frame is a new one that shares what did not chang
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -16,7 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import FrameError
+from .ids import ComponentId
+from .resource import Resource
 from .rows import RowSet, Selection, frozen
+from .streams import Origin, Stream
 
 
 class Kind(StrEnum):
@@ -54,6 +57,8 @@ class Frame:
     ``sums``: float64 sum of the observed values per row (histograms only).
     ``time_unix_nano``: when the values were read. ``start_time_unix_nano``: since when they count, one number for all
     rows or uint64 per row; 0 for gauges.
+    ``resource``: any mapping, held as a `Resource`, which nobody can change.
+    ``source``: the receiver that made the rows; the pipeline fills it in, whatever a component writes there.
     Raises `FrameError` when shapes do not fit.
     """
 
@@ -68,14 +73,16 @@ class Frame:
     temporality: Temporality = Temporality.CUMULATIVE
     bounds: NDArray[np.float64] | None = None
     sums: NDArray[np.float64] | None = None
-    resource: Mapping[str, str] = field(default_factory=dict)
+    resource: Mapping[str, str] = Resource()
     scope: Scope = Scope()
+    source: ComponentId | None = None
 
     def __post_init__(self) -> None:
         for name in ("values", "bounds", "sums", "start_time_unix_nano"):
             array = getattr(self, name)
             if isinstance(array, (np.ndarray, list, tuple)):
                 object.__setattr__(self, name, frozen(np.asarray(array)))
+        object.__setattr__(self, "resource", Resource(self.resource))
         if self.kind is Kind.GAUGE:
             object.__setattr__(self, "temporality", Temporality.UNSPECIFIED)
         self._check()
@@ -99,6 +106,11 @@ class Frame:
     def __len__(self) -> int:
         """The number of points (rows)."""
         return len(self.rows)
+
+    @property
+    def stream(self) -> Stream:
+        """What this frame continues: its rows have the ids of the same stream's rows in earlier batches."""
+        return Stream(self.name, Origin(self.source, self.scope.name, Resource(self.resource)))
 
     def with_values(self, values: NDArray[Any]) -> Frame:
         """The same metric of the same rows with other values."""

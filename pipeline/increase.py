@@ -6,6 +6,8 @@ The rules are those of Prometheus and of the OpenTelemetry data model (cumulativ
 * the first batch tells nothing, there is no interval yet;
 * a metric or a row that was not there in the batch before was zero then: all of its value belongs to the interval;
 * a row that was away and returns goes on from where it was: up to `REMEMBERED` absent rows of a metric are kept;
+* a metric that was away for so long that it was forgotten (see `Attendance`) starts anew when it returns, as in the
+  first batch: its old total must not be counted a second time;
 * a value below the one before, or a start time after it, is a restart: what was counted since is the increase, over
   the time since the start;
 * a frame that is not later than the one before (the wall clock was set back) gives nothing, and is reported.
@@ -13,21 +15,21 @@ The rules are those of Prometheus and of the OpenTelemetry data model (cumulativ
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
+from weakref import ref
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .frame import Frame, Frames, Kind, Temporality
 from .rows import RowSet
+from .streams import Attendance, Origin, Stream
 
 REMEMBERED = 100_000
-Origin = tuple[str, tuple[tuple[str, str], ...]]
-"""Scope and resource, of what a receiver produces."""
-Identity = tuple[str, str, tuple[tuple[str, str], ...]]
-"""Metric, scope and resource."""
+MOST_NAMES = 10_000
+"""How many names of forgotten metrics of one origin are remembered; beyond, every new metric may be a returning one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,29 +49,47 @@ class Increases:
 
     def __init__(self, report: Callable[[str], None]) -> None:
         self._report = report
-        self._seen: dict[Identity, _Seen] = {}
+        self._seen: dict[Stream, _Seen] = {}
         self._latest: dict[Origin, int] = {}
         self._before: dict[Origin, int] = {}
+        self._streams: Attendance[Stream] = Attendance()
+        self._origins: Attendance[Origin] = Attendance()
+        self._forgotten: dict[Origin, set[str]] = {}
 
-    def batch(self, frames: Frames) -> None:
-        """Begin with a batch: its frames will be asked about next, some or all.
+    def batch(self, frames: Frames) -> list[Stream | Origin]:
+        """Start with a batch of one receiver: its frames will be asked about next, some or all.
 
-        Receivers leave out metrics of which nothing has happened; a batch of the same scope and resource without the
-        metric is how one knows that it was zero.
+        Receivers leave out metrics of which nothing has happened; a batch of the same origin without the metric is how
+        one knows that it was zero. Returns what is forgotten from now on.
         """
-        newest = {identity(frame)[1:]: int(frame.time_unix_nano) for frame in frames}
+        newest = {frame.stream.origin: int(frame.time_unix_nano) for frame in frames}
         self._before = {origin: self._latest[origin] for origin in newest if origin in self._latest}
         self._latest |= newest
+        return self._forget(frames, newest)
+
+    def _forget(self, frames: Frames, origins: Iterable[Origin]) -> list[Stream | Origin]:
+        source = frames[0].source if frames else None
+        streams = self._streams.batch(source, dict.fromkeys(frame.stream for frame in frames))
+        for stream in streams:
+            names = self._forgotten.setdefault(stream.origin, set())
+            if self._seen.pop(stream, None) and len(names) <= MOST_NAMES:
+                names.add(stream.metric)
+        gone = self._origins.batch(source, origins)
+        for origin in gone:
+            del self._latest[origin]
+            self._forgotten.pop(origin, None)
+        return [*streams, *gone]
 
     def of(self, frame: Frame) -> Increase | None:
         """The increase of a counter or histogram since its frame before; None when that is not known."""
         if frame.temporality is Temporality.DELTA:
             starts = frame.start_times()
             return _increase(counts(frame), frame.time_unix_nano, np.where(starts, starts, frame.time_unix_nano))
-        key, current = identity(frame), counts(frame)
+        key, current = frame.stream, counts(frame)
         seen = self._seen.get(key)
         if seen is None or seen.values.dtype != current.dtype:
-            before = self._before.get(key[1:], frame.time_unix_nano) if seen is None else frame.time_unix_nano
+            known = seen is not None or self._returns(key)
+            before = frame.time_unix_nano if known else self._before.get(key.origin, frame.time_unix_nano)
             self._seen[key] = _Seen.nothing(before, current)
             increase = self._seen[key].update(frame, current)
             return increase if before < frame.time_unix_nano else None
@@ -80,10 +100,10 @@ class Increases:
             return None
         return seen.update(frame, current)
 
-
-def identity(frame: Frame) -> Identity:
-    """What tells a metric from others: name, scope and resource."""
-    return frame.name, frame.scope.name, tuple(sorted(frame.resource.items()))
+    def _returns(self, stream: Stream) -> bool:
+        """Whether a metric that is not remembered may have been counted before."""
+        names = self._forgotten.get(stream.origin, ())
+        return stream.metric in names or len(names) > MOST_NAMES
 
 
 def counts(frame: Frame) -> NDArray[Any]:
@@ -96,7 +116,7 @@ class _Seen:
     """The latest of every row, sorted by row id, and where in there the rows of the last frame are."""
 
     time: int
-    rows: RowSet
+    rows: ref[RowSet]
     ids: NDArray[np.uint64]
     values: NDArray[Any]
     starts: NDArray[np.int64]
@@ -108,11 +128,11 @@ class _Seen:
         """No rows at all, as of ``time``."""
         none = np.zeros(0, np.int64)
         rows = RowSet(none.astype(np.uint64))
-        return cls(time, rows, rows.ids, none.astype(like.dtype), none, none, none)
+        return cls(time, ref(rows), rows.ids, none.astype(like.dtype), none, none, none)
 
     def update(self, frame: Frame, current: NDArray[Any]) -> Increase:
         """Take over a frame; the increase since the one before."""
-        if frame.rows is not self.rows:
+        if frame.rows is not self.rows():
             self._make_room(frame.rows, current)
         at, starts = self.positions, frame.start_times().astype(np.int64)
         before, since = self.values[at], self.times[at]
@@ -123,7 +143,7 @@ class _Seen:
         inside = restarted & (starts > since) & (starts < frame.time_unix_nano)
         increase = _increase(amounts, frame.time_unix_nano, np.where(inside, starts, since))
         self.values[at], self.starts[at], self.times[at] = current, starts, frame.time_unix_nano
-        self.rows, self.time = frame.rows, frame.time_unix_nano
+        self.rows, self.time = ref(frame.rows), frame.time_unix_nano
         return increase
 
     def forget_times(self, latest: int) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .component import ComponentId, Processor, Receiver, Telemetry
 from .config import PipelineId
-from .frame import Frames, points
+from .frame import Frame, Frames, points
 from .ledger import (
     ENQUEUE_FAILED,
     INCOMING,
@@ -64,7 +64,7 @@ class Stage:
         """What the processor makes of the frames, counted; the frames as they came when it fails."""
         self._count(INCOMING, frames)
         try:
-            answer = tuple(self.processor.process(frames))
+            answer = _of_the_same_source(self.processor.process(frames), frames)
             self._count(OUTGOING, answer)
         except Exception as problem:  # noqa: BLE001 # a processor of a plugin may fail in any way; data must go on
             self.telemetry.error("processing", problem)
@@ -110,8 +110,8 @@ class Source:
         self.receiver.start(self.consume)
 
     def consume(self, frames: Frames) -> None:
-        """Count what the receiver made and hand the same immutable frames to each pipeline."""
-        frames = tuple(frames)
+        """Count what the receiver made and hand the same immutable frames, with its name on, to each pipeline."""
+        frames = tuple(replace(frame, source=self.id) for frame in frames)
         closed = self.closed.is_set()  # asked once: what is counted as received is passed on
         self.ledger.add(REFUSED if closed else RECEIVED, points(frames), (("receiver", str(self.id)),))
         if not closed:
@@ -122,3 +122,9 @@ class Source:
         """Let the receiver produce a last time, then take nothing more from it."""
         self.receiver.shutdown()
         self.closed.set()
+
+
+def _of_the_same_source(answer: Frames, frames: Frames) -> tuple[Frame, ...]:
+    """What a processor made of a receiver's frames: a frame that it built from nothing is about the same rows."""
+    source = frames[0].source if frames else None
+    return tuple(frame if frame.source else replace(frame, source=source) for frame in answer)

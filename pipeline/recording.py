@@ -16,14 +16,17 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+
 from . import logs
 from .clock import Clock, SystemClock
 from .component import ComponentId, ComponentKind, Factory
 from .config import Config, ConfiguredComponent, PipelineId, PipelineSettings
 from .errors import ExportError, SidecarError
-from .frame import Frames
+from .frame import Frame, Frames
 from .plugins import Plugins
 from .recording_file import Header, RecordingWriter
+from .rows import RowSet, once_per_row_set
 from .service import Service
 from .settings import Settings
 
@@ -33,6 +36,8 @@ _REPORTS = 10
 """How often progress is reported, in all."""
 _INTERVAL = 10.0
 """Taken for receivers that have no collection interval."""
+_FAR = 0x9E3779B97F4A7C15
+"""Between the row ids of two receivers in a recording (2⁶⁴ by the golden ratio: multiples of it are far apart)."""
 
 
 @dataclass
@@ -40,6 +45,7 @@ class RecordingExporter:
     """Writes what arrives to a file, which appears with the first frames: a failed start leaves no file behind.
 
     Resource attributes that identify a machine, a person or a process are not written, recordings being for others.
+    A replay is one receiver, whatever was recorded; so the rows of several receivers get ids that differ.
     """
 
     path: Path
@@ -51,21 +57,26 @@ class RecordingExporter:
     failed: threading.Event = field(default_factory=threading.Event)
     """Set when there is a problem: waiting for more is of no use."""
     _writer: RecordingWriter | None = None
+    _rows: dict[ComponentId | None, Callable[[RowSet], RowSet]] = field(default_factory=dict)
 
     def export(self, frames: Frames) -> None:
         """Write a batch. Raises `ExportError`, not to be retried, where the file cannot be written."""
-        public = [replace(frame, resource=_public(frame.resource)) for frame in frames]
+        public = [self._public(frame) for frame in frames]
         if not public:
             return
         try:
             if self._writer is None:
-                self._writer = RecordingWriter(self.path, self._header(public[0].resource))
+                self._writer = RecordingWriter(self.path, self._header(dict(public[0].resource)))
             self._writer.write(public)
             self.batches += 1
         except (SidecarError, ValueError) as problem:
             self.problem = problem if isinstance(problem, SidecarError) else SidecarError(str(problem))
             self.failed.set()
             raise ExportError(str(problem), retry=False) from problem
+
+    def _public(self, frame: Frame) -> Frame:
+        rows_of = self._rows.setdefault(frame.source, _shifted(len(self._rows)))
+        return replace(frame, resource=_public(frame.resource), rows=rows_of(frame.rows))
 
     def shutdown(self) -> None:
         """Complete the file."""
@@ -77,6 +88,12 @@ class RecordingExporter:
         return Header(
             version("ebpf-sidecar"), platform.release(), platform.machine(), recorded_at, self.interval, resource
         )
+
+
+def _shifted(receiver: int) -> Callable[[RowSet], RowSet]:
+    """How rows are written: those of the first receiver (0) as they are, others with shifted ids."""
+    shift = np.uint64(receiver * _FAR % 2**64)
+    return once_per_row_set(lambda rows: RowSet(rows.ids + shift, rows.columns) if receiver else rows)
 
 
 def _public(resource: Mapping[str, str]) -> dict[str, str]:

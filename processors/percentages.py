@@ -22,7 +22,7 @@ from ..pipeline.rows import RowSet, Text
 from .subset import Subset
 
 Measured = Mapping[str, tuple[Frame, Increase]]
-"""Metric name → its frame and increase, all of one resource."""
+"""Metric name → its frame and increase, all of one origin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ INPUTS = frozenset(
 
 @dataclass
 class PercentageRows:
-    """One percentage of one resource, and what is kept of it from interval to interval."""
+    """One percentage of one origin, and what is kept of it from interval to interval."""
 
     percentage: Percentage
     _subset: Subset = field(default_factory=Subset)
@@ -157,4 +157,5 @@ def gauge(of: Frame, rows: RowSet, values: NDArray[np.float64], name: str, *, te
         description=text,
         resource=of.resource,
         scope=of.scope,
+        source=of.source,
     )

@@ -23,9 +23,10 @@ from pydantic import StringConstraints
 
 from ..pipeline.component import ComponentKind, Context, Factory, Stability
 from ..pipeline.frame import Frame, Frames, Kind
-from ..pipeline.increase import Identity, Increase, Increases, identity
+from ..pipeline.increase import Increase, Increases
 from ..pipeline.plugins import hookimpl
 from ..pipeline.settings import Settings
+from ..pipeline.streams import Origin, Stream
 from ..pipeline.suggestions import did_you_mean
 from .percentages import INPUTS, PERCENTAGES, PercentageRows, gauge
 from .subset import Subset
@@ -52,21 +53,29 @@ class RateProcessor:
         self._increases = Increases(self._report)
         self._late = False
         self._requested: dict[str, bool] = {}
-        self._percentages: dict[tuple[object, ...], list[PercentageRows]] = {}
-        self._subsets: dict[Identity, Subset] = {}
+        self._percentages: dict[Origin, list[PercentageRows]] = {}
+        self._subsets: dict[Stream, Subset] = {}
         self._batches = 0
 
     def process(self, frames: Frames) -> Frames:
         """The frames, followed by the gauges made from them."""
-        self._increases.batch(frames)
+        self._forget(self._increases.batch(frames))
         measured = {
-            identity(frame): (frame, increase)
+            frame.stream: (frame, increase)
             for frame in frames
             if self._is_input(frame) and (increase := self._increases.of(frame)) is not None
         }
         self._settle()
         self._tell_unknown(frames)
         return [*frames, *self._percentage_frames(measured), *self._rate_frames(measured.values())]
+
+    def _forget(self, gone: Iterable[Stream | Origin]) -> None:
+        for key in gone:
+            if isinstance(key, Stream):
+                self._subsets.pop(key, None)
+                self._requested.pop(key.metric, None)
+            else:
+                self._percentages.pop(key, None)
 
     def _report(self, problem: str) -> None:
         self._late = True
@@ -86,14 +95,14 @@ class RateProcessor:
             self._requested[name] = any(fnmatchcase(name, pattern) for pattern in self._settings.metrics)
         return self._requested[name]
 
-    def _percentage_frames(self, measured: Mapping[Identity, tuple[Frame, Increase]]) -> Iterator[Frame]:
+    def _percentage_frames(self, measured: Mapping[Stream, tuple[Frame, Increase]]) -> Iterator[Frame]:
         if not self._settings.percentages:
             return
-        by_origin: dict[tuple[object, ...], dict[str, tuple[Frame, Increase]]] = {}
-        for (name, *origin), pair in measured.items():
-            by_origin.setdefault(tuple(origin), {})[name] = pair
-        for key, metrics in by_origin.items():
-            kept = self._percentages.setdefault(key, [PercentageRows(percentage) for percentage in PERCENTAGES])
+        by_origin: dict[Origin, dict[str, tuple[Frame, Increase]]] = {}
+        for stream, pair in measured.items():
+            by_origin.setdefault(stream.origin, {})[stream.metric] = pair
+        for origin, metrics in by_origin.items():
+            kept = self._percentages.setdefault(origin, [PercentageRows(percentage) for percentage in PERCENTAGES])
             for percentage in kept:
                 yield from percentage.frames(metrics)
 
@@ -102,7 +111,7 @@ class RateProcessor:
             timed = increase.seconds > 0
             if not self._is_requested(frame.name) or not timed.any():
                 continue
-            rows = self._subsets.setdefault(identity(frame), Subset()).of(frame.rows, timed)
+            rows = self._subsets.setdefault(frame.stream, Subset()).of(frame.rows, timed)
             rates = increase.amounts[timed] / increase.seconds[timed]
             unit = "1/s" if frame.kind is Kind.HISTOGRAM else f"{frame.unit or 1}/s"
             description = f"Per second in the last interval: {frame.description or frame.name}"

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
+from weakref import ref
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..pipeline.frame import Frame, Frames, Kind, Temporality
-from ..pipeline.increase import Identity, identity
 from ..pipeline.rows import RowSet
+from ..pipeline.streams import Stream
 
 _COUNTING = (Kind.COUNTER, Kind.HISTOGRAM)
 
@@ -33,7 +34,8 @@ class Replayed:
     shown: int
     speed: float
     resource: Mapping[str, str]
-    _counted: dict[Identity, _Counted] = field(default_factory=dict)
+    _counted: dict[Stream, _Counted] = field(default_factory=dict)
+    """By stream, for good: each comes again with the next repetition, and there are no more than the recording has."""
 
     def frames(self, recorded: Frames, now: int) -> Frames:
         """The frames as of ``now``, ns since the epoch."""
@@ -51,7 +53,7 @@ class Replayed:
         starts = self._starts(frame, now)
         if frame.kind not in _COUNTING or frame.temporality is not Temporality.CUMULATIVE:
             return replace(frame, start_time_unix_nano=starts)
-        key = identity(frame)
+        key = frame.stream
         if key not in self._counted or not self._counted[key].fits(frame):
             self._counted[key] = _Counted.like(frame)
         return self._counted[key].gone_on(frame, starts)
@@ -70,7 +72,7 @@ class _Counted:
     Of a histogram the columns are its buckets, and ``sums`` go along.
     """
 
-    rows: RowSet
+    rows: ref[RowSet]
     places: NDArray[np.intp]
     ids: NDArray[np.uint64]
     before: NDArray[Any]
@@ -85,7 +87,7 @@ class _Counted:
         """Nothing counted yet."""
         rows = RowSet(np.zeros(0, np.uint64))
         values, sums = frame.values[:0].copy(), np.zeros(0)
-        return cls(rows, np.zeros(0, np.intp), rows.ids, values, values, sums, sums, rows.ids)
+        return cls(ref(rows), np.zeros(0, np.intp), rows.ids, values, values, sums, sums, rows.ids)
 
     def fits(self, frame: Frame) -> bool:
         """Whether the frame still has the same form."""
@@ -93,7 +95,7 @@ class _Counted:
 
     def gone_on(self, frame: Frame, starts: NDArray[np.uint64]) -> Frame:
         """The frame with all that was counted before, and the start times that its rows were first shown with."""
-        if frame.rows is not self.rows:
+        if frame.rows is not self.rows():
             self._make_room(frame.rows)
         at = self.places
         self.now[at] = frame.values
@@ -117,4 +119,4 @@ class _Counted:
             longer = np.zeros((len(ids), *array.shape[1:]), array.dtype)
             longer[old] = array
             setattr(self, name, longer)
-        self.ids, self.rows, self.places = ids, rows, np.searchsorted(ids, rows.ids)
+        self.ids, self.rows, self.places = ids, ref(rows), np.searchsorted(ids, rows.ids)

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+from weakref import ref
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -125,6 +127,16 @@ def test_a_clock_set_back_costs_one_interval(second):
     assert [3.0, 4.0] == grown.amounts.tolist()
     assert 2.0 == grown.seconds[0]
     assert 2.0 <= grown.seconds[1]
+
+
+def test_row_sets_are_not_kept_alive():
+    """Their columns may be large, and only what they counted is of interest."""
+    meter, dead = Meter(), rows(1, 2)
+    meter(0, {1: 1, 2: 2}, ids=dead)
+    watched = ref(dead)
+    del dead
+
+    assert watched() is None
 
 
 def test_metrics_resources_and_scopes_are_apart():

@@ -3,9 +3,10 @@ import os
 import threading
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 
-from ebpf_sidecar.pipeline import ComponentKind, ExportError, Factory, Interval, Settings, SidecarError, logs
+from ebpf_sidecar.pipeline import ComponentKind, ExportError, Factory, Interval, RowSet, Settings, SidecarError, logs
 from ebpf_sidecar.pipeline.component import ComponentId
 from ebpf_sidecar.pipeline.config import Config, ConfiguredComponent, PipelineId, PipelineSettings, ServiceSettings
 from ebpf_sidecar.pipeline.plugins import Plugins
@@ -134,6 +135,22 @@ def test_receivers_are_recorded_raw_and_nothing_else_runs(tmp_path, quiet):
     assert [("a", 0), ("a", 1), ("b", 0)] == names(tmp_path / "x")
     assert [] == scene.others.calls
     assert all(source.stopped for source in scene.sources)
+
+
+def test_rows_of_two_receivers_stay_apart(tmp_path):
+    """A replay is one receiver: rows that shared their ids would be taken for each other."""
+    exporter = RecordingExporter(tmp_path / "x", 1.0, FakeClock())
+    same = [RowSet(np.array([0, 2**64 - 1], np.uint64)) for _ in "ab"]
+    for value in (1, 2):
+        for name, rows in zip("ab", same, strict=True):
+            source = ComponentId(RECEIVER, "r", name)
+            exporter.export([frame("c", [value, value], rows, source=source), frame("d", [1, 1], rows, source=source)])
+    exporter.shutdown()
+    ids = [tuple(f.rows.ids.tolist()) for batch in Recording(tmp_path / "x").batches(print) for f in batch.frames]
+
+    assert [ids[0], ids[0], ids[2], ids[2]] * 2 == ids
+    assert (0, 2**64 - 1) == ids[0]
+    assert 4 == len({*ids[0], *ids[2]})
 
 
 def test_a_recording_tells_where_it_is_from_but_not_from_whom(tmp_path, quiet):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from rates import FACTORY, at, made, page_cache, run
 
-from ebpf_sidecar.pipeline import Kind
+from ebpf_sidecar.pipeline import ComponentKind, Kind, streams
+from ebpf_sidecar.pipeline.component import ComponentId
 from ebpf_sidecar.pipeline.testing import NOON, RecordedTelemetry, check_contract
 from ebpf_sidecar.processors.rate import RateSettings
 
@@ -47,6 +49,41 @@ def test_rates_are_made_on_request():
     processor = made(metrics=["ebpf.block.io.size", "ebpf.syscall.*"])
 
     assert expected == run(processor, *ticks)
+
+
+def test_two_receivers_with_the_same_rows_have_the_rates_that_they_have_alone():
+    """One counts 1 a second, the other 50,000, under the same name, labels and row ids; hit rates likewise."""
+    quick, slow = (ComponentId(ComponentKind.RECEIVER, "r", name) for name in ("quick", "slow"))
+    processor, rates = made(metrics=["c"]), {}
+    for second in (1, 2, 3):
+        for source, speed in ((quick, 50_000), (slow, 1)):
+            count, misses = second * speed, 0 if source == quick else second
+            frames = [replace(each, source=source) for each in page_cache(second, [count] * 2, [misses] * 6, [0, 0])]
+            out = processor.process([*frames, replace(at(second, "c", [count, count]), source=source)])
+            rates |= {(f.name, f.source): f.values.tolist() for f in out if f.kind is Kind.GAUGE}
+
+    assert {
+        ("c.rate", quick): [50_000.0, 50_000.0],
+        ("c.rate", slow): [1.0, 1.0],
+        ("ebpf.cache.hit_rate", quick): [100.0, 100.0],
+        ("ebpf.cache.hit_rate", slow): [0.0, 0.0],
+        ("ebpf.cache.miss_rate", quick): [0.0, 0.0],
+        ("ebpf.cache.miss_rate", slow): [100.0, 100.0],
+    } == rates
+
+
+def test_what_is_kept_is_of_the_origins_that_still_come(monkeypatch):
+    """However many resources and names come and go; the increases are forgotten with it."""
+    monkeypatch.setattr(streams, "PATIENCE", 3)
+    processor = made(metrics=["*"])
+    for number in range(30):
+        for second in (2 * number, 2 * number + 1):
+            frames = [*page_cache(second, [second] * 2, [second] * 6, [0, 0]), at(second, f"c{number}", [second, 0])]
+            processor.process([replace(each, resource={"host.name": f"h{number}"}) for each in frames])
+    kept = (processor._percentages, processor._subsets, processor._requested, processor._increases._seen)
+
+    assert all(len(each) <= 2 * len(frames) for each in kept)
+    assert {"h29", "h28"} == {origin.resource["host.name"] for origin in processor._percentages}
 
 
 @pytest.mark.parametrize(("unit", "expected"), [("By", "By/s"), ("{page}", "{page}/s"), ("", "1/s"), ("1", "1/s")])

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which frames continue each other, and which have stopped coming.
+
+A stream is one metric of one origin; an origin is what one receiver observes under one resource. Row ids mean nothing
+outside their stream. What is remembered from batch to batch is kept by stream, and forgotten with `Attendance`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import takewhile
+from typing import Generic, NamedTuple, TypeVar
+
+from .ids import ComponentId
+from .resource import Resource
+
+PATIENCE = 1_000
+"""After how many batches of its receiver without it a stream is forgotten."""
+
+
+class Origin(NamedTuple):
+    """Where a frame comes from: the receiver that made it, the scope's name, and what is observed."""
+
+    source: ComponentId | None
+    scope: str
+    resource: Resource
+
+
+class Stream(NamedTuple):
+    """What a frame continues: the metric of that name from that origin."""
+
+    metric: str
+    origin: Origin
+
+
+Key = TypeVar("Key")
+
+
+class Attendance(Generic[Key]):
+    """Tells what has been absent for `PATIENCE` batches of its own receiver.
+
+    Batches of other receivers do not count: a receiver may be slower than another by any factor.
+    """
+
+    def __init__(self) -> None:
+        self._batches: dict[ComponentId | None, int] = {}
+        self._latest: dict[ComponentId | None, dict[Key, int]] = {}
+
+    def batch(self, source: ComponentId | None, present: Iterable[Key]) -> list[Key]:
+        """Note a batch of ``source`` and what is in it. Returns what has been absent for too long, each once."""
+        number = self._batches[source] = self._batches.get(source, 0) + 1
+        latest = self._latest.setdefault(source, {})
+        for key in present:
+            latest.pop(key, None)
+            latest[key] = number  # after all others: they are in the order of their last batch
+        gone = list(takewhile(lambda key: latest[key] <= number - PATIENCE, latest))
+        for key in gone:
+            del latest[key]
+        return gone
