@@ -3,6 +3,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help run test test-kernel test-peers test-unprivileged check docs bench kernel-matrix clean setup
 PYTEST = .venv/bin/python -m pytest
+# side by side, but for those that are marked alone; the last word counts, so that ARGS may say -n 0
+PARALLEL = -n auto --dist worksteal
 COG = -P -I .ci -p "import documents" --verbosity=1
 MARKDOWN = $(wildcard *.md */*.md)
 ARGS ?=
@@ -16,11 +18,11 @@ run: ## measure this machine and serve http://127.0.0.1:18080/metrics (without r
 
 test: ## all tests that need no other program; kernel tests run where root and eBPF are to be had
 	@.ci/setup fio
-	@$(PYTEST) -m "not peer" $(ARGS)
+	@$(PYTEST) $(PARALLEL) -m "not peer" $(ARGS)
 
 test-kernel: ## the tests against the running kernel alone
 	@.ci/setup fio
-	@$(PYTEST) -m kernel $(ARGS)
+	@$(PYTEST) $(PARALLEL) -m kernel $(ARGS)
 
 test-peers: ## tests against real peers: Prometheus, fetched once into .cache, and the system's bpftrace and strace
 	@.ci/setup fio bpftrace strace xfsprogs btrfs-progs

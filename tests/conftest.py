@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all tests share: golden files."""
+"""What all tests share: golden files, and which of them run side by side."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from hypothesis.database import DirectoryBasedExampleDatabase
+from turns import Turns
 
 _EXAMPLES = Path(__file__).parents[1] / ".hypothesis" / "examples"
 # another user may run the tests in a folder that is not theirs; and a deadline measures the machine's other work
@@ -19,11 +20,38 @@ settings.register_profile(
     deadline=None,
 )
 settings.load_profile("shared")
+_TURNS = Turns(Path(__file__).parent, Path(__file__))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--update-golden``: write golden files anew, to be reviewed like code."""
+    """Add ``--update-golden`` and ``--full-length``."""
     parser.addoption("--update-golden", action="store_true", help="write golden files anew instead of comparing")
+    parser.addoption("--full-length", action="store_true", help="run soaks as long as CI does")
+
+
+def _alone(item: pytest.Item | None) -> bool:
+    """Whether nothing may run beside a test: the kernel's measure, unless they say that others do not matter."""
+    marks = {mark.name for mark in item.iter_markers()} if item else set()
+    return "alone" in marks or ("kernel" in marks and "parallel" not in marks)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put those that run alone first, so that they hold up the others once; then the rest of the kernel's, which take
+    longest, so that none of them is begun last.
+    """
+    items.sort(key=lambda item: (not _alone(item), item.get_closest_marker("kernel") is None))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """Take turns with the other processes of this run; those that follow each other alone share one turn."""
+    _TURNS.begin(alone=_alone(item))
+    try:
+        return (yield)
+    finally:
+        if not (_alone(item) and _alone(nextitem)):
+            _TURNS.end()
 
 
 @pytest.fixture
@@ -37,3 +65,9 @@ def golden(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
         assert file.read_text(encoding="utf-8") == actual
 
     return compare
+
+
+@pytest.fixture
+def full_length(request: pytest.FixtureRequest) -> bool:
+    """Whether soaks shall be as long as in CI."""
+    return bool(request.config.getoption("--full-length"))

@@ -4,9 +4,8 @@
 import ast
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 import ebpf_sidecar
 
@@ -19,26 +18,50 @@ PROGRAMS = sorted(path for folder in ("bpf", "bench") for path in (ROOT / folder
 LONGEST_FILE, LONGEST_FUNCTION = 300, 40
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_each_folder_is_linked_below_the_one_owned_name(folder):
+def test_each_folder_is_linked_below_the_one_owned_name():
     """``ebpf_sidecar.<folder>`` is the folder at the top, not a copy."""
-    assert (ROOT / folder).resolve() == (ROOT / ".src/ebpf_sidecar" / folder).resolve()
-    assert (Path(ebpf_sidecar.__file__).parent / folder).is_dir()
+    links = {folder: ROOT / ".src/ebpf_sidecar" / folder for folder in FOLDERS}
+
+    assert [] == [folder for folder, link in links.items() if link.resolve() != (ROOT / folder).resolve()]
+    assert [] == [folder for folder in FOLDERS if not (Path(ebpf_sidecar.__file__).parent / folder).is_dir()]
+
+
+@cache
+def parsed(path):
+    """A file's syntax tree."""
+    return ast.parse(path.read_text())
 
 
 def imports(path):
     """The absolute modules that a file imports."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         if isinstance(node, ast.ImportFrom) and not node.level:
             yield node.module
 
 
-@pytest.mark.parametrize("path", [*SOURCES, *TESTS, *BENCHES], ids=lambda p: str(p.relative_to(ROOT)))
-def test_nobody_imports_a_folder_by_its_short_name(path):
+def long_functions(path):
+    """The names of a file's functions that are too long."""
+    functions = (node for node in ast.walk(parsed(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    return [each.name for each in functions if each.end_lineno - each.lineno >= LONGEST_FUNCTION]
+
+
+def by_file(found):
+    """What was found in each file, by its path in the tree; nothing for files in which nothing was."""
+    return {str(path.relative_to(ROOT)): each for path, each in found if each}
+
+
+def test_the_rules_below_look_at_files():
+    """An empty list of files would keep every rule."""
+    assert all(5 < len(paths) for paths in (SOURCES, TESTS, BENCHES, PROGRAMS))
+
+
+def test_nobody_imports_a_folder_by_its_short_name():
     """``import pipeline`` would make a second copy of each class."""
-    assert not [name for name in imports(path) if name.split(".")[0] in FOLDERS]
+    short = ((path, [n for n in imports(path) if n.split(".")[0] in FOLDERS]) for path in SOURCES + TESTS + BENCHES)
+
+    assert {} == by_file(short)
 
 
 def test_only_the_loader_imports_bcc():
@@ -48,30 +71,22 @@ def test_only_the_loader_imports_bcc():
     assert ["loader.py"] == users
 
 
-@pytest.mark.parametrize("path", [*SOURCES, *BENCHES], ids=lambda p: str(p.relative_to(ROOT)))
-def test_files_and_functions_are_small(path):
-    """What does not fit on a screen or two has more than one idea."""
-    text = path.read_text()
-    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+def test_files_are_small():
+    """What does not fit on a screen or two has more than one idea; tests and programs for the kernel are read as
+    often."""
+    lengths = ((path, len(path.read_text().splitlines())) for path in SOURCES + BENCHES + TESTS + PROGRAMS)
 
-    assert len(text.splitlines()) <= LONGEST_FILE
-    assert [] == [f.name for f in functions if f.end_lineno - f.lineno >= LONGEST_FUNCTION]
+    assert {} == by_file((path, length) for path, length in lengths if length > LONGEST_FILE)
 
 
-@pytest.mark.parametrize(
-    "path",
-    [*TESTS, *PROGRAMS],
-    ids=lambda p: str(p.relative_to(ROOT)),
-)
-def test_tests_and_programs_for_the_kernel_are_small_too(path):
-    """They are read as often."""
-    assert len(path.read_text().splitlines()) <= LONGEST_FILE
+def test_functions_are_small():
+    """Of the source and the benchmarks, for the same reason."""
+    assert {} == by_file((path, long_functions(path)) for path in SOURCES + BENCHES)
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_names_say_what_is_inside(path):
+def test_names_say_what_is_inside():
     """A file that could be called utils has no idea of its own."""
-    assert not re.search(r"util|helper|common|^base|manager", path.stem)
+    assert [] == [str(path) for path in SOURCES if re.search(r"util|helper|common|^base|manager", path.stem)]
 
 
 def test_every_source_file_names_its_licence():

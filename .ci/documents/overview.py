@@ -92,6 +92,6 @@ def make_targets() -> str:
 
 @block
 def markers() -> str:
-    """The markers of tests that cannot run everywhere."""
+    """The markers of tests: what they need, and what may run meanwhile."""
     said = (marker.partition(": ") for marker in project()["tool"]["pytest"]["ini_options"]["markers"])
-    return table(("marker", "what it needs"), [(code(name), sentence(what)) for name, _, what in said])
+    return table(("marker", "meaning"), [(code(name), sentence(what)) for name, _, what in said])

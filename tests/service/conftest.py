@@ -12,7 +12,9 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -126,7 +128,7 @@ def free_port():
         return server.getsockname()[1]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def command():
     """The command line of the product."""
     return [sys.executable, "-c", "import sys; from ebpf_sidecar.pipeline.main import main; main()"]
@@ -135,12 +137,26 @@ def command():
 @pytest.fixture
 def serve(command, tmp_path):
     """Start the service and wait until it is ready; stopped, and its exit code checked, when the test ends."""
+    with serving(command, tmp_path) as serve:
+        yield serve
+
+
+@pytest.fixture(scope="module")
+def serve_once(command, tmp_path_factory):
+    """The same for tests that only read: with the same settings, the same service until the file's last test ends."""
+    with serving(command, tmp_path_factory.mktemp("service")) as serve:
+        yield cache(serve)
+
+
+@contextmanager
+def serving(command, folder):
+    """Starts services, and stops all of them at the end."""
     started = []
 
     def serve(interval=0.2, probes="[page_cache, block_io, syscalls]", cleanup="keep_recent", cleanup_interval="30s",
               group_by="[container, executable]", *, before=(), **settings):  # fmt: skip
         port = free_port()
-        config, log = tmp_path / f"config{port}.yaml", tmp_path / f"log{port}"
+        config, log = folder / f"config{port}.yaml", folder / f"log{port}"
         more = "".join(f", {name}: {value}" for name, value in settings.items())
         config.write_text(CONFIG.format(interval=f"{int(interval * 1000)}ms", probes=probes, cleanup=cleanup, port=port,
                                         cleanup_interval=cleanup_interval, group_by=group_by, more=more))  # fmt: skip

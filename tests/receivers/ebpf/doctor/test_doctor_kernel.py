@@ -107,7 +107,9 @@ def test_the_options_are_also_found_where_distributions_put_them(host, place):
     assert place in host.examine()["kernel", "options"].found
 
 
-@pytest.mark.parametrize("damaged", [None, b"no gzip", gzip.compress(b"CONFIG_BPF=y\n")[:-6]])
+@pytest.mark.parametrize(
+    "damaged", [None, b"no gzip", gzip.compress(b"CONFIG_BPF=y\n")[:-6]], ids=["none", "other", "cut off"]
+)
 def test_unknown_options_are_no_problem(host, damaged):
     """The hooks tell more than the options do."""
     host.remove("proc/config.gz")

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is made from the code leaves nothing out."""
+
+import documents
+import pytest
+from documents.components import factories
+from documents.metrics import receiver_frames
+from documents.probes import all_probes, prometheus_name
+
+from ebpf_sidecar.pipeline.component import ComponentKind
+from ebpf_sidecar.pipeline.ledger import COUNTERS, QUEUE_GAUGES
+from ebpf_sidecar.pipeline.pipelines import PipelineBody, ServiceBody
+from ebpf_sidecar.pipeline.sending import QueueSettings
+from ebpf_sidecar.pipeline.settings import Settings
+from ebpf_sidecar.processors.percentages import PERCENTAGES
+
+
+def paths_of(settings, prefix=""):
+    """Every setting of a class by its path, nested classes included."""
+    for name, info in settings.model_fields.items():
+        yield f"{prefix}{name}"
+        for inner in (info.annotation, *getattr(info.annotation, "__args__", ())):
+            if isinstance(inner, type) and issubclass(inner, Settings):
+                yield from paths_of(inner, f"{prefix}{name}::")
+
+
+def sections(text, marks):
+    """What stands below each heading of a level, by its title."""
+    return dict(part.split("\n", 1) for part in f"\n{text}".split(f"\n{marks} ")[1:])
+
+
+@pytest.mark.parametrize("kind", list(ComponentKind))
+def test_every_setting_of_every_component_is_there(kind):
+    """By its path, in the component's own section, together with the component's stability and an example."""
+    told, found = sections(documents.components(kind.value), "##"), factories(kind.value)
+    missing = [
+        (each.type, word)
+        for each in found
+        for word in (*(f"| `{path}` " for path in paths_of(each.settings)), f"Stability: {each.stability.value}.",
+                     "```yaml\n")
+        if word not in told[each.type]
+    ]  # fmt: skip
+
+    assert found
+    assert [] == missing
+
+
+def test_settings_that_belong_to_no_component_are_there():
+    """Of the queue, the service and its pipelines."""
+    queue = sections(documents.components("exporter"), "##")["sending_queue"]
+    service = documents.service_settings()
+    wanted = [(queue, path) for path in paths_of(QueueSettings)]
+    wanted += [(service, path) for path in (*paths_of(ServiceBody), *paths_of(PipelineBody, "pipelines::metrics::"))]
+
+    assert [] == [path for text, path in wanted if f"| `{path}` " not in text]
+
+
+def test_everything_about_each_probe_is_there():
+    """Metrics under both names, settings, hooks with every way in, and maps, in the probe's own section."""
+    told = sections(documents.probes(), "##")
+    words = [(probe.name, word) for probe in all_probes() for word in words_of(probe)]
+
+    assert set(told) >= {name for name, _ in words}
+    assert [] == [(name, word) for name, word in words if f"`{word}`" not in told[name]]
+
+
+def words_of(probe):
+    """All names that users meet."""
+    for metric in probe.metrics:
+        yield from (metric.name, prometheus_name(metric.name, metric.unit, metric.kind))
+    for hook in probe.hooks:
+        yield from (hook.name, *(way.event for way in hook.alternatives))
+    yield from (setting.name for setting in probe.settings)
+    yield from (spec.published for spec in probe.maps)
+
+
+def test_the_metrics_of_no_probe_are_there():
+    """The receiver's own, the percentages, and the service's telemetry."""
+    text = documents.receiver_metrics() + documents.added_by_rate() + documents.own_telemetry()
+    names = [frame.name for frame in receiver_frames()] + [each.name for each in PERCENTAGES]
+    names += [each.name for each in (*COUNTERS, *QUEUE_GAUGES)]
+    names += [each.remainder[0] for each in PERCENTAGES if each.remainder]
+
+    assert [] == [name for name in names if f"| `{name}` " not in text]
