@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # `make` lists the targets. Each does its own set-up; the second time is quick.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-kernel test-peers test-unprivileged check docs bench kernel-matrix clean setup
+.PHONY: help run test test-kernel test-peers test-unprivileged check docs bench soak kernel-matrix clean setup
 PYTEST = .venv/bin/python -m pytest
 # side by side, but for those that are marked alone; the last word counts, so that ARGS may say -n 0
 PARALLEL = -n auto --dist worksteal
@@ -48,7 +48,11 @@ docs: ## write the generated parts of the READMEs anew
 
 bench: ## print what the product costs here, against a control in the same run
 	@.ci/setup fio
-	@for bench in bench/*.py; do echo "== $$bench"; .venv/bin/python $$bench; done
+	@for bench in $(filter-out bench/soak.py,$(wildcard bench/*.py)); do echo "== $$bench"; .venv/bin/python $$bench; done
+
+soak: ## let containers come and go for ten minutes (ARGS=1h for longer), and fail if the service grows
+	@.ci/setup
+	@.venv/bin/python bench/soak.py $(or $(ARGS),10m)
 
 kernel-matrix: ## the selftest on Debian's kernels from 5.10 to the newest (in QEMU), and tests that only a guest survives
 	@.ci/setup

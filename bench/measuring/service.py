@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
@@ -28,11 +28,13 @@ def environment() -> dict[str, str]:
 class Sidecar:
     """A service that runs until the end of the block: ``with Sidecar("10s") as service``.
 
-    It has the packaged configuration, but for a port of its own and the probes, if some are named.
+    It has the packaged configuration, but for a port of its own, the probes, if some are named, and ``settings``.
     """
 
     interval: str
     probes: Sequence[str] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """By their place in the file, as ``--set`` has it."""
     port: int = 0
     begin: float = 0.0
     process: subprocess.Popen[bytes] = field(init=False)
@@ -43,6 +45,7 @@ class Sidecar:
         settings = {
             "exporters.prometheus.endpoint": f"127.0.0.1:{self.port}",
             "receivers.ebpf.collection_interval": self.interval,
+            **self.settings,
         }
         if self.probes:
             settings["receivers.ebpf.probes"] = f"[{', '.join(self.probes)}]"
