@@ -7,7 +7,7 @@ is derived from it (enrichment, rendered labels) can therefore be kept per objec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from types import MappingProxyType
@@ -86,11 +86,13 @@ class RowSet:
 
     ``ids``: uint64, one per row: the row's identity, which stays the same from tick to tick and is never used for
     another row of the same source. ``columns``: attribute name → column with one entry per row.
+    ``derived``: what `once_per_row_set` keeps here.
     Raises `FrameError` when lengths differ.
     """
 
     ids: NDArray[np.uint64]
     columns: Mapping[str, Column] = field(default_factory=dict)
+    derived: MutableMapping[object, Any] = field(default_factory=WeakKeyDictionary, init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ids", frozen(np.asarray(self.ids, dtype=np.uint64)))
@@ -140,14 +142,34 @@ def _column(values: Sequence[str | int | float]) -> Column:
 Result = TypeVar("Result")
 
 
-def once_per_row_set(function: Callable[[RowSet], Result]) -> Callable[[RowSet], Result]:
-    """``function``, called once for each `RowSet` object; its answer is kept for as long as the object lives."""
-    kept: WeakKeyDictionary[RowSet, Result] = WeakKeyDictionary()
+class _Lookup:
+    """Stands for one function of `once_per_row_set` in the row sets that hold what it returned."""
 
-    def lookup(rows: RowSet) -> Result:
-        try:
-            return kept[rows]
-        except KeyError:
-            return kept.setdefault(rows, function(rows))
+    __slots__ = ("__weakref__",)
 
-    return lookup
+
+class _Same:
+    """Stands in a row set for the row set itself, which would otherwise wait for the garbage collector."""
+
+
+def once_per_row_set(
+    function: Callable[[RowSet], Result], version: Callable[[], object] = lambda: None
+) -> Callable[[RowSet], Result]:
+    """``function``, called once for each `RowSet` object; its answer is kept for as long as the object lives.
+
+    ``version``: where it returns something else than when the answer was made, ``function`` is called again: a
+    description can become better while its rows stay. The answer may be the row set, or hold it.
+    """
+    # The answers are kept in the row set, not in a table here: an answer that holds its row set would keep itself alive
+    # in any table, even one of weak keys. In there the two are a circle, which the garbage collector opens.
+    lookup = _Lookup()
+
+    def answer(rows: RowSet) -> Result:
+        now = version()
+        kept = rows.derived.get(lookup)
+        if kept is None or kept[0] != now:
+            made = function(rows)
+            kept = rows.derived[lookup] = (now, _Same if made is rows else made)
+        return rows if kept[1] is _Same else kept[1]  # type: ignore[return-value] # a Result, see above
+
+    return answer

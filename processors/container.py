@@ -70,14 +70,10 @@ class ContainerProcessor:
         self._complete_names = settings.full_executable_name
         self._executables = ExecutableNames(context.paths.proc, context.clock)
         self._names = names or NoNames()
-        self._generation = self._names.generation
-        self._described = once_per_row_set(self._describe)
+        self._described = once_per_row_set(self._describe, version=lambda: self._names.generation)
 
     def process(self, frames: Frames) -> Frames:
         """The same frames about rows that are described better."""
-        if self._generation != self._names.generation:
-            self._generation = self._names.generation
-            self._described = once_per_row_set(self._describe)
         described = [(frame, self._described(frame.rows)) for frame in frames]
         return [frame if rows is frame.rows else frame.with_rows(rows) for frame, rows in described]
 
