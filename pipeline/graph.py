@@ -177,7 +177,7 @@ def _blamed(id_: ComponentId, failed: str) -> Iterator[None]:
     except SidecarError as problem:
         problem.component = problem.component or str(id_)
         raise
-    except Exception as problem:
+    except (Exception, SystemExit) as problem:  # a plugin does not decide when the service ends
         raise SidecarError(f"{failed}: {type(problem).__name__}: {problem}", component=str(id_)) from problem
 
 

@@ -66,7 +66,7 @@ class Stage:
         try:
             answer = _of_the_same_source(self.processor.process(frames), frames)
             self._count(OUTGOING, answer)
-        except Exception as problem:  # noqa: BLE001 # a processor of a plugin may fail in any way; data must go on
+        except (Exception, SystemExit) as problem:  # noqa: BLE001 # a processor of a plugin may fail in any way; data must go on
             self.telemetry.error("processing", problem)
             self._count(OUTGOING, frames)
             return frames

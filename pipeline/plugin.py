@@ -46,7 +46,7 @@ class Plugin:
         try:
             manager.register(self.entry.load(), name=self.entry.name)
             manager.check_pending()
-        except Exception as cause:  # a plugin may fail in any way, and must not take others down
+        except (Exception, SystemExit) as cause:  # a plugin may fail in any way, and must not take others down
             raise self._error(cause) from cause
         return manager.hook
 
@@ -78,7 +78,7 @@ class Plugin:
             return tuple(make(each) for answer in getattr(self.hooks, hook)() for each in answer)
         except PluginError:
             raise
-        except Exception as cause:  # see hooks
+        except (Exception, SystemExit) as cause:  # see hooks
             raise self._error(cause) from cause
 
     def _all_of(self, kind: type[Any], hook: str, answers: tuple[Any, ...]) -> tuple[Any, ...]:

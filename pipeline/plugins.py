@@ -7,7 +7,7 @@ broken one is reported by name and cause and cannot harm another.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from .hooks import PROJECT, hookimpl, hookspec
 from .plugin import Plugin, installed
 
 __all__ = ["PROJECT", "Plugin", "Plugins", "hookimpl", "hookspec"]
+
+_OURS = "probes.builtin"
 
 
 class Plugins:
@@ -55,9 +57,22 @@ class Plugins:
         return tuple(check for check in found if (check.kind, check.type) == (kind, type_))
 
     def probe_folders(self) -> tuple[Path, ...]:
-        """The folders of probe pairs of all plugins whose entry point begins with ``probes.``; raises `PluginError`."""
-        plugins = [plugin for name, plugin in self._plugins.items() if name.startswith("probes.")]
-        return tuple(folder for plugin in plugins for folder in plugin.probe_folders())
+        """The folders of probe pairs of all plugins whose entry point begins with ``probes.``, our own first.
+
+        A plugin that is broken is left out, see `broken_probes`: a configuration may do without its probes.
+        """
+        return tuple(folder for answer in self._probes() if not isinstance(answer, PluginError) for folder in answer)
+
+    def broken_probes(self) -> tuple[PluginError, ...]:
+        """What is wrong with the plugins of probes that cannot be loaded."""
+        return tuple(answer for answer in self._probes() if isinstance(answer, PluginError))
+
+    def _probes(self) -> Iterator[tuple[Path, ...] | PluginError]:
+        for name in sorted((name for name in self._plugins if name.startswith("probes.")), key=_OURS.__ne__):
+            try:
+                yield self._plugins[name].probe_folders()
+            except PluginError as broken:
+                yield broken
 
     def others(self) -> tuple[Plugin, ...]:
         """The plugins that are no component by their name: probes, and names that say nothing."""

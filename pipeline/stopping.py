@@ -30,5 +30,5 @@ def quietly(name: str, stop: Stop) -> None:
     """Stop one part; its failure must not keep the others from being stopped."""
     try:
         stop()
-    except Exception:
+    except (Exception, SystemExit):  # of a plugin: it does not decide when the service ends
         logging.getLogger(__name__).exception("%s: shutdown failed", name)

@@ -81,3 +81,23 @@ def counters_with_resets(draw, max_ticks=6):
             )
         )
     return ticks
+
+
+ODD = st.sampled_from([None, True, -1, 0, 1e300, 2**63, 2**64, 2**70, "", "x", "inf", [], [[]], {}, {"a": 1}])
+
+
+@st.composite
+def mutations(draw):
+    """A way to one place in a document of mappings and lists, and what to put there; see `mutated`."""
+    return draw(st.lists(st.integers(0, 30), min_size=1, max_size=7)), draw(ODD)
+
+
+def mutated(value, way, odd):
+    """The value with ``odd`` at the place that the numbers of ``way`` lead to."""
+    if not way or not isinstance(value, (dict, list)) or not value:
+        return odd
+    keys = list(value) if isinstance(value, dict) else range(len(value))
+    key = keys[way[0] % len(keys)]
+    changed = value.copy()
+    changed[key] = mutated(value[key], way[1:], odd)
+    return changed

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -154,7 +154,15 @@ def _asked(probes: Sequence[Probe], loaded: Loaded) -> Iterator[tuple[Probe, Hoo
     for status in loaded.hooks:
         if status.attached:
             probe = by_name[status.probe]
-            yield probe, status, next((hook.canary for hook in probe.hooks if hook.name == status.hook), None)
+            spec = next((hook.canary for hook in probe.hooks if hook.name == status.hook), None)
+            yield probe, status, _readable(spec, probe, loaded) if spec else None
+
+
+def _readable(spec: CanarySpec, probe: Probe, loaded: Loaded) -> CanarySpec:
+    """The same without ``moves`` where a third party's map has no such field, so that nothing can be read from it."""
+    name, _, field_name = spec.moves.partition(".")
+    kernel_map = loaded.maps.get(probe.map(name).published) if name else None
+    return spec if kernel_map and field_name in kernel_map.value_fields else replace(spec, moves="")
 
 
 def _look(loaded: Loaded, moves: Mapping[str, Probe], counting: bool) -> Counters:  # noqa: FBT001 # internal

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from .refusal import Refused
@@ -12,6 +13,8 @@ from .request import LoadRequest
 from .rights import Failure
 
 T = TypeVar("T")
+Attempt = Callable[[LoadRequest], object]
+_TWO = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,31 +26,50 @@ class Compiled(Generic[T]):
     broken: Mapping[str, str]
 
 
-def compile_what_can_be(request: LoadRequest, compile_all: Callable[[LoadRequest], T]) -> Compiled[T]:
-    """Compile ``request``, or of its probes those that compile. Raises `Refused` when that does not help."""
-    try:
-        return Compiled(request, compile_all(request), {})
-    except Refused as refusal:
-        broken = _broken(request, compile_all) if refusal.diagnosis.failure is Failure.COMPILE else {}
-        sound = [name for name in request.probes if name not in broken]
-        if not broken or not sound:
-            raise
+def compile_what_can_be(
+    request: LoadRequest, compile_all: Callable[[LoadRequest], T], trial: Attempt | None = None
+) -> Compiled[T]:
+    """Compile ``request``, or of its probes those that compile. Raises `Refused` when that does not help.
+
+    ``trial``: tries a request where the compiler cannot harm this process. Where it is given, nothing is compiled that
+    was not tried before.
+    """
+    if trial is None:
+        try:
+            return Compiled(request, compile_all(request), {})
+        except Refused as refusal:
+            if refusal.diagnosis.failure is not Failure.COMPILE or len(request.probes) < _TWO:
+                raise
+    sound, broken = _sorted_out(request, trial or compile_all)
     rest = request.only(sound)
     return Compiled(rest, compile_all(rest), broken)
 
 
-def _broken(request: LoadRequest, compile_all: Callable[[LoadRequest], T]) -> Mapping[str, str]:
-    """Why, by name, for the probes that do not compile alone either."""
-    found = {}
-    for name in request.probes if len(request.probes) > 1 else ():
+def _sorted_out(request: LoadRequest, attempt: Attempt) -> tuple[list[str], Mapping[str, str]]:
+    """The probes that compile together, and why the others do not. Raises `Refused` when there is none.
+
+    One after the other, ours first: a file may compile alone and still break those after it, as a macro does.
+    """
+    sound: list[str] = []
+    refusals: dict[str, Refused] = {}
+    for name in sorted(request.probes, key=lambda name: not _is_ours(request, name)):
         try:
-            compile_all(request.only([name]))
+            attempt(request.only([*sound, name]))
+            sound.append(name)
         except Refused as refusal:
-            found[name] = f"probe {name} does not compile: {_first_error(refusal.diagnosis.message)}"
-    return found
+            if refusal.diagnosis.failure is not Failure.COMPILE:
+                raise
+            refusals[name] = refusal
+    if not sound:
+        raise next(iter(refusals.values()))
+    return sound, {name: f"probe {name} does not compile: {_first_error(r)}" for name, r in refusals.items()}
 
 
-def _first_error(message: str) -> str:
+def _is_ours(request: LoadRequest, name: str) -> bool:
+    return all(Path(file).parent == Path(request.headers) for file in request.parts[name].files)
+
+
+def _first_error(refusal: Refused) -> str:
     """The compiler's first complaint in one line."""
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    return next((line for line in lines if "error:" in line), lines[-1] if lines else "no reason given")
+    lines = [line.strip() for line in refusal.diagnosis.message.splitlines() if line.strip()]
+    return next((line for line in lines if "error:" in line.lower()), lines[-1] if lines else "no reason given")

@@ -30,6 +30,7 @@ from .refusal import Refused
 from .request import HookRequest, LoadRequest, Way
 from .source import assemble
 from .tracefs import Tracefs, find_tracefs, mount_tracefs
+from .trial import in_child
 
 _PROGRAM_TYPES = {
     "tracepoint": "TRACEPOINT",
@@ -129,9 +130,11 @@ def _load(request: LoadRequest) -> tuple[dict[str, Any], list[int]]:
     tracefs = _tracefs(standing)
     types = Btf.of_kernel()
     began = time.monotonic()
-    done = compile_what_can_be(
-        request, lambda some: _compile(some, make_plan(some, tracefs, types, standing.release), standing)
-    )
+
+    def compiled(some: LoadRequest) -> tuple[Plan, Any]:
+        return _compile(some, make_plan(some, tracefs, types, standing.release), standing)
+
+    done = compile_what_can_be(request, compiled, in_child(compiled, _log) if request.careful else None)
     plan, bpf = done.result
     seconds = time.monotonic() - began
     _fill_calls(bpf, done.request)
@@ -175,7 +178,10 @@ def _compile(request: LoadRequest, plan: Plan, standing: rights.Standing) -> tup
         from bcc import BPF  # noqa: PLC0415 # takes long, and may be missing
     except (ImportError, OSError) as error:
         raise Refused(rights.no_bcc(str(error))) from error
-    text = assemble(map(Path, request.files), Path(request.headers))
+    try:
+        text = assemble(map(Path, request.files), Path(request.headers))
+    except (OSError, ValueError) as error:
+        raise Refused(rights.compile_error(f"error: {error}")) from error
     # BCC's own headers raise warnings that are not ours to mend
     flags = [f"-D{name}={value}" for name, value in plan.macros.items()] + ["-Wno-everything"]
     # BCC attaches programs with certain names by itself, and one that it cannot attach would be the end of all

@@ -24,6 +24,7 @@ from .generation import Generation
 from .layout import key_dtype, value_fields
 from .loaded import Drops, HookStatus, Loaded, Program
 from .maps import KernelMap
+from .metric_fields import why_not_made
 from .near import map_places
 from .probe import Probe
 from .request import LoadRequest
@@ -52,8 +53,13 @@ class LoadError(ProbeError):
 def load(probes: Sequence[Probe], request: LoadRequest, *, timeout: float = 60) -> Loaded:
     """Load ``request``, which `request_for` made from ``probes``, within ``timeout`` seconds. Raises `LoadError`."""
     make_room()
-    with os.fdopen(os.memfd_create("loader"), "w+b") as log:  # there need not be a folder for temporary files
-        answer, descriptors = _ask_child(request, log, timeout)
+    try:
+        answer, descriptors = _answer(request, timeout)
+    except LoadError as error:
+        if error.failure is not Failure.CRASH:
+            raise
+        # most likely the compiler ended the process: find out for which probe
+        answer, descriptors = _answer(replace(request, careful=True), timeout)
     if "failure" in answer:
         raise LoadError(f"cannot load probes: {answer['message']}", Failure(answer["failure"]))
     try:
@@ -61,6 +67,12 @@ def load(probes: Sequence[Probe], request: LoadRequest, *, timeout: float = 60) 
     except BaseException:
         close_all(descriptors)
         raise
+
+
+def _answer(request: LoadRequest, timeout: float) -> tuple[Any, list[int]]:
+    """What the loader answers, and the descriptors that it hands over. Raises `LoadError` where it does not answer."""
+    with os.fdopen(os.memfd_create("loader"), "w+b") as log:  # there need not be a folder for temporary files
+        return _ask_child(request, log, timeout)
 
 
 def _ask_child(request: LoadRequest, log: IO[bytes], timeout: float) -> tuple[Any, list[int]]:
@@ -106,7 +118,8 @@ def _unanswered(error: Exception, status: int | None, log: IO[bytes]) -> LoadErr
             "limit (ulimit -n 65536, systemd: LimitNOFILE=65536, docker: --ulimit nofile=65536)",
             Failure.DESCRIPTORS,
         )
-    return LoadError(f"cannot load probes: {how_it_died(status, _tail(log))}", Failure.CRASH)
+    failure = Failure.KILLED if status == -signal.SIGKILL else Failure.CRASH
+    return LoadError(f"cannot load probes: {how_it_died(status, _tail(log))}", failure)
 
 
 def how_it_died(status: int | None, log: str) -> str:
@@ -136,17 +149,14 @@ def _loaded(probes: Sequence[Probe], request: LoadRequest, answer: Any, descript
     described = answer["maps"]
     counted = {metric.map for probe in probes for metric in probe.metrics} | {_CONTROL, _DROPS}
     maps = {each["name"]: (each, fd, each["name"] in counted) for each, fd in zip(described, descriptors, strict=False)}
-    specs = {spec.name: spec.published for probe in probes for spec in probe.maps}
+    specs = {spec.name: spec.published for probe in probes for spec in probe.maps if spec.name in maps}
+    readable, unreadable = _readable(specs, maps)
     hooks = tuple(HookStatus(**each) for each in answer["hooks"])
     rest = descriptors[len(described) :]  # programs, then what keeps each attached
     return Loaded(
-        maps={
-            published: _with_near(_map(published, *maps[name]), maps.get(near_name(name)))
-            for name, published in specs.items()
-            if name in maps
-        },
+        maps=readable,
         hooks=hooks,
-        unavailable=_unavailable(probes, hooks),
+        unavailable={**_not_made(probes, readable, unreadable), **_unavailable(probes, hooks)},
         programs=tuple(_programs(answer["programs"], rest)),
         drops=Drops(_map(_DROPS, *maps[_DROPS]), [specs.get(reason, reason) for reason in request.drop_reasons]),
         generation=Generation(_map(_CONTROL, *maps[_CONTROL])),
@@ -157,6 +167,36 @@ def _loaded(probes: Sequence[Probe], request: LoadRequest, answer: Any, descript
         targets=_map(TARGET_CGROUPS, *maps[TARGET_CGROUPS]) if TARGET_CGROUPS in maps else None,
         calls=_map(CALLS, *maps[CALLS]) if CALLS in maps else None,
     )
+
+
+def _readable(
+    specs: Mapping[str, str], maps: Mapping[str, tuple[Any, int, bool]]
+) -> tuple[dict[str, KernelMap], dict[str, str]]:
+    """The probes' maps by published name, and why others cannot be read: that stops only the metrics made from them."""
+    readable: dict[str, KernelMap] = {}
+    unreadable: dict[str, str] = {}
+    for name, published in specs.items():
+        try:
+            readable[published] = _with_near(_map(published, *maps[name]), maps.get(near_name(name)))
+        except LoadError as error:
+            unreadable[published] = str(error)
+    return readable, unreadable
+
+
+def _not_made(
+    probes: Sequence[Probe], readable: Mapping[str, KernelMap], unreadable: Mapping[str, str]
+) -> dict[str, str]:
+    """Why, by metric, for the metrics whose maps do not hold what they are made from."""
+    found = {}
+    for probe in probes:
+        for metric in probe.metrics:
+            published = probe.map(metric.map).published
+            why = unreadable.get(published, "")
+            if published in readable:
+                why = why_not_made(metric, readable[published])
+            if why:
+                found[metric.name] = why
+    return found
 
 
 def _programs(attached: Mapping[str, int], descriptors: Sequence[int]) -> Iterator[Program]:

@@ -46,6 +46,8 @@ _KEYS = (*_NEEDED, "macros", "calls", "btf", "programs", "drops")
 _STABILITY = ("development", "alpha", "beta", "stable", "deprecated")
 _EVENT = re.compile(r"\w+:\w+")
 _FUNCTION = re.compile(r"\w+")
+_MACRO = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+_HIGHEST_EXPONENT = 63
 _RELEASE = re.compile(r"\d+\.\d+")
 _SETTING_TYPES: tuple[Literal["syscalls", "integer"], ...] = ("syscalls", "integer")
 
@@ -64,7 +66,7 @@ def read_probe(path: Path) -> Probe:
     """The probe that ``path`` describes. Raises `ProbeError` listing all mistakes, one a line."""
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ProbeError(f"{path}: cannot be read: {error}") from error
     mistakes: list[str] = []
     probe = _probe(path, Node(document, path.name, mistakes))
@@ -98,8 +100,7 @@ def _probe(path: Path, top: Node) -> Probe:
 
 
 def _settings(node: Node) -> tuple[Setting, ...]:
-    names = tuple(str(name) for name in node.value or {})
-    return tuple(_setting(name, node.child(name)) for name in node.only(names).value or {})
+    return tuple(_setting(name, node.child(name)) for name in node.names())
 
 
 def _setting(name: str, node: Node) -> Setting:
@@ -110,8 +111,10 @@ def _setting(name: str, node: Node) -> Setting:
 
 
 def _macros(node: Node) -> Mapping[str, int]:
-    node = node.only(tuple(str(name) for name in node.value or {}))
-    return {name: node.number(name) for name in node.value}
+    for name in node.names():
+        if not _MACRO.fullmatch(name):
+            node.wrong(f'"{name}" is no name for a macro; use letters, digits and underscores')
+    return {name: node.number(name) for name in node.names()}
 
 
 def _calls(node: Node) -> Calls:
@@ -142,8 +145,7 @@ def _canary(node: Node) -> CanarySpec:
 def _shown_by(node: Node) -> ShownBy:
     node = node.only(("metric", "where"), ("metric",))
     where = node.child("where", {})
-    names = tuple(str(name) for name in where.only(tuple(where.value or {})).value)
-    return ShownBy(node.text("metric"), {name: where.text(name) for name in names})
+    return ShownBy(node.text("metric"), {name: where.text(name) for name in where.names()})
 
 
 def _alternative(node: Node) -> Alternative:
@@ -207,7 +209,11 @@ def _value(node: Node) -> Sum | Spread | Slots | Distinct:
     if node.has("histogram"):
         keys = ("slots", "sum", "lowest_exponent", "scale")
         inner = node.child("histogram").only(keys, keys)
-        return Slots(inner.text("slots"), inner.text("sum"), inner.number("lowest_exponent"), inner.decimal("scale", 1))
+        lowest = inner.number("lowest_exponent")
+        if lowest > _HIGHEST_EXPONENT:
+            inner.child("lowest_exponent").wrong(f'"{lowest}" must be at most {_HIGHEST_EXPONENT}: values have 64 bits')
+            lowest = 0
+        return Slots(inner.text("slots"), inner.text("sum"), lowest, inner.decimal("scale", 1))
     if node.has("distinct"):
         return Distinct(node.text("distinct"))
     if not node.has("sum"):

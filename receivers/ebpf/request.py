@@ -55,6 +55,7 @@ class LoadRequest:
     ``files``: C files in order. ``headers``: the folder that holds ``include``. ``calls``: rows of the map of that name
     by system call number. ``maps``: C names to hand over. ``drop_reasons``: in index order. ``preallocate``: all
     entries of maps are made beforehand. ``sets``: keys (hexadecimal) to put into maps, by C name. ``parts``: by probe.
+    ``careful``: try in children what is to be compiled, because the compiler ended the process before.
     """
 
     probes: tuple[str, ...]
@@ -70,6 +71,7 @@ class LoadRequest:
     by_process: bool = False
     strict: bool = False
     preallocate: bool = False
+    careful: bool = False
     sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     parts: Mapping[str, Part] = field(default_factory=dict)
 

@@ -44,6 +44,7 @@ class Failure(StrEnum):
     DESCRIPTORS = "descriptors"
     TIMEOUT = "timeout"
     CRASH = "crash"
+    KILLED = "killed"
 
 
 @dataclass(frozen=True, slots=True)

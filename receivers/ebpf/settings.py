@@ -71,11 +71,15 @@ class EbpfSettings(Settings):
     @classmethod
     def _known(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         """Every probe is installed, and takes the settings that are written for it."""
-        found = find_probes(Plugins().probe_folders())
+        plugins = Plugins()
+        found = find_probes(plugins.probe_folders())
         mistakes = []
         for name, chosen in value.items():
             if name not in found:
                 mistakes.append(f'unknown probe "{name}"{did_you_mean(name, found)}')
+                mistakes += [
+                    f"it may be one of a plugin that is broken: {broken}" for broken in plugins.broken_probes()
+                ]
             elif chosen:
                 mistakes += check_settings(read_probe(found[name]), chosen)
         if mistakes:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 _INCLUDE = re.compile(r'#include "([\w./-]+)"\s*(?:/\*.*\*/|//.*)?\s*')
 _TRACEPOINT_PROGRAM = re.compile(r"int \w+\(struct tracepoint__\w+ \*\w+\)")
+_LARGEST = 4 << 20
 _LICENSE = "#define BPF_LICENSE Dual BSD/GPL"
 
 
@@ -21,7 +22,7 @@ def assemble(files: Iterable[Path], shared: Path | None = None) -> str:
     """The text of ``files`` in this order, each file and each header that they include in quotes once.
 
     ``shared``: the folder of headers that are not beside the file that includes them, for probes that others bring.
-    Raises `OSError` for a file that is not there.
+    Raises `OSError` for a file that is not there, ValueError for one that cannot be a part of a probe.
     """
     seen: set[Path] = set()
     lines = [line for path in files for line in _lines(path, shared, seen)]
@@ -33,6 +34,8 @@ def _lines(path: Path, shared: Path | None, seen: set[Path]) -> list[str]:
     if path in seen:
         return []
     seen.add(path)
+    if not path.is_file() or path.stat().st_size > _LARGEST:
+        raise ValueError(f"{path}: is no file of at most {_LARGEST >> 20} MiB; include headers only")
     lines = [f'#line 1 "{path.name}"']
     before = ""
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
@@ -45,5 +48,7 @@ def _lines(path: Path, shared: Path | None, seen: set[Path]) -> list[str]:
 
 
 def _header(folder: Path, name: str, shared: Path | None) -> Path:
+    if name.startswith("/") or ".." in Path(name).parts:
+        raise ValueError(f'#include "{name}": is not in the folder of the probe; put the header beside it')
     beside = folder / name
     return shared / name if shared is not None and not beside.exists() else beside

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from ...pipeline.suggestions import did_you_mean
 
 T = TypeVar("T")
+_LARGEST = 1e30
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,16 @@ class Node:
                 self.wrong(f'"{key}" is missing; add it')
         return self
 
+    def names(self) -> tuple[str, ...]:
+        """The keys of a mapping that may have any, as long as they are text."""
+        if not isinstance(self.value, dict):
+            self.wrong("must be a mapping")
+            return ()
+        for key in self.value:
+            if not isinstance(key, str):
+                self.wrong(f'"{key}" must be text; put it in quotes')
+        return tuple(key for key in self.value if isinstance(key, str))
+
     def has(self, key: str) -> bool:
         """Whether the mapping has the key."""
         return key in self.value
@@ -60,7 +71,11 @@ class Node:
 
     def decimal(self, key: str, default: float) -> float:
         """A number below ``key``."""
-        return float(self._typed(key, (int, float), default, "a number"))
+        number = self._typed(key, (int, float), default, "a number")
+        if not abs(number) < _LARGEST:  # NaN is not below it either
+            self.child(key).wrong(f'"{number}" must be a number below {_LARGEST:g}')
+            return default
+        return float(number)
 
     def texts(self, key: str) -> tuple[str, ...]:
         """A list of strings below ``key``, empty when it is missing."""

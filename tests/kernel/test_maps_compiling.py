@@ -6,12 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from ebpf_sidecar.pipeline.component import MapCleanup
+from ebpf_sidecar.receivers.ebpf.attribution import Attribution
+from ebpf_sidecar.receivers.ebpf.cgroups import CgroupTree, find_hierarchy
 from ebpf_sidecar.receivers.ebpf.loading import LoadError, load
 from ebpf_sidecar.receivers.ebpf.preparing import request_for
 from ebpf_sidecar.receivers.ebpf.probe_file import read_probe
+from ebpf_sidecar.receivers.ebpf.reading import reading_of
 
 BPF = Path(__file__).parents[2] / "bpf"
 MIB = 1 << 20
+ATTRIBUTION = Attribution(CgroupTree(find_hierarchy(Path("/sys/fs/cgroup"))), ())
 NONSENSE = "\nint broken(void) { return nonsense; }\n"
 
 
@@ -46,3 +51,46 @@ def test_a_probe_that_does_not_compile_stops_no_other(tmp_path, rows, run, file_
         assert "probe syscalls does not compile: syscalls.c:" in reasons.pop()
         assert "ebpf.syscall.duration" in loaded.unavailable
         assert MIB // 4096 <= rows(loaded, "cache_stats_map", pid)["lookups"][0]
+
+
+FORKS = Path(__file__).parents[1] / "plugin_example" / "sidecar_forks"
+HARM = {
+    "the back end refuses it": ("    u64 children;", "    u8 children;"),
+    "a value larger than a program's stack": ("    u64 children;", "    u64 children, more[10000];"),
+    "a macro breaks the others": ("struct fork_key {", "#define u64 nonsense\nstruct fork_key {"),
+    "a condition never ends": ('#include "owner.h"', '#if 0\n#include "owner.h"'),
+    "an endless header": ('#include "owner.h"', '#include "/dev/zero"\n#include "owner.h"'),
+}
+
+
+@pytest.mark.parametrize("harm", HARM)
+def test_no_probe_of_a_third_party_takes_ours_down(tmp_path, harm):
+    """Whatever its C does to the compiler, only its own hooks and metrics are missing, and the reason is said."""
+    shutil.copytree(FORKS, tmp_path / "forks")
+    source = tmp_path / "forks" / "forks.c"
+    good, bad = HARM[harm]
+    source.write_text(source.read_text().replace(good, bad, 1))
+    probes = [read_probe(tmp_path / "forks" / "forks.yaml"), read_probe(BPF / "page_faults.yaml")]
+
+    with load(probes, request_for(probes)) as loaded:
+        attached = {hook.probe for hook in loaded.hooks if hook.attached}
+
+        assert {"page_faults"} == attached
+        assert "probe forks does not compile: " in loaded.unavailable["forks.children"]
+        assert "ebpf.page_faults" not in loaded.unavailable
+
+
+def test_a_metric_made_from_a_field_that_is_not_there_is_absent_alone(tmp_path):
+    """Only the compiler knows the fields: what the YAML claims beyond them is said when it is loaded."""
+    shutil.copytree(FORKS, tmp_path / "forks")
+    yaml = tmp_path / "forks" / "forks.yaml"
+    yaml.write_text(yaml.read_text().replace("{sum: [children]}", "{sum: [childern]}"))
+    probes = [read_probe(yaml)]
+
+    with load(probes, request_for(probes)) as loaded:
+        reading = reading_of(probes, loaded, ATTRIBUTION, start=0, cleanup=MapCleanup(), limit=10)
+
+        assert {
+            "forks.children": 'map "fork_stats": its value has no field "childern"; did you mean "children"?'
+        } == loaded.unavailable
+        assert () == reading.shown

@@ -2,6 +2,7 @@
 """A configuration as connected components: order of life, fan-out, counting, and one component's failure alone."""
 
 import logging
+import sys
 import threading
 from dataclasses import dataclass, field
 
@@ -125,10 +126,11 @@ def test_a_receiver_feeds_each_of_its_pipelines_and_an_exporter_serves_several()
     assert 1 == house.diary.count("start e")
 
 
-def test_a_processor_that_fails_is_counted_and_the_frames_go_on_as_they_came():
+@pytest.mark.parametrize("work", [lambda frames: 1 / 0, lambda frames: sys.exit(9)], ids=["raises", "exits"])
+def test_a_processor_that_fails_is_counted_and_the_frames_go_on_as_they_came(work):
     """Losing enrichment is better than losing data."""
     house = House()
-    graph = house.build({"": ("r", "bad", "e")}, bad={"work": lambda frames: 1 / 0})
+    graph = house.build({"": ("r", "bad", "e")}, bad={"work": work})
     graph.start()
     house.parts["r"].consumer([frame("m", [5])])
     graph.shutdown(1.0)

@@ -48,18 +48,48 @@ def test_a_component_that_is_not_installed_is_refused():
         Plugins([]).factory(ComponentKind.EXPORTER, "rate")
 
 
+class Exits:
+    @hookimpl
+    def register_probes(self):
+        raise SystemExit(9)
+
+    @hookimpl
+    def register_components(self):
+        raise SystemExit(9)
+
+
+class Brings:
+    def __init__(self, folder):
+        self.folder = folder
+
+    @hookimpl
+    def register_probes(self):
+        return [self.folder]
+
+
 class RaisesForProbes:
     @hookimpl
     def register_probes(self):
         raise OSError("no folder")
 
 
-def test_a_broken_plugin_of_probes_is_named_with_its_cause(install):
-    """The eBPF receiver asks for the folders."""
-    plugins = Plugins([install("probes.mine", RaisesForProbes())])
+def test_a_broken_plugin_of_probes_is_left_out_and_named_with_its_cause(install, tmp_path):
+    """A configuration that uses only others must work; one that names a probe of it is told the cause."""
+    bad = [install("probes.mine", RaisesForProbes()), install("probes.last", Exits())]
+    plugins = Plugins([*bad, install("probes.good", Brings(tmp_path))])
+    broken = [str(each) for each in plugins.broken_probes()]
 
-    with pytest.raises(PluginError, match=r'plugin "probes.mine" of .* cannot be loaded: OSError: no folder; '):
-        plugins.probe_folders()
+    assert (tmp_path,) == plugins.probe_folders()
+    assert 'plugin "probes.last" of unknown distribution cannot be loaded: SystemExit: 9; ' in broken[0]
+    assert 'plugin "probes.mine" of unknown distribution cannot be loaded: OSError: no folder; ' in broken[1]
+
+
+def test_our_own_probes_come_first(install, tmp_path):
+    """What is found first wins, whatever other packages call theirs."""
+    ours = tmp_path / "ours"
+    plugins = Plugins([install("probes.a", Brings(tmp_path)), install("probes.builtin", Brings(ours))])
+
+    assert (ours, tmp_path) == plugins.probe_folders()
 
 
 @pytest.mark.parametrize(
@@ -67,6 +97,7 @@ def test_a_broken_plugin_of_probes_is_named_with_its_cause(install):
     [
         (ReturnsNonsense(), "register_components returned 'rate'; return Factory objects"),
         (Raises(), "RuntimeError: no libc"),
+        (Exits(), "SystemExit: 9"),
         (Misspells(), "PluginValidationError: unknown hook 'register_component'"),
     ],
 )

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from recordings import HEADER, OWNERS, read, write
+from strategies import mutated, mutations
 
 from ebpf_sidecar.pipeline import Kind, SidecarError, recording_file
 from ebpf_sidecar.pipeline.recording_file import Recording, RecordingWriter
@@ -205,26 +206,6 @@ def test_a_batch_that_no_reader_would_accept_is_refused_and_nothing_is_written(t
     writer.close()
 
     assert [1] == [batch[0].values[0] for batch in read(tmp_path / "x")]
-
-
-ODD = st.sampled_from([None, True, -1, 0, 1e300, 2**63, 2**64, 2**70, "", "x", "inf", [], [[]], {}, {"a": 1}])
-
-
-@st.composite
-def mutations(draw):
-    """A way to one place in the JSON of a batch, and what to put there."""
-    return draw(st.lists(st.integers(0, 30), min_size=1, max_size=7)), draw(ODD)
-
-
-def mutated(value, way, odd):
-    """The value with ``odd`` at the place that the numbers of ``way`` lead to."""
-    if not way or not isinstance(value, (dict, list)) or not value:
-        return odd
-    keys = list(value) if isinstance(value, dict) else range(len(value))
-    key = keys[way[0] % len(keys)]
-    changed = value.copy()
-    changed[key] = mutated(value[key], way[1:], odd)
-    return changed
 
 
 @given(changes=st.lists(mutations(), min_size=1, max_size=3))

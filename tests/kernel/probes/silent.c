@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
-#include "../../../bpf/owner.h"
+#include "owner.h"
 
 struct silent_key {
     struct owner owner;

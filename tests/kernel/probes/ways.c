@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
-#include "../../../bpf/owner.h"
+#include "owner.h"
 #include <asm/ptrace.h>
 
 enum way { WAY_KPROBE, WAY_KRETPROBE, WAY_FENTRY, WAY_FEXIT, WAY_PERF_EVENT };

@@ -57,11 +57,12 @@ def test_a_limit_that_is_reached_is_told_and_leaves_nothing_open():
 
 def test_too_few_descriptors_are_no_crash_of_the_loader():
     """The message says how to get more."""
-    error = _unanswered(OSError(errno.EMFILE, "Too many open files"), io.BytesIO(b"unrelated"))
+    error = _unanswered(OSError(errno.EMFILE, "Too many open files"), 0, io.BytesIO(b"unrelated"))
 
     assert Failure.DESCRIPTORS is error.failure
     assert "ulimit -n 65536, systemd: LimitNOFILE=65536, docker: --ulimit nofile=65536" in str(error)
-    assert Failure.CRASH is _unanswered(EOFError(), io.BytesIO(b"why")).failure
+    assert Failure.CRASH is _unanswered(EOFError(), 1, io.BytesIO(b"why")).failure
+    assert Failure.KILLED is _unanswered(EOFError(), -9, io.BytesIO(b"why")).failure
 
 
 def test_the_limit_is_raised_as_far_as_we_may():

@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
+import json
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import mutated, mutations
 
 from ebpf_sidecar.pipeline.errors import ProbeError
 from ebpf_sidecar.receivers.ebpf.probe import CALL_FIELDS, Slots, Spread, Sum
@@ -225,3 +230,35 @@ def test_a_probe_is_a_pair_and_the_first_folder_wins(tmp_path):
 
     assert tmp_path / "page_cache.yaml" == found["page_cache"]
     assert {"page_cache", "syscalls", "block_io", "memory", "page_faults"} == set(found)
+
+
+WHOLE = {name: yaml.safe_load((BPF / f"{name}.yaml").read_text()) for name in ("memory", "page_faults")}
+
+
+@given(probe=st.sampled_from(list(WHOLE)), changes=st.lists(mutations(), min_size=1, max_size=3))
+def test_whatever_a_probes_file_holds_it_is_read_or_every_mistake_is_named(tmp_path_factory, probe, changes):
+    """Any odd value anywhere: there is no other error than ours."""
+    document = WHOLE[probe]
+    for way, odd in changes:
+        document = mutated(document, way, odd)
+    path = tmp_path_factory.mktemp("probes") / f"{probe}.yaml"
+    path.write_text(json.dumps(document))  # which is YAML, too
+    with suppress(ProbeError):
+        read_probe(path)
+
+
+UNREADABLE = {
+    "not UTF-8": b"\xff\xfe",
+    "nested without end": b"[" * 5000,
+    "no YAML": b"a: [",
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_a_file_that_is_no_yaml_is_named(tmp_path, case):
+    """Whatever the bytes are."""
+    path = tmp_path / "odd.yaml"
+    path.write_bytes(UNREADABLE[case])
+
+    with pytest.raises(ProbeError, match=r"odd\.yaml: cannot be read: "):
+        read_probe(path)

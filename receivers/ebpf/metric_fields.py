@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a map has the fields that a metric is made from: only the compiler knows, the probe's YAML just claims it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ...pipeline.suggestions import did_you_mean
+from .maps import KernelMap
+from .probe import Distinct, Metric, Slots, Spread
+
+_ELEMENT = re.compile(r"(\w+)\[(\d+)\]")
+
+
+def why_not_made(metric: Metric, kernel_map: KernelMap) -> str:
+    """Why ``metric`` cannot be made from its map, in one line; empty when it can."""
+    keys = kernel_map.key_dtype.names or ()
+    wrong = [*_wrong_values(metric, kernel_map)]
+    wrong += [_no_field(each.field, "key", keys) for each in metric.attributes if each.field not in keys]
+    return f'map "{kernel_map.name}": {"; ".join(wrong)}' if wrong else ""
+
+
+def _wrong_values(metric: Metric, kernel_map: KernelMap) -> Iterator[str]:
+    fields = kernel_map.value_fields
+    for name in _fields_of(metric):
+        element = _ELEMENT.fullmatch(name)
+        columns = fields.get(element[1] if element else name)
+        if columns is None:
+            yield _no_field(name, "value", tuple(fields))
+        elif element and int(element[2]) >= columns.stop - columns.start:
+            yield f'"{name}" is beyond the end: the array has {columns.stop - columns.start} elements'
+    spread = metric.value
+    if isinstance(spread, Spread) and spread.field in fields:
+        length = fields[spread.field].stop - fields[spread.field].start
+        if length != len(spread.values):
+            yield f'"{spread.field}" has {length} elements for {len(spread.values)} values; name each once'
+
+
+def _fields_of(metric: Metric) -> tuple[str, ...]:
+    value = metric.value
+    if isinstance(value, (Spread, Distinct)):
+        return (value.field,)
+    return (value.slots, value.sum) if isinstance(value, Slots) else (*value.columns, *value.minus)
+
+
+def _no_field(name: str, part: str, known: tuple[str, ...]) -> str:
+    return f'its {part} has no field "{name}"{did_you_mean(name, known)}'
