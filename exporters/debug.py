@@ -2,6 +2,7 @@
 """Exporter ``debug``: writes what comes out of a pipeline to the terminal, to see what a configuration does.
 
 ``basic`` is one line per batch, ``normal`` one per point, ``detailed`` a table per metric with all that is known of it.
+Where the reader has gone (``ebpf-sidecar run | head``) a service without another exporter ends, with exit code 141.
 
     exporters:
       debug: {}
@@ -18,7 +19,9 @@ from typing import Literal
 from pydantic import Field
 
 from ..pipeline.component import ComponentKind, Context, Factory, Stability
+from ..pipeline.errors import ExportError
 from ..pipeline.frame import Frames
+from ..pipeline.output import OUTPUT_CLOSED, standard_output
 from ..pipeline.plugins import hookimpl
 from ..pipeline.settings import Settings
 from .printing.json_lines import JsonLines
@@ -39,24 +42,28 @@ class DebugSettings(Settings):
 
 
 class DebugExporter:
-    """Writes to standard output until nobody reads it any more."""
+    """Writes to standard output. What could not be written counts as failed, and the next batch is tried again."""
 
     def __init__(self, settings: DebugSettings, context: Context) -> None:
         self._settings, self._context = settings, context
         self._batches = 0
-        self._deaf = False
 
     def export(self, frames: Frames) -> None:
-        """Write the batch. An output that was closed is reported once, and nothing is written after it."""
+        """Write the batch. Raises `ExportError`, not to be retried: part of the batch may have been written.
+
+        Where the reader has gone the exporter has finished, which ends a service that has no other one, as filters end.
+        """
         self._batches += 1
-        if self._deaf or (self._batches - 1) % self._settings.every:
+        if (self._batches - 1) % self._settings.every:
             return
         try:
             self._write("".join(f"{line}\n" for line in self._lines(frames)))
+        except BrokenPipeError as cause:
+            self._context.finished(OUTPUT_CLOSED)
+            raise ExportError("whoever read standard output has gone", retry=False) from cause
         except (OSError, ValueError) as cause:  # ValueError: Python's word for a file that was closed on our side
-            self._deaf = True
-            self._context.telemetry.error("sending", cause)
-            _forget_unsent_output()
+            why = getattr(cause, "strerror", None) or "it is closed"
+            raise ExportError(f"standard output cannot be written: {why}", retry=False) from cause
 
     def _lines(self, frames: Frames) -> Iterator[str]:
         settings = self._settings
@@ -71,26 +78,17 @@ class DebugExporter:
 
     @staticmethod
     def _write(text: str) -> None:
-        encoding = sys.stdout.encoding or "utf-8"
+        """Raises `OSError`, and ValueError where it is closed."""
+        output = standard_output()
+        encoding = output.encoding or "utf-8"
         # a terminal that lacks a character, or a name that is no text, shall not end the batch
-        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        sys.stdout.flush()
+        output.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        output.flush()
 
 
 def _colours() -> bool:
     """Only for people at a terminal who did not say no (https://no-color.org)."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-
-
-def _forget_unsent_output() -> None:
-    """Without this, Python tries to flush the rest when it exits, fails and turns the exit code into 120."""
-    try:
-        descriptor = sys.stdout.fileno()
-    except (OSError, ValueError):
-        return
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, descriptor)
-    os.close(null)
+    return sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 FACTORY = Factory(

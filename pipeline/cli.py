@@ -20,11 +20,10 @@ import click
 
 from .errors import ConfigError, PluginError, SidecarError
 from .main import main  # noqa: F401 # main: scripts that were installed before 0.1 look for it here
-from .output import OutputError
+from .output import OUTPUT_CLOSED, OutputError
 from .plugin_commands import ExtensibleGroup
 
 PROGRAM = "ebpf-sidecar"
-OUTPUT_CLOSED = 128 + signal.SIGPIPE
 _COMPLETE = "_EBPF_SIDECAR_COMPLETE"
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _SHELLS = ["bash", "zsh", "fish"]
@@ -204,21 +203,28 @@ def components(*, as_json: bool) -> None:
 
 @cli.command()
 @configured
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="File to write.")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(dir_okay=False, allow_dash=True),
+    help='File to write, "-" for standard output.',
+)
 @click.option("--duration", default="30s", show_default=True, help="How long to record, as in 30s or 2m.")
-def record(files: Sequence[Path], overrides: Sequence[str], output: Path, duration: str) -> None:
+def record(files: Sequence[Path], overrides: Sequence[str], output: str, duration: str) -> None:
     """Record what the receivers produce.
 
     The receiver "replay" plays it back: to show the pipelines at work on machines without eBPF, and to look at a
     problem again elsewhere.
 
     \b
-    Example:
+    Examples:
       ebpf-sidecar record --output incident.recording --duration 2m
+      ebpf-sidecar record --output - | ssh elsewhere 'cat > incident.recording'
     """
     from . import commands_run
 
-    commands_run.record(files, overrides, output, duration)
+    commands_run.record(files, overrides, None if output == "-" else Path(output), duration)
 
 
 @cli.command()

@@ -16,6 +16,7 @@ from .configfiles import REPLAY, sources
 from .errors import ProbeError
 from .plugins import Plugins
 from .settings import parse_duration
+from .stop_request import interruptible
 
 
 def run(files: Sequence[Path], overrides: Sequence[str], *, or_replay: bool = False) -> int:
@@ -50,8 +51,11 @@ def _explain_replay(problem: ProbeError) -> None:
     )
 
 
-def record(files: Sequence[Path], overrides: Sequence[str], output: Path, duration: str) -> None:
-    """Record the receivers for ``duration``. Raises `SidecarError`, and click's error for a wrong duration."""
+def record(files: Sequence[Path], overrides: Sequence[str], output: Path | None, duration: str) -> None:
+    """Record the receivers for ``duration``; without ``output`` to standard output.
+
+    Raises `SidecarError`, and click's error for a wrong duration.
+    """
     from .recording import record
 
     try:
@@ -62,4 +66,5 @@ def record(files: Sequence[Path], overrides: Sequence[str], output: Path, durati
         raise click.BadParameter(f'"{duration}" is not above zero; give at least a second', param_hint="--duration")
     plugins = Plugins()
     config = load(sources(files), overrides, plugins, os.environ)
-    record(config, output, seconds, plugins=plugins, progress=lambda text: click.echo(text, err=True))
+    with interruptible():
+        record(config, output, seconds, plugins=plugins, progress=lambda text: click.echo(text, err=True))

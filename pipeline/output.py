@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO, cast
 
 from .errors import SidecarError
+
+OUTPUT_CLOSED = 128 + signal.SIGPIPE
+"""The exit code of a program that whoever read its output has left."""
 
 
 class OutputError(SidecarError):
@@ -55,6 +59,14 @@ def name_output_errors() -> None:
     """From now on a failure of standard output can be told from that of any other file."""
     if sys.stdout is not None:
         sys.stdout = cast("TextIO", _Output(sys.stdout))
+
+
+def standard_output() -> TextIO:
+    """Standard output as Python opened it, whose failures the caller handles. Raises ValueError where it is closed."""
+    found = sys.stdout._stream if isinstance(sys.stdout, _Output) else sys.stdout
+    if found is None:
+        raise ValueError("standard output was closed before the start")
+    return found
 
 
 def flush_standard_streams() -> None:

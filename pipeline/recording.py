@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,7 @@ from .recording_file import Header, RecordingWriter
 from .rows import RowSet, once_per_row_set
 from .service import Service
 from .settings import Settings
+from .stop_request import StopRequest
 
 _FILE = ComponentId(ComponentKind.EXPORTER, "recording")
 _KEPT = ("os.", "host.arch", "service.name", "service.version")
@@ -48,14 +50,15 @@ class RecordingExporter:
     A replay is one receiver, whatever was recorded; so the rows of several receivers get ids that differ.
     """
 
-    path: Path
+    path: Path | None
+    """None: standard output."""
     interval: float
     clock: Clock
     batches: int = 0
     problem: SidecarError | None = None
     """Why nothing more can be written."""
-    failed: threading.Event = field(default_factory=threading.Event)
-    """Set when there is a problem: waiting for more is of no use."""
+    over: threading.Event = field(default_factory=threading.Event)
+    """Set when waiting for more is of no use: there is a problem, or the receivers have nothing more."""
     _writer: RecordingWriter | None = None
     _rows: dict[ComponentId | None, Callable[[RowSet], RowSet]] = field(default_factory=dict)
 
@@ -71,7 +74,7 @@ class RecordingExporter:
             self.batches += 1
         except (SidecarError, ValueError) as problem:
             self.problem = problem if isinstance(problem, SidecarError) else SidecarError(str(problem))
-            self.failed.set()
+            self.over.set()
             raise ExportError(str(problem), retry=False) from problem
 
     def _public(self, frame: Frame) -> Frame:
@@ -102,16 +105,18 @@ def _public(resource: Mapping[str, str]) -> dict[str, str]:
 
 def record(
     config: Config,
-    output: Path,
+    output: Path | None,
     seconds: float,
     *,
     plugins: Plugins,
     progress: Callable[[str], None],
     clock: Clock | None = None,
 ) -> None:
-    """Run the receivers of ``config``, and nothing else of it, for ``seconds``, into the file ``output``.
+    """Run the receivers of ``config``, and nothing else of it, for ``seconds``, into the file ``output``, or to
+    standard output where there is none.
 
-    ``progress`` is told in plain text how far it is. An interrupt (Ctrl-C) ends the recording early and keeps it.
+    ``progress`` is told in plain text how far it is. An interrupt (Ctrl-C) ends the recording early and keeps it,
+    as does the end of all receivers' data.
     Raises `SidecarError` when a receiver cannot start, the file cannot be written, or nothing arrived.
     """
     del plugins  # already asked while the configuration was read
@@ -119,7 +124,7 @@ def record(
     logs.configure(config.service.telemetry.logs.level, config.service.telemetry.logs.encoding)
     clock = clock or SystemClock()
     exporter = RecordingExporter(output, _interval(config), clock)
-    service = Service(_recording_only(config, exporter), clock)
+    service = Service(_recording_only(config, exporter), clock, stop_request=StopRequest(exporter.over))
     service.start()
     try:
         _watch(exporter, seconds, progress)
@@ -131,11 +136,17 @@ def record(
         raise exporter.problem
     if not exporter.batches:
         raise SidecarError(f"nothing arrived within {seconds:g}s; record for longer than the collection interval")
-    progress(f"recorded {exporter.batches} batches into {output} ({output.stat().st_size / 1000:.0f} kB)")
+    into = f"{output} ({output.stat().st_size / 1000:.0f} kB)" if output else "standard output"
+    progress(f"recorded {exporter.batches} batches into {into}")
 
 
-def _check_writable(output: Path) -> None:
+def _check_writable(output: Path | None) -> None:
     """Before probes are attached for nothing."""
+    if output is None:
+        if sys.stdout is None or sys.stdout.isatty():
+            found = "is closed" if sys.stdout is None else "is a terminal, and a recording is no text"
+            raise SidecarError(f"recording to standard output: it {found}; redirect it to a file or a program")
+        return
     target = output if output.exists() else output.parent
     if output.is_dir() or not os.access(target, os.W_OK):
         raise SidecarError(f'recording "{output}": cannot be written; choose a file in a folder that you may write to')
@@ -168,6 +179,6 @@ def _recording_only(config: Config, exporter: RecordingExporter) -> Config:
 def _watch(exporter: RecordingExporter, seconds: float, progress: Callable[[str], None]) -> None:
     progress(f"recording for {seconds:g}s; Ctrl-C ends it early")
     for step in range(1, _REPORTS + 1):
-        if exporter.clock.wait(exporter.failed, seconds / _REPORTS):
+        if exporter.clock.wait(exporter.over, seconds / _REPORTS):
             return
         progress(f"{seconds * step / _REPORTS:g}s of {seconds:g}s, {exporter.batches} batches")

@@ -29,13 +29,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import stat
+import sys
 import zlib
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from .errors import SidecarError
 from .frame import Frames
@@ -91,16 +93,16 @@ class Batch:
 
 
 class RecordingWriter:
-    """Writes a recording. Raises `SidecarError` where ``path`` cannot be written."""
+    """Writes a recording, without a ``path`` to standard output. Raises `SidecarError` where it cannot be written."""
 
-    def __init__(self, path: Path, header: Header) -> None:
-        self._path = path
+    def __init__(self, path: Path | None, header: Header) -> None:
+        self._name = f'"{path}"' if path else "to standard output"
         self._resource = header.resource
         self._numbers: dict[RowSet, int] = {}
         self._next = 0
         try:
             # neither time nor name inside: the same data gives the same file
-            self._plain = path.open("wb")
+            self._plain = path.open("wb") if path else _standard_output()
             self._file = gzip.GzipFile("", "wb", 9, self._plain, mtime=0)
         except OSError as problem:
             raise self._unwritable(problem) from problem
@@ -148,7 +150,13 @@ class RecordingWriter:
             raise self._unwritable(problem) from problem
 
     def _unwritable(self, problem: OSError) -> SidecarError:
-        return SidecarError(f'recording "{self._path}": cannot be written: {problem.strerror}; choose another file')
+        return SidecarError(f"recording {self._name}: cannot be written: {problem.strerror}; choose another file")
+
+
+def _standard_output() -> BinaryIO:
+    """Closed on its own, so that Python can still close the one that it opened."""
+    file: BinaryIO = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    return file
 
 
 class Recording:

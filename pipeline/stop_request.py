@@ -13,6 +13,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
@@ -22,6 +23,20 @@ _NO_MEANING = "%s has no meaning here; ignored"
 
 class StartInterrupted(BaseException):
     """A signal asked the service to end while it was starting: whatever is being waited for is given up."""
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Meanwhile SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt, except those that were ignored at the start."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def has_terminal() -> bool:

@@ -21,7 +21,19 @@ from typing import Any
 import numpy as np
 
 from .clock import Clock
-from .component import ComponentId, ComponentKind, Context, Heartbeat, Paths, Request, Response, Routes, Telemetry
+from .component import (
+    ComponentId,
+    ComponentKind,
+    Context,
+    Finished,
+    Heartbeat,
+    Paths,
+    Request,
+    Response,
+    Routes,
+    Telemetry,
+    ignore_finished,
+)
 from .contract import check_contract
 from .errors import SidecarError
 from .frame import Frame, Frames, Kind
@@ -181,6 +193,7 @@ def fake_context(
     paths: Paths | None = None,
     resource: Mapping[str, str] | None = None,
     self_metrics: Callable[[bool], bytes] = lambda openmetrics: b"",  # noqa: ARG005 # the contract's argument
+    finished: Finished = ignore_finished,
 ) -> Context:
     """A context as the service gives to a component, which only records.
 
@@ -196,6 +209,7 @@ def fake_context(
         clock=clock or FakeClock(),
         paths=paths or Paths(),
         resource=resource or {},
+        finished=finished,
     )
 
 

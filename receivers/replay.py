@@ -6,7 +6,7 @@ What it produces are another machine's numbers: each frame's resource says ``ebp
 a recording that comes with the product, over and over; ``ebpf-sidecar record`` makes others.
 
     receivers:
-      replay: {path: incident.recording, speed: 2, loop: false}
+      replay: {path: incident.recording, speed: 2, loop: false, at_end: stop}
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ..pipeline.component import ComponentKind, Consumer, Context, Factory, Stability
 from ..pipeline.frame import Frame, Kind
@@ -41,8 +42,17 @@ class ReplaySettings(Settings):
     """How many times faster than it was recorded."""
     loop: bool = True
     """Begin again at the end; counters go on."""
+    at_end: Literal["idle", "stop"] = "idle"
+    """What follows the end where ``loop`` is false. ``idle``: the service goes on without new data; ``stop``: it drains
+    and ends with exit code 0, once no other receiver runs."""
     collection_interval: Interval | None = None
     """Time between two batches, instead of the recorded one; ``speed`` applies to it, too."""
+
+    @model_validator(mode="after")
+    def _has_an_end(self) -> Self:
+        if self.at_end == "stop" and self.loop:
+            raise ValueError('at_end: "stop" has no effect while the recording is repeated; set loop: false')
+        return self
 
 
 class ReplayReceiver:
@@ -108,6 +118,8 @@ class ReplayReceiver:
         if not self._settings.loop:
             self._context.heartbeat.stop()  # done; where the file has gone, health shall show it
             self._context.logger.info("the recording is at its end")
+            if self._settings.at_end == "stop":
+                self._context.finished()
 
     def _pause(self, recorded: float) -> float:
         return (recorded and (self._settings.collection_interval or recorded)) / self._settings.speed

@@ -4,8 +4,11 @@
 import io
 import json
 import os
+import re
+import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -13,9 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from strategies import frames
+from waiting import until
 
 from ebpf_sidecar.exporters.debug import FACTORY
-from ebpf_sidecar.pipeline import ComponentKind, Kind, RowSet
+from ebpf_sidecar.pipeline import ComponentKind, ExportError, Kind, RowSet
 from ebpf_sidecar.pipeline.testing import NOON, check_contract, fake_context, frame
 
 DATA = Path(__file__).parents[1] / "data"
@@ -134,39 +138,112 @@ def test_a_terminal_that_lacks_characters_gets_escapes(monkeypatch):
     assert b"work 1 a=\\xe9 work \\u2026 1 more" == b" ".join(written.getvalue().split())
 
 
-def test_an_output_that_was_closed_is_reported_once(monkeypatch):
-    """The pipeline goes on without it."""
-    closed = io.StringIO()
-    closed.close()
-    deaf = exporter()
-    monkeypatch.setattr(sys, "stdout", closed)
-    for _ in range(3):
-        deaf.export(SAMPLE)
-
-    assert 1 == len(deaf._context.telemetry.errors)
+def closed():
+    """An output that was closed on our side."""
+    output = io.StringIO()
+    output.close()
+    return output
 
 
-PIPED = """
-from ebpf_sidecar.exporters.debug import FACTORY
-from ebpf_sidecar.pipeline import ComponentKind
-from ebpf_sidecar.pipeline.testing import fake_context, frame
+def opened(path):
+    """An output without a buffer, which Python would try to write again when it exits."""
+    return io.TextIOWrapper(io.FileIO(path, "w"), write_through=True)
 
-context = fake_context(ComponentKind.EXPORTER, "debug")
-exporter = FACTORY.create(FACTORY.settings(limit=0), context)
-while not context.telemetry.errors:
-    exporter.export([frame("work", list(range(1000)))])
-exporter.export([frame("work", [1])])
+
+@pytest.fixture(params=["none", "closed", "full"])
+def unwritable(request):
+    """An output of each kind that takes nothing."""
+    with opened("/dev/full") as full:
+        yield {"none": None, "closed": closed(), "full": full}[request.param]
+
+
+def test_what_cannot_be_written_is_refused_and_the_next_batch_tried_again(monkeypatch, capsys, unwritable):
+    """Nothing counts as sent that nobody can have read; and space may come back."""
+    refused = exporter()
+    monkeypatch.setattr(sys, "stdout", unwritable)
+    for _ in range(2):
+        with pytest.raises(ExportError, match="standard output cannot be written: ") as problem:
+            refused.export(SAMPLE)
+        assert not problem.value.retry
+    monkeypatch.undo()
+    refused.export(SAMPLE)
+
+    assert "ebpf.cache.misses" in capsys.readouterr().out
+
+
+def test_a_reader_that_leaves_is_the_end_of_the_exporter(monkeypatch):
+    """The service is told with which exit code filters end."""
+    finished = []
+    left = FACTORY.create(FACTORY.settings(), fake_context(ComponentKind.EXPORTER, "debug", finished=finished.append))
+    reader, writer = os.pipe()
+    with opened(f"/proc/self/fd/{writer}") as written:
+        os.close(reader)
+        monkeypatch.setattr(sys, "stdout", written)
+        with pytest.raises(ExportError, match="has gone") as problem:
+            left.export(SAMPLE)
+    os.close(writer)
+
+    assert ([141], False) == (finished, problem.value.retry)
+
+
+REPLAY = """
+receivers: {{replay: {{speed: 100}}}}
+exporters: {exporters}
+service: {{pipelines: {{metrics: {{receivers: [replay], exporters: [{names}]}}}}}}
 """
 
 
-def test_a_reader_that_leaves_does_not_end_the_process():
-    """``ebpf-sidecar run | head -1``: exit code 0, and no complaint from Python when it exits."""
-    piped = subprocess.Popen(
-        [sys.executable, "-c", PIPED], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ
-    )
-    first = piped.stdout.readline()
-    piped.stdout.close()
-    complaint = piped.stderr.read()
-    piped.stderr.close()
+@pytest.fixture
+def left(tmp_path):
+    """Start a service whose output is read for three lines only; its process and its log."""
+    started = []
 
-    assert (b"work 0 row=0", b"", 0) == (b" ".join(first.split()), complaint, piped.wait(30))
+    def start(exporters, names):
+        (tmp_path / "config.yaml").write_text(REPLAY.format(exporters=exporters, names=names))
+        code = "from ebpf_sidecar.pipeline.main import main; main()"
+        with (tmp_path / "log").open("wb") as log:
+            command = [sys.executable, "-c", code, "run", "-c", tmp_path / "config.yaml"]
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
+        started.append(process)
+        assert 3 == len([process.stdout.readline() for _ in range(3)])
+        process.stdout.close()
+        return process, tmp_path / "log"
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_a_service_whose_only_exporter_lost_its_reader_ends_as_a_filter_does(left):
+    """``ebpf-sidecar run | head -3``: the exit code that SIGPIPE would give, and no word of a recovery."""
+    process, log = left("{debug: {verbosity: basic}}", "debug")
+
+    assert 141 == process.wait(60), log.read_text()
+    assert "recovered" not in log.read_text()
+    assert "Traceback" not in log.read_text()
+
+
+def test_a_service_with_another_exporter_goes_on_without_the_reader(left):
+    """What cannot be shown counts as failed, until somebody stops it."""
+    port = free_port()
+    exporters = f'{{debug: {{verbosity: basic}}, prometheus: {{endpoint: "127.0.0.1:{port}"}}}}'
+    process, log = left(exporters, "debug, prometheus")
+    failed = re.compile(r'^ebpf_sidecar_exporter_send_failed_metric_points_total\{exporter="debug"[^}]*\} [1-9]', re.M)
+
+    assert until(lambda: failed.search(page(port)))
+    process.terminate()
+    assert 0 == process.wait(60), log.read_text()
+    assert "recovered" not in log.read_text()
+
+
+def free_port():
+    """A port of the loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def page(port):
+    """What the Prometheus exporter serves."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        return answer.read().decode()

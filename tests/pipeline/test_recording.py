@@ -30,6 +30,8 @@ class Source:
     name: str
     batches: int = 1
     problem: BaseException | None = None
+    ends: bool = False
+    finished: object = None
     stopped: bool = False
     consumer: object = None
 
@@ -39,6 +41,8 @@ class Source:
         self.consumer = consumer
         for value in range(self.batches):
             consumer([frame(self.name, [value], resource=RESOURCE)])
+        if self.ends:
+            self.finished()
 
     def shutdown(self):
         self.stopped = True
@@ -63,7 +67,12 @@ class Untouched:
 
 def configured(kind, type_, part, settings=None):
     """A component that is made before the graph asks for it."""
-    return ConfiguredComponent(Factory(kind, type_, lambda settings, context: part), settings or Settings())
+
+    def create(settings, context):
+        part.finished = context.finished
+        return part
+
+    return ConfiguredComponent(Factory(kind, type_, create), settings or Settings())
 
 
 @pytest.fixture
@@ -229,6 +238,14 @@ def test_an_interrupt_keeps_what_was_recorded(tmp_path, quiet):
 
     assert [("a", 0), ("a", 1), ("a", 2)] == names(tmp_path / "x")
     assert "interrupted: keeping what was recorded" in scene.said
+
+
+def test_the_end_of_all_data_ends_the_recording(tmp_path, quiet):
+    """Nobody waits for a receiver that has nothing more."""
+    scene = Scene([Source("a", ends=True), Source("b", ends=True)])
+    scene.run(tmp_path / "x", steps=0)
+
+    assert {("a", 0), ("b", 0)} == set(names(tmp_path / "x"))
 
 
 def test_frames_that_cannot_be_written_are_the_end_of_the_recording(tmp_path):

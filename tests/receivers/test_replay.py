@@ -2,6 +2,7 @@
 import logging
 
 import pytest
+from pydantic import ValidationError
 
 from ebpf_sidecar.pipeline import ComponentKind, SidecarError, Text
 from ebpf_sidecar.pipeline.recording_file import Header, Recording, RecordingWriter
@@ -151,6 +152,26 @@ def test_without_loop_it_ends(path, caplog):
     assert stage.heartbeat.expected is None
     assert "the recording is at its end" in caplog.messages
     stage.receiver.shutdown()
+
+
+@pytest.mark.parametrize(("at_end", "finished"), [("stop", [0]), ("idle", [])])
+def test_the_end_ends_the_service_on_request(path, at_end, finished):
+    """Scripts want the exit of the process, dashboards the last numbers."""
+    ended = []
+    context = fake_context(ComponentKind.RECEIVER, "replay", finished=lambda code=0: ended.append(code))
+    context.clock.wait = lambda stopped, seconds: stopped.is_set()
+    receiver = ReplayReceiver(ReplaySettings(path=path, loop=False, at_end=at_end), context)
+    receiver.start(Sink())
+    receiver._thread.join(10)
+
+    assert finished == ended
+    receiver.shutdown()
+
+
+def test_an_end_that_never_comes_cannot_stop_the_service():
+    """Both settings are named."""
+    with pytest.raises(ValidationError, match=r'at_end: "stop" has no effect .*; set loop: false'):
+        ReplaySettings(at_end="stop")
 
 
 def test_replayed_data_is_clearly_marked(path, caplog):
