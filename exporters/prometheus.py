@@ -16,10 +16,10 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 from weakref import WeakKeyDictionary
 
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
 from ..pipeline.component import ComponentKind, Context, Factory, Request, Response, Stability
-from ..pipeline.endpoint import Endpoint
+from ..pipeline.endpoint import Endpoint, UrlPath
 from ..pipeline.frame import Frame, Frames
 from ..pipeline.plugins import hookimpl
 from ..pipeline.rows import RowSet
@@ -52,7 +52,7 @@ class PrometheusSettings(Settings):
 
     endpoint: Endpoint = "127.0.0.1:18080"
     """Where to listen, as ``host:port``; ``:port`` listens on all addresses."""
-    path: str = Field(default="/metrics", pattern=r"^/[^\s?#]*$")
+    path: UrlPath = "/metrics"
     """The page's path."""
     const_labels: dict[str, str] = {}  # noqa: RUF012 # pydantic copies defaults
     """Labels put on every sample; they win over attributes of the same name."""

@@ -69,8 +69,9 @@ def configured(command: _Command) -> _Command:
         multiple=True,
         envvar="EBPF_SIDECAR_CONFIG",
         show_envvar=True,
-        type=click.Path(path_type=Path, allow_dash=True),
-        help='Configuration file, "-" for standard input; later ones win; without: the packaged one.',
+        type=click.Path(allow_dash=True),
+        help='Configuration file, "-" for standard input, env:NAME or yaml:TEXT; later ones win. '
+        "Without any: the packaged one.",
     )
     override = click.option(
         "--set",
@@ -100,7 +101,7 @@ def cli() -> None:
 @cli.command()
 @configured
 @click.option("--or-replay", is_flag=True, help="Where eBPF cannot be used, say why and play a recording instead.")
-def run(files: Sequence[Path], overrides: Sequence[str], *, or_replay: bool) -> int:
+def run(files: Sequence[str], overrides: Sequence[str], *, or_replay: bool) -> int:
     """Run the pipelines until SIGINT or SIGTERM.
 
     \b
@@ -117,7 +118,7 @@ def run(files: Sequence[Path], overrides: Sequence[str], *, or_replay: bool) -> 
 
 @cli.command()
 @configured
-def check(files: Sequence[Path], overrides: Sequence[str]) -> None:
+def check(files: Sequence[str], overrides: Sequence[str]) -> None:
     """Find every mistake in a configuration.
 
     Prints "ok" and a picture of the pipelines. Starts nothing and needs no rights. Warnings are about what works but
@@ -135,7 +136,7 @@ def check(files: Sequence[Path], overrides: Sequence[str]) -> None:
 @cli.command()
 @configured
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
-def doctor(files: Sequence[Path], overrides: Sequence[str], *, as_json: bool) -> int:
+def doctor(files: Sequence[str], overrides: Sequence[str], *, as_json: bool) -> int:
     """Examine whether this machine can run a configuration.
 
     Each line says ok, note or problem, and how to mend it. Ends with the smallest Kubernetes securityContext and the
@@ -153,7 +154,7 @@ def doctor(files: Sequence[Path], overrides: Sequence[str], *, as_json: bool) ->
 
 @cli.command("print-config")
 @configured
-def print_config(files: Sequence[Path], overrides: Sequence[str]) -> None:
+def print_config(files: Sequence[str], overrides: Sequence[str]) -> None:
     """Print the merged and expanded configuration.
 
     Secrets are masked. It is also printed when components in it are wrong; they are then explained on standard error.
@@ -211,7 +212,7 @@ def components(*, as_json: bool) -> None:
     help='File to write, "-" for standard output.',
 )
 @click.option("--duration", default="30s", show_default=True, help="How long to record, as in 30s or 2m.")
-def record(files: Sequence[Path], overrides: Sequence[str], output: str, duration: str) -> None:
+def record(files: Sequence[str], overrides: Sequence[str], output: str, duration: str) -> None:
     """Record what the receivers produce.
 
     The receiver "replay" plays it back: to show the pipelines at work on machines without eBPF, and to look at a

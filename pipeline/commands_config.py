@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
-from pathlib import Path
 from typing import Any
 
 import click
@@ -24,7 +23,7 @@ from .sections import find_factory
 from .yamlscalars import dump
 
 
-def check(files: Sequence[Path], overrides: Sequence[str]) -> None:
+def check(files: Sequence[str], overrides: Sequence[str]) -> None:
     """Print "ok" and a picture of each pipeline; warnings on standard error. Raises `ConfigError`."""
     config = load(sources(files), overrides, Plugins(), os.environ)
     for warning in config.warnings:
@@ -53,7 +52,7 @@ def _flow(pipeline: PipelineSettings) -> Iterator[str]:
         yield f"  {left}{' ' * len(middle) if row else middle}{right}".rstrip()
 
 
-def print_config(files: Sequence[Path], overrides: Sequence[str]) -> None:
+def print_config(files: Sequence[str], overrides: Sequence[str]) -> None:
     """Print the merged, expanded and masked configuration. Raises `ConfigError`, after printing where possible."""
     given, plugins = sources(files), Plugins()
     tree = resolved(given, overrides, os.environ)

@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import click
@@ -33,7 +32,7 @@ class Examined:
     examination: Examination
 
 
-def doctor(files: Sequence[Path], overrides: Sequence[str], *, as_json: bool) -> int:
+def doctor(files: Sequence[str], overrides: Sequence[str], *, as_json: bool) -> int:
     """Print what was found; 1 when something is a problem, else 0. Raises `ConfigError` and `PluginError`."""
     plugins = Plugins()
     config = load(sources(files), overrides, plugins, os.environ)

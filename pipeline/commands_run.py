@@ -19,7 +19,7 @@ from .settings import parse_duration
 from .stop_request import interruptible
 
 
-def run(files: Sequence[Path], overrides: Sequence[str], *, or_replay: bool = False) -> int:
+def run(files: Sequence[str], overrides: Sequence[str], *, or_replay: bool = False) -> int:
     """Run the service until it is told to stop; its exit code. Raises `SidecarError`.
 
     ``or_replay``: where eBPF cannot be used, explain it in three lines and run the packaged replay instead, with the
@@ -51,7 +51,7 @@ def _explain_replay(problem: ProbeError) -> None:
     )
 
 
-def record(files: Sequence[Path], overrides: Sequence[str], output: Path | None, duration: str) -> None:
+def record(files: Sequence[str], overrides: Sequence[str], output: Path | None, duration: str) -> None:
     """Record the receivers for ``duration``; without ``output`` to standard output.
 
     Raises `SidecarError`, and click's error for a wrong duration.

@@ -8,11 +8,12 @@ import socket
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, WithJsonSchema
 
 from .errors import SidecarError
 
 _ENDPOINT = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\s:/\[\]]*)):(?P<port>\d{1,5})")
+_PATH_CHARACTER = re.compile(r'[!"$->@-~]')  # no "?" and no "#": they end a path
 _BACKLOG = 256
 
 
@@ -90,3 +91,18 @@ def _check(text: str) -> str:
 
 Endpoint = Annotated[str, AfterValidator(_check)]
 """A setting that says where to listen: ``host:port``, ``:port`` or ``[ipv6]:port``."""
+
+
+def _check_path(text: str) -> str:
+    if not text.startswith("/"):
+        raise ValueError(f'"{text}" is not a path; begin it with "/", as in "/metrics"')
+    wrong = next((each for each in text if not _PATH_CHARACTER.fullmatch(each)), None)
+    if wrong is not None:
+        named = "a blank" if wrong == " " else f'"{wrong}"'
+        raise ValueError(f'"{text}" holds {named}, which no path may; write letters, digits, "-", "_" and "/"')
+    return text
+
+
+_PATH_SCHEMA = {"type": "string", "pattern": f"^/{_PATH_CHARACTER.pattern}*$"}
+UrlPath = Annotated[str, AfterValidator(_check_path), WithJsonSchema(_PATH_SCHEMA)]
+"""A setting that says under which path something is served: plain ASCII, as HTTP has it."""

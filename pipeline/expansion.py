@@ -14,17 +14,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from .bounded_read import UnreadableError, read_file
 from .errors import ConfigError, Mistake
-from .reference import UnusableError, parted, pieces
+from .reference import UnusableError, parted, pieces, short
 from .suggestions import did_you_mean
-from .yamltree import Document, Location, Mark, parse
+from .yamltree import DEEPEST, TOO_DEEP, Document, Location, Mark, parse
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?!-)")
 _MOST = 10_000  # references in one value
+_LONGEST_PATH = 4096
 _LONGEST = 1_000_000  # characters: variables that double each other grow without bound
 
 
@@ -37,8 +38,8 @@ class Expanded:
 
 
 def read_text(path: str) -> str:
-    """The text of a referenced file without its last line break. Raises OSError or UnicodeDecodeError."""
-    return Path(path).read_bytes().decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
+    """The text of a referenced file without its last line break. Raises `UnreadableError` or UnicodeDecodeError."""
+    return read_file(path).decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
 
 
 def expand(
@@ -88,6 +89,8 @@ class _Expander:
             return tree
         self._followed = self._followed if inside else 0
         try:
+            if len(at) > DEEPEST:  # what variables hold is put into one another
+                raise UnusableError(TOO_DEEP)
             return self._text(tree, at, inside)
         except UnusableError as error:
             self.mistakes.append(Mistake("::".join(map(str, at)), str(error), str(self._marks.get(at, ""))))
@@ -102,7 +105,7 @@ class _Expander:
     def _whole(self, reference: str, at: Location, inside: tuple[str, ...]) -> Any:
         """The value of a reference that stands alone, typed as YAML."""
         within = _deeper(inside, reference)
-        original = self._follow(reference, inside)
+        original = self._follow(reference, within)
         if not original and parted(reference)[1] is not None:
             return ""  # an empty default is empty text, not null
         value = _typed(original, reference)
@@ -127,7 +130,7 @@ class _Expander:
     def _inner(self, reference: str, inside: tuple[str, ...]) -> str:
         """The text of a reference inside other text."""
         within = _deeper(inside, reference)
-        return self._joined(list(pieces(self._follow(reference, inside))), within)
+        return self._joined(list(pieces(self._follow(reference, within))), within)
 
     def _follow(self, reference: str, inside: tuple[str, ...]) -> str:
         self._followed += 1
@@ -139,17 +142,17 @@ class _Expander:
         if scheme[1] == "file":
             return self._file(self._joined(list(pieces(reference.removeprefix("file:"))), inside))
         hint = did_you_mean(scheme[1], ["env", "file"])
-        raise UnusableError(f'"${{{reference}}}": unknown source "{scheme[1]}"{hint}')
+        raise UnusableError(f'"${{{short(reference)}}}": unknown source "{scheme[1]}"{hint}')
 
     def _variable(self, reference: str, inside: tuple[str, ...]) -> str:
         name, default = parted(reference)
         if "$" in name:
             name = self._joined(list(pieces(name)), inside)
         if not _NAME.fullmatch(name):
-            raise UnusableError(f'"{name}" is not a name of a variable; write "$${{" where no variable is meant')
+            raise UnusableError(f'"{short(name)}" is not a name of a variable; write "$${{" where no variable is meant')
         text = self._environ.get(name)
         if text or (text is not None and default is None):
-            return text
+            return _utf8(text, name)
         if default is not None:
             return default
         raise UnusableError(f'environment variable "{name}" is not set; set it or give a default, "${{env:{name}:-…}}"')
@@ -157,19 +160,27 @@ class _Expander:
     def _file(self, path: str) -> str:
         try:
             return self._read(path)
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise UnusableError(f'cannot read "{path}": {reason.lower()}; check the path and its rights') from error
+        except UnreadableError as error:
+            raise UnusableError(f'"{short(path, _LONGEST_PATH)}" {error}') from error
         except UnicodeDecodeError as error:
-            raise UnusableError(f'"{path}" is not UTF-8; save it as UTF-8') from error
-        except ValueError as error:  # a path with a NUL character
-            raise UnusableError(f'cannot read "{path}": {error}; correct the path') from error
+            raise UnusableError(f'"{short(path, _LONGEST_PATH)}" is not UTF-8; save it as UTF-8') from error
 
 
 def _deeper(inside: tuple[str, ...], reference: str) -> tuple[str, ...]:
     if reference in inside:
-        raise UnusableError(f'"${{{reference}}}" refers to itself; break the circle')
+        raise UnusableError(f'"${{{short(reference)}}}" refers to itself; break the circle')
+    if len(inside) >= DEEPEST:
+        raise UnusableError(f"more than {DEEPEST} references lead from one to the next; name the last one here")
     return (*inside, reference)
+
+
+def _utf8(text: str, name: str) -> str:
+    """The text of a variable; the system lets it be any bytes, which Python shows as surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UnusableError(f'environment variable "{name}" is not UTF-8; set it to text in UTF-8') from error
+    return text
 
 
 def _typed(text: str, reference: str) -> Any:

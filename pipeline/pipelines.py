@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from .component import ComponentId, ComponentKind
-from .settings import Duration, Settings
+from .settings import Settings, Within
 
 SIGNAL = "metrics"
 """The one signal that flows through pipelines here."""
@@ -63,7 +63,7 @@ class ServiceBody(Settings):
     """Extensions to run, started in this order before the pipelines."""
     telemetry: TelemetrySettings = TelemetrySettings()
     """What the service says about itself."""
-    shutdown_timeout: Duration = 10.0
+    shutdown_timeout: Annotated[float, Within("100ms", "1h")] = 10.0
     """How long the pipelines may take to drain when the service stops."""
 
 

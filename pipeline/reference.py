@@ -6,7 +6,13 @@ References may stand inside one another; the braces between ``${`` and its end m
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+
+from .yamltree import DEEPEST, TOO_DEEP
+
+_BRACE = re.compile(r"[{}]")
+_LONGEST = 60  # characters of the user's own value in a message
 
 
 class UnusableError(ValueError):
@@ -23,10 +29,11 @@ def pieces(text: str, *, strict: bool = True) -> Iterator[tuple[str, str]]:
             literal += "$"
             position = dollar + (2 if following == "$" else 1)
             continue
-        end = _closing(text, dollar + 2)
-        if end < 0:
+        try:
+            end = _closing(text, dollar + 2)
+        except UnusableError:
             if strict:
-                raise UnusableError(f'"{text[dollar:]}" lacks its closing "}}"; close it, or write "$${{" for itself')
+                raise
             break
         if literal:
             yield "text", literal
@@ -37,13 +44,20 @@ def pieces(text: str, *, strict: bool = True) -> Iterator[tuple[str, str]]:
 
 
 def _closing(text: str, start: int) -> int:
-    """Where the brace closes that was opened before ``start``; -1 if nowhere."""
+    """Where the brace closes that was opened before ``start``. Raises `UnusableError` if nowhere."""
     depth = 1
-    for position in range(start, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[position], 0)
+    for brace in _BRACE.finditer(text, start):
+        depth += 1 if brace[0] == "{" else -1
         if depth == 0:
-            return position
-    return -1
+            return brace.start()
+        if depth > DEEPEST:
+            raise UnusableError(f'"{short(text[start - 2 :])}" is {TOO_DEEP}')
+    raise UnusableError(f'"{short(text[start - 2 :])}" lacks its closing "}}"; close it, or write "$${{" for itself')
+
+
+def short(text: str, longest: int = _LONGEST) -> str:
+    """The beginning of a user's own text, as messages quote it."""
+    return text if len(text) <= longest else f"{text[:longest]}…"
 
 
 def parted(reference: str) -> tuple[str, str | None]:

@@ -16,6 +16,7 @@ from .pipelines import PipelineBody, ServiceBody
 from .plugins import Plugins
 from .sections import QUEUE
 from .sending import QueueSettings
+from .sources import PRIVATE
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _REFERENCE = "reference"
@@ -35,6 +36,7 @@ def schema(plugins: Plugins) -> dict[str, Any]:
         "title": "ebpf-sidecar configuration",
         "type": "object",
         "properties": {**sections, "service": _service(refs, definitions)},
+        "patternProperties": {f"^{PRIVATE}": {}},
         "required": [ComponentKind.RECEIVER.section, ComponentKind.EXPORTER.section, "service"],
         "additionalProperties": False,
         "$defs": {**definitions, _REFERENCE: {"type": "string", "pattern": r"\$\{.+\}"}},

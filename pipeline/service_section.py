@@ -10,6 +10,7 @@ from typing import Any
 
 from .component import ComponentId, ComponentKind
 from .errors import Mistake
+from .expansion import Expanded
 from .pipelines import SIGNAL, PipelineBody, PipelineId, PipelineSettings, ServiceBody, ServiceSettings
 from .sections import bare, read_entries
 from .suggestions import did_you_mean
@@ -70,6 +71,14 @@ def _pipeline_id(key: str) -> PipelineId | str:
     return f'"{key}" is not a pipeline id; write "{SIGNAL}" or "{SIGNAL}/name"'
 
 
+def _name(value: Any) -> str | None:
+    """An id as written, also where a reference's text reads as something else (``12``, ``true``); None for no text."""
+    inner = bare(value)
+    if isinstance(inner, str):
+        return inner
+    return value.original if isinstance(value, Expanded) else None
+
+
 class _References:
     """Follows the ids that the service section lists to what is configured, noting each that leads nowhere."""
 
@@ -90,8 +99,8 @@ class _References:
     def ids(self, kind: ComponentKind, listed: Any, at: Location) -> tuple[ComponentId, ...]:
         """The components that are listed and configured; what is no list of text is reported elsewhere."""
         values = bare(listed)
-        names = [bare(each) for each in values] if isinstance(values, list) else []
-        found = [self._id(kind, name, (*at, kind.section, n)) for n, name in enumerate(names) if isinstance(name, str)]
+        names = [_name(each) for each in values] if isinstance(values, list) else []
+        found = [self._id(kind, name, (*at, kind.section, n)) for n, name in enumerate(names) if name is not None]
         for id_, times in Counter(id_ for id_ in found if id_ is not None).items():
             if times > 1:
                 self._wrong(at, f'{kind} "{id_}" is listed {times} times; list it once', (*at, kind.section))

@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, WithJsonSchema
+from pydantic_core import CoreSchema, core_schema
 
 from .suggestions import did_you_mean
 
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LONGEST = 9_223_372_036.0  # as Go has it, and as long as Python's locks can wait
-_PART = r"(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h)"
+_NUMBER = r"(?:\d++\.?\d*+|\.\d++)"  # gives nothing back once matched: a text of any length is judged in one pass
+_PART = rf"{_NUMBER}(?:ns|us|µs|μs|ms|s|m|h)"
 _BYTES = {"": 1, "B": 1}
 _BYTES |= {f"{letter}B": 1000**power for power, letter in enumerate("kMGT", 1)}
 _BYTES |= {f"{letter}iB": 1024**power for power, letter in enumerate("KMGT", 1)}
-_SIZE = re.compile(r"(\d+\.?\d*|\.\d+)\s*([A-Za-z]*)")
-_DURATION = re.compile(rf"[+-]?(?:{_PART})+|[+-]?0")
+_SIZE = re.compile(rf"({_NUMBER})\s*+([A-Za-z]*+)")
+_MOST_BYTES = 1 << 63
+_DURATION = re.compile(rf"[+-]?(?:{_PART})++|[+-]?0")
+_QUOTED = 60  # characters of the user's own value in a message
 
 
 class Settings(BaseModel):
@@ -36,43 +41,80 @@ def parse_duration(text: object) -> float:
     if text == 0 and isinstance(text, int) and not isinstance(text, bool):
         return 0.0  # YAML reads the unit-less "0", the one that Go allows, as a number
     if not isinstance(text, str) or not _DURATION.fullmatch(text):
-        raise ValueError(f'"{text}" is not a duration; write a number with its unit, as in "10s", "1m30s" or "500ms"')
-    parts = re.findall(r"(\d+\.?\d*|\.\d+)([a-zµμ]+)", text)
+        raise ValueError(
+            f'"{_short(text)}" is not a duration; write a number with its unit, as in "10s", "1m30s" or "500ms"'
+        )
+    parts = re.findall(rf"({_NUMBER})([a-zµμ]+)", text)
     seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
     if seconds > _LONGEST:
-        raise ValueError(f'"{text[:40]}" is longer than 292 years; give a shorter duration')
+        raise ValueError(f'"{_short(text)}" is longer than 292 years; give a shorter duration')
     return -seconds if text.startswith("-") else seconds
 
 
-def _positive(seconds: float) -> float:
-    if seconds <= 0:
-        raise ValueError(f"{seconds:g}s is not above zero; give a duration of at least a millisecond")
-    return seconds
+def _short(text: object) -> str:
+    whole = str(text)
+    return whole if len(whole) <= _QUOTED else f"{whole[:_QUOTED]}…"
 
 
-def _not_negative(seconds: float) -> float:
-    if seconds < 0:
-        raise ValueError(f"{seconds:g}s is negative; give zero or a longer duration")
-    return seconds
+@dataclass(frozen=True, slots=True)
+class Within:
+    """Annotation of a length of time in seconds: the shortest and the longest that make sense, as users write them.
+
+    ``or_zero``: zero is allowed as well. JSON Schema cannot compare durations: it shows the limits under ``x-`` names.
+    """
+
+    least: str
+    most: str
+    or_zero: bool = False
+
+    def read(self, text: object) -> float:
+        """Seconds in a duration as Go writes them. Raises ValueError with the repair, the text as it was written."""
+        seconds = parse_duration(text)
+        if seconds == 0 and self.or_zero:
+            return seconds
+        if seconds < parse_duration(self.least):
+            zero = ", or 0s" if self.or_zero else ""
+            raise ValueError(f'"{_short(text)}" is below {self.least}; write at least {self.least}{zero}')
+        if seconds > parse_duration(self.most):
+            raise ValueError(f'"{_short(text)}" is above {self.most}; write at most {self.most}')
+        return seconds
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self.read, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        limits = {"x-minimum": self.least, "x-maximum": self.most, **({"x-or-zero": True} if self.or_zero else {})}
+        return {"type": "string", "format": "duration", **limits, "examples": ["10s", "1m30s", "500ms"]}
 
 
-_SCHEMA = WithJsonSchema({"type": "string", "format": "duration", "examples": ["10s", "1m30s", "500ms"]})
-Duration = Annotated[float, BeforeValidator(parse_duration), AfterValidator(_not_negative), _SCHEMA]
-"""A length of time in seconds, zero allowed; written as Go writes durations."""
-Interval = Annotated[float, BeforeValidator(parse_duration), AfterValidator(_positive), _SCHEMA]
-"""A length of time in seconds, above zero; written as Go writes durations."""
+LONGEST = "8760h"
+"""A year: what is set to more is a mistake, or meant for ever."""
+Duration = Annotated[float, Within("1ms", LONGEST, or_zero=True)]
+"""A length of time in seconds, zero allowed; written as Go writes durations. `Within` sets other limits."""
+Interval = Annotated[float, Within("1ms", LONGEST)]
+"""A length of time in seconds, above zero; written as Go writes durations. `Within` sets other limits."""
 
 
 def parse_bytes(text: object) -> int:
     """Bytes in a size: ``16MiB`` (1024 × 1024), ``64MB`` (1000 × 1000), ``4096``. Raises ValueError with the repair."""
     if isinstance(text, int) and not isinstance(text, bool) and text >= 0:
-        return text
+        return _bounded(text, text)
     parts = _SIZE.fullmatch(text) if isinstance(text, str) else None
     if not parts:
-        raise ValueError(f'"{text}" is not a size; write a number with its unit, as in "16MiB", "64MB" or "4096"')
-    if parts[2] not in _BYTES:
-        raise ValueError(f'"{text}" has the unknown unit "{parts[2]}"{did_you_mean(parts[2], filter(None, _BYTES))}')
-    return int(float(parts[1]) * _BYTES[parts[2]])
+        raise ValueError(
+            f'"{_short(text)}" is not a size; write a number with its unit, as in "16MiB", "64MB" or "4096"'
+        )
+    unit = parts[2]
+    if unit not in _BYTES:
+        hint = did_you_mean(_short(unit), filter(None, _BYTES))
+        raise ValueError(f'"{_short(text)}" has the unknown unit "{_short(unit)}"{hint}')
+    return _bounded(float(parts[1]) * _BYTES[unit], text)
+
+
+def _bounded(number: float, text: object) -> int:
+    if number >= _MOST_BYTES:
+        raise ValueError(f'"{_short(text)}" is more than any machine has; give a smaller size')
+    return int(number)
 
 
 _SIZE_SCHEMA = {"type": ["string", "integer"], "format": "size", "minimum": 0, "examples": ["16MiB", "64MB", 4096]}
@@ -85,15 +127,15 @@ def parse_share(text: object) -> float:
     percent = isinstance(text, str) and text.endswith("%")
     number = _number(text[:-1] if isinstance(text, str) and percent else text) / (100 if percent else 1)
     if math.isnan(number):
-        raise ValueError(f'"{text}" is not a share; write a percentage, as in "1%", or a ratio, as in "0.01"')
+        raise ValueError(f'"{_short(text)}" is not a share; write a percentage, as in "1%", or a ratio, as in "0.01"')
     if not 0 < number <= 1:
-        raise ValueError(f'"{text}" is not above zero and at most 100%; write a percentage, as in "1%"')
+        raise ValueError(f'"{_short(text)}" is not above zero and at most 100%; write a percentage, as in "1%"')
     return number
 
 
 def _number(text: object) -> float:
     """NaN for what is no number."""
-    if isinstance(text, str) and re.fullmatch(r"\s*[+-]?(\d+\.?\d*|\.\d+)\s*", text):
+    if isinstance(text, str) and re.fullmatch(rf"\s*+[+-]?{_NUMBER}\s*+", text):
         return float(text)
     return float(text) if isinstance(text, (int, float)) and not isinstance(text, bool) else math.nan
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where a configuration comes from: files, given texts and ``--set`` overrides, merged into one document.
 
-Mappings are merged in depth, the later source wins, and lists are replaced as a whole, as in the Collector.
+Mappings are merged in depth, the later source wins, and lists are replaced as a whole, as in the Collector. Top-level
+keys that begin with ``x-`` are a place for anchors, as in Compose files, and no part of the result.
 """
 
 from __future__ import annotations
@@ -11,8 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .bounded_read import UnreadableError, read_file
 from .errors import ConfigError, Mistake
-from .yamltree import Document, Location, Mark, parse
+from .reference import short
+from .yamltree import DEEPEST, TOO_DEEP, Document, Location, Mark, NotYamlError, parse
+
+PRIVATE = "x-"
+"""What the names of top-level sections begin with that are the user's own."""
+_BY_PATH = "::"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +28,8 @@ class Inline:
 
     content: bytes
     name: str = "stdin"
+    paths: bool = False
+    """Whether keys are paths, ``exporters::debug: …``, as in the Collector's ``yaml:`` locations."""
 
 
 Source = Path | Inline
@@ -42,7 +51,8 @@ def merged(sources: Sequence[Source], overrides: Sequence[str] = ()) -> Document
 
 def name_of(source: Source) -> str:
     """How messages call a source."""
-    return source.name if isinstance(source, Inline) else str(source)
+    name = source.name if isinstance(source, Inline) else str(source)
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _document(source: Source) -> Document:
@@ -52,16 +62,33 @@ def _document(source: Source) -> Document:
         return Document({}, document.marks)
     if not isinstance(document.value, dict):
         raise ConfigError([Mistake("", 'not a mapping; begin with "receivers:", as in configs/default.yaml', name)])
-    return document
+    return _by_path(document) if isinstance(source, Inline) and source.paths else document
+
+
+def _by_path(document: Document) -> Document:
+    """The document with each ``a::b: c`` at its top as ``a: {b: c}``."""
+    parts = []
+    for key, value in document.value.items():
+        inner = {at[1:]: mark for at, mark in document.marks.items() if at[:1] == (key,)}
+        parts.append(_nested(tuple(key.split(_BY_PATH)), Document(value, inner), document.marks[key,]))
+    return _merged(parts)
+
+
+def _nested(path: Location, inner: Document, mark: Mark) -> Document:
+    """The inner document below the keys of ``path``, which stand at ``mark``."""
+    tree: Any = inner.value
+    for key in reversed(path):
+        tree = {key: tree}
+    marks = {path[:depth]: mark for depth in range(1, len(path) + 1)}
+    return Document(tree, {**{(*path, *at): mark for at, mark in inner.marks.items()}, **marks})
 
 
 def _text(source: Source, name: str) -> str:
     try:
-        content = source.content if isinstance(source, Inline) else source.read_bytes()
+        content = source.content if isinstance(source, Inline) else read_file(source)
         return content.decode("utf-8-sig")
-    except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
-        raise ConfigError([Mistake("", f"cannot be read: {reason}; check the path and its rights", name)]) from error
+    except UnreadableError as error:
+        raise ConfigError([Mistake("", str(error), name)]) from error
     except UnicodeDecodeError as error:
         before = content[: error.start]
         where = Mark(name, before.count(b"\n") + 1, error.start - before.rfind(b"\n"))
@@ -70,21 +97,22 @@ def _text(source: Source, name: str) -> str:
 
 
 def _override(text: str) -> Document:
-    """``a.b=c`` or ``a::b=c`` as a document; the value is YAML, and an empty one is null."""
-    where = f"--set {text.partition('=')[0]}"
+    """``a.b=c`` or ``a::b=c`` as a document; the value is YAML, or the text where it is none (``[::1]:80``), and an
+    empty one is null."""
+    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     path, equals, value = text.partition("=")
-    keys = path.split("::") if "::" in path else path.split(".")
-    if not equals or not all(key.strip() for key in keys):
-        message = f'"{text}" is not a setting; write path=value, as in receivers.ebpf.collection_interval=5s'
+    keys = tuple(key.strip() for key in path.split(_BY_PATH if _BY_PATH in path else "."))
+    if not equals or not all(keys):
+        message = f'"{short(text)}" is not a setting; write path=value, as in receivers.ebpf.collection_interval=5s'
         raise ConfigError([Mistake("", message, "--set")])
-    location: Location = tuple(key.strip() for key in keys)
-    inner = parse(value, where)
-    tree: Any = inner.value
-    for key in reversed(location):
-        tree = {key: tree}
-    mark = Mark(where)
-    marks = {location[:depth]: mark for depth in range(1, len(location) + 1)}
-    return Document(tree, {**marks, **{(*location, *at): mark for at in inner.marks}})
+    mark = Mark(f"--set {short(path)}")
+    if len(keys) > DEEPEST:
+        raise ConfigError([Mistake("", TOO_DEEP, str(mark))])
+    try:
+        inner = parse(value, str(mark))
+    except NotYamlError:
+        inner = Document(value)
+    return _nested(keys, Document(inner.value, dict.fromkeys(inner.marks, mark)), mark)
 
 
 def _merged(documents: Iterable[Document]) -> Document:
@@ -93,7 +121,7 @@ def _merged(documents: Iterable[Document]) -> Document:
     for document in documents:
         tree = _deep(tree, document.value)
         marks |= document.marks
-    return Document(tree, marks)
+    return Document({key: value for key, value in tree.items() if not key.startswith(PRIVATE)}, marks)
 
 
 def _deep(earlier: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:

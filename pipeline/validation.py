@@ -17,13 +17,14 @@ from pydantic_core import ErrorDetails
 from .errors import Mistake
 from .expansion import Expanded, plain
 from .fieldtypes import is_secret_field, known_settings
-from .masking import is_secret
+from .masking import is_secret, masked_text
 from .suggestions import did_you_mean
 from .wording import is_type_error, shown, worded
 from .yamltree import Location, Mark
 
 Model = TypeVar("Model", bound=BaseModel)
 Marks = Mapping[Location, Mark]
+_LONGEST = 200  # characters of another program's message
 
 
 def mistake(at: Location, message: str, marks: Marks, place: Location | None = None) -> Mistake:
@@ -34,7 +35,15 @@ def mistake(at: Location, message: str, marks: Marks, place: Location | None = N
 
 
 def validated(model: type[Model], body: Any, at: Location, marks: Marks) -> tuple[Model | None, list[Mistake]]:
-    """``body`` (null: all defaults) as settings, or everything that is wrong with it."""
+    """``body`` (null: all defaults) as settings, or everything that is wrong with it, whatever ``model`` raises."""
+    try:
+        return _validated(model, body, at, marks)
+    except Exception as error:  # noqa: BLE001 # a settings class is a plugin's code: its failure is one mistake more
+        cause = masked_text(f"{type(error).__name__}: {error}".split("\n", 1)[0][:_LONGEST])
+        return None, [mistake(at, f"cannot be checked: {cause}; tell the author of this component", marks)]
+
+
+def _validated(model: type[Model], body: Any, at: Location, marks: Marks) -> tuple[Model | None, list[Mistake]]:
     tree = {} if body is None else body
     if not isinstance(plain(tree), dict):
         return None, [mistake(at, f"{shown(plain(tree))} is not a mapping; write {{key: value}}", marks)]

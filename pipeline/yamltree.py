@@ -20,7 +20,11 @@ Location = tuple[str | int, ...]
 """The keys and list positions that lead to a value."""
 
 _LONGEST = 60  # characters of the user's own value in a message
-_MOST_VALUES = 100_000  # aliases of aliases grow without bound ("billion laughs")
+_MOST_VALUES = 100_000  # aliases of aliases grow without bound ("billion laughs"), and so do merges of merges
+DEEPEST = 50
+"""Levels of mappings and lists, and references that lead to references: everything that walks a configuration down may
+rely on it, so that none needs an answer of its own to what is nested too deeply."""
+TOO_DEEP = f"nested too deeply; write at most {DEEPEST} levels"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +47,23 @@ class Document:
     marks: Mapping[Location, Mark] = field(default_factory=dict)
 
 
+class NotYamlError(ConfigError):
+    """Text that is no YAML at all, unlike YAML that says something wrong."""
+
+
 def parse(text: str, source: str) -> Document:
-    """The document in ``text``. Raises `ConfigError` with everything wrong, as ``source:line:column``."""
+    """The document in ``text``. Raises `ConfigError` with everything wrong, as ``source:line:column``; `NotYamlError`
+    where the text could mean something else."""
     builder = _Builder(source)
     try:
         node = yaml.compose(text, Loader)
         value = None if node is None else builder.build(node, ())
     except yaml.MarkedYAMLError as error:
-        raise ConfigError([_not_yaml(error, text, source)]) from error
+        raise NotYamlError([_not_yaml(error, text, source)]) from error
     except yaml.reader.ReaderError as error:
-        raise ConfigError([_unprintable(error, text, source)]) from error
+        raise NotYamlError([_unprintable(error, text, source)]) from error
     except RecursionError as error:
-        raise ConfigError([Mistake("", "nested too deeply; write fewer levels", source)]) from error
+        raise NotYamlError([Mistake("", TOO_DEEP, source)]) from error
     if builder.mistakes:
         raise ConfigError(builder.mistakes)
     return Document(value, builder.marks)
@@ -85,14 +94,18 @@ class _Builder:
         self.marks: dict[Location, Mark] = {}
         self.mistakes: list[Mistake] = []
         self._open: set[int] = set()
+        self._built = 0
 
     def build(self, node: Node, at: Location) -> Any:
         """The value of ``node``, which is found ``at`` the location."""
         self.marks.setdefault(at, self._mark(node))
         if id(node) in self._open:
             return self._wrong(node, at, "an alias refers to a value that contains it; write the value out")
-        if len(self.marks) > _MOST_VALUES:
+        self._built += 1
+        if self._built > _MOST_VALUES:
             raise ConfigError([Mistake("", f"more than {_MOST_VALUES} values; use fewer aliases", self.source)])
+        if len(self._open) > DEEPEST:
+            raise NotYamlError([Mistake("", TOO_DEEP, str(self._mark(node)))])
         self._open.add(id(node))
         try:
             return self._value(node, at)
@@ -118,9 +131,9 @@ class _Builder:
                 self._wrong(key, at, f'the key "{_shown(key)}" is not text; write it in quotes')
             elif key.value in own:
                 self._wrong(key, at, f'"{key.value}" is written twice; keep one of them')
-            else:
-                self.marks[(*at, key.value)] = self._mark(key)
-                own[key.value] = self.build(value, (*at, key.value))
+            elif (name := self._text(key, at)) is not None:
+                self.marks[(*at, name)] = self._mark(key)
+                own[name] = self.build(value, (*at, name))
         return {**merged, **own}
 
     def _merged(self, node: Node, at: Location) -> dict[str, Any]:
@@ -139,12 +152,24 @@ class _Builder:
         kind = node.tag.removeprefix(TAG)
         if kind not in SCALARS:
             return self._wrong(node, at, f'the tag "{node.tag}" is not supported; write the value without it')
+        if kind == "str":
+            return self._text(node, at)
         try:
             return SCALARS[kind](node.value)
         except ValueError:
             return self._wrong(
                 node, at, f'"{node.value[:_LONGEST]}" is not of type {kind}; correct the value or its tag'
             )
+
+    def _text(self, node: Node, at: Location) -> str | None:
+        """The text of a scalar; two escapes that are one character together, as JSON writes it, become that."""
+        text = str(node.value)
+        try:
+            return text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            shown = text.encode("ascii", "backslashreplace").decode()[:_LONGEST]
+            self._wrong(node, at, f'"{shown}" holds half of a character (a surrogate); write the whole one')
+            return None
 
     def _wrong(self, node: Node, at: Location, message: str) -> None:
         self.mistakes.append(Mistake("::".join(map(str, at)), message, str(self._mark(node))))

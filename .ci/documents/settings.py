@@ -7,15 +7,18 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
+from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
-from ebpf_sidecar.pipeline.settings import Settings
+from ebpf_sidecar.pipeline.settings import Interval, Settings
 
 from .text import code, either, sentence, table
 
 Schema = Mapping[str, Any]
 _PLAIN = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false", "null": "null"}
 _LIMITS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
+_SPANS = {"x-minimum": "at least", "x-maximum": "at most"}
+_usual: TypeAdapter[float] = TypeAdapter(Interval)
 _UNITS = (("h", 3600.0), ("m", 60.0), ("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
 _SIZES = ((30, "GiB"), (20, "MiB"), (10, "KiB"))
 
@@ -67,10 +70,23 @@ def _mapping(shape: Schema, definitions: Mapping[str, Schema]) -> str:
 
 
 def _scalar(shape: Schema) -> str:
-    if shape.get("format") in ("duration", "path", "size", "share"):
+    if shape.get("format") == "duration":
+        return _duration_type(shape)
+    if shape.get("format") in ("path", "size", "share"):
         return str(shape["format"])
-    limits = [f"{words} {shape[limit]:g}" for limit, words in _LIMITS.items() if limit in shape]
+    limits = [f"{words} {_figure(shape[limit])}" for limit, words in _LIMITS.items() if limit in shape]
     return ", ".join([_PLAIN[shape["type"]], *limits])
+
+
+def _figure(limit: float) -> str:
+    return f"{limit:g}" if isinstance(limit, float) else f"{limit:,}"
+
+
+def _duration_type(shape: Schema) -> str:
+    """With its limits, where they are not those of every duration."""
+    usual = _usual.json_schema()
+    limits = [f"{words} {shape[key]}" for key, words in _SPANS.items() if key in shape and shape[key] != usual[key]]
+    return ", ".join(["duration", *limits]) + (", or 0s" if limits and "x-or-zero" in shape else "")
 
 
 def _default(value: Any, shape: Schema) -> str:

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from ...pipeline.plugins import Plugins
-from ...pipeline.settings import Bytes, Duration, Interval, Settings, Share
+from ...pipeline.settings import Bytes, Settings, Share, Within
 from ...pipeline.suggestions import did_you_mean
+from ...pipeline.wording import shown
 from .attribution import GroupBy
 from .preparing import check_settings, sizes_of
 from .probe_file import find_probes, read_probe
@@ -24,7 +25,7 @@ SHED = ("page_faults", "syscalls", "block_io", "page_cache", "memory")
 class EbpfSettings(Settings):
     """What to measure, how often, and what tells rows apart."""
 
-    collection_interval: Interval = 10.0
+    collection_interval: Annotated[float, Within("10ms", "24h")] = 10.0
     """How often the kernel maps are read."""
     probes: dict[str, dict[str, Any]] = Field(default={name: {} for name in DEFAULT_PROBES}, min_length=1)
     """The probes to load: a list of names, or a mapping from name to the probe's own settings (see bpf/README.md)."""
@@ -35,9 +36,9 @@ class EbpfSettings(Settings):
     """Whom to measure; the kernel programs pass over all others at once."""
     strict: bool = False
     """Whether a hook that cannot be attached is an error. Otherwise its metrics are absent and the log says why."""
-    max_rows: int = Field(default=100_000, ge=1)
+    max_rows: int = Field(default=100_000, ge=1, le=10_000_000)
     """How many rows a kernel map may be shown as; what exceeds it shares a row marked ``otel.metric.overflow``."""
-    canary_interval: Duration = 600.0
+    canary_interval: Annotated[float, Within("1s", "720h", or_zero=True)] = 600.0
     """How often each attached hook is triggered to see that it fires (`ebpf.probe.live`); ``0s``: only at the start."""
     probe_statistics: bool = False
     """Whether the kernel counts how often each program runs and for how long (`ebpf.probe.runs`,
@@ -53,7 +54,7 @@ class EbpfSettings(Settings):
     shed: tuple[str, ...] = Field(default=SHED, min_length=1)
     """Which probes ``max_overhead`` may turn off, the first one first; all others stay. Unless this is set, probes from
     elsewhere go before these."""
-    load_timeout: Interval = 60.0
+    load_timeout: Annotated[float, Within("1s", "1h")] = 60.0
     """How long compiling and attaching may take."""
 
     @field_validator("probes", mode="before", json_schema_input_type=list[str] | dict[str, dict[str, Any] | None])
@@ -61,11 +62,12 @@ class EbpfSettings(Settings):
     def _by_name(cls, value: Any) -> Any:
         """A list of names is a mapping without settings; so is a name with nothing behind it."""
         if isinstance(value, list):
-            repeated = [name for name in value if value.count(name) > 1]
-            if repeated:
-                raise ValueError(f'probe "{repeated[0]}" is listed twice; list it once')
-            value = dict.fromkeys(value)
-        return {name: body or {} for name, body in value.items()} if isinstance(value, dict) else value
+            value = dict.fromkeys(_names(value))
+        if not isinstance(value, dict):
+            given = shown(value)
+            advice = given.strip('"') if isinstance(value, str) else "page_cache, block_io"
+            raise ValueError(f"{given} is not a list of probes; write [{advice}]")
+        return {name: body or {} for name, body in value.items()}
 
     @field_validator("probes")
     @classmethod
@@ -121,3 +123,18 @@ class EbpfSettings(Settings):
         if len(set(value)) < len(value):
             raise ValueError("a part is named twice; name each once")
         return value
+
+
+def _names(listed: list[Any]) -> list[str]:
+    """The probes' names in a list. Raises ValueError with the repair."""
+    for each in listed:
+        if isinstance(each, dict) and each:
+            settings = ", ".join(f"{name}: {{…}}" for name in each)
+            raise ValueError(
+                f"a mapping is not the name of a probe; for settings write probes: {{{settings}}}, no list"
+            )
+        if not isinstance(each, str):
+            raise ValueError(f"{shown(each)} is not the name of a probe; write [first, second]")
+        if listed.count(each) > 1:
+            raise ValueError(f'probe "{each}" is listed twice; list it once')
+    return listed

@@ -4,9 +4,11 @@
 import socket
 
 import pytest
+from pydantic import ValidationError
 
 from ebpf_sidecar.pipeline import SidecarError
-from ebpf_sidecar.pipeline.endpoint import Address
+from ebpf_sidecar.pipeline.endpoint import Address, UrlPath
+from ebpf_sidecar.pipeline.settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -34,6 +36,33 @@ def test_what_is_no_endpoint_is_refused_with_the_repair(text):
         Address.parse(text)
 
     assert f'"{text}"' in str(refused.value)
+
+
+class Served(Settings):
+    path: UrlPath = "/"
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/a/b-c_d.e~f", "/%20"])
+def test_a_path_is_plain_characters(path):
+    """Others are written with percent signs."""
+    assert path == Served(path=path).path
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("metrics", '"metrics" is not a path; begin it with "/"'),
+        ("", '"" is not a path; begin it with "/"'),
+        ("/mé trics", '"/mé trics" holds "é", which no path may; write letters, digits'),
+        ("/a b", '"/a b" holds a blank, which no path may'),
+        ("/a?b", '"/a\\?b" holds "\\?", which no path may'),
+        ("/a#b", '"/a#b" holds "#", which no path may'),
+    ],
+)
+def test_what_is_no_path_is_refused_in_words_for_people(path, message):
+    """No pattern is shown."""
+    with pytest.raises(ValidationError, match=message):
+        Served(path=path)
 
 
 def test_a_port_in_use_is_named_with_the_repair():

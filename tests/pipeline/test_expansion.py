@@ -138,6 +138,39 @@ def test_a_default_is_not_looked_at_when_it_is_not_needed():
     assert "plain" == expanded("${WORD:-${env:UNSET}}")
 
 
+def test_long_chains_of_references_are_refused_and_short_ones_followed():
+    """Each variable names the next; also where the names themselves are put together from variables."""
+    chain = {f"C{n}": f"${{env:C{n + 1}}}" for n in range(600)} | {"C600": "end"}
+
+    for text in ("${env:C0}", "a ${env:C0}", "${env:" * 60 + "C600" + "}" * 60):
+        tree, [mistake] = expand(Document(text), chain)
+        assert tree is None
+        assert "; " in mistake.message
+    assert "end" == expand(Document("${env:C560}"), chain)[0]
+
+
+def test_structures_put_into_one_another_end_somewhere():
+    """Each variable holds a list in lists, in which the next one stands."""
+    chain = {f"C{n}": "[" * 9 + f"'${{env:C{n + 1}}}'" + "]" * 9 for n in range(40)} | {"C40": "end"}
+    _, [mistake] = expand(Document("${env:C0}"), chain)
+
+    assert "nested too deeply; write at most 50 levels" == mistake.message
+
+
+def test_a_variable_that_is_not_utf8_is_a_mistake():
+    """Python shows its bytes as halves of characters, which nothing behind can write."""
+    for text in ("${env:BAD}", "a ${env:BAD}"):
+        tree, [mistake] = expand(Document(text), {"BAD": "\udcff"})
+        assert (None, 'environment variable "BAD" is not UTF-8; set it to text in UTF-8') == (tree, mistake.message)
+
+
+def test_a_hundred_thousand_open_references_are_one_short_message():
+    """Neither quadratic, nor quoted in full."""
+    for text in ("${" * 100_000, "${env:X:-" * 20_000 + "}" * 20_000):
+        _, [mistake] = expand(Document(text), {})
+        assert len(mistake.message) < 200
+
+
 def test_unreadable_files_and_unset_variables_are_all_reported():
     """One bad reference does not hide another, and leaves null."""
     tree, mistakes = expand(Document({"a": "${env:UNSET}", "b": "x ${file:\0}", "c": ["${NUMBER}"]}), ENVIRON)

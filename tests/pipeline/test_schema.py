@@ -17,6 +17,7 @@ TESTS = Path(__file__).parent.parent
 WRONG = TESTS / "data" / "configs" / "wrong"
 CONFIGS = sorted((TESTS.parent / "configs").glob("*.yaml"))
 RIGHT = """
+x-mine: [anything]
 receivers:
   ebpf: {collection_interval: 1s, probes: {page_cache: {buffer: 3}}, filter: {names: [x]}, buffer: "${env:BUFFER}"}
   ebpf/two:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated
 
 import pytest
 from hypothesis import assume, given
@@ -16,6 +17,7 @@ from ebpf_sidecar.pipeline.settings import (
     Interval,
     Settings,
     Share,
+    Within,
     parse_bytes,
     parse_duration,
     parse_share,
@@ -86,10 +88,51 @@ def test_intervals_are_above_zero(text):
 
 
 def test_durations_may_be_zero_but_not_negative():
-    """As a timeout."""
+    """As a timeout; what is refused is quoted as it was written."""
     assert 0.0 == Waits(timeout="0s").timeout
-    with pytest.raises(ValidationError, match="is negative; give zero or a longer duration"):
-        Waits(timeout="-1ms")
+    with pytest.raises(ValidationError, match='"-5m" is below 1ms; write at least 1ms, or 0s'):
+        Waits(timeout="-5m")
+
+
+class Bounded(Settings):
+    every: Annotated[float, Within("10ms", "24h")] = 1.0
+    canary: Annotated[float | None, Within("1s", "24h", or_zero=True)] = None
+
+
+@given(st.integers(0, 10**15))
+def test_a_duration_is_accepted_exactly_within_its_limits(nanoseconds):
+    """Both limits included; zero where it is allowed."""
+    text = f"{nanoseconds}ns"
+
+    assert (10**7 <= nanoseconds <= 24 * NANOSECONDS["h"]) == accepted(every=text)
+    assert (nanoseconds == 0 or 10**9 <= nanoseconds <= 24 * NANOSECONDS["h"]) == accepted(canary=text)
+
+
+def accepted(**values):
+    """Whether the settings are taken."""
+    try:
+        Bounded(**values)
+    except ValidationError:
+        return False
+    return True
+
+
+def test_the_limits_of_a_duration_are_in_the_json_schema():
+    """From where the documents take them."""
+    shape = Bounded.model_json_schema()["properties"]["every"]
+
+    assert ("string", "10ms", "24h") == (shape["type"], shape["x-minimum"], shape["x-maximum"])
+
+
+@pytest.mark.parametrize(
+    "text", ["1" * 200_000, "1s" * 100_000 + "x", "." * 200_000, "9" * 200_000 + "MiB", " " * 200_000]
+)
+def test_a_text_of_any_length_is_judged_in_one_pass(text):
+    """And quoted in part only. A pattern that tried anew from each place would need minutes."""
+    for parse in (parse_duration, parse_bytes, parse_share):
+        with pytest.raises(ValueError, match="; ") as refused:
+            parse(text)
+        assert len(str(refused.value)) < 300
 
 
 class Limits(Settings):
@@ -114,6 +157,8 @@ def test_sizes_are_read_with_units_of_1024_and_of_1000(text, size):
         ("16 parsecs", 'has the unknown unit "parsecs"; choose "B"'),
         ("much", '"much" is not a size; write a number with its unit'),
         (-1, '"-1" is not a size'),
+        ("99999999TiB", '"99999999TiB" is more than any machine has'),
+        (1 << 63, "is more than any machine has; give a smaller size"),
         (True, '"True" is not a size'),
         (1.5, '"1.5" is not a size'),
         (None, '"None" is not a size'),

@@ -93,7 +93,19 @@ def test_aliases_of_aliases_do_not_fill_the_memory():
         parse("\n".join(lines), "f")
 
 
-def test_deep_nesting_is_refused():
+@pytest.mark.parametrize("levels", [51, 5000])
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ("{a: ", "}"), ("{<<: ", "}")])
+def test_deep_nesting_is_refused(levels, opening, closing):
     """A thousand brackets are a mistake of the file, not of the program."""
-    with pytest.raises(ConfigError, match="nested too deeply"):
-        parse("[" * 5000, "f")
+    with pytest.raises(ConfigError, match="nested too deeply; write at most 50 levels"):
+        parse(opening * levels + "{}" + closing * levels, "f")
+
+
+def test_fifty_levels_are_read():
+    """Far more than anybody writes."""
+    assert "[" * 50 + "]" * 50 == str(parse("[" * 50 + "]" * 50, "f").value)
+
+
+def test_two_escapes_may_be_one_character():
+    """JSON writes what is beyond 16 bits so, and JSON is YAML."""
+    assert "\U0001f600" == parse(r'"\uD83D\uDE00"', "f").value

@@ -21,7 +21,7 @@ Chosen = Mapping[str, Mapping[str, Any]]
 
 
 def chosen_probes(
-    files: Sequence[Path], overrides: Sequence[str], names: Sequence[str], found: Mapping[str, Path], plugins: Plugins
+    files: Sequence[str], overrides: Sequence[str], names: Sequence[str], found: Mapping[str, Path], plugins: Plugins
 ) -> Chosen:
     """Settings by probe. Raises `ConfigError` for a wrong file, and click's error for a probe that does not exist."""
     configured = _configured(files, overrides, plugins) if files or overrides else {name: {} for name in found}
@@ -31,7 +31,7 @@ def chosen_probes(
     return {name: configured[name] for name in names or configured}
 
 
-def _configured(files: Sequence[Path], overrides: Sequence[str], plugins: Plugins) -> Chosen:
+def _configured(files: Sequence[str], overrides: Sequence[str], plugins: Plugins) -> Chosen:
     config = load(sources(files), overrides, plugins, os.environ)
     bodies = [each.settings for each in config.components(ComponentKind.RECEIVER).values()]
     probes: dict[str, Mapping[str, Any]] = {}

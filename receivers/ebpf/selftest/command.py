@@ -35,7 +35,7 @@ _REAL, _EMULATED = 60.0, 240.0
     help="Where temporary files go; without: a writable folder on a disk.",
 )
 def selftest(
-    files: Sequence[Path],
+    files: Sequence[str],
     overrides: Sequence[str],
     names: Sequence[str],
     *,
@@ -69,7 +69,7 @@ def selftest(
 
 
 def _session(
-    files: Sequence[Path], overrides: Sequence[str], names: Sequence[str], *, quick: bool, folder: Path | None
+    files: Sequence[str], overrides: Sequence[str], names: Sequence[str], *, quick: bool, folder: Path | None
 ) -> Session:
     from ....pipeline.plugins import Plugins
     from ..probe_file import find_probes, read_probe

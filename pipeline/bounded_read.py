@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files that a configuration names, read with bounds: paths come from users and variables, and the reader is root.
+
+A file that never ends (``/dev/zero``) must not take the machine's memory, and one that never answers (a pipe that
+nobody writes to, ``/proc/kmsg``) must not hold the command for ever.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import stat
+import time
+from pathlib import Path
+from typing import BinaryIO
+
+LIMIT = 1 << 20
+"""Bytes that are read at most; what Kubernetes takes as a ConfigMap or Secret."""
+PATIENCE_SECONDS = 10.0
+"""How long a pipe may say nothing."""
+
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,9})")
+_NULL = os.makedev(1, 3)
+
+
+class UnreadableError(Exception):
+    """A file that cannot be read; the message says why and what to do, but does not name the file."""
+
+
+def read_file(path: str | Path, patience: float = PATIENCE_SECONDS) -> bytes:
+    """The whole content of a regular file, of a pipe, or of ``/dev/null``. Raises `UnreadableError`.
+
+    ``patience``: seconds that a pipe may say nothing.
+    """
+    try:
+        descriptor = _opened(str(path))
+        try:
+            return _content(descriptor, patience)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise UnreadableError(f"cannot be read: {reason}; check the path and its rights") from error
+    except ValueError as error:  # a path with a NUL character
+        raise UnreadableError(f"cannot be read: {error}; correct the path") from error
+
+
+def read_stream(stream: BinaryIO) -> bytes:
+    """All of standard input, for which a person may need any time. Raises `UnreadableError` beyond the limit."""
+    return _bounded(stream.read(LIMIT + 1))
+
+
+def _opened(path: str) -> int:
+    """A descriptor that does not block; opening a device can have effects of its own, so it is never opened."""
+    own = _DESCRIPTOR.fullmatch("/dev/fd/0" if path == "/dev/stdin" else path)
+    if own:  # "<(command)" of a shell: opened anew, it could not tell a command that has ended from one still to come
+        return os.dup(int(own[1]))
+    _refuse_device(Path(path).stat())
+    return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+
+
+def _refuse_device(found: os.stat_result) -> None:
+    if stat.S_ISBLK(found.st_mode) or (stat.S_ISCHR(found.st_mode) and found.st_rdev != _NULL):
+        raise UnreadableError("is a device; give a file or a pipe")
+    if stat.S_ISSOCK(found.st_mode):
+        raise UnreadableError("is a socket; give a file or a pipe")
+
+
+def _content(descriptor: int, patience: float) -> bytes:
+    found = os.fstat(descriptor)
+    _refuse_device(found)  # also what a descriptor of ours stands for, or what took the path's place meanwhile
+    pipe = stat.S_ISFIFO(found.st_mode)
+    content = b""
+    while len(content) <= LIMIT:
+        if pipe:
+            _wait(descriptor, patience)
+        piece = _piece(descriptor, LIMIT + 1 - len(content))
+        if not piece:
+            break
+        content += piece
+    return _bounded(content)
+
+
+def _wait(descriptor: int, patience: float) -> None:
+    """Until there is something to read or the last writer has gone."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    deadline = time.monotonic() + patience
+    while not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        if time.monotonic() >= deadline:
+            raise UnreadableError(f'is a pipe that said nothing for {patience:g} s; check who writes to it, or use "-"')
+
+
+def _piece(descriptor: int, most: int) -> bytes:
+    try:
+        return os.read(descriptor, most)
+    except BlockingIOError as error:  # a file of the kernel's that waits for news, such as /proc/kmsg
+        raise UnreadableError("never ends; give a file that does") from error
+
+
+def _bounded(content: bytes) -> bytes:
+    if len(content) > LIMIT:
+        raise UnreadableError(f"is longer than {LIMIT >> 20} MiB; give a smaller file")
+    return content
