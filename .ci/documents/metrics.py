@@ -76,7 +76,8 @@ def receiver_gauges() -> list[Instrument]:
     """What the eBPF receiver publishes about its readings."""
     telemetry = _Published()
     receiver = EbpfReceiver(EbpfSettings(), fake_context(ComponentKind.RECEIVER, "ebpf", telemetry=telemetry))
-    nothing: Any = SimpleNamespace(loaded=SimpleNamespace(compile_seconds=0.0), rows_beyond_limit=int)
+    loaded = SimpleNamespace(compile_seconds=0.0)
+    nothing: Any = SimpleNamespace(loaded=loaded, rows_beyond_limit=int, forgotten_rows=int)
     receiver._publish(nothing)  # the only place where names, units and descriptions stand
     return telemetry.described
 

@@ -87,6 +87,10 @@ class Collection:
         """How many groups share an overflow row."""
         return sum(tally.overflowed for tally in self.reading.tallies.values())
 
+    def forgotten_rows(self) -> int:
+        """How many rows were given up for others, of the maps that are still read."""
+        return sum(tally.forgotten for tally in self.reading.tallies.values())
+
     def close(self) -> None:
         """Detach everything."""
         self.held.close()

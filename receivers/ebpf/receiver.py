@@ -93,6 +93,12 @@ class EbpfReceiver:
             "Groups of rows beyond max_rows, which share one row",
             collection.rows_beyond_limit,
         )
+        observe(
+            f"{prefix}.forgotten_rows",
+            "{row}",
+            "Rows idle for an hour that were given up, because there were max_rows; they start anew when they return",
+            collection.forgotten_rows,
+        )
 
     def _run(self, collection: Collection, consumer: Consumer) -> None:
         clock, interval = self._context.clock, self._settings.collection_interval

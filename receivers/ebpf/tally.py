@@ -47,13 +47,18 @@ class View:
     groups_of: Callable[[Keys], Sequence[Group | None]]
 
 
+FORGET_AFTER = 3600.0
+"""Longer than readers show what is gone, so that no series falls on anybody's page: it ended, and starts anew."""
+
+
 @dataclass
 class Tally:
     """What one kernel map has counted since the probes were attached, once for each view.
 
     ``start``: when that was, ns since the epoch. ``limit``: how many rows a view may have.
-    ``stale_after``: seconds after which a row that does not change is withdrawn. ``distinct``: the column by whose
-    growth the different keys of each row are counted at each reading.
+    ``stale_after``: seconds after which a row that does not change is withdrawn. ``forget_after``: seconds after which
+    a withdrawn row may be given up for others. ``distinct``: the column by whose growth the different keys of each row
+    are counted at each reading.
     """
 
     map: ReadableMap
@@ -62,6 +67,7 @@ class Tally:
     limit: int = 100_000
     stale_after: float = inf
     distinct: int | None = None
+    forget_after: float = FORGET_AFTER
 
     def __post_init__(self) -> None:
         self._now, self._before, self._time = 0.0, self.start, self.start
@@ -78,6 +84,11 @@ class Tally:
     def overflowed(self) -> int:
         """How many groups share an overflow row."""
         return sum(totals.overflowed for totals in self._totals)
+
+    @property
+    def forgotten(self) -> int:
+        """How many rows were given up for others since the start."""
+        return sum(totals.forgotten for totals in self._totals)
 
     def update(self, now: float, time: int = 0) -> Keys:
         """Read the map and add what happened since the last reading; the keys that are in it.
@@ -117,14 +128,14 @@ class Tally:
         rows = np.zeros((len(keys), len(self.views)), np.intp)
         for i, (view, totals) in enumerate(zip(self.views, self._totals, strict=True)):
             groups = view.groups_of(keys)
-            # who had a row that was given up begins at 0 again, with what happened since the last reading
-            start = self._before if totals.gave_up else self.start
+            # a group that was forgotten, or shared the overflow row, starts with what happened since the last reading
+            start = self._before if totals.forgotten or totals.overflowed else self.start
             rows[:, i] = [-1 if group is None else totals.row(group, self._now, start) for group in groups]
         return rows
 
     def _make_room(self, view: int, totals: Totals) -> None:
-        """Give up withdrawn rows that no kernel entry counts into any more."""
-        kept: NDArray[np.bool_] = totals.changed_since(self._now - self.stale_after)
+        """Give up rows that were withdrawn long ago, and that no kernel entry counts into any more."""
+        kept: NDArray[np.bool_] = totals.changed_since(self._now - max(self.stale_after, self.forget_after))
         kept[self._entries.rows_in_use(view)] = True
         if not kept.all():
             self._entries.renumber(view, totals.give_up(kept))

@@ -2,8 +2,8 @@
 """Running totals by row: what all processes of a group did since the probes were attached.
 
 Rows outlive kernel entries, so a counter never falls. A row that is idle for long is withdrawn from the frames but
-keeps its total, so that it goes on from there when it returns; only beyond ``limit`` are withdrawn rows given up, and
-when there is nothing left to give up, newcomers share one row marked ``otel.metric.overflow``.
+keeps its total, so that it goes on from there when it returns. Beyond ``limit``, new groups share one row marked
+``otel.metric.overflow``, unless rows can be given up that were withdrawn long ago.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class Totals:
     columns: int
     start: int
     limit: int = 100_000
-    gave_up: bool = False
-    """Whether rows were forgotten: a group that is new here may then have had one."""
+    forgotten: int = 0
+    """How many rows were given up: a group that is new here may have had one."""
     _overflowed: set[Group] = field(default_factory=set)
     _index: dict[Group, int] = field(default_factory=dict)
     _next_id: int = 0
@@ -75,7 +75,7 @@ class Totals:
 
     def full(self) -> bool:
         """Whether a new group would exceed the limit."""
-        return len(self._index) >= self.limit
+        return len(self._index) - (self.overflow_group() in self._index) >= self.limit
 
     def row(self, group: Group, now: float, start: int) -> int:
         """The row of a group, made when it is new, which counts since ``start``."""
@@ -120,12 +120,19 @@ class Totals:
         return Snapshot(self._shown[1], self._totals[shown], self._starts[shown], self._distinct[shown])
 
     def give_up(self, kept: NDArray[np.bool_]) -> Positions:
-        """Forget the rows where ``kept`` is false; the new number of every old row (no meaning for forgotten ones)."""
+        """Forget the rows where ``kept`` is false, but never the overflow row, whose events are nobody else's.
+
+        Returns the new number of every old row (no meaning for forgotten ones).
+        """
         groups = list(self._index)
+        overflow = self._index.get(self.overflow_group())
+        if overflow is not None:
+            kept[overflow] = True
         self._index = {groups[old]: new for new, old in enumerate(np.flatnonzero(kept).tolist())}
         for name in _COLUMNS:
             setattr(self, name, getattr(self, name)[: len(kept)][kept])
-        self._shown, self.gave_up = None, True
+        self._shown = None
+        self.forgotten += int((~kept).sum())
         return np.cumsum(kept) - 1
 
     def changed_since(self, moment: float) -> NDArray[np.bool_]:

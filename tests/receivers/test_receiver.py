@@ -40,6 +40,9 @@ class Collection:
             raise self.problems.pop()
         return [frame("ebpf.cache.misses", [self.readings], time_unix_nano=time_unix_nano)]
 
+    def forgotten_rows(self):
+        return 0
+
     def rows_beyond_limit(self):
         return 0
 

@@ -1,48 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """From readings of a kernel map to running totals: nothing is lost and nothing counted twice."""
 
-import numpy as np
+from counted_maps import STEPS, FakeMap, tally_of, totals
 from hypothesis import given
-from hypothesis import strategies as st
 
 from ebpf_sidecar.receivers.ebpf.tally import Tally, View
-
-START = 1000
-KEY = np.dtype([("generation", "u4"), ("who", "u4")])
-
-
-class FakeMap:
-    """A kernel map with two columns that a test writes into."""
-
-    name, columns = "fake", 2
-
-    def __init__(self):
-        self.entries = {}
-        self.generation = 0
-
-    def count(self, who, amount=1):
-        first, second = self.entries.get((self.generation, who), (0, 0))
-        self.entries[self.generation, who] = (first + amount, second + 1)
-
-    def read(self):
-        keys = np.array(list(self.entries), KEY) if self.entries else np.zeros(0, KEY)
-        return keys, np.array(list(self.entries.values()), np.uint64).reshape(-1, 2)
-
-    def delete(self, keys):
-        for key in keys.tolist():
-            self.entries.pop(key, None)
-
-
-def tally_of(kernel_map, **settings):
-    """A tally whose groups are the keys' ``who``."""
-    view = View(("who",), lambda keys: [(str(who),) for who in keys["who"].tolist()])
-    return Tally(kernel_map, [view], START, **settings)
-
-
-def totals(tally):
-    """The tally's rows as a dictionary."""
-    snapshot = tally.snapshot()
-    return {r.get("who", "overflow"): v for r, v in zip(snapshot.rows.records(), snapshot.totals.tolist(), strict=True)}
 
 
 def test_counts_of_one_group_are_added_over_all_its_entries():
@@ -99,82 +61,6 @@ def test_a_stale_row_is_withdrawn_and_goes_on_when_it_returns():
     assert identity == tally.snapshot().rows.ids.tolist()
 
 
-def test_beyond_the_limit_newcomers_share_the_overflow_row():
-    """Nothing is lost when there are too many groups: they are counted together and marked."""
-    kernel_map = FakeMap()
-    tally = tally_of(kernel_map, limit=3)
-    for who in range(5):
-        kernel_map.count(who, 10)
-    tally.update(1.0)
-    records = tally.snapshot().rows.records()
-
-    assert {"otel.metric.overflow": "true"} in records
-    assert 50 == int(tally.snapshot().totals[:, 0].sum())
-    assert 2 == tally.overflowed
-
-
-def test_a_group_beyond_the_limit_is_told_once_however_often_it_returns():
-    """Its entries come and go with each clearing."""
-    kernel_map = FakeMap()
-    tally = tally_of(kernel_map, limit=1)
-    kernel_map.count(1)
-    for now in range(1, 6):
-        kernel_map.count(2)
-        keys = tally.update(float(now))
-        tally.clear(keys[keys["who"] == 2])
-
-    assert 1 == tally.overflowed
-
-
-def test_beyond_the_limit_stale_rows_without_entries_give_way():
-    """Room is made by what is long gone, before anything overflows."""
-    kernel_map = FakeMap()
-    tally = tally_of(kernel_map, limit=2, stale_after=10.0)
-    kernel_map.count(1)
-    kernel_map.count(2)
-    tally.clear(tally.update(1.0))
-    kernel_map.entries.clear()
-    kernel_map.count(3, 4)
-    tally.update(20.0)
-
-    assert {"3": [4, 1]} == totals(tally)
-    assert 0 == tally.overflowed
-
-
-def test_a_row_that_was_given_up_and_returns_counts_since_the_last_reading():
-    """It begins at 0 again, which it did not have at the beginning; others count since then."""
-    kernel_map = FakeMap()
-    tally = tally_of(kernel_map, limit=2, stale_after=10.0)
-    kernel_map.count(1)
-    kernel_map.count(2)
-    tally.clear(tally.update(1.0, START + 1))
-    kernel_map.entries.clear()
-    kernel_map.count(3)
-    tally.update(20.0, START + 20)
-    kernel_map.count(1)
-    tally.update(25.0, START + 25)
-    seen = tally.snapshot()
-
-    starts = dict(zip([record["who"] for record in seen.rows.records()], seen.starts.tolist(), strict=True))
-    assert {"3": START + 1, "1": START + 20} == starts
-
-
-def test_a_row_that_an_entry_still_counts_into_never_gives_way():
-    """Making room must not send a sleeping entry's next count to another row."""
-    kernel_map = FakeMap()
-    tally = tally_of(kernel_map, limit=2, stale_after=10.0)
-    kernel_map.count(1)
-    kernel_map.count(2)
-    keys = tally.update(1.0)
-    tally.clear(keys[keys["who"] == 1])
-    tally.update(20.0)
-    kernel_map.count(3)
-    kernel_map.count(2, 9)
-    tally.update(21.0)
-
-    assert {"2": [10, 2], "3": [1, 1]} == totals(tally)
-
-
 def test_each_view_of_a_map_has_totals_of_its_own():
     """One view tells entries apart that another one adds up."""
     kernel_map = FakeMap()
@@ -199,16 +85,6 @@ def test_an_entry_without_group_has_no_part_in_the_view():
     tally.update(1.0)
 
     assert {"1": [11, 1], "3": [13, 1]} == totals(tally)
-
-
-STEPS = st.lists(
-    st.one_of(
-        st.tuples(st.just("count"), st.integers(0, 5), st.integers(1, 1000)),
-        st.tuples(st.just("update"), st.just(0), st.just(0)),
-        st.tuples(st.just("clear"), st.just(0), st.just(0)),
-    ),
-    max_size=60,
-)
 
 
 @given(STEPS)

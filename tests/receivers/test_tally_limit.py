@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""More groups than rows: what shares a row, what gives way, and what never does."""
+
+from counted_maps import START, STEPS, FakeMap, tally_of, totals
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def test_beyond_the_limit_newcomers_share_the_overflow_row():
+    """Nothing is lost when there are too many groups: they are counted together and marked."""
+    kernel_map = FakeMap()
+    tally = tally_of(kernel_map, limit=3)
+    for who in range(5):
+        kernel_map.count(who, 10)
+    tally.update(1.0)
+    records = tally.snapshot().rows.records()
+
+    assert {"otel.metric.overflow": "true"} in records
+    assert 50 == int(tally.snapshot().totals[:, 0].sum())
+    assert 2 == tally.overflowed
+
+
+def test_a_group_beyond_the_limit_is_told_once_however_often_it_returns():
+    """Its entries come and go with each clearing."""
+    kernel_map = FakeMap()
+    tally = tally_of(kernel_map, limit=1)
+    kernel_map.count(1)
+    for now in range(1, 6):
+        kernel_map.count(2)
+        keys = tally.update(float(now))
+        tally.clear(keys[keys["who"] == 2])
+
+    assert 1 == tally.overflowed
+
+
+def test_beyond_the_limit_stale_rows_without_entries_give_way():
+    """Room is made by what is long gone, before anything overflows."""
+    kernel_map = FakeMap()
+    tally = tally_of(kernel_map, limit=2, stale_after=5.0, forget_after=10.0)
+    kernel_map.count(1)
+    kernel_map.count(2)
+    tally.clear(tally.update(1.0))
+    kernel_map.entries.clear()
+    kernel_map.count(3, 4)
+    tally.update(20.0)
+
+    assert {"3": [4, 1]} == totals(tally)
+    assert (0, 2) == (tally.overflowed, tally.forgotten)
+
+
+def test_a_row_that_was_given_up_and_returns_counts_since_the_last_reading():
+    """It begins at 0 again, which it did not have at the beginning; others count since then."""
+    kernel_map = FakeMap()
+    tally = tally_of(kernel_map, limit=2, stale_after=10.0, forget_after=10.0)
+    kernel_map.count(1)
+    kernel_map.count(2)
+    tally.clear(tally.update(1.0, START + 1))
+    kernel_map.entries.clear()
+    kernel_map.count(3)
+    tally.update(20.0, START + 20)
+    kernel_map.count(1)
+    tally.update(25.0, START + 25)
+    seen = tally.snapshot()
+
+    starts = dict(zip([record["who"] for record in seen.rows.records()], seen.starts.tolist(), strict=True))
+    assert {"3": START + 1, "1": START + 20} == starts
+
+
+def test_a_row_that_readers_may_still_show_never_gives_way():
+    """It was withdrawn a moment ago: with less in its place, a series on somebody's page would fall."""
+    kernel_map = FakeMap()
+    tally = tally_of(kernel_map, limit=1, stale_after=5.0, forget_after=10.0)
+    kernel_map.count(1, 100)
+    tally.clear(tally.update(1.0))
+    kernel_map.entries.clear()
+    kernel_map.count(2)
+    tally.update(9.0)
+    kernel_map.count(1)
+    tally.update(9.5)
+
+    assert {"1": [101, 2], "overflow": [1, 1]} == totals(tally)
+    assert (1, 0) == (tally.overflowed, tally.forgotten)
+
+
+def test_the_overflow_row_is_never_given_up():
+    """It stands for many, however long they are silent."""
+    kernel_map = FakeMap()
+    tally = tally_of(kernel_map, limit=1, stale_after=5.0, forget_after=10.0)
+    for who, now in ((1, 1.0), (2, 2.0), (3, 30.0), (4, 31.0)):
+        kernel_map.count(who, 10)
+        tally.clear(tally.update(now))
+        kernel_map.entries.clear()
+
+    assert {"overflow": [20, 2]} == {who: each for who, each in totals(tally).items() if who == "overflow"}
+
+
+def test_a_row_that_an_entry_still_counts_into_never_gives_way():
+    """Making room must not send a sleeping entry's next count to another row."""
+    kernel_map = FakeMap()
+    tally = tally_of(kernel_map, limit=2, stale_after=5.0, forget_after=10.0)
+    kernel_map.count(1)
+    kernel_map.count(2)
+    keys = tally.update(1.0)
+    tally.clear(keys[keys["who"] == 1])
+    tally.update(20.0)
+    kernel_map.count(3)
+    kernel_map.count(2, 9)
+    tally.update(21.0)
+
+    assert {"2": [10, 2], "3": [1, 1]} == totals(tally)
+
+
+@given(STEPS, st.integers(1, 4))
+def test_beyond_the_limit_nothing_falls_and_nothing_is_lost(steps, limit):
+    """Groups share a row at worst: the sum is what was done, and no row that is shown ever falls."""
+    kernel_map, done, now = FakeMap(), 0, 0.0
+    tally, before = tally_of(kernel_map, limit=limit, stale_after=3.0), {}
+    for what, who, amount in steps:
+        now += 1
+        if what == "count":
+            kernel_map.count(who, amount)
+            done += amount
+            continue
+        kernel_map.generation ^= what == "clear"
+        keys = tally.update(now)
+        if what == "clear":
+            tally.clear(keys[keys["generation"] != kernel_map.generation])
+        after = {who: value[0] for who, value in totals(tally).items()}
+        assert all(after[who] >= value for who, value in before.items() if who in after)
+        before |= after
+    tally.update(now + 1)
+    before |= {who: value[0] for who, value in totals(tally).items()}
+
+    assert done == sum(before.values())
