@@ -22,8 +22,10 @@ from ..pipeline.component import ComponentKind, Context, Factory, Request, Respo
 from ..pipeline.endpoint import Endpoint, UrlPath
 from ..pipeline.frame import Frame, Frames
 from ..pipeline.plugins import hookimpl
+from ..pipeline.resource import Resource
 from ..pipeline.rows import RowSet
 from ..pipeline.settings import Interval, Settings
+from ..pipeline.streams import Origin
 from .exposition.families import Families, RefusedError
 from .exposition.guests import without_names
 from .exposition.labels import LabelTable, LabelWriter
@@ -32,12 +34,10 @@ from .exposition.negotiation import wants_gzip, wants_openmetrics
 from .exposition.page import OPENMETRICS_TYPE, TEXT_TYPE, Format
 from .exposition.press import Press
 
-Identity = tuple[tuple[str, str], ...]
-"""A resource's attributes, sorted, as a key."""
-
-
-def _identity(resource: Mapping[str, str]) -> Identity:
-    return tuple(sorted((name, str(value)) for name, value in resource.items()))
+_ANY = Resource()
+"""Stands for all resources where they are no labels."""
+_MOST_NAMED = 100
+"""How many things that cannot be shown are named in the log within an expiration; more are only counted."""
 
 
 class ResourceConversion(Settings):
@@ -85,10 +85,9 @@ class PrometheusExporter:
         self._settings, self._context = settings, context
         self._lock = threading.Lock()
         self._families = Families()
-        self._tables: WeakKeyDictionary[RowSet, dict[Identity, LabelTable]] = WeakKeyDictionary()
-        self._identity = _identity(context.resource)
-        self._resources: dict[Identity, float] = {}
-        self._named: set[str] = set()
+        self._tables: WeakKeyDictionary[RowSet, dict[Mapping[str, str], LabelTable]] = WeakKeyDictionary()
+        self._resources: dict[Mapping[str, str], float] = {}
+        self._named: dict[tuple[object, ...], float] = {}
         self._presses = {
             openmetrics: Press(Format(openmetrics, settings.send_timestamps, settings.created_timestamps))
             for openmetrics in (False, True)
@@ -118,9 +117,7 @@ class PrometheusExporter:
             duplicates = self._put(frame, now)
         except RefusedError as refusal:
             telemetry.dropped(len(frame), refusal.reason)
-            if frame.name not in self._named:
-                self._named.add(frame.name)
-                self._context.logger.warning("%s", refusal)
+            self._name((frame.name,), str(refusal), now)
         except Exception as cause:  # noqa: BLE001 # whatever is wrong with one frame, the others stay on the page
             telemetry.dropped(len(frame), "cannot be rendered")
             telemetry.error("sending", cause)
@@ -128,35 +125,43 @@ class PrometheusExporter:
             if duplicates:
                 telemetry.dropped(duplicates, "duplicate series")
 
-    def _put(self, frame: Frame, now: float) -> int:
-        """Take in a frame; returns how many of its series were written over by others of the same labels."""
-        identity = _identity(frame.resource) or self._identity
-        name = metric_name(frame.name, frame.unit, frame.kind, suffixes=self._settings.add_metric_suffixes)
-        table = self._table(frame, name, identity)
-        collapsed = len(frame) - len(table.blocks)
-        twice = self._families.put(name, frame, table, now)
-        self._resources[identity] = now
-        return collapsed + twice
+    def _name(self, what: tuple[object, ...], text: str, now: float) -> None:
+        """Say in the log what cannot be shown: once, and again when it was fine for an expiration."""
+        if what not in self._named and len(self._named) < _MOST_NAMED:
+            self._context.logger.warning("%s", text)
+        if what in self._named or len(self._named) < _MOST_NAMED:
+            self._named[what] = now
 
-    def _table(self, frame: Frame, name: Name, identity: Identity) -> LabelTable:
+    def _put(self, frame: Frame, now: float) -> int:
+        """Take in a frame; returns how many of its series are not shown because others have the same labels."""
+        resource = frame.resource or self._context.resource
+        name = metric_name(frame.name, frame.unit, frame.kind, suffixes=self._settings.add_metric_suffixes)
+        table = self._table(frame, name, resource)
+        collapsed = len(frame) - len(table.blocks)
+        duplicates = self._families.put(name, frame, table, now)
+        for origin, number in duplicates.taken.items():
+            self._name((frame.name, frame.stream.origin, origin), _rivalry(frame, origin, number), now)
+        self._resources[resource] = now
+        return collapsed + duplicates.number
+
+    def _table(self, frame: Frame, name: Name, resource: Mapping[str, str]) -> LabelTable:
         labelled = self._settings.resource_to_telemetry_conversion.enabled
         tables = self._tables.setdefault(frame.rows, {})
-        key = identity if labelled else ()
+        key = resource if labelled else _ANY
         if key not in tables:
             short = self._settings.label_names == "short"
-            constants = {label_name(k, short=short): v for k, v in identity} if labelled else {}
+            constants = {label_name(k, short=short): v for k, v in key.items()}
             writer = LabelWriter({**constants, **self._settings.const_labels}, short)
-            known = self._families.get(name)
-            # with resource labels, an earlier table may have been written for another resource
-            tables[key] = writer.table(frame.rows, known.table if known is not None and not labelled else None)
+            tables[key] = writer.table(frame.rows, self._families.table(name, frame.stream))
         return tables[key]
 
     def _expire(self, now: float) -> None:
         before = now - self._settings.metric_expiration
         if self._families.oldest() < before:
             self._families.expire(before)
-            self._resources = {identity: seen for identity, seen in self._resources.items() if seen >= before}
             self._clear()
+        self._resources = {resource: seen for resource, seen in self._resources.items() if seen >= before}
+        self._named = {what: seen for what, seen in self._named.items() if seen >= before}
 
     def _clear(self) -> None:
         for press in self._presses.values():
@@ -191,7 +196,7 @@ class PrometheusExporter:
             return b""
 
     def _render(self, form: Format) -> Iterator[bytes]:
-        yield form.target_info([dict(identity) for identity in self._resources or [self._identity]])
+        yield form.target_info(self._resources or [self._context.resource])
         for family in self._families:
             try:
                 pieces = form.family(family)
@@ -199,6 +204,17 @@ class PrometheusExporter:
                 self._context.telemetry.error("rendering", cause)
             else:
                 yield from pieces
+
+
+def _rivalry(frame: Frame, other: Origin, number: int) -> str:
+    """What to say where another origin has series with the labels of the frame's."""
+    mine = frame.stream.origin
+    # receivers differ, as a rule; one that passes on data of several has several resources
+    who = f'receiver "{other.source}"' if other.source != mine.source else f"resource {dict(other.resource)}"
+    return (
+        f'metric "{frame.name}" of receiver "{mine.source}": {number} series are left out, because {who} has them; '
+        "give the rows of one of them another attribute, or each an exporter of its own"
+    )
 
 
 FACTORY = Factory(

@@ -1,74 +1,97 @@
 # SPDX-License-Identifier: Apache-2.0
 """The latest value of every series, by metric family.
 
-A series is what Prometheus takes it for: a name and its label text. Series that the newest frame does not hold keep
-their last value until they expire; series that return go on.
+A series is what Prometheus takes it for: a name and its label text. Rows are matched by their ids within a stream, see
+`StreamSeries`. A series that the newest frame does not hold keeps its last value until it expires; one that returns
+goes on. Where two streams have a series of the same labels, the first keeps it for as long as it reports it: values of
+two counters in turn would look like one that restarts all the time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...pipeline.frame import Frame, Kind, Temporality
+from ...pipeline.frame import Frame, Kind
+from ...pipeline.streams import Origin, Stream
 from .labels import LabelTable
 from .names import Name
 from .series import Points
+from .stream_series import StreamSeries
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicates:
+    """Series that cannot be shown because others have their labels. ``twice``: others of the same reading, which the
+    later ones replaced; ``taken``: how many are another origin's."""
+
+    twice: int = 0
+    taken: Mapping[Origin, int] = field(default_factory=dict)
+
+    @property
+    def number(self) -> int:
+        """All of them."""
+        return self.twice + sum(self.taken.values())
 
 
 @dataclass(slots=True)
 class Family:
-    """A metric and its series: those of the newest frame, and those that earlier frames held."""
+    """A metric and its series, by the stream that they come from."""
 
     name: Name
     kind: Kind
     unit: str
     description: str
     bounds: NDArray[np.float64] | None
-    live: Points
-    table: LabelTable
-    kept: Points | None = None
+    streams: dict[Stream, StreamSeries]
 
     def parts(self) -> tuple[Points, ...]:
         """The series in the order of the page."""
-        return tuple(part for part in (self.live, self.kept) if part is not None and len(part))
+        return tuple(part for series in self.streams.values() for part in series.parts())
 
-    def update(self, frame: Frame, table: LabelTable, now: float) -> int:
-        """Take a newer frame in. Returns how many series were overwritten though they were read at the same time:
-        these came twice."""
-        new = Points.of(frame, table, now)
+    def update(self, frame: Frame, table: LabelTable, now: float) -> Duplicates:
+        """Take a newer frame in, but for series that another stream has."""
+        mine = self.streams.get(frame.stream)
+        taken = self._taken(frame.stream, mine, table.blocks)
+        without = set().union(*taken.values())
         twice = 0
-        if frame.temporality is Temporality.DELTA:
-            new = self._accumulated(new)
-        elif len(self.live) and self.live.times[0] == frame.time_unix_nano:
-            twice = len(set(new.blocks).intersection(self.live.blocks))
-        if new.blocks is not self.live.blocks:
-            self.kept = self._vanished(set(new.blocks))
-        self.live, self.table = new, table
-        return twice
+        if mine is None:
+            self.streams[frame.stream] = StreamSeries.of(frame, table, now, without)
+        else:
+            twice = mine.update(frame, table, now, without)
+        return Duplicates(twice, {stream.origin: len(blocks) for stream, blocks in taken.items()})
 
-    def _vanished(self, current: set[str]) -> Points:
-        vanished = self.live.without(current)
-        return vanished if self.kept is None else self.kept.without(current).joined(vanished)
+    def _taken(self, stream: Stream, mine: StreamSeries | None, blocks: list[str]) -> dict[Stream, set[str]]:
+        """The series that the frame would share with another stream, which keeps them for as long as it reports them.
 
-    def _accumulated(self, new: Points) -> Points:
-        for part in self.parts():
-            new = new.added_to(part)
-        return new
+        It has stopped when this stream was exported twice since; then this one takes over.
+        """
+        taken: dict[Stream, set[str]] = {}
+        for other, series in self.streams.items():
+            if other == stream or (mine and mine.is_apart(other, series, blocks)):
+                continue
+            stopped = mine is not None and series.exported < mine.exported
+            common = series.leave(blocks, all_of_them=stopped)
+            if common:
+                taken[other] = common
+            elif mine:
+                mine.apart[other] = (blocks, series.live.blocks, series.kept)
+        return taken
 
     def expire(self, before: float) -> None:
-        """Forget series that were last exported earlier than ``before``."""
-        if len(self.live) and self.live.seen[0] < before:  # a frame is exported as a whole
-            self.live = self.live.take(np.zeros(len(self.live), dtype=np.bool_))
-        if self.kept is not None:
-            self.kept = self.kept.take(self.kept.seen >= before)
+        """Forget series that were last exported earlier than ``before``, and streams left without any."""
+        for series in self.streams.values():
+            series.expire(before)
+        self.streams = {s: series for s, series in self.streams.items() if series.parts() or series.exported >= before}
+        for series in self.streams.values():
+            series.apart.clear()  # what was compared may have gone
 
     def oldest(self) -> float:
         """When the series that expires first was exported; infinite without series."""
-        return min((float(part.seen.min()) for part in self.parts()), default=float("inf"))
+        return min((series.oldest() for series in self.streams.values()), default=float("inf"))
 
 
 class RefusedError(Exception):
@@ -93,16 +116,18 @@ class Families:
     def __iter__(self) -> Iterator[Family]:
         return iter(sorted(self._families.values(), key=lambda family: family.name.text))
 
-    def get(self, name: Name) -> Family | None:
-        """The family of that name."""
-        return self._families.get(name)
+    def table(self, name: Name, stream: Stream) -> LabelTable | None:
+        """The labels of the stream's newest frame in the family of that name."""
+        family = self._families.get(name)
+        series = family and family.streams.get(stream)
+        return series.table if series else None
 
     def names(self) -> frozenset[str]:
         """Every name that is taken on the page."""
         return frozenset(self._owners)
 
-    def put(self, name: Name, frame: Frame, table: LabelTable, now: float) -> int:
-        """Take in a frame; returns how many series came twice. Raises `RefusedError`."""
+    def put(self, name: Name, frame: Frame, table: LabelTable, now: float) -> Duplicates:
+        """Take in a frame; returns which series others have. Raises `RefusedError`."""
         if frame.values.dtype.kind not in "uifb":
             raise RefusedError(
                 "no numbers", _conflict(frame, f"has values of type {frame.values.dtype}", "give numbers")
@@ -111,16 +136,18 @@ class Families:
         if family is None or not family.parts():
             self._remove(name)
             if not len(frame):
-                return 0  # without series there is nothing to claim names for
+                return Duplicates()  # without series there is nothing to claim names for
             self._claim(name, frame)
-            points = Points.of(frame, table, now)
-            self._families[name] = Family(name, frame.kind, frame.unit, frame.description, frame.bounds, points, table)
-            return 0
+            streams = {frame.stream: StreamSeries.of(frame, table, now)}
+            self._families[name] = Family(name, frame.kind, frame.unit, frame.description, frame.bounds, streams)
+            return Duplicates()
         if family.kind is not frame.kind:
             raise RefusedError("conflicting type", _conflict(frame, f"is a {family.kind} already", _REPAIR))
         if family.unit != frame.unit:
             raise RefusedError("conflicting unit", _conflict(frame, f'has the unit "{family.unit}" already', _REPAIR))
         if not _same_bounds(family.bounds, frame.bounds):
+            if any(series.parts() for stream, series in family.streams.items() if stream != frame.stream):
+                raise RefusedError("conflicting bounds", _conflict(frame, "has other bounds already", _REPAIR))
             self._remove(name)
             return self.put(name, frame, table, now)
         return family.update(frame, table, now)
@@ -148,12 +175,6 @@ class Families:
     def oldest(self) -> float:
         """When the series that expires first was exported."""
         return min((family.oldest() for family in self._families.values()), default=float("inf"))
-
-
-def _is_numeric(frame: Frame) -> bool:
-    if frame.kind is Kind.HISTOGRAM:
-        return frame.values.dtype.kind in "ui" and frame.sums is not None and frame.sums.dtype.kind in "uif"
-    return frame.values.dtype.kind in "uifb"
 
 
 _REPAIR = "give it another name"

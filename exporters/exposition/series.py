@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,11 @@ from .labels import LabelTable
 class Points:
     """Series of one family; arrays with one entry (row) per block.
 
-    ``blocks``: label text. ``times``, ``starts``: nanoseconds since the epoch. ``seen``: monotonic seconds at which
-    the series was last exported.
+    ``ids``: of the rows, see `RowSet`. ``blocks``: label text. ``times``, ``starts``: nanoseconds since the epoch.
+    ``seen``: monotonic seconds at which the series was last exported.
     """
 
+    ids: NDArray[np.uint64]
     blocks: list[str]
     values: NDArray[Any]
     sums: NDArray[np.float64] | None
@@ -36,6 +38,7 @@ class Points:
             frame = frame.take(table.selection)
         shape = (len(frame),)
         return cls(
+            frame.rows.ids,
             table.blocks,
             frame.values,
             frame.sums,
@@ -54,21 +57,23 @@ class Points:
             return
         for first in range(0, len(self), size):
             part = slice(first, first + size)
-            sums = None if self.sums is None else self.sums[part]
-            yield Points(
-                self.blocks[part], self.values[part], sums, self.times[part], self.starts[part], self.seen[part]
-            )
+            yield self._chosen(part, self.blocks[part])
 
     def take(self, mask: NDArray[np.bool_]) -> Points:
         """The series that the mask chooses."""
         if mask.all():
             return self
-        blocks = np.array(self.blocks, dtype=object)[mask].tolist()
-        sums = None if self.sums is None else self.sums[mask]
-        return Points(blocks, self.values[mask], sums, self.times[mask], self.starts[mask], self.seen[mask])
+        return self._chosen(mask, list(compress(self.blocks, mask.tolist())))
 
-    def without(self, blocks: set[str]) -> Points:
+    def _chosen(self, which: NDArray[np.bool_] | slice, blocks: list[str]) -> Points:
+        sums = None if self.sums is None else self.sums[which]
+        times, starts, seen = self.times[which], self.starts[which], self.seen[which]
+        return Points(self.ids[which], blocks, self.values[which], sums, times, starts, seen)
+
+    def without(self, blocks: Collection[str]) -> Points:
         """The series whose labels are not among ``blocks``."""
+        if not blocks:
+            return self
         return self.take(np.fromiter((block not in blocks for block in self.blocks), np.bool_, len(self)))
 
     def joined(self, other: Points) -> Points:
@@ -80,22 +85,36 @@ class Points:
         sums = None if self.sums is None or other.sums is None else np.concatenate((self.sums, other.sums))
         pairs = ((self.values, other.values), (self.times, other.times), (self.starts, other.starts))
         values, times, starts = (np.concatenate(pair) for pair in pairs)
-        return Points(self.blocks + other.blocks, values, sums, times, starts, np.concatenate((self.seen, other.seen)))
+        ids, seen = np.concatenate((self.ids, other.ids)), np.concatenate((self.seen, other.seen))
+        return Points(ids, self.blocks + other.blocks, values, sums, times, starts, seen)
 
-    def added_to(self, earlier: Points) -> Points:
-        """These deltas on top of what the same series had counted before, and since when."""
-        if self.blocks is earlier.blocks:
-            here = there = np.arange(len(self))
-        else:
-            position = {block: number for number, block in enumerate(earlier.blocks)}
-            there = np.array([position.get(block, -1) for block in self.blocks], dtype=np.intp)
-            here = np.flatnonzero(there >= 0)
-            there = there[here]
+    def added_to(self, earlier: Points, *, by_id: bool) -> Points:
+        """These deltas on top of what the same rows had counted before, and since when.
+
+        A row goes on from the row with its id, and from a series with its labels of which the row is not here. Without
+        ``by_id`` labels alone count.
+        """
         values, starts = self.values.copy(), self.starts.copy()
-        values[here] += earlier.values[there]
-        starts[here] = earlier.starts[there]
-        if self.sums is None or earlier.sums is None:
-            return replace(self, values=values, starts=starts)
-        sums = self.sums.copy()
-        sums[here] += earlier.sums[there]
+        sums = None if self.sums is None else self.sums.copy()
+        for here, there in self._continued(earlier, by_id=by_id):
+            values[here] += earlier.values[there]
+            starts[here] = np.minimum(starts[here], earlier.starts[there])
+            if sums is not None and earlier.sums is not None:
+                sums[here] += earlier.sums[there]
         return replace(self, values=values, starts=starts, sums=sums)
+
+    def _continued(self, earlier: Points, *, by_id: bool) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+        """Positions of series, and those of the earlier ones that they go on from: by id, then by labels."""
+        if self.blocks is earlier.blocks:
+            yield np.arange(len(self)), np.arange(len(self))
+            return
+        free = np.ones(len(earlier), np.bool_)
+        if by_id:
+            _, here, there = np.intersect1d(self.ids, earlier.ids, return_indices=True)
+            yield here, there
+            free = ~np.isin(earlier.ids, self.ids)
+        position = {earlier.blocks[number]: number for number in np.flatnonzero(free).tolist()}
+        pairs = [(number, position[block]) for number, block in enumerate(self.blocks) if block in position]
+        if pairs:
+            matched = np.array(pairs, np.intp)
+            yield matched[:, 0], matched[:, 1]

@@ -3,14 +3,13 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 from hypothesis import given
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from served import OPENMETRICS, SECOND, Served, people
 from strategies import counters_with_resets
 
-from ebpf_sidecar.pipeline import Kind, RowSet, Text
+from ebpf_sidecar.pipeline import Kind
 from ebpf_sidecar.pipeline.testing import NOON, frame
 
 
@@ -60,18 +59,6 @@ def test_an_expired_page_is_not_served_from_the_cache():
     assert ("# TYPE work_total counter\nwork_total 1\n", "") == (first, served.page())
 
 
-def test_two_sources_of_one_metric_stand_side_by_side(served):
-    """Their rows have the same ids but are others; each export changes only its own."""
-    left, right = people("a"), people("b")
-    for number in range(3):
-        time = NOON + number * SECOND
-        served.export(frame("work", [number], left, time_unix_nano=time))
-        served.export(frame("work", [10 + number], right, time_unix_nano=time))
-
-    assert {'work_total{who="a"} 2', 'work_total{who="b"} 12'} == set(served.samples())
-    assert {} == served.drops
-
-
 def test_scrapers_that_come_together_share_one_page_in_memory(served):
     """However slowly they read it; an export makes a new one at once."""
     served.export(frame("work", [1]))
@@ -119,15 +106,6 @@ def test_a_page_holds_all_frames_of_an_export_or_none(served):
     for seen in scrapers:
         assert {1} == {len(values) for values in seen}
         assert sorted(max(values) for values in seen) == [max(values) for values in seen]
-
-
-def test_a_row_that_is_enriched_gets_its_new_labels(served):
-    """The series without them is kept until it expires: to Prometheus it is another one."""
-    ids = np.arange(1, dtype=np.uint64)
-    served.export(frame("work", [1], RowSet(ids, {"container.id": Text.of([""])}), time_unix_nano=NOON))
-    served.export(frame("work", [2], RowSet(ids, {"container.id": Text.of(["c"])}), time_unix_nano=NOON + SECOND))
-
-    assert ['work_total{container_id="c"} 2', "work_total 1"] == served.samples()
 
 
 def test_the_page_ends_with_the_exporter(served):
