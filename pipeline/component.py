@@ -34,7 +34,12 @@ class Stability(StrEnum):
 
 @runtime_checkable
 class Lifecycle(Protocol):
-    """What a component that opens something has. Neither method may block for longer than a few seconds."""
+    """What a component that opens something has.
+
+    ``start`` may take as long as its work does, but waits for nobody for longer than a few seconds; a signal that asks
+    the service to end meanwhile interrupts it by an exception that is no `Exception`, in the middle of any line.
+    ``shutdown`` must be back within a few seconds: what takes longer is left behind at the end of the process.
+    """
 
     def start(self) -> None:
         """Open what is needed. Raise `SidecarError` to stop the service from starting."""
@@ -149,6 +154,10 @@ class Telemetry(Protocol):
 
     def observe(self, name: str, unit: str, description: str, read: Callable[[], float]) -> None:
         """Publish a gauge of the component's own, read when it is asked for."""
+        ...
+
+    def count(self, name: str, unit: str, description: str, read: Callable[[], float]) -> None:
+        """Publish a counter of the component's own: a number that only grows, read when it is asked for."""
         ...
 
 

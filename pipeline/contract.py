@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from .frame import Frame, Frames, Kind
 from .rows import RowSet
 from .settings import Settings
 
+_ENDING_SECONDS = 0.5  # a thread that was told to end may still be on its way
 _METHODS = {
     ComponentKind.RECEIVER: ("start", "shutdown"),
     ComponentKind.PROCESSOR: ("process",),
@@ -93,9 +95,18 @@ def _check_life(factory: Factory, component: Any) -> None:
             component.shutdown()
     count = len(arrived)
     _check_stop_without_start(component)
-    left = [thread.name for thread in set(threading.enumerate()) - before if not thread.daemon]
+    left = _left_running(before)
     assert not left, f"threads are left after shutdown: {left}"
     assert count == len(arrived), "frames were passed on after shutdown"
+
+
+def _left_running(before: set[threading.Thread]) -> list[str]:
+    """Threads that were started since and do not end: daemons as well, which a reload would leave behind."""
+    started = set(threading.enumerate()) - before
+    deadline = time.monotonic() + _ENDING_SECONDS
+    for thread in started:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return sorted(thread.name for thread in started if thread.is_alive())
 
 
 def _start(factory: Factory, component: Any, arrived: list[Frames]) -> bool:

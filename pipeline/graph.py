@@ -39,6 +39,7 @@ class Graph:
     queues: Mapping[ComponentId, SendingQueue]
     pipelines: Sequence[Pipeline]
     sources: Sequence[Source]
+    ledger: Ledger
 
     def start(self) -> None:
         """Start everything, from the exporters backwards. Raises `SidecarError` naming the component, after shutting
@@ -77,7 +78,13 @@ class Graph:
         for parts, deadline in ((exporters, end.earlier(closing / 2)), (extensions, end)):
             for name in stop_together(parts, deadline):
                 log.error("%s: did not stop in time", name)  # no data is lost by that
+        for id_ in self._components():
+            self.ledger.forget(id_)
         return problems
+
+    def _components(self) -> set[ComponentId]:
+        stages = {stage.id for pipeline in self.pipelines for stage in pipeline.stages}
+        return {*self.extensions, *self.queues, *stages, *(source.id for source in self.sources)}
 
     def _stop_receiving(self, deadline: Deadline) -> list[str]:
         """Receivers read a last time, and processors pass on what they hold."""
@@ -113,7 +120,7 @@ def build(config: Config, new_context: NewContext, ledger: Ledger) -> Graph:
         _request_cleanup(id_, receiver, fed)
         sources.append(Source(id_, receiver, fed, ledger))
     extensions = {id_: _create(id_, config.extensions[id_], new_context) for id_ in config.service.extensions}
-    return Graph(extensions, queues, tuple(pipelines.values()), tuple(sources))
+    return Graph(extensions, queues, tuple(pipelines.values()), tuple(sources), ledger)
 
 
 def _used(config: Config, part: str) -> list[ComponentId]:

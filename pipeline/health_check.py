@@ -61,7 +61,9 @@ class HealthCheck:
         return Response(b"/health /ready /api/v1/stats\n")
 
     def shutdown(self) -> None:
-        """Stop serving gRPC; the HTTP server ends with the service."""
+        """Stop serving."""
+        if self._settings.endpoint is not None:
+            self._context.routes.remove(self._settings.endpoint, "/")
         if self._grpc is not None:
             self._grpc.shutdown()
 
@@ -103,8 +105,10 @@ class GrpcHealth:
                 return
 
     def shutdown(self) -> None:
-        """Tell watchers that the end has come, then close."""
+        """Tell watchers that the end has come, then close; safe whatever became of the start."""
         self._stopped.set()
+        if self._server is None:  # gRPC is not installed
+            return
         self._servicer.enter_graceful_shutdown()
         self._server.stop(grace=0.5).wait()
 

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from .component import ComponentId
+
 Attributes = tuple[tuple[str, str], ...]
 
 
@@ -64,9 +66,11 @@ class Ledger:
 
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _counts: dict[Instrument, dict[Attributes, int]] = field(default_factory=dict)
-    _gauges: dict[Instrument, dict[Attributes, Callable[[], float]]] = field(default_factory=dict)
+    _readers: dict[Instrument, dict[Attributes, Callable[[], float]]] = field(default_factory=dict)
     new_gauge: Callable[[Instrument], None] | None = None
     """Called once for each gauge instrument when it first appears."""
+    new_counter: Callable[[Instrument], None] | None = None
+    """The same for counters that are read when they are asked for."""
 
     def add(self, instrument: Instrument, amount: int, attributes: Attributes) -> int:
         """Count; zero makes the series appear. Returns the new total."""
@@ -77,26 +81,48 @@ class Ledger:
 
     def gauge(self, instrument: Instrument, attributes: Attributes, read: Callable[[], float]) -> None:
         """Publish what ``read`` answers at the moment of looking."""
+        self._read(instrument, attributes, read, self.new_gauge)
+
+    def counter(self, instrument: Instrument, attributes: Attributes, read: Callable[[], float]) -> None:
+        """The same for a number that only grows."""
+        self._read(instrument, attributes, read, self.new_counter)
+
+    def _read(
+        self,
+        instrument: Instrument,
+        attributes: Attributes,
+        read: Callable[[], float],
+        new: Callable[[Instrument], None] | None,
+    ) -> None:
         with self._lock:
-            first = instrument not in self._gauges
-            self._gauges.setdefault(instrument, {})[attributes] = read
-        if first and self.new_gauge is not None:
-            self.new_gauge(instrument)
+            first = instrument not in self._readers
+            self._readers.setdefault(instrument, {})[attributes] = read
+        if first and new is not None:
+            new(instrument)
+
+    def forget(self, component: ComponentId) -> None:
+        """Read nothing of a component any more, which has gone; what was counted about it stays."""
+        kind, name = component.kind.value, str(component)
+        marks = {(kind, name), ("component", f"{kind} {name}")}
+        with self._lock:
+            for readers in self._readers.values():
+                for attributes in [each for each in readers if marks.intersection(each)]:
+                    del readers[attributes]
 
     def counts(self, instrument: Instrument) -> Mapping[Attributes, int]:
         """The totals of one counter now."""
         with self._lock:
             return dict(self._counts.get(instrument, {}))
 
-    def gauges(self, instrument: Instrument) -> Mapping[Attributes, float]:
-        """The values of one gauge now."""
+    def read(self, instrument: Instrument) -> Mapping[Attributes, float]:
+        """The values now of an instrument that is read when it is asked for."""
         with self._lock:
-            readers = dict(self._gauges.get(instrument, {}))
+            readers = dict(self._readers.get(instrument, {}))
         return {attributes: float(read()) for attributes, read in readers.items()}
 
     def snapshot(self) -> Iterator[tuple[str, Attributes, float]]:
         """Every series with its value: name, attributes, value."""
         for counter in list(self._counts):
             yield from ((counter.name, attributes, value) for attributes, value in self.counts(counter).items())
-        for gauge in list(self._gauges):
-            yield from ((gauge.name, attributes, value) for attributes, value in self.gauges(gauge).items())
+        for each in list(self._readers):
+            yield from ((each.name, attributes, value) for attributes, value in self.read(each).items())

@@ -24,8 +24,7 @@ class ConsoleFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, and the traceback where there is one."""
-        level = record.levelname.lower().replace("warning", "warn")
-        line = f"{_timestamp(record)} {level:<5} {record.getMessage()}"
+        line = f"{_timestamp(record)} {_level(record):<5} {record.getMessage()}"
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
         colour = _COLOURS.get(record.levelno, "") if self._coloured else ""
@@ -37,10 +36,15 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as JSON."""
-        entry = {"ts": _timestamp(record), "level": record.levelname.lower(), "msg": record.getMessage()}
+        entry = {"ts": _timestamp(record), "level": _level(record), "msg": record.getMessage()}
         if record.exc_info:
             entry["stacktrace"] = self.formatException(record.exc_info)
         return json.dumps(entry, ensure_ascii=False)
+
+
+def _level(record: logging.LogRecord) -> str:
+    """In the words of the setting: a key of `LEVELS`, or what Python has beside them."""
+    return record.levelname.lower().replace("warning", "warn")
 
 
 def _timestamp(record: logging.LogRecord) -> str:

@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -16,7 +20,29 @@ from prometheus_client.openmetrics import exposition as openmetrics
 
 from .ledger import COUNTERS, Attributes, Instrument, Ledger
 
+log = logging.getLogger(__name__)
 _EOF = b"# EOF\n"
+Read = Callable[[Instrument], Mapping[Attributes, Any]]
+
+
+@contextmanager
+def _regardless_of_the_switch() -> Iterator[None]:
+    """The SDK asks the environment, and nothing else, whether it shall publish nothing."""
+    switch = os.environ.pop(OTEL_SDK_DISABLED, None)
+    if switch is None:
+        yield
+        return
+    if switch.strip().lower() == "true":
+        log.warning(
+            "%s=%s: the service's own metrics are published all the same, because they say what was lost; "
+            "to leave them out, drop ebpf_sidecar_* where they are scraped",
+            OTEL_SDK_DISABLED,
+            switch,
+        )
+    try:
+        yield
+    finally:
+        os.environ[OTEL_SDK_DISABLED] = switch
 
 
 class SelfMetrics:
@@ -27,23 +53,25 @@ class SelfMetrics:
         self._registry = CollectorRegistry()
         # target_info is written by the exporter, once for the page; scope labels would only repeat our own name
         reader = PrometheusMetricReader(disable_target_info=True, scope_info_enabled=False, registry=self._registry)
-        self._provider = MeterProvider([reader], Resource(dict(resource)), shutdown_on_exit=False)
+        with _regardless_of_the_switch():
+            self._provider = MeterProvider([reader], Resource(dict(resource)), shutdown_on_exit=False)
         self._meter = self._provider.get_meter("ebpf_sidecar")
         ProcessCollector(registry=self._registry)
         for counter in COUNTERS:
-            self._meter.create_observable_counter(
-                counter.name, [self._reader(counter, ledger.counts)], counter.unit, counter.description
-            )
+            self._create_counter(counter, ledger.counts)
         ledger.new_gauge = self._create_gauge
+        ledger.new_counter = self._create_counter
 
     def _create_gauge(self, gauge: Instrument) -> None:
-        callbacks = [self._reader(gauge, self._ledger.gauges)]
+        callbacks = [self._reader(gauge, self._ledger.read)]
         self._meter.create_observable_gauge(gauge.name, callbacks, gauge.unit, gauge.description)
 
+    def _create_counter(self, counter: Instrument, read: Read | None = None) -> None:
+        callbacks = [self._reader(counter, read or self._ledger.read)]
+        self._meter.create_observable_counter(counter.name, callbacks, counter.unit, counter.description)
+
     @staticmethod
-    def _reader(
-        instrument: Instrument, read: Callable[[Instrument], Mapping[Attributes, Any]]
-    ) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    def _reader(instrument: Instrument, read: Read) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def observe(_options: CallbackOptions) -> Iterable[Observation]:
             return [Observation(value, dict(attributes)) for attributes, value in read(instrument).items()]
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from importlib.metadata import version
 from itertools import count
 from typing import Any
 
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import OTELResourceDetector
 
 from . import logs
 from .clock import Clock, Deadline, SystemClock
@@ -139,10 +138,9 @@ def detect_resource(configured: Mapping[str, str]) -> dict[str, str]:
         "os.type": "linux",
         "host.arch": {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine()),
     }
-    from_environment = Resource.create().attributes
-    asked = os.environ.get("OTEL_SERVICE_NAME", "") + os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
-    said = {k: str(v) for k, v in from_environment.items() if k in asked or (k == "service.name" and asked)}
-    return {**own, **said, **configured}
+    # the detector itself: Resource.create() would add the SDK's own defaults, unknown_service among them
+    from_environment = {k: str(v) for k, v in OTELResourceDetector().detect().attributes.items() if str(v)}
+    return {**own, **from_environment, **configured}
 
 
 def run_service(config: Config, *, plugins: Plugins) -> int:

@@ -74,21 +74,29 @@ class WithStatusPages:
 
     routes: Routes
     pages: StatusPages
-    _endpoints: set[str] = field(default_factory=set)
+    _paths: dict[str, set[str]] = field(default_factory=dict)
+    """What components answer on each endpoint, beside the status pages."""
 
     def add(self, endpoint: str, path: str, handler: Callable[[Request], Response]) -> None:
         """Answer ``path`` on ``endpoint``, and the status pages beside it."""
-        self.open(endpoint)
-        self.routes.add(endpoint, path, handler)
+        if endpoint not in self._paths:
+            for page, answer in self.pages.handlers().items():
+                self.routes.add(endpoint, page, answer)
+        paths = self._paths.setdefault(endpoint, set())
+        try:
+            self.routes.add(endpoint, path, handler)
+            paths.add(path)
+        finally:
+            self._close_unused(endpoint)
 
     def remove(self, endpoint: str, path: str) -> None:
-        """Stop answering ``path``; the status pages stay until the service ends."""
+        """Stop answering ``path``; with the last path of a component the status pages go, too."""
         self.routes.remove(endpoint, path)
+        self._paths.get(endpoint, set()).discard(path)
+        self._close_unused(endpoint)
 
-    def open(self, endpoint: str) -> None:
-        """Answer the status pages on ``endpoint``."""
-        if endpoint in self._endpoints:
-            return
-        self._endpoints.add(endpoint)
-        for path, handler in self.pages.handlers().items():
-            self.routes.add(endpoint, path, handler)
+    def _close_unused(self, endpoint: str) -> None:
+        if endpoint in self._paths and not self._paths[endpoint]:
+            del self._paths[endpoint]
+            for page in self.pages.handlers():
+                self.routes.remove(endpoint, page)

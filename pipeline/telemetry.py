@@ -54,3 +54,7 @@ class ComponentTelemetry:
     def observe(self, name: str, unit: str, description: str, read: Callable[[], float]) -> None:
         """Publish a gauge of the component's own."""
         self.ledger.gauge(Instrument(name, unit, description), (self._component,), read)
+
+    def count(self, name: str, unit: str, description: str, read: Callable[[], float]) -> None:
+        """Publish a counter of the component's own."""
+        self.ledger.counter(Instrument(name, unit, description), (self._component,), read)

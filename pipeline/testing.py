@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,15 +26,13 @@ from .component import (
     Finished,
     Heartbeat,
     Paths,
-    Request,
-    Response,
     Routes,
     Telemetry,
     ignore_finished,
 )
 from .contract import check_contract
-from .errors import SidecarError
 from .frame import Frame, Frames, Kind
+from .recorded import RecordedHeartbeat, RecordedRoutes, RecordedTelemetry
 from .rows import RowSet
 
 __all__ = [
@@ -105,81 +101,6 @@ class FakeClock:
 
     def _asleep(self) -> int:
         return sum(deadline > self._monotonic for deadline in self._deadlines.values())
-
-
-@dataclass
-class RecordedTelemetry:
-    """A component's telemetry, kept for the test to look at."""
-
-    drops: Counter[str] = field(default_factory=Counter)
-    """Points dropped by reason."""
-    errors: list[tuple[str, str]] = field(default_factory=list)
-    """Stage and text of every reported error."""
-    recoveries: list[str] = field(default_factory=list)
-    """Stages reported to work again."""
-    gauges: dict[str, Callable[[], float]] = field(default_factory=dict)
-    """The readers of the gauges it publishes, by name."""
-
-    def dropped(self, points: int, reason: str) -> None:
-        """Remember dropped points."""
-        self.drops[reason] += points
-
-    def error(self, stage: str, problem: BaseException | str) -> None:
-        """Remember an error."""
-        self.errors.append((stage, str(problem)))
-
-    def recovered(self, stage: str) -> None:
-        """Remember a recovery."""
-        self.recoveries.append(stage)
-
-    def observe(self, name: str, unit: str, description: str, read: Callable[[], float]) -> None:
-        """Remember a gauge's reader; unit and description must be given."""
-        if not description:
-            raise ValueError(f'gauge "{name}" in "{unit}" has no description; say what it counts')
-        self.gauges[name] = read
-
-
-@dataclass
-class RecordedHeartbeat:
-    """A component's sign of life, kept for the test to look at."""
-
-    expected: float | None = None
-    """Seconds between beats while some are due, else None."""
-    beats: int = 0
-
-    def expect(self, seconds: float) -> None:
-        """Remember the promised interval."""
-        self.expected = seconds
-
-    def beat(self) -> None:
-        """Count a beat."""
-        self.beats += 1
-
-    def stop(self) -> None:
-        """Forget the promise."""
-        self.expected = None
-
-
-class RecordedRoutes:
-    """Routes without a network: `get` calls the handler as a server would."""
-
-    def __init__(self) -> None:
-        self.handlers: dict[tuple[str, str], Callable[[Request], Response]] = {}
-
-    def add(self, endpoint: str, path: str, handler: Callable[[Request], Response]) -> None:
-        """Remember a handler. Raises `SidecarError` when the path is taken."""
-        if (endpoint, path) in self.handlers:
-            raise SidecarError(f'"{endpoint}{path}" is taken; choose another path')
-        self.handlers[endpoint, path] = handler
-
-    def remove(self, endpoint: str, path: str) -> None:
-        """Forget a handler; one that is not there is no mistake."""
-        self.handlers.pop((endpoint, path), None)
-
-    def get(self, path: str, headers: Mapping[str, str] | None = None, endpoint: str | None = None) -> Response:
-        """The answer to a GET of ``path`` (on the only endpoint that has it, unless one is named)."""
-        [handler] = [h for (e, p), h in self.handlers.items() if p == path and endpoint in (None, e)]
-        return handler(Request("GET", path, dict(headers or {})))
 
 
 def fake_context(

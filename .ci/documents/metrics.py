@@ -65,14 +65,18 @@ def added_by_rate() -> str:
 class _Published(RecordedTelemetry):
     """Remembers what gauges a component describes."""
 
-    described: list[Instrument] = field(default_factory=list)
+    described: list[tuple[Instrument, Kind]] = field(default_factory=list)
 
     def observe(self, name: str, unit: str, description: str, read: Callable[[], float]) -> None:
         super().observe(name, unit, description, read)
-        self.described.append(Instrument(name, unit, description))
+        self.described.append((Instrument(name, unit, description), Kind.GAUGE))
+
+    def count(self, name: str, unit: str, description: str, read: Callable[[], float]) -> None:
+        super().count(name, unit, description, read)
+        self.described.append((Instrument(name, unit, description), Kind.COUNTER))
 
 
-def receiver_gauges() -> list[Instrument]:
+def receiver_telemetry() -> list[tuple[Instrument, Kind]]:
     """What the eBPF receiver publishes about its readings."""
     telemetry = _Published()
     receiver = EbpfReceiver(EbpfSettings(), fake_context(ComponentKind.RECEIVER, "ebpf", telemetry=telemetry))
@@ -85,9 +89,8 @@ def receiver_gauges() -> list[Instrument]:
 @block
 def own_telemetry() -> str:
     """The service's own counters and gauges."""
-    counters = [(each.name, each.unit, Kind.COUNTER, (), each.description) for each in COUNTERS]
-    gauges = [*QUEUE_GAUGES, *receiver_gauges()]
-    return _table([*counters, *((each.name, each.unit, Kind.GAUGE, (), each.description) for each in gauges)])
+    shown = [(each, Kind.COUNTER) for each in COUNTERS] + [(each, Kind.GAUGE) for each in QUEUE_GAUGES]
+    return _table((each.name, each.unit, kind, (), each.description) for each, kind in [*shown, *receiver_telemetry()])
 
 
 def _table(metrics: Iterable[tuple[str, str, Kind, Iterable[str], str]]) -> str:

@@ -85,7 +85,8 @@ class EbpfReceiver:
         observe = self._context.telemetry.observe
         prefix = "ebpf_sidecar.receiver"
         observe(f"{prefix}.collection_duration", "s", "Time that the last reading took", lambda: self._duration)
-        observe(f"{prefix}.missed_intervals", "{interval}", "Readings that were late", lambda: self._missed)
+        count = self._context.telemetry.count
+        count(f"{prefix}.missed_intervals", "{interval}", "Readings that were late", lambda: self._missed)
         observe(f"{prefix}.load_duration", "s", "Time to compile the probes", lambda: collection.loaded.compile_seconds)
         observe(
             f"{prefix}.overflowed_groups",

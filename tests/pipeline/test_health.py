@@ -3,7 +3,12 @@
 
 import json
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from ebpf_sidecar.pipeline.component import Request
+from ebpf_sidecar.pipeline.errors import SidecarError
 from ebpf_sidecar.pipeline.health import Health
 from ebpf_sidecar.pipeline.ledger import SENT, Ledger
 from ebpf_sidecar.pipeline.status import StatusPages, WithStatusPages
@@ -104,3 +109,23 @@ def test_status_pages_come_along_with_each_endpoint_once():
 
     assert {"/metrics", "/other", "/health", "/ready", "/api/v1/stats"} == {path for _, path in routes.handlers}
     assert 200 == routes.get("/health").status
+
+
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from(["127.0.0.1:1", ":2"]), st.sampled_from(["/a", "/b"]))))
+def test_status_pages_are_there_while_a_component_answers(steps):
+    """On each endpoint on its own; a path that is taken or not there changes nothing."""
+    clock, routes = FakeClock(), RecordedRoutes()
+    with_pages, expected = WithStatusPages(routes, pages(clock, started(clock))), set()
+    for adds, endpoint, path in steps:
+        if not adds:
+            with_pages.remove(endpoint, path)
+            expected.discard((endpoint, path))
+        elif (endpoint, path) in expected:
+            with pytest.raises(SidecarError, match="is taken"):
+                with_pages.add(endpoint, path, lambda request: None)
+        else:
+            with_pages.add(endpoint, path, lambda request: None)
+            expected.add((endpoint, path))
+    status = {(endpoint, page) for endpoint, _ in expected for page in ("/health", "/ready", "/api/v1/stats")}
+
+    assert expected | status == routes.handlers.keys()

@@ -2,6 +2,7 @@
 """The extension health_check: status pages elsewhere, and gRPC health checking by the standard protocol."""
 
 import socket
+import sys
 
 import grpc
 import pytest
@@ -83,6 +84,19 @@ def test_a_grpc_port_in_use_is_named(clock):
     server.shutdown()
 
 
+def test_without_grpc_the_start_says_so_and_the_end_is_quiet(monkeypatch):
+    """An error with the repair, and no second one from shutting down what never ran."""
+    monkeypatch.setitem(sys.modules, "grpc", None)
+    settings, routes = HealthCheckSettings(grpc=GrpcSettings()), RecordedRoutes()
+    extension = HealthCheck(settings, fake_context(ComponentKind.EXTENSION, "health_check", routes=routes))
+    with pytest.raises(SidecarError, match=r"gRPC is not installed; run: pip install 'ebpf-sidecar\[grpc\]'"):
+        extension.start()
+    extension.shutdown()
+    extension.shutdown()
+
+    assert {} == routes.handlers
+
+
 def test_http_is_opened_where_the_file_says_so():
     """The endpoint gets an index page; the status pages come along with every endpoint."""
     routes = RecordedRoutes()
@@ -91,6 +105,8 @@ def test_http_is_opened_where_the_file_says_so():
     extension.start()
 
     assert b"/health" in routes.get("/").body
+    extension.shutdown()
+    assert {} == routes.handlers
 
 
 def test_no_endpoint_is_opened_that_nobody_asked_for():

@@ -2,6 +2,7 @@
 """The service's own telemetry: one ledger, shown as OpenTelemetry metrics and in the log."""
 
 import logging
+import os
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as strict
@@ -41,6 +42,39 @@ def test_counters_and_gauges_appear_in_both_formats(ledger):
         assert 7 == page["ebpf_sidecar_exporter_sent_metric_points_total", label]
         assert 3 == page["ebpf_sidecar_exporter_queue_size", label]
     assert any(name[0] == "process_resident_memory_bytes" for name in old)
+
+
+def test_a_component_counts_and_shows_and_is_forgotten(ledger):
+    """Its counter is a counter on the page, its gauge a gauge; both go with it, and another's stay."""
+    shown = SelfMetrics(ledger, {})
+    for name in ("prometheus", "debug"):
+        telemetry = ComponentTelemetry(ComponentId(ComponentKind.EXPORTER, name), ledger, logging.getLogger("test"))
+        telemetry.count("ebpf_sidecar.late", "{batch}", "Batches that were late", lambda: 2)
+        telemetry.observe("ebpf_sidecar.held", "By", "Bytes held", lambda: 5)
+    before = samples(strict(shown.exposition(True).decode() + "# EOF\n"))
+    ledger.forget(ID)
+    after = samples(strict(shown.exposition(True).decode() + "# EOF\n"))
+    shown.shutdown()
+    ours = [
+        (name, ("component", "exporter prometheus")) for name in ("ebpf_sidecar_late_total", "ebpf_sidecar_held_bytes")
+    ]
+
+    assert [2, 5] == [before[each] for each in ours]
+    assert set(ours) == before.keys() - after.keys()
+    assert 7 == after["ebpf_sidecar_exporter_sent_metric_points_total", ("exporter", "prometheus")]
+
+
+@pytest.mark.parametrize(("value", "warnings"), [("true", 1), (" TRUE ", 1), ("false", 0), ("", 0)])
+def test_the_switch_of_the_sdk_does_not_hide_what_was_lost(ledger, monkeypatch, caplog, value, warnings):
+    """The service's own metrics stay, the log says so, and others in the process still see the switch."""
+    monkeypatch.setenv("OTEL_SDK_DISABLED", value)
+    shown = SelfMetrics(ledger, {})
+    page = shown.exposition(False)
+    shown.shutdown()
+
+    assert b"ebpf_sidecar_exporter_sent_metric_points_total" in page
+    assert warnings == len([each for each in caplog.messages if "OTEL_SDK_DISABLED" in each])
+    assert value == os.environ["OTEL_SDK_DISABLED"]
 
 
 def test_the_page_has_no_target_info_and_no_scope_labels(ledger):

@@ -6,8 +6,11 @@ import json
 import logging
 import threading
 from dataclasses import dataclass, replace
+from urllib.parse import quote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from waiting import until
 
 from ebpf_sidecar.pipeline import logs
@@ -131,6 +134,28 @@ def test_the_resource_is_ours_then_the_environments_then_the_files(monkeypatch):
     assert "telemetry.sdk.name" not in resource
 
 
+@given(
+    st.dictionaries(
+        st.sampled_from(["service.name", "service.namespace", "name", "host.name", "host.id", "k8s.pod.uid"]),
+        st.text("ab=.%20", max_size=5),
+    ),
+    st.sampled_from(["", "storage"]),
+)
+def test_the_environment_changes_what_it_names_and_nothing_else(named, name):
+    """Whole keys count: service.namespace is not service.name, and what is not named stays ours."""
+    written = ",".join(f"{key}={quote(value)}" for key, value in named.items())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OTEL_RESOURCE_ATTRIBUTES", written)
+        patch.setenv("OTEL_SERVICE_NAME", name)
+        found = detect_resource({})
+        patch.delenv("OTEL_RESOURCE_ATTRIBUTES")
+        patch.delenv("OTEL_SERVICE_NAME")
+        ours = detect_resource({})
+    said = {key: value for key, value in named.items() if value} | ({"service.name": name} if name else {})
+
+    assert ours | said == found
+
+
 def test_without_environment_the_service_has_its_own_name(monkeypatch):
     """A user need not name it."""
     monkeypatch.delenv("OTEL_RESOURCE_ATTRIBUTES", raising=False)
@@ -149,7 +174,7 @@ def test_the_log_says_when_how_bad_and_what(root_logger, encoding):
     [line] = stream.getvalue().splitlines()
 
     if encoding == "json":
-        assert ("warning", "exporter prometheus: refused") == (json.loads(line)["level"], json.loads(line)["msg"])
+        assert ("warn", "exporter prometheus: refused") == (json.loads(line)["level"], json.loads(line)["msg"])
     else:
         assert line.endswith("Z warn  exporter prometheus: refused")
 

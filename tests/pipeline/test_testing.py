@@ -142,12 +142,18 @@ class StopsOnce(Double):
 
 
 class Leaking(Double):
+    daemon = False
+
     def start(self):
         self._gate = threading.Event()
-        threading.Thread(target=self._gate.wait, args=(0.5,), name="leaked").start()
+        threading.Thread(target=self._gate.wait, args=(2.0,), name="leaked", daemon=self.daemon).start()
 
     def shutdown(self):
         pass
+
+
+class LeakingDaemon(Leaking):
+    daemon = True
 
 
 @pytest.mark.parametrize(
@@ -160,6 +166,7 @@ class Leaking(Double):
         (StopsOnce, Doubling, "pop from empty list"),
         (Wrapping, Doubling, "process returned a str among frames"),
         (Leaking, Doubling, "threads are left after shutdown: \\['leaked'\\]"),
+        (LeakingDaemon, Doubling, "threads are left after shutdown: \\['leaked'\\]"),
     ],
 )
 def test_the_contract_names_the_broken_rule(create, settings, said):
@@ -265,6 +272,7 @@ def test_a_fake_context_records_telemetry():
     context.telemetry.error("sending", "gone")
     context.telemetry.recovered("sending")
     context.telemetry.observe("size", "By", "bytes held", lambda: 7.0)
+    context.telemetry.count("late", "{batch}", "batches that were late", lambda: 3.0)
     context.heartbeat.expect(1.5)
     context.heartbeat.beat()
 
@@ -274,8 +282,9 @@ def test_a_fake_context_records_telemetry():
         context.telemetry.errors,
         context.telemetry.recoveries,
     )
-    assert (7.0, 1.5, 1) == (
+    assert (7.0, 3.0, 1.5, 1) == (
         context.telemetry.gauges["size"](),
+        context.telemetry.counters["late"](),
         context.heartbeat.expected,
         context.heartbeat.beats,
     )

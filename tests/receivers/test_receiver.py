@@ -124,7 +124,7 @@ def test_readings_that_take_too_long_are_skipped_and_counted(parts):
     collection.takes = 25.0
     receiver.start(sink)
     clock.until_waiting()
-    missed = telemetry.gauges["ebpf_sidecar.receiver.missed_intervals"]()
+    missed = telemetry.counters["ebpf_sidecar.receiver.missed_intervals"]()
     clock.advance(5.0)
     sink.until(2)
 
