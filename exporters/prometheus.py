@@ -185,8 +185,11 @@ class PrometheusExporter:
             return page
         own = self._own_metrics(press.format.openmetrics)  # outside of the lock: it reads other components' gauges
         with self._lock:
+            page = press.fresh(self._context.clock.monotonic(), packed=packed)
+            if page is not None:  # made for another scraper while this one waited for the lock
+                return page
             tail = without_names(own, self._families.names()) + (b"# EOF\n" if press.format.openmetrics else b"")
-            return press.page(self._render, tail, now, packed=packed)
+            return press.page(self._render, tail, self._context.clock.monotonic, packed=packed)
 
     def _own_metrics(self, openmetrics: bool) -> bytes:  # noqa: FBT001 # the context's own signature
         try:

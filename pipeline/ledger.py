@@ -46,8 +46,13 @@ ENQUEUE_FAILED = Instrument(
 )
 DROPPED = Instrument("ebpf_sidecar.dropped_metric_points", "{point}", "Data points that were not passed on, and why")
 ERRORS = Instrument("ebpf.collector.errors", "{error}", "Errors by component and stage")
+HTTP_REFUSED = Instrument(
+    "ebpf_sidecar.http.refused_requests",
+    "{request}",
+    "HTTP requests that were refused and connections that were given up, by endpoint and reason",
+)
 
-COUNTERS = (RECEIVED, REFUSED, INCOMING, OUTGOING, SENT, SEND_FAILED, ENQUEUE_FAILED, DROPPED, ERRORS)
+COUNTERS = (RECEIVED, REFUSED, INCOMING, OUTGOING, SENT, SEND_FAILED, ENQUEUE_FAILED, DROPPED, ERRORS, HTTP_REFUSED)
 
 QUEUE_SIZE = Instrument("ebpf_sidecar.exporter.queue_size", "{batch}", "Batches waiting for an exporter")
 QUEUED = Instrument(

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One waitress server on one socket, in threads of its own, with bounds for slow and broken clients.
+"""One waitress server on one socket, in threads of its own, with bounds for slow, idle and broken clients.
 
 Waitress reads requests and writes answers in one thread with poll(2), so that a slow client holds a connection but no
-worker. What it lacks, and what is added here: a bound on the time that one exchange may take, and an orderly end.
+worker. What it lacks is added here and in `connection` and `places`: a bound on the time that an exchange may take,
+places that idle clients give up for others, a worker and places for probes of the service's health, an orderly end.
 """
 
 from __future__ import annotations
@@ -11,42 +12,52 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
+from waitress.task import ThreadedTaskDispatcher
+
+from .connection import Connection, Phase
+from .places import Limits, expendable, idle, overdue
+from .refusals import Refusal
 
 THREADS = 4
-CONNECTIONS = 512
-"""Open connections at a time; further ones wait in the kernel's backlog."""
-IDLE_SECONDS = 75
-"""A kept-alive connection without a request is closed after this; longer than the usual scrape interval."""
-EXCHANGE_SECONDS = 60
-"""A request that has not come in, or an answer that was not taken, after this: the connection is closed."""
-_CHECK_SECONDS = 5
+_CHECK_SECONDS = 1.0
+_WAKE_SECONDS = 0.25  # when all places are taken, those too young to be given up are looked at again
 _GRACE_SECONDS = 0.4
-_NEVER_SPILL = 1 << 30  # a file for large answers would need a writable /tmp; pages are handed over without a copy
+_UNBOUNDED = 1 << 62
+_UNSENT_BYTES = 128 << 10
+_MADE_AT_ONCE = 16
 
-# "task queue depth" is a warning for web sites; scrapers that come together are answered one after the other
-logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+# Its warnings are about what scrapers do every day, in lines that any client can provoke without end; see `Refusals`
+logging.getLogger("waitress").setLevel(logging.ERROR)
 
 Wsgi = Callable[..., Any]
+Clock = Callable[[], float]
 
 
 class Listener:
-    """Serves a WSGI application on a listening socket until closed."""
+    """Serves a WSGI application on a listening socket until closed.
 
-    def __init__(self, sock: socket.socket, application: Wsgi) -> None:
-        self.server = _Server(
-            application,
-            {},
-            True,  # noqa: FBT003 # waitress' own signature
-            sock,
-            adj=_adjustments(sock),
-            sockinfo=(sock.family, sock.type, sock.proto, sock.getsockname()),
-            bind_socket=False,
+    ``refuse`` is called with the reason for each request or connection that is refused or given up; requests for the
+    paths in ``vital`` have a worker and places of their own.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        application: Wsgi,
+        *,
+        refuse: Callable[[Refusal], None] = lambda _reason: None,
+        vital: Collection[str] = (),
+        limits: Limits = Limits(),  # noqa: B008 # immutable
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self.server = Server(
+            sock, application, refuse=refuse, vital=vital, limits=limits.within_open_files(), clock=clock
         )
         self.address: tuple[str, int] = sock.getsockname()[:2]
         self._thread = threading.Thread(target=self.server.run, name=f"http {self.address[1]}", daemon=True)
@@ -60,51 +71,106 @@ class Listener:
             time.sleep(0.01)
         self.server.trigger.pull_trigger(self.server.drop_connections)
         self._thread.join(_GRACE_SECONDS)
-        self.server.task_dispatcher.shutdown(timeout=_GRACE_SECONDS / 2)
         # last, and only when no worker is left that could still write into it: its number may be another file's soon
-        if not self.server.task_dispatcher.threads:
+        if self.server.stop_workers(_GRACE_SECONDS / 2):
             self.server.trigger.close()
 
 
-def _adjustments(sock: socket.socket) -> Adjustments:
-    return Adjustments(
+def _adjustments(sock: socket.socket, limits: Limits) -> Adjustments:
+    adjustments = Adjustments(
         sockets=[sock],
         threads=THREADS,
-        connection_limit=CONNECTIONS,
-        channel_timeout=IDLE_SECONDS,
-        cleanup_interval=_CHECK_SECONDS,
+        connection_limit=limits.most,
         max_request_header_size=32 * 1024,
         max_request_body_size=1024,  # nothing here takes a body: what is small is ignored, what is not gets 413
-        outbuf_overflow=_NEVER_SPILL,
+        outbuf_overflow=_UNBOUNDED,  # a file would need a writable /tmp; pages are handed over without a copy
+        outbuf_high_watermark=_UNBOUNDED,  # else the second of two pipelined requests holds a worker
         asyncore_use_poll=True,  # select(2) cannot handle descriptors above 1023
         log_socket_errors=False,  # clients may go away at any time
         ident="",
     )
+    adjustments.asyncore_loop_timeout = _WAKE_SECONDS  # as an argument it would have to be a whole number
+    return adjustments
 
 
-class _Server(TcpWSGIServer):  # type: ignore[misc] # waitress ships no types
-    """A waitress server that also bounds the duration of an exchange."""
+class Server(TcpWSGIServer):  # type: ignore[misc] # waitress ships no types
+    """A waitress server that closes connections by `places` instead of by its own rules."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._pending: dict[Any, tuple[Any, float]] = {}
-        super().__init__(*args, **kwargs)
+    channel_class = Connection
 
-    def maintenance(self, now: float) -> None:
-        """Called by waitress every few seconds: close what is idle or takes too long."""
-        super().maintenance(now)
-        previous, self._pending = self._pending, {}
-        for channel in list(self.active_channels.values()):
-            exchange = channel.request or (channel.total_outbufs_len and channel.outbufs[0])
-            if not exchange:
-                continue
-            seen, since = previous.get(channel, (None, now))
-            self._pending[channel] = (exchange, since if seen is exchange else now)
-            if now - self._pending[channel][1] >= EXCHANGE_SECONDS:
-                channel.will_close = True
+    def __init__(
+        self,
+        sock: socket.socket,
+        application: Wsgi,
+        *,
+        refuse: Callable[[Refusal], None],
+        vital: Collection[str],
+        limits: Limits,
+        clock: Clock,
+    ) -> None:
+        self.refuse, self.clock = refuse, clock
+        self._vital, self._limits, self._next_check = vital, limits, 0.0
+        self._probes = ThreadedTaskDispatcher()
+        self._probes.set_thread_count(1)
+        info = (sock.family, sock.type, sock.proto, sock.getsockname())
+        super().__init__(
+            application,
+            {},
+            True,  # noqa: FBT003 # waitress' own signature
+            sock,
+            adj=_adjustments(sock, limits),
+            sockinfo=info,
+            bind_socket=False,
+        )
+
+    def set_socket_options(self, conn: socket.socket) -> None:
+        """Called by waitress for each connection."""
+        super().set_socket_options(conn)
+        # what a client does not read lies in the kernel's buffers, too, up to 4 MB for each without this
+        conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
+
+    def add_task(self, task: Connection) -> None:
+        """Have a request answered: probes, and what is refused for want of places, by a worker that never renders."""
+        probe = task.reserve or task.requests[0].path in self._vital
+        (self._probes if probe else self.task_dispatcher).add_task(task)
+
+    def readable(self) -> bool:
+        """Called by waitress before each poll(2): whether to accept connections."""
+        now = self.clock()
+        if now >= self._next_check:
+            self._next_check = now + _CHECK_SECONDS
+            self.tidy(now)
+        if not self.accepting:
+            return False
+        return len(self.active_channels) < self._limits.most or bool(expendable(self.active_channels.values(), now))
+
+    def handle_accept(self) -> None:
+        """Take a connection in, in the place of less deserving ones where all are in use."""
+        if self.crowded():
+            for connection in expendable(self.active_channels.values(), self.clock())[:_MADE_AT_ONCE]:
+                self._close(connection, Refusal.MADE_ROOM)
+        super().handle_accept()
+
+    def crowded(self) -> bool:
+        """Whether all places but the reserve are in use."""
+        return len(self.active_channels) >= self._limits.connections
+
+    def tidy(self, now: float) -> None:
+        """Close the connections that have had their time."""
+        for connection in list(self.active_channels.values()):
+            if reason := overdue(connection, now, self._limits):
+                self._close(connection, reason)
+            elif idle(connection, now, self._limits):
+                connection.handle_close()
+
+    def _close(self, connection: Connection, reason: Refusal) -> None:
+        """At once: waitress' own flag waits until something can be written, for ever where the client does not read."""
+        self.refuse(reason)
+        connection.handle_close()
 
     def busy(self) -> bool:
         """Whether an answer is under way."""
-        return any(channel.requests or channel.total_outbufs_len for channel in list(self.active_channels.values()))
+        return any(each.phase in (Phase.WAITING, Phase.TAKING) for each in list(self.active_channels.values()))
 
     def stop_accepting(self) -> None:
         """Close the listening socket; the port is free at once."""
@@ -115,3 +181,9 @@ class _Server(TcpWSGIServer):  # type: ignore[misc] # waitress ships no types
         for channel in list(self.active_channels.values()):
             channel.handle_close()
         self.trigger.del_channel()
+
+    def stop_workers(self, seconds: float) -> bool:
+        """End the workers; False where one is still at work after so long."""
+        for workers in (self._probes, self.task_dispatcher):
+            workers.shutdown(timeout=seconds)
+        return not self._probes.threads and not self.task_dispatcher.threads

@@ -6,33 +6,51 @@ Paths are added and removed at any time; a server listens while it is started an
 
 from __future__ import annotations
 
-import io
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl
 
+from .answers import CONNECTION, Answers, Client
 from .component import Request, Response
 from .endpoint import Address
 from .errors import SidecarError
+from .ledger import Ledger
+from .refusals import Refusal, Refusals
 
 if TYPE_CHECKING:
     from .listener import Listener
+    from .places import Limits
 
 Handler = Callable[[Request], Response]
 
 _PLAIN = "text/plain; charset=utf-8"
-_CHUNK = 1 << 18
+_AGAIN = {"Retry-After": "5"}
 
 
 class HttpServers:
-    """All servers; thread-safe."""
+    """All servers; thread-safe.
 
-    def __init__(self, logger: logging.Logger | logging.LoggerAdapter[Any] | None = None) -> None:
+    ``vital`` paths, probes of the service's health, are answered even where clients hold all connections or too much
+    memory. ``limits`` are those of each server.
+    """
+
+    def __init__(
+        self,
+        logger: logging.Logger | logging.LoggerAdapter[Any] | None = None,
+        *,
+        ledger: Ledger | None = None,
+        vital: Collection[str] = (),
+        limits: Limits | None = None,
+        answers: Answers | None = None,
+    ) -> None:
         self._logger = logger or logging.getLogger(__name__)
+        self._refusals = Refusals(ledger or Ledger(), self._logger)
+        self._vital, self._limits, self._answers = frozenset(vital), limits, answers or Answers()
         self._lock = threading.RLock()
         self._sites: dict[Address, Site] = {}
         self._listeners: dict[Address, Listener] = {}
@@ -45,11 +63,11 @@ class HttpServers:
         """
         address = _address(endpoint)
         with self._lock:
-            site = self._sites.get(address) or Site(self._logger)
+            site = self._sites.get(address) or Site(self._logger, self._answers, self._vital, self._refuse(address))
             if path in site.handlers:
                 raise SidecarError(f'"{path}" on "{endpoint}" is taken; choose another path or endpoint')
             if self._started and address not in self._listeners:
-                self._listeners[address] = _listen(address, site)
+                self._listeners[address] = self._listen(address, site)
             site.handlers = {**site.handlers, path: handler}
             self._sites[address] = site
 
@@ -74,7 +92,7 @@ class HttpServers:
             try:
                 for address, site in self._sites.items():
                     if address not in self._listeners:
-                        self._listeners[address] = _listen(address, site)
+                        self._listeners[address] = self._listen(address, site)
             except SidecarError:
                 self.shutdown()
                 raise
@@ -99,6 +117,20 @@ class HttpServers:
         """How many requests on ``endpoint`` ended in an exception, by path."""
         return self._sites[_address(endpoint)].failures
 
+    def refused(self, endpoint: str, reason: Refusal) -> int:
+        """How many requests and connections on ``endpoint`` were refused or given up for this reason."""
+        return self._refusals.count(str(_address(endpoint)), reason)
+
+    def _refuse(self, address: Address) -> Callable[[Refusal], None]:
+        return partial(self._refusals.add, str(address))
+
+    def _listen(self, address: Address, site: Site) -> Listener:
+        from .listener import Listener  # noqa: PLC0415 # a service without an endpoint need not load a web server
+        from .places import Limits  # noqa: PLC0415 # as above
+
+        limits = self._limits or Limits()
+        return Listener(address.listen(), site, refuse=self._refuse(address), vital=self._vital, limits=limits)
+
 
 def _address(endpoint: str) -> Address:
     try:
@@ -107,31 +139,40 @@ def _address(endpoint: str) -> Address:
         raise SidecarError(str(cause)) from cause
 
 
-def _listen(address: Address, site: Site) -> Listener:
-    from .listener import Listener  # noqa: PLC0415 # a service without an endpoint need not load a web server
-
-    return Listener(address.listen(), site)
-
-
 class Site:
     """What one server answers: a WSGI application over a table of paths, replaced as a whole when it changes."""
 
-    def __init__(self, logger: logging.Logger | logging.LoggerAdapter[Any]) -> None:
+    def __init__(
+        self,
+        logger: logging.Logger | logging.LoggerAdapter[Any],
+        answers: Answers,
+        vital: Collection[str],
+        refuse: Callable[[Refusal], None],
+    ) -> None:
         self.handlers: Mapping[str, Handler] = {}
         self.failures: Counter[str] = Counter()
         """Requests that ended in an exception, by path."""
-        self._logger = logger
+        self._logger, self._answers, self._vital, self._refuse = logger, answers, vital, refuse
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
-        request = _request(environ)
-        response = self._answer(request)
+        request, connection = _request(environ), cast("Client", environ[CONNECTION])
+        if connection.reserve and request.path not in self._vital:
+            self._refuse(Refusal.CONNECTION_LIMIT)
+            response = _say(HTTPStatus.SERVICE_UNAVAILABLE, "all connections are in use; try again later", _AGAIN)
+        else:
+            response = self._answer(request)
+        sent = b"" if request.method == "HEAD" else response.body
+        answer = self._answers.begin(sent, connection.give_up)
+        if answer is None:
+            self._refuse(Refusal.BYTES_UNDER_WAY)
+            text = "slow clients hold too much of earlier answers; try again later"
+            response = _say(HTTPStatus.SERVICE_UNAVAILABLE, text, _AGAIN)
+            answer = self._answers.begin(response.body, connection.give_up)
         headers = {**response.headers, "Content-Length": str(len(response.body))}
         start_response(f"{response.status} {HTTPStatus(response.status).phrase}", list(headers.items()))
-        if request.method == "HEAD" or not response.body:
-            return ()
         # handed over as a file, the page is sent from this one copy to any number of slow scrapers
-        body: Iterable[bytes] = environ["wsgi.file_wrapper"](io.BytesIO(response.body), _CHUNK)
+        body: Iterable[bytes] = environ["wsgi.file_wrapper"](answer)
         return body
 
     def _answer(self, request: Request) -> Response:
@@ -142,9 +183,11 @@ class Site:
         if request.method not in ("GET", "HEAD"):
             return _say(HTTPStatus.METHOD_NOT_ALLOWED, "use GET or HEAD", {"Allow": "GET, HEAD"})
         try:
-            return handler(request)
+            response = handler(request)
+            HTTPStatus(response.status)  # ValueError for what is none
         except Exception as cause:  # noqa: BLE001 # a handler's mistake must not end the connection without an answer
             return self._failed(request.path, cause)
+        return response
 
     def _failed(self, path: str, cause: Exception) -> Response:
         self.failures[path] += 1

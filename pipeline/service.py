@@ -26,7 +26,7 @@ from .ledger import Ledger
 from .plugins import Plugins
 from .selfmetrics import SelfMetrics
 from .server import HttpServers
-from .status import StatusPages, WithStatusPages
+from .status import PROBED, StatusPages, WithStatusPages
 from .stop_request import StartInterrupted, StopRequest
 from .stopping import stop_together
 from .telemetry import ComponentTelemetry
@@ -51,8 +51,8 @@ class Service:
         self.health = Health(self.clock)
         self.resource = detect_resource(self.config.service.telemetry.resource)
         self.self_metrics = SelfMetrics(self.ledger, self.resource)
-        self.servers = HttpServers()
         self._finished: set[ComponentId] = set()
+        self.servers = HttpServers(ledger=self.ledger, vital=PROBED)
         pages = StatusPages(
             self.health, self.ledger, self.clock, version("ebpf-sidecar"), self._pipelines, self.clock.monotonic()
         )

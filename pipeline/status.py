@@ -13,6 +13,8 @@ from .component import Request, Response, Routes
 from .health import Health
 from .ledger import Ledger
 
+PROBED = ("/health", "/ready")
+"""The pages that keep the service alive: whoever runs it restarts it when they are not answered."""
 _JSON = {"Content-Type": "application/json; charset=utf-8"}
 
 

@@ -38,10 +38,13 @@ class Press:
         made, page = self._whole.get(packed, (float("-inf"), None))
         return page if now - made < FRESH_SECONDS else None
 
-    def page(self, render: Callable[[Format], Iterable[Piece]], tail: bytes, now: float, *, packed: bool) -> bytes:
-        """A new page; ``render`` writes the body where none is kept."""
+    def page(
+        self, render: Callable[[Format], Iterable[Piece]], tail: bytes, clock: Callable[[], float], *, packed: bool
+    ) -> bytes:
+        """A new page; ``render`` writes the body where none is kept. It is fresh from its completion on, so that it is
+        shared even where making it takes longer than it stays fresh."""
         page = self._gzipped(render, tail) if packed else self._plain(render, tail)
-        self._whole[packed] = (now, page)
+        self._whole[packed] = (clock(), page)
         return page
 
     def _plain(self, render: Callable[[Format], Iterable[Piece]], tail: bytes) -> bytes:

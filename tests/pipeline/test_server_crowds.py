@@ -10,7 +10,6 @@ import pytest
 from asking import ANY, LARGE, ask, saying
 
 from ebpf_sidecar.pipeline.component import Response
-from ebpf_sidecar.pipeline.listener import EXCHANGE_SECONDS, Listener
 
 
 def test_thirty_two_scrapers_at_once_all_get_the_page(servers):
@@ -92,27 +91,6 @@ def test_a_header_too_long_is_refused(servers):
         client.sendall(b"GET /metrics HTTP/1.1\r\nX-Long: " + b"x" * 60_000)
 
         assert client.recv(100).startswith(b"HTTP/1.0 431 ")
-
-
-def test_an_exchange_that_takes_too_long_is_ended():
-    """A client that sends a byte now and then cannot hold its connection for ever."""
-    received = threading.Event()
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        listener = Listener(sock, lambda environ, start: ())
-        with socket.create_connection(listener.address, timeout=10) as client:
-            client.sendall(b"GET / HTTP/1.1\r\nX: ")
-            while not any(c.request for c in list(listener.server.active_channels.values())):
-                received.wait(0.01)
-            now = time.time()
-            listener.server.maintenance(now)
-            listener.server.maintenance(now + EXCHANGE_SECONDS / 2)
-            [channel] = listener.server.active_channels.values()
-            kept = not channel.will_close
-            listener.server.maintenance(now + EXCHANGE_SECONDS)
-            listener.server.pull_trigger()
-
-            assert (True, b"") == (kept, client.recv(1))
-        listener.close()
 
 
 def test_shutdown_takes_less_than_a_second_with_clients_that_hang(servers):

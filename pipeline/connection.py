@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One client's connection: waitress' channel, which also knows what it waits for, since when, and whether it is alive.
+
+Times are seconds of the server's monotonic clock.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+from enum import IntEnum
+from typing import Any
+
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
+from waitress.task import WSGITask
+
+from .answers import CONNECTION
+from .refusals import Refusal
+
+ABANDONED_SECONDS = 1.0
+"""A client that sends no more may still read (``socat``); once its request is this old, it is taken for gone."""
+_SEND_BYTES = 256 << 10
+_LAST_DATA_RECEIVED = 52  # offset of tcpi_last_data_recv, in ms, in struct tcp_info of linux/tcp.h
+_TOO_LARGE = (413, 431)
+
+
+class Phase(IntEnum):
+    """What a connection is doing."""
+
+    NEW = 0
+    """No whole request has come yet."""
+    IDLE = 1
+    """Kept alive between two requests."""
+    ASKING = 2
+    """A further request has come in part."""
+    WAITING = 3
+    """A request waits for its turn or is being answered."""
+    TAKING = 4
+    """The client has yet to take some of the answer."""
+
+
+class Parser(HTTPRequestParser):  # type: ignore[misc] # waitress ships no types
+    """Waitress' parser, for which what Python's own functions refuse is a bad request, too."""
+
+    path = ""
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """Raises ParsingError, which is answered with 400."""
+        try:
+            super().parse_header(header_plus)
+        except ValueError as cause:  # urlsplit and int
+            raise ParsingError("the request line or a header is invalid") from cause
+
+
+class Task(WSGITask):  # type: ignore[misc] # waitress ships no types
+    """Passes the connection to the application."""
+
+    def get_environment(self) -> dict[str, Any]:
+        """The environment of PEP 3333 with the connection in it."""
+        environ: dict[str, Any] = super().get_environment()
+        environ[CONNECTION] = self.channel
+        return environ
+
+
+class Connection(HTTPChannel):  # type: ignore[misc] # waitress ships no types
+    """A channel of a `Server`."""
+
+    parser_class = Parser
+    task_class = Task
+    requests: list[Parser]
+
+    def __init__(self, server: Any, sock: socket.socket, addr: Any, adj: Any, map: Any = None) -> None:  # noqa: A002 # theirs
+        self.opened = self.begun = self.answering = self.moved = server.clock()
+        self.served = False
+        self.reserve = server.crowded()
+        """Whether it has one of the places that are kept for probes of the service's health."""
+        super().__init__(server, sock, addr, adj, map=map)
+        self.sendbuf_len = _SEND_BYTES  # copied for each send; the socket takes no more at a time, see the server
+
+    @property
+    def phase(self) -> Phase:
+        """What it is doing now."""
+        if self.requests:
+            return Phase.WAITING
+        if self.total_outbufs_len:
+            return Phase.TAKING
+        if not self.served:
+            return Phase.NEW
+        return Phase.IDLE if self.request is None else Phase.ASKING
+
+    def received(self, data: bytes) -> Any:
+        """Take in what came."""
+        before = self.request
+        taken = super().received(data)
+        if self.request is not before:
+            self.begun = self.server.clock()
+        return taken
+
+    def send(self, data: bytes, do_close: bool = True) -> int:  # noqa: FBT001, FBT002 # theirs
+        """Send what the socket takes."""
+        sent: int = super().send(data, do_close=do_close)
+        if sent:
+            self.moved = self.server.clock()
+        return sent
+
+    def service(self) -> None:
+        """Answer one request, in a worker's thread, unless nobody waits for the answer any more."""
+        if self.connected and self.abandoned():
+            self.server.refuse(Refusal.PEER_GONE)
+            self._forget_requests()
+            return
+        request = self.requests[0]
+        if request.error:
+            self.server.refuse(Refusal.TOO_LARGE if request.error.code in _TOO_LARGE else Refusal.MALFORMED)
+        if self.reserve:
+            request.headers["CONNECTION"] = "close"
+        self.answering, self.served = self.server.clock(), True
+        super().service()
+        self.moved = self.server.clock()
+
+    def abandoned(self) -> bool:
+        """Whether the client has gone, as far as can be seen without writing to it."""
+        try:
+            poll = select.poll()
+            poll.register(self.socket, select.POLLRDHUP)
+            state = sum(flags for _, flags in poll.poll(0))
+            return bool(state & ~select.POLLRDHUP) or (bool(state) and self._age() >= ABANDONED_SECONDS)
+        except (OSError, TypeError, ValueError):
+            return True  # closed by the other thread a moment ago
+
+    def _age(self) -> float:
+        """How long ago the client sent something, whenever it was accepted."""
+        info = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA_RECEIVED + 4)
+        return float(struct.unpack_from("I", info, _LAST_DATA_RECEIVED)[0]) / 1000
+
+    def _forget_requests(self) -> None:
+        with self.requests_lock:
+            self.close_when_flushed = True
+            for request in self.requests:
+                request.close()
+            self.requests = []
+        self.server.pull_trigger()
+
+    def give_up(self) -> None:
+        """Close it soon, from any thread, even where nothing can be written to it."""
+        self.server.trigger.pull_trigger(self.handle_close)
+
+    def handle_error(self) -> None:
+        """Whatever a request did to the parser: counted, where waitress logs a line of its own each time."""
+        self.server.refuse(Refusal.MALFORMED)
+        self.handle_close()

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may keep a connection: how many there are, how long each may take, and who goes first when all are in use."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from .answers import STALLED_SECONDS
+from .connection import Connection, Phase
+from .refusals import Refusal
+
+_TOO_YOUNG_SECONDS = 0.25  # its request may be on its way
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one server; times in seconds."""
+
+    connections: int = 512
+    """Open connections at a time. When all are in use, those without a request go first."""
+    reserve: int = 16
+    """Places beyond these, in which only probes of the service's health are answered."""
+    request_seconds: float = 10.0
+    """For a request to come in as a whole."""
+    idle_seconds: float = 75.0
+    """For a kept-alive connection between two requests; longer than the usual scrape interval."""
+    answer_seconds: float = 60.0
+    """For an answer to be taken as a whole."""
+
+    @property
+    def most(self) -> int:
+        """All places."""
+        return self.connections + self.reserve
+
+    def within_open_files(self) -> Limits:
+        """Fewer connections where the process may open only few files, which it needs for other things, too."""
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft == resource.RLIM_INFINITY:
+            return self
+        return replace(
+            self,
+            connections=max(1, min(self.connections, soft // 2)),
+            reserve=max(1, min(self.reserve, soft // 8)),
+        )
+
+
+def overdue(connection: Connection, now: float, limits: Limits) -> Refusal | None:
+    """Why a connection has had its time, or None."""
+    match connection.phase:
+        case Phase.NEW | Phase.ASKING if now - connection.begun >= limits.request_seconds:
+            return Refusal.REQUEST_TIMEOUT
+        case Phase.TAKING if now - connection.answering >= limits.answer_seconds:
+            return Refusal.ANSWER_TIMEOUT
+        case Phase.WAITING if connection.abandoned():
+            return Refusal.PEER_GONE
+    return None
+
+
+def idle(connection: Connection, now: float, limits: Limits) -> bool:
+    """Whether a kept-alive connection was not used for too long."""
+    return connection.phase is Phase.IDLE and now - connection.moved >= limits.idle_seconds
+
+
+def expendable(connections: Iterable[Connection], now: float) -> list[Connection]:
+    """Those that may be closed for others, the least deserving first.
+
+    Clients that have never sent a whole request, then idle ones, then those that do not take their answer; of each
+    kind the one first that has been so for the longest time. Nobody who waits for an answer.
+    """
+    ranked = [(rank, each) for each in connections if (rank := _rank(each, now))]
+    return [each for _, each in sorted(ranked, key=lambda pair: pair[0])]
+
+
+def _rank(connection: Connection, now: float) -> tuple[int, float] | None:
+    match connection.phase:
+        case Phase.NEW:
+            return (0, connection.opened) if now - connection.opened >= _TOO_YOUNG_SECONDS else None
+        case Phase.IDLE | Phase.ASKING:
+            return 1, connection.moved
+        case Phase.TAKING:
+            return (2, connection.moved) if now - connection.moved >= STALLED_SECONDS else None
+        case Phase.WAITING:
+            return None
