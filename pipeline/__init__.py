@@ -13,7 +13,19 @@ TYPE_CHECKING = False  # as type checkers read it; typing itself would hold up t
 if TYPE_CHECKING:
     from typing import Any
 
-    from .component import ComponentKind, Context, Factory, Stability
+    from .component import (
+        ComponentKind,
+        Consumer,
+        Context,
+        Exporter,
+        Extension,
+        Factory,
+        Paths,
+        Processor,
+        Receiver,
+        Stability,
+        Telemetry,
+    )
     from .errors import ConfigError, ExportError, FrameError, PluginError, ProbeError, SidecarError
     from .frame import Frame, Frames, Kind, Temporality
     from .hooks import hookimpl
@@ -21,7 +33,19 @@ if TYPE_CHECKING:
     from .settings import Duration, Interval, Settings
 
 _HOME = {
-    "component": ("ComponentKind", "Context", "Factory", "Stability"),
+    "component": (
+        "ComponentKind",
+        "Consumer",
+        "Context",
+        "Exporter",
+        "Extension",
+        "Factory",
+        "Paths",
+        "Processor",
+        "Receiver",
+        "Stability",
+        "Telemetry",
+    ),
     "errors": ("ConfigError", "ExportError", "FrameError", "PluginError", "ProbeError", "SidecarError"),
     "frame": ("Frame", "Frames", "Kind", "Temporality"),
     "hooks": ("hookimpl",),
@@ -33,21 +57,28 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 __all__ = [
     "ComponentKind",
     "ConfigError",
+    "Consumer",
     "Context",
     "Duration",
     "ExportError",
+    "Exporter",
+    "Extension",
     "Factory",
     "Frame",
     "FrameError",
     "Frames",
     "Interval",
     "Kind",
+    "Paths",
     "PluginError",
     "ProbeError",
+    "Processor",
+    "Receiver",
     "RowSet",
     "Settings",
     "SidecarError",
     "Stability",
+    "Telemetry",
     "Temporality",
     "Text",
     "hookimpl",

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import EntryPoint
 
 import click
 
@@ -13,6 +14,8 @@ from .component import ComponentKind
 from .errors import PluginError
 from .plugins import Plugin, Plugins
 from .suggestions import did_you_mean
+
+_KINDS = (*(kind.value for kind in ComponentKind), "command", "probes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,35 +50,50 @@ def listed(plugins: Plugins) -> Iterator[Listed]:
     for kind, type_, plugin in plugins.all():
         yield _component(plugins, kind, type_, plugin)
     for plugin in plugins.others():
-        yield _other(plugin)
+        yield _other(plugin, plugins)
+    for entry, why in plugins.displaced():
+        wanted, _, name = entry.name.partition(".")
+        yield Listed(wanted, name, "broken", *_package(entry), "", why)
 
 
 def _component(plugins: Plugins, kind: ComponentKind, type_: str, plugin: Plugin) -> Listed:
     try:
         factory = plugins.factory(kind, type_)
     except PluginError as error:
-        return Listed(kind.value, type_, "broken", *_package(plugin), "", str(error))
-    return Listed(kind.value, type_, factory.stability.value, *_package(plugin), factory.description)
+        return Listed(kind.value, type_, "broken", *_package(plugin.entry), "", str(error))
+    return Listed(kind.value, type_, factory.stability.value, *_package(plugin.entry), factory.description)
 
 
-def _other(plugin: Plugin) -> Listed:
+def _other(plugin: Plugin, plugins: Plugins) -> Listed:
     """Probes, or an entry point whose name says nothing."""
     kind, _, type_ = plugin.entry.name.partition(".")
     try:
         if kind == "command":
             said = [command.get_short_help_str(60) for command in plugin.commands() if command.name == type_]
-            return Listed(kind, type_, "", *_package(plugin), "".join(said))
+            return Listed(kind, type_, "", *_package(plugin.entry), "".join(said))
+        if kind in _KINDS and not type_:
+            raise PluginError(
+                f'entry point "{kind}" says what kind it is, but not what it brings; name it "{kind}.<name>"'
+            )
         if kind != "probes":
-            hint = did_you_mean(kind, [*(kind.value for kind in ComponentKind), "command", "probes"])
+            hint = did_you_mean(kind, _KINDS)
             raise PluginError(f'entry point "{plugin.entry.name}": unknown kind "{kind}"{hint}')
-        names = sorted(path.stem for folder in plugin.probe_folders() for path in folder.glob("*.yaml"))
+        names = sorted(_probe_names(plugin, plugins))
     except PluginError as error:
-        return Listed(kind, type_, "broken", *_package(plugin), "", str(error))
-    return Listed(kind, type_, "", *_package(plugin), ", ".join(names))
+        return Listed(kind, type_, "broken", *_package(plugin.entry), "", str(error))
+    return Listed(kind, type_, "", *_package(plugin.entry), ", ".join(names))
 
 
-def _package(plugin: Plugin) -> tuple[str, str]:
-    dist = plugin.entry.dist
+def _probe_names(plugin: Plugin, plugins: Plugins) -> Iterator[str]:
+    """Of the probes in the plugin's folders; marked where another plugin's, ours first of all, has the name already."""
+    for folder in plugin.probe_folders():
+        for path in folder.glob("*.yaml"):
+            first = next((each for each in plugins.probe_folders() if (each / path.name).exists()), folder)
+            yield path.stem if first == folder else f"{path.stem} (not used: {first} has one of this name)"
+
+
+def _package(entry: EntryPoint) -> tuple[str, str]:
+    dist = entry.dist
     return (dist.name, dist.version) if dist else ("unknown", "")
 
 

@@ -261,7 +261,7 @@ class Factory:
 
     kind: ComponentKind
     type: str
-    create: Callable[[Any, Context], Any]
+    create: Callable[[Any, Context], Receiver | Processor | Exporter | Extension]
     settings: SettingsClass = Settings
     stability: Stability = Stability.DEVELOPMENT
     description: str = ""

@@ -80,7 +80,7 @@ def load(sources: Sequence[Source], overrides: Sequence[str], plugins: Plugins, 
     mistakes += _not_following(mistakes, [*_unknown_sections(tree, document.marks), *wrong, *more])
     if mistakes or service is None:
         raise ConfigError(_in_order(mistakes, document))
-    warnings = _unused(components, service, document)
+    warnings = [*_unused(components, service, document), *_displaced(components, plugins, document)]
     sections = {kind.section: MappingProxyType(components[kind]) for kind in ComponentKind}
     return Config(**sections, service=service, warnings=tuple(warnings))
 
@@ -118,6 +118,14 @@ def _unused(components: Sections, service: ServiceSettings, document: Document) 
             yield mistake(
                 at, f"{kind} is configured but not used; list it in {_LISTED_IN[kind]} or remove it", document.marks
             )
+
+
+def _displaced(components: Sections, plugins: Plugins, document: Document) -> Iterator[Mistake]:
+    """A warning for each plugin that wanted the name of a component that is used here."""
+    named = {f"{kind}.{id_.type}": (kind.section, str(id_)) for kind in ComponentKind for id_ in components[kind]}
+    for entry, why in plugins.displaced():
+        if entry.name in named:
+            yield mistake(named[entry.name], why, document.marks)
 
 
 def _not_following(first: Iterable[Mistake], later: Iterable[Mistake]) -> list[Mistake]:

@@ -16,16 +16,11 @@ from pydantic import ValidationError
 from .component import ComponentKind, Context, Factory
 from .errors import ExportError, SidecarError
 from .frame import Frame, Frames, Kind
+from .methods import broken_method
 from .rows import RowSet
 from .settings import Settings
 
 _ENDING_SECONDS = 0.5  # a thread that was told to end may still be on its way
-_METHODS = {
-    ComponentKind.RECEIVER: ("start", "shutdown"),
-    ComponentKind.PROCESSOR: ("process",),
-    ComponentKind.EXPORTER: ("export",),
-    ComponentKind.EXTENSION: ("start", "shutdown"),
-}
 
 
 def check_contract(factory: Factory, valid_settings: Mapping[str, Any], context: Context | None = None) -> None:
@@ -45,8 +40,8 @@ def _make(factory: Factory, settings: Mapping[str, Any], context: Context | None
     from .testing import fake_context  # noqa: PLC0415 # testing re-exports this check
 
     component = factory.create(factory.settings(**settings), context or fake_context(factory.kind, factory.type))
-    for method in _METHODS[factory.kind]:
-        assert callable(getattr(component, method, None)), f"a {factory.kind.value} needs a method {method}"
+    problem = broken_method(factory.kind, component)
+    assert not problem, problem
     return component
 
 

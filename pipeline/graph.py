@@ -17,8 +17,9 @@ from typing import Any
 from .clock import Clock, Deadline, SystemClock
 from .component import CleansMaps, ComponentId, Context, MapCleanup, UpstreamRequest
 from .config import Config, ConfiguredComponent, PipelineId, PipelineSettings
-from .errors import ConfigError, Mistake, SidecarError
+from .errors import ConfigError, Mistake, PluginError, SidecarError
 from .ledger import QUEUE_CAPACITY, QUEUE_SIZE, QUEUED, Ledger
+from .methods import broken_method
 from .nodes import ExporterAccounting, Pipeline, Source, Stage
 from .sending import SendingQueue
 from .stopping import quietly, stop_together
@@ -131,7 +132,11 @@ def _used(config: Config, part: str) -> list[ComponentId]:
 
 def _create(id_: ComponentId, configured: ConfiguredComponent, new_context: NewContext) -> Any:
     with _blamed(id_, "cannot be made"):
-        return configured.factory.create(configured.settings, new_context(id_))
+        component = configured.factory.create(configured.settings, new_context(id_))
+    if problem := broken_method(id_.kind, component):
+        origin = configured.distribution or "an unknown distribution"
+        raise PluginError(f"{problem}; update or remove {origin}", component=str(id_))
+    return component
 
 
 def _queue(id_: ComponentId, configured: ConfiguredComponent, new_context: NewContext, ledger: Ledger) -> SendingQueue:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -29,12 +29,18 @@ class Plugin:
     entry: EntryPoint
     rival: str = ""
     """Another package that brings something else under the same name; which one is meant cannot be known."""
+    displaced: tuple[EntryPoint, ...] = ()
+    """Entry points of other packages with the name of one of ours, which is never replaced."""
+
+    @property
+    def ours(self) -> bool:
+        """Whether the product itself brings it."""
+        return is_ours(self.entry)
 
     @property
     def distribution(self) -> str:
         """Name and version of the package that brings it."""
-        dist = self.entry.dist
-        return f"{dist.name} {dist.version}" if dist else "unknown distribution"
+        return distribution_of(self.entry)
 
     @cached_property
     def hooks(self) -> Any:
@@ -97,8 +103,27 @@ class Plugin:
 def installed(entries: Iterable[EntryPoint] | None = None) -> dict[str, Plugin]:
     """All installed plugins by the names of their entry points; ``entries`` stands in for those of this Python."""
     plugins: dict[str, Plugin] = {}
-    for entry in sorted(entry_points(group=PROJECT) if entries is None else entries, key=lambda entry: entry.name):
-        other = plugins.get(entry.name)
-        rival = other.distribution if other and other.entry.value != entry.value else ""
-        plugins[entry.name] = Plugin(entry, rival)
+    found = entry_points(group=PROJECT) if entries is None else entries
+    for entry in sorted(found, key=lambda entry: (entry.name, not is_ours(entry))):
+        first = plugins.get(entry.name)
+        plugins[entry.name] = Plugin(entry) if first is None else _beside(first, entry)
     return plugins
+
+
+def _beside(first: Plugin, entry: EntryPoint) -> Plugin:
+    """``first`` when another entry point has its name; the same one found twice is no conflict."""
+    if entry.value == first.entry.value:
+        return first
+    if first.ours:
+        return replace(first, displaced=(*first.displaced, entry))
+    return Plugin(entry, first.distribution)
+
+
+def is_ours(entry: EntryPoint) -> bool:
+    """Whether what it leads to is part of the product."""
+    return entry.module.partition(".")[0] == PROJECT
+
+
+def distribution_of(entry: EntryPoint) -> str:
+    """Name and version of the package that brings an entry point."""
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "unknown distribution"

@@ -15,7 +15,8 @@ from .checks import Check
 from .component import ComponentKind, Factory
 from .errors import PluginError
 from .hooks import PROJECT, hookimpl, hookspec
-from .plugin import Plugin, installed
+from .methods import broken_method
+from .plugin import Plugin, distribution_of, installed
 
 __all__ = ["PROJECT", "Plugin", "Plugins", "hookimpl", "hookspec"]
 
@@ -44,7 +45,7 @@ class Plugins:
             raise PluginError(f'{kind.value} "{type_}" is not installed')
         for factory in plugin.factories():
             if (factory.kind, factory.type) == (kind, type_):
-                return factory
+                return _checked(factory, plugin)
         raise PluginError(
             f'plugin "{plugin.entry.name}" of {plugin.distribution} registers no {kind.value} of type "{type_}"; '
             "update or remove that package"
@@ -74,6 +75,15 @@ class Plugins:
             except PluginError as broken:
                 yield broken
 
+    def distribution(self, kind: ComponentKind, type_: str) -> str:
+        """Name and version of the package that brings a component; empty where it is not installed."""
+        plugin = self.plugin(kind, type_)
+        return plugin.distribution if plugin else ""
+
+    def displaced(self) -> tuple[tuple[EntryPoint, str], ...]:
+        """Entry points that are not used because they have the name of one of ours, and what to say about each."""
+        return tuple((entry, _displaced(entry)) for plugin in self._plugins.values() for entry in plugin.displaced)
+
     def others(self) -> tuple[Plugin, ...]:
         """The plugins that are no component by their name: probes, and names that say nothing."""
         components = {plugin.entry.name for _, _, plugin in self.all()}
@@ -87,3 +97,18 @@ class Plugins:
             for type_ in self.types(kind)
             if (plugin := self.plugin(kind, type_)) is not None
         )
+
+
+def _checked(factory: Factory, plugin: Plugin) -> Factory:
+    """The factory, if its class, where that is known before anything is made, has the methods of its kind."""
+    problem = broken_method(factory.kind, factory.create) if isinstance(factory.create, type) else ""
+    if problem:
+        raise PluginError(f'{factory.kind} "{factory.type}" of {plugin.distribution}: {problem}; update or remove it')
+    return factory
+
+
+def _displaced(entry: EntryPoint) -> str:
+    return (
+        f'plugin "{entry.name}" of {distribution_of(entry)} is not used: the product has one of this name; '
+        "rename it, or remove that package"
+    )

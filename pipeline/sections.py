@@ -24,11 +24,15 @@ QUEUE = "sending_queue"
 
 @dataclass(frozen=True, slots=True)
 class ConfiguredComponent:
-    """A component as configured: what makes it, and with which settings. ``queue`` matters for exporters only."""
+    """A component as configured: what makes it, and with which settings. ``queue`` matters for exporters only.
+
+    ``distribution``: the package that brings it, for error messages.
+    """
 
     factory: Factory
     settings: Settings
     queue: QueueSettings = field(default_factory=QueueSettings)
+    distribution: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,7 @@ def _component(entry: Entry, marks: Marks, plugins: Plugins) -> tuple[Configured
     queue, wrong = validated(QueueSettings, queue_body, (*entry.at, QUEUE), marks)
     if settings is None or queue is None:
         return None, [*mistakes, *wrong]
-    return ConfiguredComponent(factory, settings, queue), []
+    return ConfiguredComponent(factory, settings, queue, plugins.distribution(entry.id.kind, entry.id.type)), []
 
 
 def _split(entry: Entry) -> tuple[Any, Any]:

@@ -19,7 +19,7 @@ from ebpf_sidecar.pipeline.ledger import COUNTERS, QUEUE_GAUGES, Ledger
 from ebpf_sidecar.pipeline.plugins import PROJECT, Plugins
 from ebpf_sidecar.pipeline.selfmetrics import SelfMetrics
 from ebpf_sidecar.pipeline.sending import QueueSettings
-from ebpf_sidecar.pipeline.testing import fake_context, frame
+from ebpf_sidecar.pipeline.testing import check_contract, fake_context, frame
 from ebpf_sidecar.processors.percentages import PERCENTAGES
 
 ROOT = Path(__file__).parents[1]
@@ -233,5 +233,6 @@ def test_every_component_in_the_documents_works(text, tmp_path, monkeypatch):
     processor = factory.create(factory.settings(), fake_context(factory.kind, factory.type))
     misses, others = processor.process([frame("ebpf.cache.misses", [23]), frame("ebpf.page_cache.removes", [23])])
 
+    check_contract(factory, {})  # what a third party copies must pass the check that it is asked to run
     assert [2] == misses.values.tolist()
     assert [23] == others.values.tolist()

@@ -230,9 +230,11 @@ def test_components_shows_probes_and_misnamed_entry_points(install, tmp_path, en
     (tmp_path / "disk.yaml").touch()
     probes = install("probes.mine", from_conftest(folders=(tmp_path,)))
     misnamed = install("procesor.rate", from_conftest())
-    found = {each.type: each for each in commands_components.listed(Plugins([probes, misnamed]))}
+    unnamed = install("processor", from_conftest())
+    found = {each.type: each for each in commands_components.listed(Plugins([probes, misnamed, unnamed]))}
 
     assert "disk" == found["mine"].description
+    assert 'says what kind it is, but not what it brings; name it "processor.<name>"' in found[""].error
     assert 'unknown kind "procesor"; did you mean "processor"?' in found["rate"].error
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 
 import pytest
@@ -109,6 +109,19 @@ def test_a_broken_plugin_is_named_with_its_cause(install, plugin, cause):
         plugins.factory(PROCESSOR, "rate")
     assert 'plugin "processor.rate" of unknown distribution cannot be loaded: ' in str(caught.value)
     assert cause in str(caught.value)
+
+
+def test_the_name_of_a_component_of_ours_stays_ours(install):
+    """A package that takes it must not break the packaged configuration; it is reported instead."""
+    [ours] = [each for each in entry_points(group="ebpf_sidecar") if each.name == "processor.rate"]
+    theirs = install("processor.rate", Raises())
+    for found in ([ours, theirs], [theirs, ours]):
+        plugins = Plugins(found)
+        [(displaced, said)] = plugins.displaced()
+
+        assert "ebpf_sidecar.processors.rate" == plugins.factory(PROCESSOR, "rate").create.__module__
+        assert theirs == displaced
+        assert said.startswith('plugin "processor.rate" of unknown distribution is not used: ')
 
 
 def test_two_packages_with_one_name_are_not_chosen_between(entries, monkeypatch):

@@ -1,3 +1,5 @@
+"""A tenth of the cache misses."""
+
 from ebpf_sidecar.pipeline import ComponentKind, Factory, hookimpl
 
 
@@ -8,4 +10,4 @@ class Tenths:
 
 @hookimpl
 def register_components():
-    return [Factory(ComponentKind.PROCESSOR, "tenths", lambda settings, context: Tenths())]
+    return [Factory(ComponentKind.PROCESSOR, "tenths", lambda settings, context: Tenths(), description=__doc__)]

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The methods that a component of each kind must have, looked at before any data comes: see `component`."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Mapping
+from types import NoneType
+from typing import Any
+
+from .component import ComponentKind
+
+_NEEDED: Mapping[ComponentKind, Mapping[str, tuple[str, ...]]] = {
+    ComponentKind.RECEIVER: {"start": ("consumer",), "shutdown": ()},
+    ComponentKind.PROCESSOR: {"process": ("frames",)},
+    ComponentKind.EXPORTER: {"export": ("frames",)},
+    ComponentKind.EXTENSION: {"start": (), "shutdown": ()},
+}
+"""The names of methods, and what each is called with."""
+_OPTIONAL: Mapping[str, tuple[str, ...]] = {"start": (), "shutdown": ()}
+_NEITHER_FRAMES_NOR_CONSUMER = (bool, bytes, dict, float, int, NoneType, str)
+
+
+def broken_method(kind: ComponentKind, component: object) -> str:
+    """What is wrong with the methods of a component, or of a component's class; empty when nothing is."""
+    needed = _NEEDED[kind]
+    for name, arguments in {**_OPTIONAL, **needed}.items():
+        method = getattr(component, name, None)
+        if not callable(method):
+            if name in needed:
+                return f"{_a(kind)} needs a method {name}({', '.join(arguments)}), and {_name(component)} has none"
+        elif problem := _problem(method, arguments, bound=not isinstance(component, type)):
+            return f"{_name(component)}.{name} {problem}; {_a(kind)} has {name}({', '.join(arguments)})"
+    return ""
+
+
+def _a(kind: ComponentKind) -> str:
+    return f"{'an' if kind.value.startswith('e') else 'a'} {kind}"
+
+
+def _name(component: object) -> str:
+    return component.__name__ if isinstance(component, type) else type(component).__name__
+
+
+def _problem(method: Any, arguments: tuple[str, ...], *, bound: bool) -> str:
+    try:
+        signature = inspect.signature(method)
+    except (TypeError, ValueError):  # written in C: it will be seen
+        return ""
+    try:
+        signature.bind(*([] if bound else ["self"]), *arguments)
+    except TypeError:
+        return f"cannot be called with {len(arguments)} argument{'' if len(arguments) == 1 else 's'}"
+    return _wrong_type(method, signature, arguments, bound=bound)
+
+
+def _wrong_type(method: Any, signature: inspect.Signature, arguments: tuple[str, ...], *, bound: bool) -> str:
+    """What is certainly wrong about the annotations; other types than ours may well be right."""
+    try:
+        hints = typing.get_type_hints(method)
+    except Exception:  # noqa: BLE001 # what cannot be resolved is the type checker's business
+        return ""
+    taken = list(signature.parameters)[0 if bound else 1 :][: len(arguments)]
+    for name in taken:
+        if hints.get(name) in _NEITHER_FRAMES_NOR_CONSUMER:
+            return f'takes {_shown(hints[name])} as "{name}"'
+    if arguments == ("frames",) and method.__name__ == "process":
+        answer = hints.get("return", Any)
+        return f"returns {_shown(answer)}" if answer in _NEITHER_FRAMES_NOR_CONSUMER else ""
+    return ""
+
+
+def _shown(hint: type[Any]) -> str:
+    return "None" if hint is NoneType else f"a {hint.__name__}"
