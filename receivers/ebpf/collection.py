@@ -49,6 +49,7 @@ class Collection:
     watch: CgroupWatch | None = None
     shedding: Shedding | None = None
     held: ExitStack = field(default_factory=ExitStack)
+    _forgotten: int = 0
 
     def collect(self, monotonic: float, time_unix_nano: int) -> list[Frame]:
         """Read all maps: what the probes counted, and how the probes do. Raises `ProbeError`."""
@@ -77,7 +78,9 @@ class Collection:
         """Go on with what is ``left`` of the probes, if some had to go."""
         if left is None:
             return
+        forgotten = self.forgotten_rows()
         self.reading = self.reading.without(self.loaded.maps.keys() - left.maps.keys())
+        self._forgotten += forgotten - self.forgotten_rows()
         self.own.follow(left)
         self.canary.follow(left)
         self.programs.follow(left.hooks)
@@ -88,8 +91,8 @@ class Collection:
         return sum(tally.overflowed for tally in self.reading.tallies.values())
 
     def forgotten_rows(self) -> int:
-        """How many rows were given up for others, of the maps that are still read."""
-        return sum(tally.forgotten for tally in self.reading.tallies.values())
+        """How many rows were given up for others, those of maps that are no longer read included."""
+        return self._forgotten + sum(tally.forgotten for tally in self.reading.tallies.values())
 
     def close(self) -> None:
         """Detach everything."""

@@ -94,7 +94,7 @@ class EbpfReceiver:
             "Groups of rows beyond max_rows, which share one row",
             collection.rows_beyond_limit,
         )
-        observe(
+        count(
             f"{prefix}.forgotten_rows",
             "{row}",
             "Rows idle for an hour that were given up, because there were max_rows; they start anew when they return",

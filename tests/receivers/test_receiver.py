@@ -175,8 +175,8 @@ def test_probes_may_be_a_list_or_a_mapping():
         ({"group_by": ["container", "cgroup"]}, "exclude each other"),
         ({"group_by": ["pid", "pid"]}, "named twice"),
         ({"group_by": ["pod"]}, "container"),
-        ({"collection_interval": "0s"}, "not above zero"),
-        ({"collection_interval": "-1s"}, "not above zero"),
+        ({"collection_interval": "0s"}, '"0s" is below 10ms; write at least 10ms'),
+        ({"collection_interval": "-1s"}, '"-1s" is below 10ms'),
         ({"max_map_memory": "16Mib"}, 'has the unknown unit "Mib"; did you mean "MiB"?'),
         ({"max_map_memory": "100KiB"}, '"102400" bytes are too few for these probes; give at least "'),
         (
