@@ -6,11 +6,11 @@
 The real probes' YAML over maps that this program fills: `page_cache` (an entry is eight series) and `syscalls` (an
 entry is a histogram of 29 buckets and a counter: 32 series). Owners are containers with five executables each; every
 entry changes in every interval. Milliseconds, medians: "first" is the first reading, all rows new; "update" reads and
-adds up, "churn" the same where one entry of a hundred is new and one is gone; then "frames", the processors `container`
-and `rate`, the Prometheus exporter's "export" and its "scrape"; "tick" is all of these but first and churn. Control
-in the same run: the same points as objects of the OpenTelemetry SDK ("sdk objects"), and those objects through
-opentelemetry-exporter-prometheus to a page ("+ page"); "ratio" is their sum over "tick". With root, "kernel map" is the
-time to read as many entries from a real hash map of the kernel.
+adds up, "churn" the same where one entry of a hundred is new and one is gone; then "frames" and their "coverage", the
+processors `container` and `rate`, the Prometheus exporter's "export" and its "scrape"; "tick" is all of these but first
+and churn. Control in the same run: the same points as objects of the OpenTelemetry SDK ("sdk objects"), and those
+objects through opentelemetry-exporter-prometheus to a page ("+ page"); "ratio" is their sum over "tick". With root,
+"kernel map" is the time to read as many entries from a real hash map of the kernel.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from ebpf_sidecar.receivers.ebpf.attribution import Attribution, GroupBy
 from ebpf_sidecar.receivers.ebpf.maps import KernelMap
 from ebpf_sidecar.receivers.ebpf.metrics import Moment
 from ebpf_sidecar.receivers.ebpf.probe_file import read_probe
-from ebpf_sidecar.receivers.ebpf.reading import Reading, reading_of
+from ebpf_sidecar.receivers.ebpf.reading import Reading, coverage, reading_of
 
 BPF = Path(__file__).parents[1] / "bpf"
 OWNER = [("cgroup", "<u8"), ("tgid", "<u4"), ("generation", "<u4"), ("comm", "S16")]
@@ -55,7 +55,7 @@ INTERVAL = 10
 RANDOM = np.random.default_rng(1)
 EXECUTABLES = 5
 CREATE, UPDATE_BATCH, BPF_CALL = 0, 26, {"x86_64": 321, "aarch64": 280}
-STEPS = ("update", "frames", "container", "rate", "export", "scrape")
+STEPS = ("update", "frames", "coverage", "container", "rate", "export", "scrape")
 
 
 @dataclass(frozen=True)
@@ -164,6 +164,7 @@ def one_tick(parts: SimpleNamespace, number: int) -> tuple[dict[str, float], lis
     took["update"], _ = clocked(lambda: parts.reading.update(float(number * INTERVAL)))
     moment = Moment(NOON + number * INTERVAL * 10**9, {"service.name": "bench"})
     took["frames"], made = clocked(lambda: parts.reading.frames(moment))
+    took["coverage"], _ = clocked(lambda: coverage(made))
     took["container"], named = clocked(lambda: parts.container.process(made))
     took["rate"], rated = clocked(lambda: parts.rate.process(named))
     took["export"], _ = clocked(lambda: parts.exporter.export(rated))

@@ -9,6 +9,8 @@ import platform
 
 MEMBARRIER = {"x86_64": 324, "aarch64": 283}
 _GLOBAL = 1
+STORES_IN_ORDER = platform.machine() in ("x86_64", "i686")
+"""Whether every processor sees what this one writes in the order in which it is written."""
 
 
 def wait_for_programs() -> bool:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ...pipeline.errors import ProbeError
 from .layout import Keys, Values, eights, raw_keys
-from .membarrier import wait_for_programs
+from .membarrier import STORES_IN_ORDER, wait_for_programs
 
 NO_WORD = 0xFFFFFFFFFFFFFF00
 """See near.h: by this each word of a key is changed in its place."""
@@ -35,22 +35,28 @@ def place_bytes(key: int, value: int) -> int:
 class Near:
     """Some places. ``fd``: the array's descriptor; ``memory``: where it is mapped; ``columns``: of a value.
 
-    ``barrier``: returns when programs that begin afterwards see all that was written before.
+    ``barrier``: returns when programs that start afterwards see all that was written before; False where the kernel
+    offers no way to wait (nohz_full, one processor). ``in_order``: that is so without it.
     """
 
     fd: int
     key_dtype: np.dtype[np.void]
     columns: int
     memory: mmap.mmap | bytearray
-    barrier: Callable[[], object] = field(default=wait_for_programs, repr=False)
+    barrier: Callable[[], bool] = field(default=wait_for_programs, repr=False)
+    in_order: bool = STORES_IN_ORDER
     _words: int = field(init=False)
+    _emptied: NDArray[np.intp] = field(init=False, repr=False)
+    """Places that are empty, but not given back yet."""
 
     def __post_init__(self) -> None:
         self._words = eights(self.key_dtype.itemsize) // 8
+        self._emptied = np.zeros(0, np.intp)
 
     def read(self) -> tuple[Keys, Values]:
         """The entries whose keys stand whole in their places, in the places' order; a key may have several."""
         places = self._places()
+        self._give_back(places)
         taken, keys = self._taken(places)
         first = self._words + 1
         return keys, places[taken, first : first + self.columns]
@@ -64,9 +70,16 @@ class Near:
             return
         places[mine, 0] = _TAKEN
         places[mine, 1:] = 0
-        # a program takes a place whose first word is 0, and arm64 might show it that before the rest
-        self.barrier()
-        places[mine, 0] = 0
+        # A program takes a place whose first word is 0. x86 shows it that after the rest in any case; arm64 might show
+        # it before, and what the program counts would then be wiped out. So where nothing says that the rest is seen,
+        # the place waits for the next reading: until then this thread has slept, which orders what it wrote.
+        self._emptied = np.append(self._emptied, mine)
+        if self.barrier() or self.in_order:
+            self._give_back(places)
+
+    def _give_back(self, places: NDArray[np.uint64]) -> None:
+        places[self._emptied, 0] = 0
+        self._emptied = self._emptied[:0]
 
     def close(self) -> None:
         """Unmap the array, so that the kernel can let it go. Again is no error."""

@@ -7,8 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ...pipeline.component import MapCleanup
 from ...pipeline.frame import Frame, Kind
+from ...pipeline.rows import RowSet, Text, once_per_row_set
 from .attribution import ATTRIBUTES, Attribution, GroupBy
 from .cgroup_path import container_of
 from .cleaning import Cleaning
@@ -105,18 +109,25 @@ def _by_map(probes: Sequence[Probe], loaded: Loaded) -> dict[str, list[Metric]]:
 
 
 def coverage(frames: Sequence[Frame]) -> float | None:
-    """The share of counted events that belong to a container; None when nothing was counted.
+    """The share of what was counted that belongs to a container; None when nothing was counted.
 
-    Judged by the frames' own units (pages, calls, bytes …), each frame weighing the same.
+    It is the mean of the counters' own shares, each weighing the same: pages, calls and bytes cannot be added up.
     """
     shares = [share for frame in frames if (share := _share(frame)) is not None]
     return sum(shares) / len(shares) if shares else None
 
 
 def _share(frame: Frame) -> float | None:
-    column = frame.rows.columns.get(_CGROUP)
-    if frame.kind is not Kind.COUNTER or column is None:
+    if frame.kind is not Kind.COUNTER or (inside := _in_containers(frame.rows)) is None:
         return None
-    inside = column.map(lambda path: "1" if container_of(path) else "").strings()  # type: ignore[union-attr] # text
     total = int(frame.values.sum())
-    return sum(v for v, flag in zip(frame.values.tolist(), inside, strict=True) if flag) / total if total else None
+    return int(frame.values[inside].sum()) / total if total else None
+
+
+@once_per_row_set
+def _in_containers(rows: RowSet) -> NDArray[np.bool_] | None:
+    """Which rows belong to a container; None where rows do not tell."""
+    column = rows.columns.get(_CGROUP)
+    if not isinstance(column, Text):
+        return None
+    return np.array([container_of(path) is not None for path in column.words], np.bool_)[column.codes]
