@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 from pydantic import field_validator
 
 from ..pipeline.component import ComponentKind, Context, Factory, Request, Response, Stability
-from ..pipeline.endpoint import Endpoint, UrlPath
+from ..pipeline.endpoint import Endpoint, Listening, UrlPath
 from ..pipeline.frame import Frame, Frames
 from ..pipeline.plugins import hookimpl
 from ..pipeline.resource import Resource
@@ -227,6 +227,7 @@ FACTORY = Factory(
     PrometheusSettings,
     Stability.BETA,
     "Serves the latest value of every metric to Prometheus, as text 0.0.4 or OpenMetrics 1.0",
+    claims=lambda settings: [Listening(settings.endpoint, settings.path)],
 )
 
 

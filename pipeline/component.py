@@ -9,13 +9,14 @@ forwards, so that everything drains; it must be safe without ``start`` and twice
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from .clock import Clock, SystemClock
+from .endpoint import Listening
 from .frame import Frames
 from .ids import ComponentId as ComponentId  # noqa: PLC0414 # authors find it here, with the rest of the contract
 from .ids import ComponentKind as ComponentKind  # noqa: PLC0414 # the same
@@ -249,6 +250,12 @@ class Context:
 
 
 SettingsClass = type[Settings]
+Claim = Listening | MapCleanup
+
+
+def no_claims(settings: Settings) -> Iterable[Claim]:  # noqa: ARG001 # the contract's argument
+    """Of a component that shares nothing."""
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +264,8 @@ class Factory:
 
     ``create`` takes the checked settings and the context and returns a `Receiver`, `Processor`, `Exporter` or
     `Extension` according to ``kind``. ``description``: one line, shown by ``ebpf-sidecar components``.
+    ``claims`` takes the checked settings and says what the component will ask for that others may want as well, so that
+    ``ebpf-sidecar check`` finds the conflict.
     """
 
     kind: ComponentKind
@@ -265,3 +274,4 @@ class Factory:
     settings: SettingsClass = Settings
     stability: Stability = Stability.DEVELOPMENT
     description: str = ""
+    claims: Callable[[Any], Iterable[Claim]] = no_claims

@@ -5,6 +5,7 @@
     expansion        ``${env:…}`` and ``${file:…}``          validation  a component's body against its settings class
     sections         receivers, processors, exporters, …    pipelines   what the service section says
     service_section  pipelines and what they refer to       wording     pydantic's findings in our words
+    conflicts        what two components cannot both have
 
 `load` reports every mistake of every part in one `ConfigError`.
 """
@@ -17,6 +18,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .component import ComponentId, ComponentKind
+from .conflicts import conflicts
 from .errors import ConfigError, Mistake
 from .expansion import expand, has_reference, plain
 from .pipelines import PipelineId, PipelineSettings, ServiceSettings, listed
@@ -77,6 +79,7 @@ def load(sources: Sequence[Source], overrides: Sequence[str], plugins: Plugins, 
         )
     components, wrong = read_sections(tree, document.marks, plugins)
     service, more = read_service(tree, document.marks)
+    more += conflicts(components, service, document.marks) if service else []
     mistakes += _not_following(mistakes, [*_unknown_sections(tree, document.marks), *wrong, *more])
     if mistakes or service is None:
         raise ConfigError(_in_order(mistakes, document))

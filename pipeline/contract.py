@@ -7,13 +7,15 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
 
-from .component import ComponentKind, Context, Factory
+from .component import ComponentKind, Context, Factory, Request, Response, Routes, UpstreamRequest
+from .endpoint import Listening
 from .errors import ExportError, SidecarError
 from .frame import Frame, Frames, Kind
 from .methods import broken_method
@@ -33,16 +35,49 @@ def check_contract(factory: Factory, valid_settings: Mapping[str, Any], context:
     _check_documented(factory)
     _check_settings(factory, valid_settings)
     _check_stop_without_start(_make(factory, valid_settings, context))
-    _check_life(factory, _make(factory, valid_settings, context))
+    routes = _NotedRoutes((context or _fresh(factory)).routes)
+    component = _make(factory, valid_settings, replace(context or _fresh(factory), routes=routes))
+    _check_life(factory, component)
+    _check_claims(factory, factory.settings(**valid_settings), component, routes.added)
+
+
+def _fresh(factory: Factory) -> Context:
+    from .testing import fake_context  # noqa: PLC0415 # testing re-exports this check
+
+    return fake_context(factory.kind, factory.type)
 
 
 def _make(factory: Factory, settings: Mapping[str, Any], context: Context | None) -> Any:
-    from .testing import fake_context  # noqa: PLC0415 # testing re-exports this check
-
-    component = factory.create(factory.settings(**settings), context or fake_context(factory.kind, factory.type))
+    component = factory.create(factory.settings(**settings), context or _fresh(factory))
     problem = broken_method(factory.kind, component)
     assert not problem, problem
     return component
+
+
+class _NotedRoutes:
+    """Routes that remember what was ever answered."""
+
+    def __init__(self, routes: Routes) -> None:
+        self._routes = routes
+        self.added: set[tuple[str, str]] = set()
+
+    def add(self, endpoint: str, path: str, handler: Callable[[Request], Response]) -> None:
+        """As the routes do."""
+        self.added.add((endpoint, path))
+        self._routes.add(endpoint, path, handler)
+
+    def remove(self, endpoint: str, path: str) -> None:
+        """As the routes do."""
+        self._routes.remove(endpoint, path)
+
+
+def _check_claims(factory: Factory, settings: Settings, component: Any, added: set[tuple[str, str]]) -> None:
+    """What it asked for is what the factory says, so that two that cannot both run are found beforehand."""
+    claims = list(factory.claims(settings))
+    unclaimed = added - {(each.endpoint, each.path) for each in claims if isinstance(each, Listening)}
+    assert not unclaimed, f"{sorted(unclaimed)} are served but not among the factory's claims; add Listening(…) to them"
+    if isinstance(component, UpstreamRequest):
+        assert component.map_cleanup in claims, "map_cleanup is not among the factory's claims; add it to them"
 
 
 def _check_documented(factory: Factory) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import socket
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, WithJsonSchema
@@ -37,6 +38,13 @@ class Address:
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
+    def overlaps(self, other: Address) -> bool:
+        """Whether only one of the two can be listened on, as far as can be told without looking up names."""
+        if self.port != other.port or not self.port:
+            return False
+        one, two = _meant(self.host), _meant(other.host)
+        return one == two or _covers(one, two) or _covers(two, one)
+
     def listen(self) -> socket.socket:
         """A listening socket. Raises `SidecarError` saying why not and what to do."""
         try:
@@ -60,6 +68,27 @@ class Address:
         except OSError:
             return _bound(socket.socket(socket.AF_INET, socket.SOCK_STREAM), ("0.0.0.0", self.port))  # noqa: S104 # the user's ":port"
         return _bound(sock, ("::", self.port))
+
+
+_Host = IPv4Address | IPv6Address | str
+
+
+def _meant(host: str) -> _Host:
+    """The address as the kernel sees it; IPv4 first where a name means both, as `Address.listen` does."""
+    if host.lower() == "localhost":
+        return IPv4Address("127.0.0.1")
+    try:
+        address = ip_address(host or "::")
+    except ValueError:
+        return host.lower()
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _covers(one: _Host, other: _Host) -> bool:
+    """Whether listening on ``one`` takes the port on ``other``, too: "::" stands for IPv4 as well."""
+    if isinstance(one, str) or not one.is_unspecified:
+        return False
+    return one.version == 6 or not isinstance(other, IPv6Address)
 
 
 def _bound(sock: socket.socket, address: Any) -> socket.socket:
@@ -87,6 +116,19 @@ def _repair(cause: OSError) -> str:
 def _check(text: str) -> str:
     Address.parse(text)
     return text
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """What a component claims that listens: see `Factory.claims`.
+
+    ``path``: what it answers on the HTTP server of ``endpoint``, which it shares with others; empty: it speaks a
+    protocol of its own and needs the port for itself. ``setting``: the keys under which the endpoint is written.
+    """
+
+    endpoint: str
+    path: str = ""
+    setting: tuple[str, ...] = ("endpoint",)
 
 
 Endpoint = Annotated[str, AfterValidator(_check)]

@@ -167,7 +167,7 @@ def _stages(
 def _request_cleanup(id_: ComponentId, receiver: object, pipelines: Sequence[Pipeline]) -> None:
     """Carry the processors' requests upstream: only here, while the graph is built."""
     requests: dict[MapCleanup, str] = {
-        stage.processor.map_cleanup: f"service::pipelines::{pipeline.id}"
+        stage.processor.map_cleanup: f"processors::{stage.id} in service::pipelines::{pipeline.id}"
         for pipeline in pipelines
         for stage in pipeline.stages
         if isinstance(stage.processor, UpstreamRequest)

@@ -12,12 +12,12 @@ Every HTTP endpoint that a component opens (such as the Prometheus exporter's) a
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from .component import ComponentKind, Context, Factory, Request, Response, Stability
-from .endpoint import Endpoint
+from .endpoint import Endpoint, Listening
 from .errors import SidecarError
 from .plugins import hookimpl
 from .settings import Settings
@@ -39,6 +39,13 @@ class HealthCheckSettings(Settings):
     """HTTP: where to serve ``/health``, ``/ready`` and ``/api/v1/stats``; null for nowhere."""
     grpc: GrpcSettings | None = None
     """gRPC health checking, only where written."""
+
+
+def _claims(settings: HealthCheckSettings) -> Iterator[Listening]:
+    if settings.endpoint is not None:
+        yield Listening(settings.endpoint, "/")
+    if settings.grpc is not None:
+        yield Listening(settings.grpc.endpoint, setting=("grpc", "endpoint"))
 
 
 class HealthCheck:
@@ -124,5 +131,6 @@ def register_components() -> Sequence[Factory]:
             HealthCheckSettings,
             Stability.BETA,
             "health, readiness and statistics on an endpoint of their own, and grpc.health.v1",
+            claims=_claims,
         )
     ]

@@ -129,7 +129,10 @@ class HttpServers:
         from .places import Limits  # noqa: PLC0415 # as above
 
         limits = self._limits or Limits()
-        return Listener(address.listen(), site, refuse=self._refuse(address), vital=self._vital, limits=limits)
+        listener = Listener(address.listen(), site, refuse=self._refuse(address), vital=self._vital, limits=limits)
+        if not address.port:  # the kernel chose one, and nothing else says which
+            self._logger.info('"%s" is served on port %d', address, listener.address[1])
+        return listener
 
 
 def _address(endpoint: str) -> Address:

@@ -24,7 +24,8 @@ _ROLES = (ComponentKind.RECEIVER, ComponentKind.PROCESSOR, ComponentKind.EXPORTE
 
 
 def read_service(tree: Mapping[str, Any], marks: Marks) -> tuple[ServiceSettings | None, list[Mistake]]:
-    """The service section, or everything that is wrong with it and with what it refers to."""
+    """What is right in the service section (None where there is none), and everything that is wrong with it and with
+    what it refers to."""
     section = bare(tree.get("service"))
     if not isinstance(section, dict):
         what = 'section "service" is missing' if section is None else f"{shown(section)} is not a mapping"
@@ -36,9 +37,9 @@ def read_service(tree: Mapping[str, Any], marks: Marks) -> tuple[ServiceSettings
     extensions = references.ids(ComponentKind.EXTENSION, section.get("extensions"), ("service",))
     pipelines, wrong = _pipelines(bare(section.get("pipelines")), references, marks)
     mistakes += [*wrong, *references.mistakes]
-    if mistakes or body is None:
-        return None, mistakes
-    return ServiceSettings(MappingProxyType(pipelines), extensions, body.telemetry, body.shutdown_timeout), []
+    body = body or ServiceBody()
+    service = ServiceSettings(MappingProxyType(pipelines), extensions, body.telemetry, body.shutdown_timeout)
+    return service, mistakes
 
 
 def _pipelines(

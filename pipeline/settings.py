@@ -108,7 +108,14 @@ def parse_bytes(text: object) -> int:
     if unit not in _BYTES:
         hint = did_you_mean(_short(unit), filter(None, _BYTES))
         raise ValueError(f'"{_short(text)}" has the unknown unit "{_short(unit)}"{hint}')
-    return _bounded(float(parts[1]) * _BYTES[unit], text)
+    exact = parts[1].isdecimal() and len(parts[1]) < _QUOTED
+    return _bounded((int if exact else float)(parts[1]) * _BYTES[unit], text)
+
+
+def format_bytes(number: int) -> str:
+    """A size as a user writes it: ``16MiB``, or all digits where no unit is exact."""
+    units = ((f"{letter}iB", 1024**power) for power, letter in reversed(list(enumerate("KMGT", 1))))
+    return next((f"{number // size}{unit}" for unit, size in units if number and number % size == 0), str(number))
 
 
 def _bounded(number: float, text: object) -> int:

@@ -15,6 +15,8 @@ from .ledger import Ledger
 
 PROBED = ("/health", "/ready")
 """The pages that keep the service alive: whoever runs it restarts it when they are not answered."""
+PATHS = (*PROBED, "/api/v1/stats")
+"""On every HTTP endpoint; no component can have them."""
 _JSON = {"Content-Type": "application/json; charset=utf-8"}
 
 
@@ -32,7 +34,7 @@ class StatusPages:
 
     def handlers(self) -> dict[str, Callable[[Request], Response]]:
         """The pages by path."""
-        return {"/health": self.alive, "/ready": self.ready, "/api/v1/stats": self.stats}
+        return dict(zip(PATHS, (self.alive, self.ready, self.stats), strict=True))
 
     def alive(self, _request: Request) -> Response:
         """200 while every component that owes a heartbeat keeps it, else 503 with the reasons."""

@@ -39,8 +39,13 @@ def validated(model: type[Model], body: Any, at: Location, marks: Marks) -> tupl
     try:
         return _validated(model, body, at, marks)
     except Exception as error:  # noqa: BLE001 # a settings class is a plugin's code: its failure is one mistake more
-        cause = masked_text(f"{type(error).__name__}: {error}".split("\n", 1)[0][:_LONGEST])
-        return None, [mistake(at, f"cannot be checked: {cause}; tell the author of this component", marks)]
+        return None, [mistake(at, failure(error), marks)]
+
+
+def failure(error: Exception) -> str:
+    """What to say when a component's own check failed in a way that the contract does not know."""
+    cause = masked_text(f"{type(error).__name__}: {error}".split("\n", 1)[0][:_LONGEST])
+    return f"cannot be checked: {cause}; tell the author of this component"
 
 
 def _validated(model: type[Model], body: Any, at: Location, marks: Marks) -> tuple[Model | None, list[Mistake]]:

@@ -50,11 +50,15 @@ class MapCleanupSettings(Settings):
     """How long an entry must not have changed before ``keep_recent`` removes it; other strategies ignore it."""
 
 
+def _cleanup(settings: MapCleanupSettings) -> MapCleanup:
+    return MapCleanup(settings.cleanup_strategy.value, settings.cleanup_interval, settings.stale_after)
+
+
 class MapCleanupProcessor:
     """Passes frames on and asks upstream for a cleanup, see `UpstreamRequest`."""
 
     def __init__(self, settings: MapCleanupSettings, context: Context) -> None:  # noqa: ARG002 # the factory's contract
-        self._cleanup = MapCleanup(settings.cleanup_strategy.value, settings.cleanup_interval, settings.stale_after)
+        self._cleanup = _cleanup(settings)
 
     @property
     def map_cleanup(self) -> MapCleanup:
@@ -78,5 +82,6 @@ def register_components() -> Sequence[Factory]:
             MapCleanupSettings,
             Stability.BETA,
             description,
+            claims=lambda settings: [_cleanup(settings)],
         )
     ]

@@ -166,8 +166,10 @@ def _refusal(call: str, number: int, standing: Standing) -> Diagnosis:
             "(/sys/kernel/security/lockdown) or a security module's rule",
         )
     if number == errno.ENOMEM and standing.release < _NO_MEMLOCK:
-        return _memlock(standing) or Diagnosis(Failure.MEMLOCK, "no memory for BPF maps; lower the map budget")
-    return Diagnosis(Failure.ATTACH, f"{call}(2) failed: {os.strerror(number)}")
+        return _memlock(standing) or Diagnosis(Failure.MEMLOCK, "no memory for BPF maps; lower max_map_memory")
+    large = number in (errno.ENOMEM, errno.E2BIG) and call == "bpf"
+    remedy = "; a map may be larger than this kernel can make: lower max_map_memory" if large else ""
+    return Diagnosis(Failure.ATTACH, f"{call}(2) failed: {os.strerror(number)}{remedy}")
 
 
 def no_tracefs(number: int, standing: Standing) -> Diagnosis:

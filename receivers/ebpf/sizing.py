@@ -17,10 +17,11 @@ from __future__ import annotations
 
 import mmap
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...pipeline.settings import format_bytes
 from .layout import eights
 from .near import place_bytes
 from .probe import MapSpec
@@ -29,6 +30,10 @@ BUDGET = 16 << 20
 """Bytes of kernel memory that all maps together may take; the entries in the probes' YAML are made for it."""
 FEWEST_ENTRIES = 64
 FEWEST_PLACES = 16
+MOST_ENTRIES = 1 << 27
+"""Beyond, a hash map's table of buckets passes 4 GiB (htab_map_alloc answers E2BIG)."""
+MOST_BYTES = (1 << 32) - (64 << 10)
+"""Of one map: more was an error before kernel 5.11 (bpf_map_charge_init), and is no use to anybody after it."""
 FIXED = 64 << 10
 """Bytes for the maps that do not grow: what to do per system call, blank rows, drops, control."""
 
@@ -89,16 +94,26 @@ def sizes_for(specs: Iterable[MapSpec], budget: int, machine: Machine) -> Sizes:
     """The largest maps for ``budget`` bytes, in the proportion that the probes declare.
 
     At the default budget no map gets more than its probe declares. Raises ValueError when even the smallest maps do
-    not fit.
+    not fit, and when there is more room than the kernel can make maps for.
     """
     distinct = list({spec.name: spec for spec in specs}.values())
     preallocated = not machine.on_demand or _reserves(distinct, machine) > budget // _SHARE_OF_RESERVES
-    least = cost(distinct, _scaled(distinct, 0, machine), machine, preallocated=preallocated)
+
+    def cost_of(steps: int) -> int:
+        return cost(distinct, _scaled(distinct, steps, machine), machine, preallocated=preallocated)
+
+    def possible(steps: int) -> bool:
+        return _possible(distinct, _scaled(distinct, steps, machine), machine, preallocated=preallocated)
+
+    least = cost_of(0)
     if least > budget:
         raise ValueError(f'"{budget}" bytes are too few for these probes; give at least "{-(-least // 1024)}KiB"')
     most = max(1, _STEPS * budget // BUDGET)
-    fits = _last_that_fits(distinct, budget, machine, most, preallocated=preallocated)
+    fits = _last(most, lambda steps: cost_of(steps) <= budget)
     entries = _scaled(distinct, fits, machine)
+    if not possible(fits):
+        enough = cost_of(_last(fits, possible)) >> 20
+        raise ValueError(f'"{format_bytes(budget)}" is more than the kernel has maps for; give at most "{enough}MiB"')
     return Sizes(entries, preallocated, cost(distinct, entries, machine, preallocated=preallocated))
 
 
@@ -174,13 +189,19 @@ def _places(spec: MapSpec, steps: int, machine: Machine) -> int:
     return 1 << (wanted.bit_length() - 1)
 
 
-def _last_that_fits(specs: Sequence[MapSpec], budget: int, machine: Machine, most: int, *, preallocated: bool) -> int:
-    """The greatest number of steps, up to ``most``, at which the maps still fit."""
+def _possible(specs: Sequence[MapSpec], entries: Mapping[str, int], machine: Machine, *, preallocated: bool) -> bool:
+    """Whether any kernel makes maps of these sizes, memory permitting."""
+    return all(
+        entries[spec.name] <= MOST_ENTRIES
+        and _map_cost(spec, entries, machine, preallocated=preallocated) <= MOST_BYTES
+        for spec in specs
+    )
+
+
+def _last(most: int, right: Callable[[int], bool]) -> int:
+    """The greatest number of steps, up to ``most``, that is right; all below it are, too."""
     low, high = 0, most
     while low < high:
         middle = (low + high + 1) // 2
-        if cost(specs, _scaled(specs, middle, machine), machine, preallocated=preallocated) <= budget:
-            low = middle
-        else:
-            high = middle - 1
+        low, high = (middle, high) if right(middle) else (low, middle - 1)
     return low

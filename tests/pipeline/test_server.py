@@ -22,6 +22,21 @@ def test_components_share_a_server_by_naming_the_same_endpoint(servers):
     assert (b"m", b"h", port) == (ask(servers)[2], ask(servers, "/health")[2], servers.bound(ANY)[1])
 
 
+def test_the_port_that_the_kernel_chose_is_logged(caplog):
+    """For an endpoint with port 0, before the start and after; for others there is nothing to say."""
+    caplog.set_level(logging.INFO)
+    servers = HttpServers()
+    servers.add(ANY, "/a", saying(b"a"))
+    servers.start()
+    servers.add("localhost:0", "/b", saying(b"b"))
+    ports = [servers.bound(endpoint)[1] for endpoint in (ANY, "localhost:0")]
+    servers.shutdown()
+
+    assert [f'"{ANY}" is served on port {ports[0]}', f'"localhost:0" is served on port {ports[1]}'] == [
+        message for message in caplog.messages if "port" in message
+    ]
+
+
 def test_paths_added_before_start_are_served_from_then_on():
     """Nothing listens before."""
     servers = HttpServers()

@@ -18,6 +18,7 @@ from ebpf_sidecar.pipeline.settings import (
     Settings,
     Share,
     Within,
+    format_bytes,
     parse_bytes,
     parse_duration,
     parse_share,
@@ -147,6 +148,12 @@ class Limits(Settings):
 def test_sizes_are_read_with_units_of_1024_and_of_1000(text, size):
     """As Kubernetes and the shell tools tell them apart, with the unit written out."""
     assert size == parse_bytes(text) == Limits(memory=text).memory
+
+
+@given(st.integers(0, (1 << 63) - 1))
+def test_a_size_is_written_as_it_is_read(size):
+    """With the largest unit that is exact."""
+    assert size == parse_bytes(format_bytes(size))
 
 
 @pytest.mark.parametrize(

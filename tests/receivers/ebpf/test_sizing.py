@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Maps for a budget: by the kernel's own arithmetic, written down here once more from its sources."""
 
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ebpf_sidecar.pipeline.settings import parse_bytes
 from ebpf_sidecar.receivers.ebpf.probe import MapSpec
 from ebpf_sidecar.receivers.ebpf.probe_file import find_probes, read_probe
 from ebpf_sidecar.receivers.ebpf.sizing import (
@@ -102,6 +104,26 @@ def test_a_budget_that_is_too_small_is_refused_with_one_that_is_not(budget, proc
     least = 1024 * int(str(caught.value).split('"')[3].removesuffix("KiB"))
 
     assert sizes_for(ALL, least, Machine(processors, on_demand)).bytes <= least
+
+
+@given(st.integers(1, 1 << 50), st.integers(1, 512), st.booleans())
+def test_maps_are_never_larger_than_the_kernel_can_make(budget, processors, on_demand):
+    """2^27 entries and 4 GiB each; a larger budget is refused with one that is not."""
+    machine = Machine(processors, on_demand)
+    try:
+        sizes = sizes_for(ALL, budget, machine)
+    except ValueError as error:
+        [advised] = re.findall(r'give at (?:least|most) "(\w+)"', str(error))
+        sizes = sizes_for(ALL, parse_bytes(advised), machine)
+
+    assert max(sizes.entries.values()) <= 1 << 27
+    assert max(shares(ALL, sizes, machine).values()) < (1 << 32) + (64 << 20)  # with what processors keep in reserve
+
+
+def test_a_budget_that_no_kernel_can_use_is_refused():
+    """In the words of the setting."""
+    with pytest.raises(ValueError, match=r'"100TiB" is more than the kernel has maps for; give at most "[0-9]+MiB"'):
+        sizes_for(ALL, 100 << 40, Machine(2))
 
 
 def test_a_map_that_tells_no_size_is_taken_for_a_large_one():
