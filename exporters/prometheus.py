@@ -2,7 +2,8 @@
 """Exporter ``prometheus``: serves the latest value of every metric for Prometheus to scrape.
 
 Text format 0.0.4 and OpenMetrics 1.0 as the scraper asks, compressed where it accepts that. Several exporters may name
-the same endpoint with different paths. The service's own metrics stand at the end of the page.
+the same endpoint with different paths. The service's own metrics stand at the end of the page. Where series of two
+receivers have the same labels, those of one are shown, and the others counted as dropped (``duplicate series``).
 
     exporters:
       prometheus: {endpoint: 127.0.0.1:18080}
@@ -139,8 +140,8 @@ class PrometheusExporter:
         table = self._table(frame, name, resource)
         collapsed = len(frame) - len(table.blocks)
         duplicates = self._families.put(name, frame, table, now)
-        for origin, number in duplicates.taken.items():
-            self._name((frame.name, frame.stream.origin, origin), _rivalry(frame, origin, number), now)
+        for origin in duplicates.taken:
+            self._name((frame.stream.origin, origin), _rivalry(frame, origin), now)
         self._resources[resource] = now
         return collapsed + duplicates.number
 
@@ -209,14 +210,14 @@ class PrometheusExporter:
                 yield from pieces
 
 
-def _rivalry(frame: Frame, other: Origin, number: int) -> str:
+def _rivalry(frame: Frame, other: Origin) -> str:
     """What to say where another origin has series with the labels of the frame's."""
     mine = frame.stream.origin
     # receivers differ, as a rule; one that passes on data of several has several resources
     who = f'receiver "{other.source}"' if other.source != mine.source else f"resource {dict(other.resource)}"
     return (
-        f'metric "{frame.name}" of receiver "{mine.source}": {number} series are left out, because {who} has them; '
-        "give the rows of one of them another attribute, or each an exporter of its own"
+        f'receiver "{mine.source}": series with the labels of those of {who} are left out (metric "{frame.name}" and '
+        "perhaps others); give the rows of one of them another attribute, or each an exporter of its own"
     )
 
 

@@ -46,24 +46,28 @@ def test_two_frames_of_one_reading_stand_side_by_side(served):
 
 
 def test_of_two_receivers_with_the_same_labels_the_first_keeps_the_series(served, caplog):
-    """The others' points are counted, and named once: one value and then the other would look like restarts."""
+    """The other's points are counted: one value and then the other would look like restarts."""
+    for number in range(3):
+        served.clock.advance(1)
+        served.export(work(10 + number, people("a", "b"), LEFT))
+        served.export(work(number, people("b", "c", "x"), RIGHT))
+        seen = set(served.samples())
+
+    assert {f'work_total{{who="{who}"}} {value}' for who, value in zip("abcx", (12, 12, 2, 2), strict=True)} == seen
+    assert {"duplicate series": 3} == served.drops
+
+
+def test_two_receivers_with_the_same_labels_are_named_once(served, caplog):
+    """Not for each metric that both have, nor for each batch."""
     with caplog.at_level(logging.WARNING):
         for number in range(3):
-            served.clock.advance(1)
-            served.export(work(10 + number, people("a", "b"), LEFT))
-            served.export(work(number, people("b", "c", "x"), RIGHT))
-            seen = served.samples()
+            for source in (LEFT, RIGHT):
+                time = NOON + number * SECOND
+                served.export(*(frame(name, [number], source=source, time_unix_nano=time) for name in ("work", "more")))
 
-    assert {
-        'work_total{who="a"} 12',
-        'work_total{who="b"} 12',
-        'work_total{who="c"} 2',
-        'work_total{who="x"} 2',
-    } == set(seen)
-    assert {"duplicate series": 3} == served.drops
     assert [
-        'metric "work" of receiver "r/right": 1 series are left out, because receiver "r/left" has them; '
-        "give the rows of one of them another attribute, or each an exporter of its own"
+        'receiver "r/right": series with the labels of those of receiver "r/left" are left out (metric "work" and '
+        "perhaps others); give the rows of one of them another attribute, or each an exporter of its own"
     ] == [record.message for record in caplog.records]
 
 
