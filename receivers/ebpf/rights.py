@@ -27,6 +27,10 @@ _LOG_LINES = 3
 _NO_REASONS = ("HINT", "processed", "bpf: Failed to load program")
 _HELPER_REFUSED = re.compile("unknown func|cannot use helper|helper call is not allowed")
 _ALTERNATIVE = "run as root or grant it (docker: --cap-add, Kubernetes: securityContext.capabilities.add)"
+_CONFINED = (
+    "the capabilities count only in this user namespace; run rootful (Kubernetes: hostUsers: true; "
+    "docker: --userns=host)"
+)
 
 
 class Failure(StrEnum):
@@ -149,8 +153,7 @@ def _refusal(call: str, number: int, standing: Standing) -> Diagnosis:
     if denied and standing.confined:
         return Diagnosis(
             Failure.RIGHTS,
-            f"{call}(2) is refused: the capabilities count only in this user namespace; run rootful (Kubernetes: "
-            "hostUsers: true; docker: --userns=host)",
+            f"{call}(2) is refused: {_CONFINED}",
         )
     if denied and standing.seccomp == _SECCOMP_FILTER:
         return Diagnosis(
@@ -174,6 +177,8 @@ def _refusal(call: str, number: int, standing: Standing) -> Diagnosis:
 
 def no_tracefs(number: int, standing: Standing) -> Diagnosis:
     """No tracefs is mounted, and mounting it failed with errno ``number``."""
+    if number in _DENIED and standing.confined:
+        return Diagnosis(Failure.RIGHTS, f"tracefs is not mounted, and mounting it is refused: {_CONFINED}")
     lacking = "" if standing.may("CAP_SYS_ADMIN") else " (CAP_SYS_ADMIN missing)"
     return Diagnosis(
         Failure.TRACEFS,

@@ -126,6 +126,16 @@ def test_in_a_user_namespace_capabilities_count_for_nothing():
     assert "the capabilities count only in this user namespace; run rootful" in diagnosis.message
 
 
+def test_in_a_user_namespace_that_is_why_tracefs_cannot_be_mounted():
+    """Mounting it outside would only lead to the next refusal."""
+    refused = rights.no_tracefs(errno.EPERM, replace(standing(), confined=True))
+    other = rights.no_tracefs(errno.ENODEV, replace(standing(), confined=True))
+
+    assert Failure.RIGHTS == refused.failure
+    assert "the capabilities count only in this user namespace; run rootful" in refused.message
+    assert Failure.TRACEFS == other.failure
+
+
 def test_what_bcc_says_of_an_attachment_is_kept():
     """It names the file that could not be used."""
     diagnosis = rights.after_refusal("perf_event_open", errno.ENOENT, standing(), "perf_event_open(x): no such file\n")
