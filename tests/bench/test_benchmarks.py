@@ -1,19 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each benchmark gives numbers that can be true, on sizes that take no time."""
 
-import importlib.util
 import os
 import shutil
 from pathlib import Path
 
 import pytest
-
-WHY_NOT = "not root" if os.geteuid() else "" if importlib.util.find_spec("bcc") else "python3-bpfcc is not installed"
+from kernel_access import why_no_ebpf
 
 
 def kernel(test):
     """Mark a test that needs the kernel."""
-    return pytest.mark.kernel(pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)(test))
+    return pytest.mark.kernel(pytest.mark.skipif(bool(why_no_ebpf()), reason=why_no_ebpf())(test))
 
 
 def test_a_table_is_aligned(bench):

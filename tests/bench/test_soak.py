@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kernel_access import why_no_ebpf
 from waiting import until
 
-WHY_NOT = "not root" if os.geteuid() else "" if importlib.util.find_spec("bcc") else "python3-bpfcc is not installed"
 FLAT = {"rss (kB)": 5e4, "private (kB)": 4e4, "descriptors": 59, "threads": 9, "processes": 1, "rows": 400}
 TREND = Path(__file__).parents[2] / "bench" / "measuring" / "trend.py"
 
@@ -86,7 +86,7 @@ def test_processes_that_the_service_leaves_behind_are_measured_too(bench):
 
 
 @pytest.mark.kernel
-@pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
+@pytest.mark.skipif(bool(why_no_ebpf()), reason=why_no_ebpf())
 def test_cgroups_come_and_go_and_nothing_is_left_of_them(bench):
     """Each ran a program to its end."""
     with bench("measuring.churn").churning(50.0) as churn:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Probes on the running kernel, and known workloads in processes of their own."""
 
-import importlib.util
 import json
 import os
 import shutil
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from kernel_access import why_no_ebpf
 from mounts import own_tracefs, why_no_tracefs
 
 from ebpf_sidecar.receivers.ebpf.cgroups import find_hierarchy
@@ -28,18 +28,9 @@ MIB = 1 << 20
 KPROBES = Path("/sys/bus/event_source/devices/kprobe")
 
 
-def why_not():
-    """Why kernel tests cannot run here; empty when they can."""
-    if os.geteuid() != 0:
-        return "not root"
-    if importlib.util.find_spec("bcc") is None:
-        return "BCC for Python is not installed (python3-bpfcc)"
-    return ""
-
-
 def pytest_collection_modifyitems(items):
     """All tests of this folder need the kernel."""
-    reason = why_not()
+    reason = why_no_ebpf()
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.kernel)

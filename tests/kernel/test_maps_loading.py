@@ -181,7 +181,7 @@ def test_without_rights_the_missing_capabilities_are_named(restricted):
 def test_without_bcc_the_package_to_install_is_named(page_cache, tmp_path, monkeypatch):
     """A Python that cannot import it."""
     (tmp_path / "bcc.py").write_text("raise ImportError(\"No module named 'bcc'\")")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)  # where the loader imports from, too
 
     with pytest.raises(LoadError, match="install the package python3-bpfcc") as caught:
         load([page_cache], request_for([page_cache]))

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole service as a process of its own on the running kernel, read back as its users do: from /metrics."""
 
-import importlib.util
 import json
 import os
 import re
@@ -18,6 +17,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from kernel_access import why_no_ebpf
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from ebpf_sidecar.receivers.ebpf.probe_file import read_probe
@@ -42,7 +42,7 @@ service:
 
 def pytest_collection_modifyitems(items):
     """All tests of this folder need the kernel."""
-    reason = "not root" if os.geteuid() else "" if importlib.util.find_spec("bcc") else "python3-bpfcc is not installed"
+    reason = why_no_ebpf()
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.kernel)
