@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # `make` lists the targets. Each does its own set-up; the second time is quick.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-kernel test-peers test-unprivileged check docs bench soak kernel-matrix clean setup
+.PHONY: help run test test-kernel test-peers test-unprivileged check docs bench soak kernel-matrix test-fresh clean setup
 PYTEST = .venv/bin/python -m pytest
 # side by side, but for those that are marked alone; the last word counts, so that ARGS may say -n 0
 PARALLEL = -n auto --dist worksteal
+# what workloads of tests and benchmarks are made with
+TOOLS = fio gcc libc6-dev e2fsprogs
 COG = -P -I .ci -p "import documents" --verbosity=1
 MARKDOWN = $(wildcard *.md */*.md)
 ARGS ?=
@@ -17,15 +19,15 @@ run: ## measure this machine and serve http://127.0.0.1:18080/metrics (without r
 	@.venv/bin/ebpf-sidecar run --or-replay $(ARGS)
 
 test: ## all tests that need no other program; kernel tests run where root and eBPF are to be had
-	@.ci/setup fio
+	@.ci/setup $(TOOLS)
 	@$(PYTEST) $(PARALLEL) -m "not peer" $(ARGS)
 
 test-kernel: ## the tests against the running kernel alone
-	@.ci/setup fio
+	@.ci/setup $(TOOLS)
 	@$(PYTEST) $(PARALLEL) -m kernel $(ARGS)
 
 test-peers: ## tests against real peers: Prometheus, fetched once into .cache, and the system's bpftrace and strace
-	@.ci/setup fio bpftrace strace xfsprogs btrfs-progs
+	@.ci/setup $(TOOLS) bpftrace strace xfsprogs btrfs-progs
 	@.ci/fetch-prometheus
 	@PATH="$(CURDIR)/.cache/peers/usr/bin:$$PATH" $(PYTEST) -m peer $(ARGS)
 
@@ -47,7 +49,7 @@ docs: ## write the generated parts of the READMEs anew
 	@.venv/bin/cog $(COG) -r $(MARKDOWN)
 
 bench: ## print what the product costs here, against a control in the same run
-	@.ci/setup fio
+	@.ci/setup $(TOOLS)
 	@for bench in $(filter-out bench/soak.py,$(wildcard bench/*.py)); do echo "== $$bench"; .venv/bin/python $$bench; done
 
 soak: ## let containers come and go for ten minutes (ARGS=1h for longer), and fail if the service grows
@@ -58,6 +60,10 @@ kernel-matrix: ## the selftest on Debian's kernels from 5.10 to the newest (in Q
 	@.ci/setup
 	@.ci/setup qemu-system-x86 qemu-system-arm busybox-static kmod e2fsprogs debian-archive-keyring || echo "going on without"
 	@PYTHONPATH=.ci .venv/bin/python -m kernels $(ARGS)
+
+test-fresh: ## make run and make test in bare Debian 12 and 13 (ARGS="trixie -k rate": only there, only these tests)
+	@.ci/setup debootstrap debian-archive-keyring
+	@.ci/fresh-root $(ARGS)
 
 clean: ## remove everything that make made
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache
