@@ -55,8 +55,10 @@ class Frame:
     rows × (len(bounds) + 1) uint64, the observations in each bucket (not accumulated over buckets), the last one +Inf.
     ``bounds``: inclusive upper bounds of the buckets, ascending float64 in ``unit`` (histograms only).
     ``sums``: float64 sum of the observed values per row (histograms only).
-    ``time_unix_nano``: when the values were read. ``start_time_unix_nano``: since when they count, one number for all
-    rows or uint64 per row; 0 for gauges.
+    ``time_unix_nano``: when the values were read, on the wall clock, which may jump. ``start_time_unix_nano``: since
+    when they count, one number for all rows or uint64 per row; 0 for gauges.
+    ``monotonic_nano``: the same moment on a clock that never jumps, by which intervals are measured; None where the
+    receiver has none. It has a meaning in this process alone.
     ``resource``: any mapping, held as a `Resource`, which nobody can change.
     ``source``: the receiver that made the rows; the pipeline fills it in, whatever a component writes there.
     Raises `FrameError` when shapes do not fit.
@@ -76,6 +78,7 @@ class Frame:
     resource: Mapping[str, str] = Resource()
     scope: Scope = Scope()
     source: ComponentId | None = None
+    monotonic_nano: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("values", "bounds", "sums", "start_time_unix_nano"):

@@ -10,7 +10,8 @@ The rules are those of Prometheus and of the OpenTelemetry data model (cumulativ
   first batch: its old total must not be counted a second time;
 * a value below the one before, or a start time after it, is a restart: what was counted since is the increase, over
   the time since the start;
-* a frame that is not later than the one before (the wall clock was set back) gives nothing, and is reported.
+* intervals are those of the clock that never jumps, where the receiver has one (`Frame.monotonic_nano`); otherwise a
+  frame that is not later than the one before (the wall clock was set back) gives nothing, and is reported.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from .rows import RowSet
 from .streams import Attendance, Origin, Stream
 
 REMEMBERED = 100_000
+_UNSTARTED = np.iinfo(np.int64).max
+"""The start time of a row that was not seen yet: its own, once it is seen, is no restart."""
 MOST_NAMES = 10_000
 """How many names of forgotten metrics of one origin are remembered; beyond, every new metric may be a returning one."""
 
@@ -62,7 +65,7 @@ class Increases:
         Receivers leave out metrics of which nothing has happened; a batch of the same origin without the metric is how
         one knows that it was zero. Returns what is forgotten from now on.
         """
-        newest = {frame.stream.origin: int(frame.time_unix_nano) for frame in frames}
+        newest = {frame.stream.origin: moment(frame) for frame in frames}
         self._before = {origin: self._latest[origin] for origin in newest if origin in self._latest}
         self._latest |= newest
         return self._forget(frames, newest)
@@ -85,17 +88,17 @@ class Increases:
         if frame.temporality is Temporality.DELTA:
             starts = frame.start_times()
             return _increase(counts(frame), frame.time_unix_nano, np.where(starts, starts, frame.time_unix_nano))
-        key, current = frame.stream, counts(frame)
+        key, current, now = frame.stream, counts(frame), moment(frame)
         seen = self._seen.get(key)
         if seen is None or seen.values.dtype != current.dtype:
             known = seen is not None or self._returns(key)
-            before = frame.time_unix_nano if known else self._before.get(key.origin, frame.time_unix_nano)
+            before = now if known else self._before.get(key.origin, now)
             self._seen[key] = _Seen.nothing(before, current)
             increase = self._seen[key].update(frame, current)
-            return increase if before < frame.time_unix_nano else None
-        if frame.time_unix_nano <= seen.time:
+            return increase if before < now else None
+        if now <= seen.time:
             self._report(f'"{frame.name}" was not read after the time of its frame before; the interval is left out')
-            seen.forget_times(frame.time_unix_nano)
+            seen.forget_times(now)
             seen.update(frame, current)
             return None
         return seen.update(frame, current)
@@ -106,6 +109,11 @@ class Increases:
         return stream.metric in names or len(names) > MOST_NAMES
 
 
+def moment(frame: Frame) -> int:
+    """When the frame was read, on the clock by which its intervals are measured."""
+    return int(frame.time_unix_nano) if frame.monotonic_nano is None else frame.monotonic_nano
+
+
 def counts(frame: Frame) -> NDArray[Any]:
     """What can only grow in a frame: values of counters, number of observations of histograms."""
     return frame.values.sum(axis=1, dtype=frame.values.dtype) if frame.kind is Kind.HISTOGRAM else frame.values
@@ -113,7 +121,10 @@ def counts(frame: Frame) -> NDArray[Any]:
 
 @dataclass
 class _Seen:
-    """The latest of every row, sorted by row id, and where in there the rows of the last frame are."""
+    """The latest of every row, sorted by row id, and where in there the rows of the last frame are.
+
+    ``time`` and ``times`` are moments (see `moment`), ``starts`` are on the wall clock.
+    """
 
     time: int
     rows: ref[RowSet]
@@ -135,15 +146,19 @@ class _Seen:
         if frame.rows is not self.rows():
             self._make_room(frame.rows, current)
         at, starts = self.positions, frame.start_times().astype(np.int64)
-        before, since = self.values[at], self.times[at]
-        restarted = (current < before) | ((starts > self.starts[at]) & (starts >= since))
+        now = moment(frame)
+        # the row's moment before, as today's wall clock would have shown it, however it was set meanwhile
+        before, since = self.values[at], frame.time_unix_nano - (now - self.times[at])
+        # not only a later start: where the wall clock was set back, a restart starts before what it ended
+        another = (starts != self.starts[at]) & (self.starts[at] != _UNSTARTED)
+        restarted = (current < before) | (another & (starts >= since))
         with np.errstate(invalid="ignore"):  # infinite floats; left out below
             amounts = np.where(restarted, current, current - before)
         # only a restart inside the interval says when counting began; a row that is new was zero for all of it
         inside = restarted & (starts > since) & (starts < frame.time_unix_nano)
         increase = _increase(amounts, frame.time_unix_nano, np.where(inside, starts, since))
-        self.values[at], self.starts[at], self.times[at] = current, starts, frame.time_unix_nano
-        self.rows, self.time = ref(frame.rows), frame.time_unix_nano
+        self.values[at], self.starts[at], self.times[at] = current, starts, now
+        self.rows, self.time = ref(frame.rows), now
         return increase
 
     def forget_times(self, latest: int) -> None:
@@ -163,8 +178,7 @@ class _Seen:
         order = np.argsort(ids, kind="stable")
         self.ids = ids[order]
         self.values = np.concatenate([self.values[kept], np.zeros(len(new), current.dtype)])[order]
-        # the latest start there is: a new row's own start time is no restart
-        unstarted = np.full(len(new), np.iinfo(np.int64).max)
+        unstarted = np.full(len(new), _UNSTARTED)
         self.starts = np.concatenate([self.starts[kept], unstarted])[order]
         self.times = np.concatenate([self.times[kept], np.full(len(new), self.time, np.int64)])[order]
         self.positions = np.searchsorted(self.ids, rows.ids)

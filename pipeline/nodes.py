@@ -125,6 +125,9 @@ class Source:
 
 
 def _of_the_same_source(answer: Frames, frames: Frames) -> tuple[Frame, ...]:
-    """What a processor made of a receiver's frames: a frame that it built from nothing is about the same rows."""
-    source = frames[0].source if frames else None
-    return tuple(frame if frame.source else replace(frame, source=source) for frame in answer)
+    """What a processor made of a receiver's frames: a frame that it built from nothing is about the same rows, as they
+    were read at the same moment."""
+    if not frames:
+        return tuple(answer)
+    source, moment = frames[0].source, frames[0].monotonic_nano
+    return tuple(frame if frame.source else replace(frame, source=source, monotonic_nano=moment) for frame in answer)

@@ -10,13 +10,15 @@ A recording is JSON lines (UTF-8, one object a line) compressed with gzip. The f
 ``interval`` is the receivers' collection interval in seconds. Each further line is a batch, the frames that a receiver
 passed on together:
 
-    {"time": 1767268800000000000,
+    {"time": 1767268800000000000, "monotonic": 5723000000000,
      "rows": {"0": {"ids": [1, 2], "columns": {"device": {"words": ["sda", "sdb"], "codes": [0, 1]},
                                                "process.pid": {"type": "int64", "numbers": [23, 42]}}}},
      "frames": [{"name": "ebpf.block.io.errors", "kind": "counter", "rows": 0, "time": 1767268800000000000,
                  "start": 1767268700000000000, "unit": "{error}", "description": "…", "temporality": "cumulative",
                  "values": {"type": "uint64", "numbers": [5, 7]}, "scope": ["ebpf_sidecar", "0.1.0"]}]}
 
+``monotonic``, where the receiver knows it, is the same moment on a clock that never jumps, in nanoseconds since some
+moment of that machine; batches are as far apart in a replay as it says, however the wall clock was set meanwhile.
 ``rows`` holds the row sets that the batch before did not have; a frame names its row set by number, and one that a
 batch does not name is forgotten. ``start`` is one number or one per row. Numbers that JSON does not have are written as
 the strings ``nan``, ``inf`` and ``-inf``. Histograms have ``bounds`` and ``sums`` besides, ``values`` being a list per
@@ -86,10 +88,17 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Frames that were passed on together, and when (ns since the epoch)."""
+    """Frames that were passed on together, and when: ns since the epoch, and on a clock that never jumps, if known."""
 
     time_unix_nano: int
     frames: Frames
+    monotonic_nano: int | None = None
+
+    def seconds_since(self, earlier: Batch) -> float:
+        """How long after another one it was recorded, however the wall clock was set meanwhile."""
+        if self.monotonic_nano is not None and earlier.monotonic_nano is not None:
+            return (self.monotonic_nano - earlier.monotonic_nano) / 1e9
+        return (self.time_unix_nano - earlier.time_unix_nano) / 1e9
 
 
 class RecordingWriter:
@@ -126,6 +135,8 @@ class RecordingWriter:
             "rows": {str(used[rows]): row_set_to_json(rows) for rows in new},
             "frames": [frame_to_json(frame, used[frame.rows], self._resource) for frame in frames],
         }
+        if moments := [frame.monotonic_nano for frame in frames if frame.monotonic_nano is not None]:
+            batch["monotonic"] = max(moments)
         self._line(batch)
         self._numbers, self._next = used, self._next + len(new)
 
@@ -198,7 +209,8 @@ class Recording:
         numbers = [str(each["rows"]) for each in value["frames"]]
         resource = self.header.resource
         frames = [frame_from_json(e, rows[n], resource) for e, n in zip(value["frames"], numbers, strict=True)]
-        return Batch(nanoseconds(value["time"]), tuple(frames)), {number: rows[number] for number in numbers}
+        moment = nanoseconds(value["monotonic"]) if "monotonic" in value else None
+        return Batch(nanoseconds(value["time"]), tuple(frames), moment), {number: rows[number] for number in numbers}
 
     def _lines(self) -> Generator[str, None, None]:
         if not stat.S_ISREG(self._path.stat().st_mode):

@@ -158,4 +158,5 @@ def gauge(of: Frame, rows: RowSet, values: NDArray[np.float64], name: str, *, te
         resource=of.resource,
         scope=of.scope,
         source=of.source,
+        monotonic_nano=of.monotonic_nano,
     )

@@ -26,6 +26,7 @@ from ..pipeline.plugins import hookimpl
 from ..pipeline.recording_file import Batch, Recording
 from ..pipeline.rows import RowSet
 from ..pipeline.settings import Interval, Settings
+from ..pipeline.timeline import Timeline
 from .replayed import Replayed
 
 PACKAGED = Path(__file__).parent / "recordings" / "default.recording"
@@ -85,7 +86,8 @@ class ReplayReceiver:
     def _play(self, recording: Recording, consumer: Consumer) -> None:
         clock = self._context.clock
         resource = {**self._context.resource, MARK: "true"}
-        replayed = Replayed(recording.started, clock.time_ns(), self._settings.speed, resource)
+        timeline = Timeline(clock, self._context.telemetry)
+        replayed = Replayed(recording.started, timeline.now().time_unix_nano, self._settings.speed, resource)
         info = _info(recording, resource)
         due = clock.monotonic()
         for batch, pause in self._paced(recording, replayed):
@@ -94,13 +96,13 @@ class ReplayReceiver:
                 return
             if clock.monotonic() - due > pause:
                 due = clock.monotonic()  # after a standstill of the machine: no need to catch up
-            now = clock.time_ns()
+            now = timeline.now(replayed.newest_start)
             try:
                 frames = replayed.frames(batch.frames, now)
             except Exception as problem:  # noqa: BLE001 # frames of a hand-made file may contradict each other; play on
                 self._context.telemetry.error("receiving", problem)
                 continue
-            consumer([*frames, replace(info, time_unix_nano=now)])
+            consumer([*frames, replace(info, time_unix_nano=now.time_unix_nano, monotonic_nano=now.monotonic_nano)])
             self._context.heartbeat.beat()
 
     def _paced(self, recording: Recording, replayed: Replayed) -> Iterator[tuple[Batch, float]]:
@@ -110,9 +112,9 @@ class ReplayReceiver:
             last = None
             for batch in recording.batches(self._damaged):
                 if last is not None:
-                    gap = (batch.time_unix_nano - last) / 1e9
+                    gap = batch.seconds_since(last)
                 yield batch, self._pause(min(max(gap, 0.0), recording.header.interval))
-                last = batch.time_unix_nano
+                last = replace(batch, frames=())
             gap, more = recording.header.interval, self._settings.loop and last is not None
             replayed.again()
         if not self._settings.loop:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..pipeline.frame import Frame, Frames, Kind, Temporality
 from ..pipeline.rows import RowSet
 from ..pipeline.streams import Stream
+from ..pipeline.timeline import Instant
 
 _COUNTING = (Kind.COUNTER, Kind.HISTOGRAM)
 
@@ -37,8 +38,12 @@ class Replayed:
     _counted: dict[Stream, _Counted] = field(default_factory=dict)
     """By stream, for good: each comes again with the next repetition, and there are no more than the recording has."""
 
-    def frames(self, recorded: Frames, now: int) -> Frames:
-        """The frames as of ``now``, ns since the epoch."""
+    def __post_init__(self) -> None:
+        self.newest_start = 0
+        """The latest start time that was given out, ns since the epoch."""
+
+    def frames(self, recorded: Frames, now: Instant) -> Frames:
+        """The frames as of ``now``."""
         return [self._moved(frame, now) for frame in recorded]
 
     def again(self) -> None:
@@ -46,11 +51,18 @@ class Replayed:
         for counted in self._counted.values():
             counted.again()
 
-    def _moved(self, frame: Frame, now: int) -> Frame:
-        frame = replace(frame, time_unix_nano=now, resource={**frame.resource, **self.resource})
+    def _moved(self, frame: Frame, now: Instant) -> Frame:
+        moved = self._counting(frame, now)
+        if moved.temporality is not Temporality.DELTA:  # a delta's start is gone with it
+            self.newest_start = max(self.newest_start, int(moved.start_times().max(initial=0)))
+        return moved
+
+    def _counting(self, frame: Frame, now: Instant) -> Frame:
+        resource = {**frame.resource, **self.resource}
+        frame = replace(frame, time_unix_nano=now.time_unix_nano, monotonic_nano=now.monotonic_nano, resource=resource)
         if frame.kind is Kind.GAUGE:
             return frame
-        starts = self._starts(frame, now)
+        starts = self._starts(frame, now.time_unix_nano)
         if frame.kind not in _COUNTING or frame.temporality is not Temporality.CUMULATIVE:
             return replace(frame, start_time_unix_nano=starts)
         key = frame.stream

@@ -35,7 +35,7 @@ class FakeMap:
 def tally_of(kernel_map, **settings):
     """A tally whose groups are the keys' ``who``."""
     view = View(("who",), lambda keys: [(str(who),) for who in keys["who"].tolist()])
-    return Tally(kernel_map, [view], START, **settings)
+    return Tally(kernel_map, [view], **{"start": START, **settings})
 
 
 def totals(tally):

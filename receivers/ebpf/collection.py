@@ -12,6 +12,7 @@ from typing import Any
 
 from ...pipeline.component import Context, MapCleanup
 from ...pipeline.frame import Frame
+from ...pipeline.timeline import Timeline
 from .attribution import Attribution, GroupBy
 from .canary import Canary
 from .canary_actions import Actions
@@ -46,25 +47,29 @@ class Collection:
     resource: Mapping[str, str]
     canary: Canary
     newcomers: Newcomers
+    timeline: Timeline
     watch: CgroupWatch | None = None
     shedding: Shedding | None = None
     held: ExitStack = field(default_factory=ExitStack)
     _forgotten: int = 0
 
-    def collect(self, monotonic: float, time_unix_nano: int) -> list[Frame]:
+    def collect(self) -> list[Frame]:
         """Read all maps: what the probes counted, and how the probes do. Raises `ProbeError`."""
         if self.watch:
             self.watch.update()
-        self.canary.when_due(monotonic)
-        self.reading.update(monotonic, time_unix_nano)
-        moment = Moment(time_unix_nano, self.resource)
+        self.canary.when_due(self.timeline.clock.monotonic())
+        newest = max((tally.newest_start for tally in self.reading.tallies.values()), default=self.own.start)
+        now = self.timeline.now(newest)  # not before: what was done up to here may wait for a disk
+        monotonic = now.monotonic_nano / 1e9
+        self.reading.update(monotonic, now.time_unix_nano)
+        moment = Moment(now.time_unix_nano, self.resource)
         frames = self.reading.frames(moment)
         self.canary.notice(frames)
         entries = {name: tally.kernel_entries for name, tally in self.reading.tallies.items()}
         own = self.own.frames(moment, entries, coverage(frames), self.canary.found)
         shown = [*frames, *own, *self.programs.frames(moment), *self._overhead(monotonic, moment)]
         self._follow(self.newcomers.update())
-        return shown
+        return [replace(frame, monotonic_nano=now.monotonic_nano) for frame in shown]
 
     def _overhead(self, monotonic: float, moment: Moment) -> list[Frame]:
         """After the reading, so that a probe that has to go has shown all that it counted."""
@@ -108,7 +113,8 @@ def open_collection(
     with ExitStack() as held:  # what fails before the end leaves nothing behind
         loaded = held.enter_context(_load(probes, settings, hierarchy, context))
         hierarchy = _hierarchy_of(loaded, hierarchy, context)
-        start = context.clock.time_ns()
+        timeline = Timeline(context.clock, context.telemetry)
+        start = timeline.now().time_unix_nano
         attribution = Attribution(CgroupTree(hierarchy), settings.group_by, settings.targets.choosing)
         reading = reading_of(probes, loaded, attribution, start=start, cleanup=cleanup, limit=settings.max_rows)
         canary = _canary(probes, loaded, settings, context)
@@ -119,7 +125,17 @@ def open_collection(
         newcomers = Newcomers(loaded, probes, context.logger.warning, context.paths.sys)
         held.callback(newcomers.close)
         return Collection(
-            loaded, reading, own, programs, context.resource, canary, newcomers, watch, shedding, held.pop_all()
+            loaded,
+            reading,
+            own,
+            programs,
+            context.resource,
+            canary,
+            newcomers,
+            timeline,
+            watch,
+            shedding,
+            held.pop_all(),
         )
 
 

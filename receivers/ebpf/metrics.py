@@ -94,16 +94,16 @@ def _counter(metric: Metric, snapshot: Snapshot, rows: RowSet, values: NDArray[n
         rows,
         values,
         moment.time_unix_nano,
-        start_time_unix_nano=_starts(snapshot, moment, len(values)),
+        start_time_unix_nano=_starts(snapshot, len(values)),
         unit=metric.unit,
         description=metric.description,
         resource=moment.resource,
     )
 
 
-def _starts(snapshot: Snapshot, moment: Moment, rows: int) -> NDArray[np.uint64]:
-    """Since when each row counts. Never after the reading, even where the wall clock was set back meanwhile."""
-    starts = np.minimum(snapshot.starts, np.uint64(moment.time_unix_nano))
+def _starts(snapshot: Snapshot, rows: int) -> NDArray[np.uint64]:
+    """Since when each row counts, also where rows are shown several times."""
+    starts = snapshot.starts
     return np.repeat(starts, rows // len(starts)) if len(starts) else starts
 
 
@@ -169,7 +169,7 @@ def _histogram(metric: Metric, value: Slots, columns: Columns) -> ToFrame:
             snapshot.rows,
             snapshot.totals[:, slots],
             moment.time_unix_nano,
-            start_time_unix_nano=_starts(snapshot, moment, len(snapshot.totals)),
+            start_time_unix_nano=snapshot.starts,
             unit=metric.unit,
             description=metric.description,
             bounds=bounds,

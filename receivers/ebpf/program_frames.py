@@ -65,14 +65,13 @@ class ProgramFrames:
         return frames
 
     def _counter(self, moment: Moment, name: str, unit: str, description: str, values: NDArray[np.generic]) -> Frame:
-        start = min(self.start, moment.time_unix_nano)
         return Frame(
             name,
             Kind.COUNTER,
             self._rows,
             values,
             moment.time_unix_nano,
-            start,
+            self.start,
             unit,
             description,
             resource=moment.resource,

@@ -119,7 +119,7 @@ class EbpfReceiver:
         clock = self._context.clock
         begin = clock.monotonic()
         try:
-            frames = collection.collect(begin, clock.time_ns())
+            frames = collection.collect()
         except Exception as problem:  # noqa: BLE001 # a reading may fail in many ways, the service must go on
             self._context.telemetry.error("receiving", problem)
             return

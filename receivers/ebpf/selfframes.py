@@ -113,7 +113,7 @@ class SelfFrames:
             self._drops,
             np.array(list(self.loaded.drops.read().values()), np.uint64),
             moment.time_unix_nano,
-            min(self.start, moment.time_unix_nano),
+            self.start,
             "{event}",
             "Kernel events that could not be counted; the reason is the map that was full, or a word",
             resource=moment.resource,

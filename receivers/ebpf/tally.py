@@ -90,12 +90,18 @@ class Tally:
         """How many rows were given up for others since the start."""
         return sum(totals.forgotten for totals in self._totals)
 
+    @property
+    def newest_start(self) -> int:
+        """The latest start time that a row was given, ns since the epoch; a time before it must not be shown."""
+        return max(totals.newest_start for totals in self._totals)
+
     def update(self, now: float, time: int = 0) -> Keys:
         """Read the map and add what happened since the last reading; the keys that are in it.
 
         ``now``: monotonic seconds; ``time``: the same moment, ns since the epoch.
         """
-        self._now, self._before, self._time = now, self._time, max(time, self.start)
+        time = max(time, self.start)
+        self._now, self._before, self._time = now, min(self._time, time), time  # no row begins after its first reading
         for view, totals in enumerate(self._totals):
             if totals.full():
                 self._make_room(view, totals)

@@ -59,6 +59,8 @@ class Totals:
     _shown: tuple[Positions, RowSet] | None = None
 
     def __post_init__(self) -> None:
+        self.newest_start = self.start
+        """The latest start time that a row was given."""
         self._totals = np.zeros((0, self.columns), np.uint64)
         self._ids = np.zeros(0, np.uint64)
         self._starts = np.zeros(0, np.uint64)
@@ -147,6 +149,7 @@ class Totals:
         self._ids[row], self._starts[row], self._changed[row] = self._next_id, start, now
         self._totals[row] = self._distinct[row] = 0
         self._next_id += 1
+        self.newest_start = max(self.newest_start, start)
         return row
 
     def _grow(self, length: int) -> None:

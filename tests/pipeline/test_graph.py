@@ -62,6 +62,19 @@ def test_a_processor_that_fails_is_counted_and_the_frames_go_on_as_they_came(wor
     assert {"processor bad": 1} == house.count("ebpf.collector.errors")
 
 
+def test_a_frame_that_a_processor_builds_is_of_the_same_reading():
+    """Its receiver and the clock for intervals are those of the frames that it was made from."""
+    house = House()
+    build = {"work": lambda frames: [*frames, frame("built", [1])]}
+    graph = house.build({"": ("r", "p", "e")}, p=build)
+    graph.start()
+    house.parts["r"].consumer([frame("m", [5], monotonic_nano=7)])
+    graph.shutdown(1.0)
+    built = house.parts["e"].sink.latest("built")
+
+    assert ("receiver", "r", 7) == (built.source.kind, built.source.type, built.monotonic_nano)
+
+
 def test_every_boundary_counts_points():
     """Received, in, out and sent add up, and what comes after the end is refused."""
     house = House()

@@ -16,6 +16,7 @@ from strategies import mutated, mutations
 from ebpf_sidecar.pipeline import Kind, SidecarError, recording_file
 from ebpf_sidecar.pipeline.recording_file import Recording, RecordingWriter
 from ebpf_sidecar.pipeline.testing import NOON, frame
+from ebpf_sidecar.pipeline.timeline import Instant
 from ebpf_sidecar.receivers.replayed import Replayed
 
 
@@ -224,7 +225,7 @@ def test_whatever_a_line_holds_is_played_or_reported(tmp_path_factory, changes):
 
     replayed = Replayed(NOON, NOON, 1.0, {"a": "b"})
     for batch in batches:
-        replayed.frames(batch, NOON)
+        replayed.frames(batch, Instant(NOON, 0))
 
 
 def test_values_that_are_no_numbers_are_refused_and_nothing_is_written(tmp_path):

@@ -3,6 +3,7 @@
 import gzip
 import json
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from hypothesis import given
@@ -48,6 +49,16 @@ def any_frames(draw):
         resource=draw(st.just({"os.type": "linux"}) | st.dictionaries(nasty_text, nasty_text, max_size=2)),
         scope=Scope(draw(nasty_text), draw(nasty_text)),
     )
+
+
+def test_batches_are_as_far_apart_as_the_clock_that_never_jumps_says(tmp_path):
+    """The wall clock's times where a recording has no others."""
+    moments = ((0, None), (90, None), (100, 5), (40, 8))
+    written = [[frame("c", [1], time_unix_nano=NOON + time * 10**9, monotonic_nano=moment and moment * 10**9)]
+               for time, moment in moments]  # fmt: skip
+    batches = list(Recording(write(tmp_path / "x", *written)).batches(print))
+
+    assert [90.0, 10.0, 3.0] == [later.seconds_since(earlier) for earlier, later in pairwise(batches)]
 
 
 BATCHES = st.lists(st.lists(any_frames(), min_size=1, max_size=4), min_size=1, max_size=4)

@@ -33,12 +33,12 @@ class Collection:
         self.loaded, self.clock, self.takes = self, clock, takes
         self.problems, self.readings, self.closed = [], 0, False
 
-    def collect(self, monotonic, time_unix_nano):
+    def collect(self):
         self.readings += 1
         self.clock.advance(self.takes)
         if self.problems:
             raise self.problems.pop()
-        return [frame("ebpf.cache.misses", [self.readings], time_unix_nano=time_unix_nano)]
+        return [frame("ebpf.cache.misses", [self.readings], time_unix_nano=self.clock.time_ns())]
 
     def forgotten_rows(self):
         return 0

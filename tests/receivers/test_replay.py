@@ -3,14 +3,12 @@ import logging
 
 import pytest
 from pydantic import ValidationError
+from replaying import Stage
 
 from ebpf_sidecar.pipeline import ComponentKind, SidecarError, Text
 from ebpf_sidecar.pipeline.recording_file import Header, Recording, RecordingWriter
 from ebpf_sidecar.pipeline.testing import (
     NOON,
-    FakeClock,
-    RecordedHeartbeat,
-    RecordedTelemetry,
     Sink,
     check_contract,
     fake_context,
@@ -34,36 +32,6 @@ def path(tmp_path):
         writer.write([frame("c", [tick + 1], time_unix_nano=time, resource={"os.type": "linux"})])
     writer.close()
     return tmp_path / "recording"
-
-
-class Stage:
-    """A replay with everything around it."""
-
-    def __init__(self, path, **settings):
-        self.clock, self.sink = FakeClock(), Sink()
-        self.telemetry, self.heartbeat = RecordedTelemetry(), RecordedHeartbeat()
-        context = fake_context(
-            ComponentKind.RECEIVER,
-            "replay",
-            clock=self.clock,
-            telemetry=self.telemetry,
-            heartbeat=self.heartbeat,
-            resource={"service.name": "ebpf-sidecar"},
-        )
-        self.receiver = ReplayReceiver(ReplaySettings(path=path, **settings), context)
-
-    def play(self, *pauses):
-        """Let the receiver play through those pauses; what it passed on: seconds since the start → value of ``c``."""
-        self.receiver.start(self.sink)
-        try:
-            for number, pause in enumerate(pauses, start=1):
-                self.sink.until(number)
-                self.clock.until_waiting()
-                self.clock.advance(pause)
-            self.sink.until(len(pauses) + 1)
-        finally:
-            self.receiver.shutdown()
-        return {(f.time_unix_nano - NOON) / SECOND: int(f.values[0]) for f in self.sink.frames if f.name == "c"}
 
 
 def test_the_contract_is_kept():

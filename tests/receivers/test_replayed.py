@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from ebpf_sidecar.pipeline import Kind, RowSet, Temporality
 from ebpf_sidecar.pipeline.testing import NOON, frame
+from ebpf_sidecar.pipeline.timeline import Instant
 from ebpf_sidecar.receivers.replayed import Replayed
 
 SECOND = 1_000_000_000
@@ -17,6 +18,11 @@ def replayed(speed=1.0, resource=None):
     return Replayed(RECORDED, NOON, speed, resource or {})
 
 
+def at(second):
+    """A moment so long after noon."""
+    return Instant(NOON + second * SECOND, second * SECOND)
+
+
 def rows(*ids):
     """A new row set of those ids."""
     return RowSet(np.array(ids, dtype=np.uint64))
@@ -24,7 +30,7 @@ def rows(*ids):
 
 def shown(replay, second, **parts):
     """What becomes of a counter, ``second`` after the first batch of the recording was shown."""
-    [made] = replay.frames([frame("c", **parts)], NOON + second * SECOND)
+    [made] = replay.frames([frame("c", **parts)], at(second))
     return made
 
 
@@ -105,7 +111,7 @@ def test_metrics_are_carried_on_apart():
     """Two metrics with the same row ids do not mix."""
     replay = replayed()
     for _ in range(2):
-        a, b = replay.frames([frame("a", [1], rows(1)), frame("b", [100], rows(1))], NOON)
+        a, b = replay.frames([frame("a", [1], rows(1)), frame("b", [100], rows(1))], at(0))
         replay.again()
 
     assert ([2], [200]) == (a.values.tolist(), b.values.tolist())
