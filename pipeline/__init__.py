@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .component import (
-        ComponentKind,
         Consumer,
         Context,
         Exporter,
@@ -29,12 +28,12 @@ if TYPE_CHECKING:
     from .errors import ConfigError, ExportError, FrameError, PluginError, ProbeError, SidecarError
     from .frame import Frame, Frames, Kind, Temporality
     from .hooks import hookimpl
+    from .ids import ComponentKind
     from .rows import RowSet, Text, once_per_row_set
     from .settings import Duration, Interval, Settings
 
 _HOME = {
     "component": (
-        "ComponentKind",
         "Consumer",
         "Context",
         "Exporter",
@@ -49,6 +48,7 @@ _HOME = {
     "errors": ("ConfigError", "ExportError", "FrameError", "PluginError", "ProbeError", "SidecarError"),
     "frame": ("Frame", "Frames", "Kind", "Temporality"),
     "hooks": ("hookimpl",),
+    "ids": ("ComponentKind",),
     "rows": ("RowSet", "Text", "once_per_row_set"),
     "settings": ("Duration", "Interval", "Settings"),
 }

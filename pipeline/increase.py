@@ -16,7 +16,7 @@ The rules are those of Prometheus and of the OpenTelemetry data model (cumulativ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import ref
@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .frame import Frame, Frames, Kind, Temporality
+from .ids import ComponentId
 from .rows import RowSet
 from .streams import Attendance, Origin, Stream
 
@@ -65,19 +66,22 @@ class Increases:
         Receivers leave out metrics of which nothing has happened; a batch of the same origin without the metric is how
         one knows that it was zero. Returns what is forgotten from now on.
         """
-        newest = {frame.stream.origin: moment(frame) for frame in frames}
+        streams = {frame.stream: moment(frame) for frame in frames}
+        newest = {stream.origin: time for stream, time in streams.items()}
         self._before = {origin: self._latest[origin] for origin in newest if origin in self._latest}
         self._latest |= newest
-        return self._forget(frames, newest)
+        gone: list[Stream | Origin] = []
+        for source in dict.fromkeys(origin.source for origin in newest):
+            gone += self._forget(source, [stream for stream in streams if stream.origin.source == source])
+        return gone
 
-    def _forget(self, frames: Frames, origins: Iterable[Origin]) -> list[Stream | Origin]:
-        source = frames[0].source if frames else None
-        streams = self._streams.batch(source, dict.fromkeys(frame.stream for frame in frames))
+    def _forget(self, source: ComponentId | None, present: Sequence[Stream]) -> list[Stream | Origin]:
+        streams = self._streams.batch(source, present)
         for stream in streams:
             names = self._forgotten.setdefault(stream.origin, set())
             if self._seen.pop(stream, None) and len(names) <= MOST_NAMES:
                 names.add(stream.metric)
-        gone = self._origins.batch(source, origins)
+        gone = self._origins.batch(source, dict.fromkeys(stream.origin for stream in present))
         for origin in gone:
             del self._latest[origin]
             self._forgotten.pop(origin, None)

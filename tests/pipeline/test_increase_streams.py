@@ -71,6 +71,20 @@ def test_a_metric_away_for_too_long_starts_anew_without_counting_twice(monkeypat
     assert [0.0, 1.0, 23.0] == read(rare=155, busy=10, new=23)
 
 
+def test_frames_of_several_receivers_in_one_batch_are_each_their_own_receivers(monkeypatch):
+    """A processor of a plugin may hold frames back and pass them on together."""
+    monkeypatch.setattr(streams, "PATIENCE", 2)
+    increases = Increases([].append)
+    for number in range(6):
+        names = ("left", "right") if number in (0, 5) else ("left",)
+        time = NOON + number * SECOND
+        grown = asked(
+            increases, [frame("c", [number], rows(1), time_unix_nano=time, source=receiver(name)) for name in names]
+        )
+
+    assert [1.0, 5.0] == grown
+
+
 @given(st.lists(st.sampled_from(["a", "b", "c", "d"]), max_size=40))
 def test_what_is_remembered_is_bounded_however_many_origins_come_and_go(hosts):
     """Only what the last batches of the receiver had is remembered."""
