@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import select
 import sys
 from datetime import UTC, datetime
 from typing import TextIO
@@ -13,6 +14,51 @@ from typing import TextIO
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 _COLOURS = {logging.WARNING: "\x1b[33m", logging.ERROR: "\x1b[31m", logging.CRITICAL: "\x1b[31m"}
 _PLAIN = "\x1b[0m"
+
+
+class BoundedHandler(logging.StreamHandler[TextIO]):
+    """Writes to a stream, but waits only for a moment where its reader does not read: nobody who logs is held up.
+
+    Lines for which there is no room are counted, and the next line that has some says how many they were.
+    """
+
+    def __init__(self, stream: TextIO, patience: float = 0.1) -> None:
+        super().__init__(stream)
+        self._patience = patience
+        self._lost = 0
+        self._cut = ""
+        """What has to be written first where a line was cut off."""
+        try:
+            self._descriptor = stream.fileno()
+        except OSError:  # it is in memory, where nothing can block
+            self.emit = super().emit  # type: ignore[method-assign] # decided once for all lines
+        else:
+            self._room = select.poll()
+            self._room.register(self._descriptor, select.POLLOUT)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line, or count it."""
+        try:
+            line = self.format(record) + self.terminator
+        except Exception:  # noqa: BLE001 # as logging itself does: a message that cannot be formatted ends nothing
+            self.handleError(record)
+            return
+        missing = f"log: {self._lost} lines are missing here, nobody read them{self.terminator}" if self._lost else ""
+        text = f"{self._cut}{missing}{line}".encode(errors="backslashreplace")
+        written = self._write(text)
+        self._cut = self.terminator if 0 < written < len(text) else self._cut if written == 0 else ""
+        self._lost = 0 if written == len(text) else self._lost + 1
+
+    def _write(self, text: bytes) -> int:
+        """How much was written. A pipe that has room takes `PIPE_BUF` bytes without blocking."""
+        for start in range(0, len(text), select.PIPE_BUF):
+            if not self._room.poll(0 if self._lost else 1000 * self._patience):
+                return start
+            try:
+                os.write(self._descriptor, text[start : start + select.PIPE_BUF])
+            except OSError:  # its reader is gone, or the disk is full
+                return start
+        return len(text)
 
 
 class ConsoleFormatter(logging.Formatter):
@@ -57,7 +103,7 @@ def configure(level: str, encoding: str, stream: TextIO | None = None) -> None:
     A service whose stderr was closed before it started (``2>&-``) works, and logs nowhere.
     """
     stream = stream or sys.stderr
-    handler = logging.StreamHandler(stream) if stream else logging.NullHandler()
+    handler = BoundedHandler(stream) if stream else logging.NullHandler()
     coloured = stream is not None and stream.isatty() and not os.environ.get("NO_COLOR")
     handler.setFormatter(JsonFormatter() if encoding == "json" else ConsoleFormatter(coloured=coloured))
     logging.basicConfig(level=LEVELS[level], handlers=[handler], force=True)
