@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from .component import ComponentKind, Context, Factory, Request, Response, Stability
-from .endpoint import Endpoint, Listening
+from .endpoint import Address, Endpoint, Listening
 from .errors import SidecarError
 from .plugins import hookimpl
 from .settings import Settings
@@ -62,6 +62,9 @@ class HealthCheck:
         if self._settings.grpc is not None:
             self._grpc = GrpcHealth(self._settings.grpc.endpoint, self._context)
             self._grpc.start()
+            self._context.logger.info(
+                "serving grpc.health.v1 on %s, port %d", self._settings.grpc.endpoint, self._grpc.port
+            )
 
     @staticmethod
     def _index(_request: Request) -> Response:
@@ -92,6 +95,8 @@ class GrpcHealth:
             from grpc_health.v1 import health, health_pb2_grpc  # noqa: PLC0415 # as above
         except ImportError as cause:
             raise SidecarError("gRPC is not installed; run: pip install 'ebpf-sidecar[grpc]'") from cause
+        if Address.parse(self._endpoint).port:
+            Address.parse(self._endpoint).listen().close()  # says why not; gRPC only says that it cannot
         self._server = grpc.server(ThreadPoolExecutor(2, "grpc health"), options=[("grpc.so_reuseport", 0)])
         self._servicer = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, self._server)

@@ -14,15 +14,15 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from .clock import Clock, Deadline
 from .component import Exporter, Telemetry
 from .errors import ExportError
 from .frame import Frames, points
-from .settings import Interval, Settings
+from .settings import Interval, Settings, format_duration
 
 SHUTDOWN = "shutdown"
 
@@ -30,7 +30,7 @@ SHUTDOWN = "shutdown"
 class QueueSettings(Settings):
     """The queue in front of an exporter (``sending_queue`` in every exporter's section)."""
 
-    queue_size: int = Field(default=64, ge=1)
+    queue_size: int = Field(default=64, ge=1, le=1_000_000)
     """How many batches (one per collection interval and pipeline) may wait; the oldest gives way when it is full."""
     initial_retry_interval: Interval = 1.0
     """How long to wait before a delivery that failed for the moment is tried again; doubled each time."""
@@ -38,6 +38,13 @@ class QueueSettings(Settings):
     """The longest wait between two tries."""
     max_retry_time: Interval = 300.0
     """How long a batch is tried in all before it is counted as failed."""
+
+    @model_validator(mode="after")
+    def _first_wait_is_not_the_longest(self) -> Self:
+        first, longest = format_duration(self.initial_retry_interval), format_duration(self.max_retry_interval)
+        if self.initial_retry_interval > self.max_retry_interval:
+            raise ValueError(f'initial_retry_interval "{first}" is above max_retry_interval "{longest}"; raise that')
+        return self
 
 
 class Accounting(Protocol):

@@ -51,6 +51,15 @@ def parse_duration(text: object) -> float:
     return -seconds if text.startswith("-") else seconds
 
 
+def format_duration(seconds: float) -> str:
+    """Seconds as a user writes them: ``1m30s``, ``500ms``."""
+    left, text = round(seconds * 1e9), ""
+    for unit, length in (("h", 3600.0), ("m", 60.0), ("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9)):
+        count, left = divmod(left, round(length * 1e9))
+        text += f"{count}{unit}" if count else ""
+    return text or "0s"
+
+
 def _short(text: object) -> str:
     whole = str(text)
     return whole if len(whole) <= _QUOTED else f"{whole[:_QUOTED]}…"

@@ -10,7 +10,7 @@ import yaml
 from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
-from ebpf_sidecar.pipeline.settings import Interval, Settings
+from ebpf_sidecar.pipeline.settings import Interval, Settings, format_bytes, format_duration
 
 from .text import code, either, sentence, table
 
@@ -19,8 +19,6 @@ _PLAIN = {"string": "text", "integer": "whole number", "number": "number", "bool
 _LIMITS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
 _SPANS = {"x-minimum": "at least", "x-maximum": "at most"}
 _usual: TypeAdapter[float] = TypeAdapter(Interval)
-_UNITS = (("h", 3600.0), ("m", 60.0), ("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
-_SIZES = ((30, "GiB"), (20, "MiB"), (10, "KiB"))
 
 
 def settings_table(settings: type[Settings]) -> str:
@@ -92,9 +90,9 @@ def _duration_type(shape: Schema) -> str:
 def _default(value: Any, shape: Schema) -> str:
     plain = to_jsonable_python(value)
     if isinstance(plain, float) and _is(shape, "format", "duration"):
-        return duration(plain)
+        return format_duration(plain)
     if isinstance(plain, int) and _is(shape, "format", "size"):
-        return size(plain)
+        return format_bytes(plain)
     if isinstance(plain, dict) and plain and not any(plain.values()) and _is(shape, "type", "array"):
         plain = list(plain)  # a list of names says the same as a mapping from names to nothing
     return yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, width=10_000).removesuffix("...\n").strip()
@@ -102,19 +100,3 @@ def _default(value: Any, shape: Schema) -> str:
 
 def _is(shape: Schema, key: str, value: str) -> bool:
     return shape.get(key) == value or any(_is(each, key, value) for each in shape.get("anyOf", ()))
-
-
-def size(number: int) -> str:
-    """Bytes as a user writes them: ``16MiB``."""
-    return next(
-        (f"{number >> shift}{unit}" for shift, unit in _SIZES if number and not number % (1 << shift)), str(number)
-    )
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a user writes them: ``1m30s``, ``500ms``."""
-    left, text = round(seconds * 1e9), ""
-    for unit, length in _UNITS:
-        count, left = divmod(left, round(length * 1e9))
-        text += f"{count}{unit}" if count else ""
-    return text or "0s"

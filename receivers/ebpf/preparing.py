@@ -10,6 +10,7 @@ from typing import Any
 
 from ...pipeline.errors import ProbeError
 from ...pipeline.suggestions import did_you_mean
+from ...pipeline.wording import shown
 from .plan import SAFE_ON_DEMAND
 from .probe import Calls, Probe, Setting
 from .request import HookRequest, LoadRequest, Part, Way
@@ -21,6 +22,7 @@ from .targets import CGROUPS, TARGET_CGROUPS, KernelTargets
 _HEADERS = Path(__file__).resolve().parents[2] / "bpf"
 _SHARED_MAPS = ("control", "drops")
 EVERYBODY = KernelTargets()
+_MOST = 1 << 63  # settings become macros in C
 
 Chosen = Mapping[str, Mapping[str, Any]]
 """The user's settings by probe name, then by setting."""
@@ -103,14 +105,15 @@ def check_settings(probe: Probe, chosen: Mapping[str, Any]) -> list[str]:
 
 def _check(setting: Setting, value: Any) -> list[str]:
     if setting.type == "integer":
-        good = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-        return [] if good else [f'{setting.name}: "{value}" must be a whole number, not negative']
+        good = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST
+        return [] if good else [f"{setting.name}: {shown(value)} is not a whole number below 2^63; write digits"]
     if not isinstance(value, list | tuple):
-        return [f'{setting.name}: "{value}" must be a list of system calls']
+        advice = value if isinstance(value, str) else "read, write"
+        return [f"{setting.name}: {shown(value)} is not a list of system calls; write [{advice}]"]
     return [
-        f'{setting.name}: unknown system call "{name}"{did_you_mean(str(name), known_anywhere())}'
+        f"{setting.name}: unknown system call {shown(name)}{did_you_mean(str(name), known_anywhere()) or '; remove it'}"
         for name in value
-        if name not in known_anywhere()
+        if not isinstance(name, str) or name not in known_anywhere()
     ]
 
 

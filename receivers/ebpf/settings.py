@@ -68,7 +68,7 @@ class EbpfSettings(Settings):
             given = shown(value)
             advice = given.strip('"') if isinstance(value, str) else "page_cache, block_io"
             raise ValueError(f"{given} is not a list of probes; write [{advice}]")
-        return {name: body or {} for name, body in value.items()}
+        return {name: _written(body) for name, body in value.items()}
 
     @field_validator("probes")
     @classmethod
@@ -124,6 +124,11 @@ class EbpfSettings(Settings):
         if len(set(value)) < len(value):
             raise ValueError("a part is named twice; name each once")
         return value
+
+
+def _written(body: Any) -> Any:
+    """A probe's own settings; what is written but empty keeps its default, as everywhere."""
+    return {name: value for name, value in body.items() if value is not None} if isinstance(body, dict) else body or {}
 
 
 def _names(listed: list[Any]) -> list[str]:

@@ -3,15 +3,12 @@
 
 import subprocess
 
-import pytest
 from documents.sample import page, sample
-from documents.settings import duration, settings_rows
+from documents.settings import settings_rows
 from documents.text import bullets, first_sentence, prose, sentence, table
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import Field
 
-from ebpf_sidecar.pipeline.settings import Duration, Settings, parse_duration
+from ebpf_sidecar.pipeline.settings import Duration, Settings
 
 WIDTH = 120
 
@@ -58,17 +55,6 @@ def test_the_sample_is_what_the_command_prints(tmp_path):
 def test_the_sample_is_the_same_every_time():
     """No clock of this machine and no order of threads has a part in it."""
     assert page() == page()
-
-
-@given(st.integers(min_value=0, max_value=10**16))
-def test_durations_are_shown_as_they_can_be_written(nanoseconds):
-    """What the tables say is read back as the same length of time."""
-    assert parse_duration(duration(nanoseconds / 1e9)) == pytest.approx(nanoseconds / 1e9)
-
-
-def test_durations_are_short():
-    """As a user would write them."""
-    assert ["0s", "500ms", "10s", "1m30s", "5m", "1h"] == [duration(each) for each in (0, 0.5, 10, 90, 300, 3600)]
 
 
 def test_tables_are_aligned_and_keep_their_columns():

@@ -77,7 +77,9 @@ PIECES = st.sampled_from(
 BITS = st.lists(PIECES | st.sampled_from(["[" * 300, "{a: " * 300, "receivers: ", "probes: "])).map("".join)
 KERNEL_PROBES = st.recursive(
     LEAVES | st.sampled_from(["page_cache", "block_io", "syscalls"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["page_cache", "calls", "x"]), inner),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["page_cache", "syscalls", "x"]), inner)
+    ),
     max_leaves=6,
 )
 ARGUMENTS = st.text(max_size=20) | st.builds(

@@ -79,7 +79,7 @@ def test_a_grpc_port_in_use_is_named(clock):
         endpoint = f"127.0.0.1:{taken.getsockname()[1]}"
         server = GrpcHealth(endpoint, Context(clock))
 
-        with pytest.raises(SidecarError, match=f'cannot listen on "{endpoint}"; choose a free endpoint'):
+        with pytest.raises(SidecarError, match=f'cannot listen on "{endpoint}": address already in use; stop'):
             server.start()
     server.shutdown()
 

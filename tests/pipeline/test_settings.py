@@ -19,6 +19,7 @@ from ebpf_sidecar.pipeline.settings import (
     Share,
     Within,
     format_bytes,
+    format_duration,
     parse_bytes,
     parse_duration,
     parse_share,
@@ -134,6 +135,19 @@ def test_a_text_of_any_length_is_judged_in_one_pass(text):
         with pytest.raises(ValueError, match="; ") as refused:
             parse(text)
         assert len(str(refused.value)) < 300
+
+
+@given(st.integers(min_value=0, max_value=10**16))
+def test_durations_are_shown_as_they_can_be_written(nanoseconds):
+    """What documents and messages say is read back as the same length of time."""
+    assert parse_duration(format_duration(nanoseconds / 1e9)) == pytest.approx(nanoseconds / 1e9)
+
+
+def test_durations_are_short():
+    """As a user would write them."""
+    assert ["0s", "500ms", "10s", "1m30s", "5m", "1h"] == [
+        format_duration(each) for each in (0, 0.5, 10, 90, 300, 3600)
+    ]
 
 
 class Limits(Settings):

@@ -96,7 +96,9 @@ def test_drops_are_told_apart_by_map(probes):
         ({"syscalls": ["fsync", "futex"]}, []),
         ({"syscals": []}, ['unknown setting "syscals" of probe "syscalls"; did you mean "syscalls"?']),
         ({"syscalls": ["fsink"]}, ['syscalls: unknown system call "fsink"; did you mean "fspick"?']),
-        ({"syscalls": "fsync"}, ['syscalls: "fsync" must be a list of system calls']),
+        ({"syscalls": "fsync"}, ['syscalls: "fsync" is not a list of system calls; write [fsync]']),
+        ({"syscalls": 5}, ['syscalls: "5" is not a list of system calls; write [read, write]']),
+        ({"syscalls": [["read"]]}, ['syscalls: unknown system call a list; did you mean "read"?']),
     ],
 )
 def test_the_users_mistakes_are_named_with_a_repair(probes, chosen, mistakes):
