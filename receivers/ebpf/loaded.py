@@ -16,7 +16,7 @@ from .maps import KernelMap
 class HookStatus:
     """A hook of a probe; ``program`` is empty when it is not attached, and ``reason`` then says why.
 
-    ``way``: how it is attached, as ``kprobe filemap_read``.
+    ``brief``: the reason in a few words, where it is longer. ``way``: how it is attached, as ``kprobe filemap_read``.
     """
 
     probe: str
@@ -24,6 +24,12 @@ class HookStatus:
     program: str
     reason: str
     way: str = ""
+    brief: str = ""
+
+    @property
+    def in_brief(self) -> str:
+        """The reason for a label."""
+        return self.brief or self.reason
 
     @property
     def attached(self) -> bool:

@@ -8,6 +8,7 @@ goes; what they hold lives on.
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import re
@@ -26,7 +27,8 @@ from .btf import Btf
 from .compiling import compile_what_can_be
 from .descriptors import receive_message, send_message
 from .plan import Choice, Plan, make_plan
-from .refusal import Refused
+from .probe import COMPILED_AS
+from .refusal import NO_OBJECTION, Refused, Why, joined
 from .request import HookRequest, LoadRequest, Way
 from .source import assemble
 from .tracefs import Tracefs, find_tracefs, mount_tracefs
@@ -51,38 +53,41 @@ class Loader:
     standing: rights.Standing
     programs: dict[str, int] = field(default_factory=dict)
     attachments: dict[str, list[int]] = field(default_factory=dict)
-    refusals: dict[str, str] = field(default_factory=dict)
+    refusals: dict[str, Why] = field(default_factory=dict)
     failure: rights.Failure = rights.Failure.ATTACH
     """Why the first program was refused."""
 
     def attach(self, choice: Choice) -> dict[str, Any]:
         """The status of the hook: attached by the first way that works, or the reasons of all."""
-        reasons = [choice.reason] if choice.reason else []
+        reasons = [Why(choice.brief, choice.reason)]
         for way in choice.ways:
-            reason = self._attach(way)
-            if not reason:
-                return _status(choice.hook, way, "")
-            reasons.append(reason)
-        return _status(choice.hook, None, "; ".join(dict.fromkeys(reasons)))
+            why = self._attach(way)
+            if not why:
+                return _status(choice.hook, way, NO_OBJECTION)
+            reasons.append(why)
+        return _status(choice.hook, None, joined(reasons))
 
-    def _attach(self, way: Way) -> str:
-        """Empty when attached, else why not. A program shared by several probes is attached once."""
+    def _attach(self, way: Way) -> Why:
+        """No objection when attached, else why not. A program shared by several probes is attached once."""
         if way.program in self.programs:
-            return ""
+            return NO_OBJECTION
         if way.program not in self.refusals:
             self.refusals[way.program] = self._try(way)
         return self.refusals[way.program]
 
-    def _try(self, way: Way) -> str:
+    def _try(self, way: Way) -> Why:
         began = len(_log())
         try:
             program, attachments = self._load_and_attach(way, began)
         except Refused as refusal:
-            self.failure = self.failure if self.refusals else refusal.diagnosis.failure
-            return f"{way.attach} {way.event}: {refusal}"
+            found = refusal.diagnosis
+            if way.attach in COMPILED_AS and self.programs:
+                found = rights.refused_way(found, way.attach)
+            self.failure = self.failure if self.refusals else found.failure
+            return Why(f"{way.attach} {rights.BRIEFLY[found.failure]}", f"{way.attach} {way.event}: {found.message}")
         self.programs[way.program] = program
         self.attachments[way.program] = attachments
-        return ""
+        return NO_OBJECTION
 
     def _load_and_attach(self, way: Way, began: int) -> tuple[int, list[int]]:
         try:
@@ -118,8 +123,16 @@ def main(descriptor: int) -> None:
     try:
         answer, descriptors = _load(request)
     except Refused as refusal:
-        answer, descriptors = {"failure": refusal.diagnosis.failure, "message": refusal.diagnosis.message}, []
+        answer, descriptors = _refusal(refusal.diagnosis), []
+    except OSError as error:
+        if error.errno != errno.EMFILE:
+            raise
+        answer, descriptors = _refusal(rights.too_few_descriptors()), []
     send_message(channel, answer, descriptors)
+
+
+def _refusal(diagnosis: rights.Diagnosis) -> dict[str, Any]:
+    return {"failure": diagnosis.failure, "message": diagnosis.message}
 
 
 def _load(request: LoadRequest) -> tuple[dict[str, Any], list[int]]:
@@ -141,8 +154,12 @@ def _load(request: LoadRequest) -> tuple[dict[str, Any], list[int]]:
     _fill_sets(bpf, request)
     loader = Loader(bpf, standing)
     hooks = [
-        *map(loader.attach, plan.choices),
-        *(_status(hook, None, done.broken[hook.probe]) for hook in request.hooks if hook.probe in done.broken),
+        *_attached(loader, plan.choices),
+        *(
+            _status(hook, None, Why("does not compile", done.broken[hook.probe]))
+            for hook in request.hooks
+            if hook.probe in done.broken
+        ),
     ]
     _refuse_if_nothing_works(hooks, loader, request)
     maps = [_describe(bpf, name) for name in done.request.maps]
@@ -156,6 +173,13 @@ def _load(request: LoadRequest) -> tuple[dict[str, Any], list[int]]:
     }
     attachments = [descriptor for each in loader.attachments.values() for descriptor in each]
     return answer, [each["fd"] for each in maps] + [*loader.programs.values(), *attachments]
+
+
+def _attached(loader: Loader, choices: Sequence[Choice]) -> list[dict[str, Any]]:
+    """The hooks' status in the order of ``choices``; those at functions are tried last, when it is known what works."""
+    order = sorted(range(len(choices)), key=lambda at: any(way.attach in COMPILED_AS for way in choices[at].ways))
+    found = {at: loader.attach(choices[at]) for at in order}
+    return [found[at] for at in range(len(choices))]
 
 
 def _tracefs(standing: rights.Standing) -> Tracefs:
@@ -234,9 +258,9 @@ def _describe(bpf: Any, name: str) -> dict[str, Any]:
     }
 
 
-def _status(hook: HookRequest, way: Way | None, reason: str) -> dict[str, Any]:
+def _status(hook: HookRequest, way: Way | None, why: Why) -> dict[str, Any]:
     taken = {"program": way.program, "way": f"{way.attach} {way.event}"} if way else {"program": "", "way": ""}
-    return {"probe": hook.probe, "hook": hook.name, **taken, "reason": reason}
+    return {"probe": hook.probe, "hook": hook.name, **taken, "reason": why.full, "brief": why.brief}
 
 
 def _log() -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import signal
 import socket
 import subprocess
@@ -28,7 +27,7 @@ from .metric_fields import why_not_made
 from .near import map_places
 from .probe import Probe
 from .request import LoadRequest
-from .rights import Failure
+from .rights import Failure, too_few_descriptors
 from .sizing import near_name
 from .targets import TARGET_CGROUPS
 
@@ -71,8 +70,13 @@ def load(probes: Sequence[Probe], request: LoadRequest, *, timeout: float = 60) 
 
 def _answer(request: LoadRequest, timeout: float) -> tuple[Any, list[int]]:
     """What the loader answers, and the descriptors that it hands over. Raises `LoadError` where it does not answer."""
-    with os.fdopen(os.memfd_create("loader"), "w+b") as log:  # there need not be a folder for temporary files
-        return _ask_child(request, log, timeout)
+    try:
+        with os.fdopen(os.memfd_create("loader"), "w+b") as log:  # there need not be a folder for temporary files
+            return _ask_child(request, log, timeout)
+    except OSError as error:
+        if error.errno != errno.EMFILE:
+            raise
+        raise _too_few_descriptors() from error
 
 
 def _ask_child(request: LoadRequest, log: IO[bytes], timeout: float) -> tuple[Any, list[int]]:
@@ -112,14 +116,13 @@ def _status_of(child: subprocess.Popen[bytes]) -> int | None:
 
 def _unanswered(error: Exception, status: int | None, log: IO[bytes]) -> LoadError:
     if isinstance(error, OSError) and error.errno == errno.EMFILE:
-        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        return LoadError(
-            f"cannot load probes: they need more descriptors than the {limit} that this process may have; raise the "
-            "limit (ulimit -n 65536, systemd: LimitNOFILE=65536, docker: --ulimit nofile=65536)",
-            Failure.DESCRIPTORS,
-        )
+        return _too_few_descriptors()
     failure = Failure.KILLED if status == -signal.SIGKILL else Failure.CRASH
     return LoadError(f"cannot load probes: {how_it_died(status, _tail(log))}", failure)
+
+
+def _too_few_descriptors() -> LoadError:
+    return LoadError(f"cannot load probes: {too_few_descriptors().message}", Failure.DESCRIPTORS)
 
 
 def how_it_died(status: int | None, log: str) -> str:

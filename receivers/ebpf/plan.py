@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from .probe import COMPILED_AS, ON_FUNCTIONS
+from .refusal import NO_OBJECTION, Why, joined
 from .request import HookRequest, LoadRequest, Way
 from .rights import release_of
 
@@ -57,6 +58,8 @@ class Choice:
     hook: HookRequest
     ways: tuple[Way, ...]
     reason: str
+    brief: str = ""
+    """The reason in a few words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,35 +96,39 @@ def make_plan(request: LoadRequest, events: Events, types: Types | None, release
 def _choose(hook: HookRequest, events: Events, types: Types | None, release: tuple[int, int]) -> Choice:
     missing = {way: _missing(way, events, types, release) for way in hook.ways}
     usable = tuple(way for way in hook.ways if not missing[way])
-    reasons = dict.fromkeys(reason for reason in missing.values() if reason)
-    return Choice(hook, usable, "; ".join(reasons))
+    why = joined(missing.values())
+    return Choice(hook, usable, why.full, why.brief)
 
 
-def _missing(way: Way, events: Events, types: Types | None, release: tuple[int, int]) -> str:
+def _missing(way: Way, events: Events, types: Types | None, release: tuple[int, int]) -> Why:
     if way.until and release >= release_of(way.until):
-        return f"{way.attach} {way.event} loses events from {way.until} on"
+        return Why(f"no {way.attach} from {way.until} on", f"{way.attach} {way.event} loses events from {way.until} on")
     absent = _absent(way, events)
     if absent:
         return absent
     if (way.btf or way.attach in COMPILED_AS) and types is None:
-        return f"{way.event} needs the kernel's type information (CONFIG_DEBUG_INFO_BTF), which this kernel lacks"
+        needs = "needs the kernel's type information (CONFIG_DEBUG_INFO_BTF), which this kernel lacks"
+        return Why("no BTF", f"{way.event} {needs}")
     fields = [field for field in way.btf if types and _number(field, types) is None]
     if fields:
-        return f"this kernel has no field {' and '.join(fields)}, needed at {way.event}"
+        names = " and ".join(fields)
+        return Why(f"no field {names}", f"this kernel has no field {names}, needed at {way.event}")
     passed = (types and types.tracepoint_arguments(_event(way))) or ()
-    wanted = [name for name in way.arguments if name not in passed]
-    return f"{way.event} passes no {' and '.join(wanted)} on this kernel" if wanted else ""
+    wanted = " and ".join(name for name in way.arguments if name not in passed)
+    return Why(f"no {wanted}", f"{way.event} passes no {wanted} on this kernel") if wanted else NO_OBJECTION
 
 
-def _absent(way: Way, events: Events) -> str:
+def _absent(way: Way, events: Events) -> Why:
     """Why there is nothing of that name to hook; empty when there is."""
     if way.attach in ON_FUNCTIONS:
         by_breakpoint = way.attach not in COMPILED_AS
-        return (by_breakpoint and events.why_no_kprobes()) or events.why_not_function(way.event)
+        if by_breakpoint and (why := events.why_no_kprobes()):
+            return Why("no kprobes", why)
+        return Why(f"no function {way.event}", events.why_not_function(way.event))
     if way.attach == "perf_event" or events.has(way.event):
-        return ""
+        return NO_OBJECTION
     since = f" (it came with {way.since})" if way.since else ""
-    return f"this kernel has no tracepoint {way.event}{since}"
+    return Why(f"no tracepoint {way.event}", f"this kernel has no tracepoint {way.event}{since}")
 
 
 def _way_macros(way: Way, events: Events, types: Types | None) -> dict[str, str]:

@@ -75,11 +75,13 @@ class EbpfReceiver:
             loaded.compile_seconds,
         )
         for metric, reason in loaded.unavailable.items():
-            self._context.logger.warning("metric %s is absent: %s", metric, reason)
+            message = 'metric %s is absent: %s ("ebpf-sidecar doctor" says more)'
+            self._context.logger.warning(message, metric, _in_brief(loaded, reason))
+            self._context.logger.debug("metric %s is absent: %s", metric, reason)
         for hook in loaded.hooks:
             if not hook.attached and not any(hook.reason in reason for reason in loaded.unavailable.values()):
                 message = "hook %s::%s is not attached (no metric is absent for it): %s"
-                self._context.logger.warning(message, hook.probe, hook.hook, hook.reason)
+                self._context.logger.warning(message, hook.probe, hook.hook, hook.in_brief)
 
     def _publish(self, collection: Collection) -> None:
         observe = self._context.telemetry.observe
@@ -127,6 +129,12 @@ class EbpfReceiver:
         self._context.telemetry.recovered("receiving")
         self._context.heartbeat.beat()
         consumer(frames)
+
+
+def _in_brief(loaded: Loaded, reason: str) -> str:
+    """Of a metric's reason, which its hooks' reasons make up, the few words that they are labelled with."""
+    briefs = [hook.in_brief for hook in loaded.hooks if not hook.attached and hook.reason and hook.reason in reason]
+    return ", ".join(dict.fromkeys(briefs)) or reason
 
 
 @hookimpl

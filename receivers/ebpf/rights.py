@@ -26,6 +26,7 @@ _DENIED = (errno.EPERM, errno.EACCES)
 _LOG_LINES = 3
 _NO_REASONS = ("HINT", "processed", "bpf: Failed to load program")
 _HELPER_REFUSED = re.compile("unknown func|cannot use helper|helper call is not allowed")
+_NO_DESCRIPTORS = os.strerror(errno.EMFILE)
 _ALTERNATIVE = "run as root or grant it (docker: --cap-add, Kubernetes: securityContext.capabilities.add)"
 _CONFINED = (
     "the capabilities count only in this user namespace; run rootful (Kubernetes: hostUsers: true; "
@@ -49,6 +50,18 @@ class Failure(StrEnum):
     TIMEOUT = "timeout"
     CRASH = "crash"
     KILLED = "killed"
+
+
+BRIEFLY = {failure: failure.value for failure in Failure} | {
+    Failure.RIGHTS: "not permitted",
+    Failure.SECCOMP: "refused by seccomp",
+    Failure.KERNEL: "refused by this kernel",
+    Failure.MEMLOCK: "lacks locked memory",
+    Failure.ATTACH: "failed",
+    Failure.VERIFIER: "refused by the verifier",
+    Failure.DESCRIPTORS: "lacks descriptors",
+}
+"""For labels: what became of a way into the kernel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +154,29 @@ def after_refusal(call: str, number: int, standing: Standing, log: str = "") -> 
 
     ``log``: what BCC wrote meanwhile.
     """
-    found = _refusal(call, number, standing)
+    found = too_few_descriptors() if number == errno.EMFILE else _refusal(call, number, standing)
     said = _last_words(log)
     return Diagnosis(found.failure, f"{found.message} ({said})") if said else found
+
+
+def refused_way(found: Diagnosis, attach: str) -> Diagnosis:
+    """``found`` for a program of the type ``attach``, when programs of other types were loaded by the same call.
+
+    Neither seccomp nor lockdown tells the types apart; a kernel that lacks what the type needs may answer EPERM, too.
+    """
+    if found.failure not in (Failure.RIGHTS, Failure.SECCOMP):
+        return found
+    return Diagnosis(Failure.KERNEL, f"this kernel refuses {attach}; bpf(2) lets all other programs in")
+
+
+def too_few_descriptors() -> Diagnosis:
+    """The limit of this process, or of a child with the same limit, is used up."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return Diagnosis(
+        Failure.DESCRIPTORS,
+        f"the probes need more descriptors than the {limit} that this process may have; raise the limit (ulimit -n "
+        "65536, systemd: LimitNOFILE=65536, docker: --ulimit nofile=65536)",
+    )
 
 
 def _refusal(call: str, number: int, standing: Standing) -> Diagnosis:
@@ -189,6 +222,8 @@ def no_tracefs(number: int, standing: Standing) -> Diagnosis:
 
 def no_bcc(cause: str) -> Diagnosis:
     """The BCC module could not be imported."""
+    if _NO_DESCRIPTORS in cause:
+        return too_few_descriptors()
     return Diagnosis(
         Failure.BCC,
         f"BCC for Python cannot be imported ({cause}); install the package python3-bpfcc (Debian, Ubuntu) or "
@@ -198,6 +233,8 @@ def no_bcc(cause: str) -> Diagnosis:
 
 def compile_error(log: str, lines: int = 12) -> Diagnosis:
     """The compiler did not like a probe; ``log`` is what it wrote."""
+    if _NO_DESCRIPTORS in log:
+        return too_few_descriptors()
     last = [line for line in log.splitlines() if line.strip()][-lines:]
     return Diagnosis(Failure.COMPILE, "the probes do not compile; clang said:\n" + "\n".join(last))
 

@@ -38,7 +38,7 @@ class SelfFrames:
 
     def __post_init__(self) -> None:
         self._maps = RowSet.of([{"map": name} for name in self.loaded.maps])
-        self._hooks = RowSet.of([_hook(hook.probe, hook.hook, hook.reason) for hook in self.loaded.hooks])
+        self._hooks = RowSet.of([_hook(hook.probe, hook.hook, hook.in_brief) for hook in self.loaded.hooks])
         self._attached = [int(hook.attached) for hook in self.loaded.hooks]
         self._capacities = [kernel_map.max_entries for kernel_map in self.loaded.maps.values()]
         self._drops = RowSet.of([{"reason": reason} for reason in self.loaded.drops.reasons])
@@ -50,7 +50,7 @@ class SelfFrames:
         told = [_hook(**{"reason": "", **row}) for row in self._hooks.records()]
         states = [int(new.attached) for new in loaded.hooks]
         self._attached = states + [0] * (len(told) - len(states) + len(changed))
-        self._hooks = RowSet.of([*told, *(_hook(hook.probe, hook.hook, hook.reason) for hook in changed)])
+        self._hooks = RowSet.of([*told, *(_hook(hook.probe, hook.hook, hook.in_brief) for hook in changed)])
         left = [i for i, name in enumerate(self.loaded.maps) if name in loaded.maps]
         self._maps = self._maps.take(np.array(left, np.intp))
         self._capacities = [kernel_map.max_entries for kernel_map in loaded.maps.values()]

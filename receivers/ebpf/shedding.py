@@ -89,7 +89,7 @@ def without(loaded: Loaded, probe: str, idle: set[str], reason: str = REASON) ->
 
     Raises `OSError` while all is there still.
     """
-    hooks = tuple(replace(h, program="", reason=reason) if h.probe == probe else h for h in loaded.hooks)
+    hooks = tuple(replace(h, program="", reason=reason, brief="") if h.probe == probe else h for h in loaded.hooks)
     needed = {hook.program for hook in hooks}
     programs = [program for program in loaded.programs if program.name not in needed]
     maps = [loaded.maps[name] for name in idle & loaded.maps.keys()]

@@ -54,6 +54,7 @@ def test_every_probe_attaches_all_its_hooks(attach, lacking):
 
     assert set(missing) <= lacking
     assert {WRITTEN_BACK} == set(loaded.unavailable) if missing else not loaded.unavailable
+    assert all(len(hook.brief) < 80 for hook in loaded.hooks)
 
 
 @pytest.mark.parametrize("name", sorted(find_probes([BPF])))

@@ -24,12 +24,12 @@ class Collection:
     compile_seconds = 0.4
     hooks = (
         HookStatus("page_cache", "page_add", "add", ""),
-        HookStatus("page_cache", "page_lookup", "", "not there"),
+        HookStatus("page_cache", "page_lookup", "", "not there; build another kernel", brief="no lookups"),
         HookStatus("syscalls", "signal", "", "nor this"),
     )
 
     def __init__(self, clock, takes=0.0):
-        self.unavailable = {"ebpf.cache.read_attempts": "not there"}
+        self.unavailable = {"ebpf.cache.read_attempts": "not there; build another kernel"}
         self.loaded, self.clock, self.takes = self, clock, takes
         self.problems, self.readings, self.closed = [], 0, False
 
@@ -139,7 +139,8 @@ def test_what_is_absent_is_said_with_its_reason(parts, caplog):
         receiver.start(sink)
 
     assert "attached 1 of 3 hooks of page_cache, block_io, syscalls; compiled in 0.40s" in caplog.messages
-    assert "metric ebpf.cache.read_attempts is absent: not there" in caplog.messages
+    absent = 'metric ebpf.cache.read_attempts is absent: no lookups ("ebpf-sidecar doctor" says more)'
+    assert absent in caplog.messages
     assert "hook syscalls::signal is not attached (no metric is absent for it): nor this" in caplog.messages
     assert not any("page_lookup" in message for message in caplog.messages)
 

@@ -96,20 +96,30 @@ def test_without_type_information_only_what_needs_none_is_left():
 
 
 @pytest.mark.parametrize(
-    ("events", "types", "reason"),
+    ("events", "types", "reason", "brief"),
     [
-        (FakeEvents({}), TYPES, "this kernel has no tracepoint block:rq_done (it came with 5.10)"),
-        (EVENTS, FakeTypes(), "this kernel has no field request.data, needed at block:rq_done"),
+        (
+            FakeEvents({}),
+            TYPES,
+            "this kernel has no tracepoint block:rq_done (it came with 5.10)",
+            "no tracepoint block:rq_done",
+        ),
+        (
+            EVENTS,
+            FakeTypes(),
+            "this kernel has no field request.data, needed at block:rq_done",
+            "no field request.data",
+        ),
     ],
 )
-def test_what_the_kernel_lacks_is_named(events, types, reason):
-    """The event, or the field."""
+def test_what_the_kernel_lacks_is_named(events, types, reason, brief):
+    """The event, or the field; in a few words for labels."""
     request = replace(REQUEST, hooks=(HookRequest("block_io", "done", (RAW,)),))
 
     choice = make_plan(request, events, types, NEW).choices[0]
 
     assert () == choice.ways
-    assert reason == choice.reason
+    assert (reason, brief) == (choice.reason, choice.brief)
 
 
 def test_maps_are_filled_on_demand_only_where_that_is_safe():

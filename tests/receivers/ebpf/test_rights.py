@@ -71,6 +71,7 @@ def test_what_can_work_is_tried(known):
         (errno.E2BIG, standing(release=(6, 18)), Failure.ATTACH, "than this kernel can make: lower max_map_memory"),
         (errno.ENOMEM, standing(), Failure.ATTACH, "Cannot allocate memory"),
         (errno.ENOENT, standing(), Failure.ATTACH, "No such file or directory"),
+        (errno.EMFILE, standing(), Failure.DESCRIPTORS, "ulimit -n 65536"),
     ],
 )
 def test_a_refusal_is_told_from_others_that_look_alike(number, known, failure, words):
@@ -79,6 +80,33 @@ def test_a_refusal_is_told_from_others_that_look_alike(number, known, failure, w
 
     assert failure == diagnosis.failure
     assert words in diagnosis.message
+
+
+@pytest.mark.parametrize("diagnose", [rights.no_bcc, rights.compile_error])
+def test_too_few_descriptors_are_named_whoever_lacks_them(diagnose):
+    """Python's importer and clang say so each in their own words."""
+    diagnosis = diagnose("cannot open shared object file: Too many open files")
+
+    assert Failure.DESCRIPTORS == diagnosis.failure
+
+
+@pytest.mark.parametrize("seccomp", [0, 2])
+def test_a_type_of_program_that_alone_is_refused_is_refused_by_the_kernel(seccomp):
+    """Neither seccomp nor lockdown would have let the others in; the verifier's reasons stay what they are."""
+    refused = rights.refused_way(rights.after_refusal("bpf", errno.EPERM, standing(seccomp=seccomp)), "fentry")
+    verifier = rights.Diagnosis(Failure.VERIFIER, "bad program")
+
+    assert (Failure.KERNEL, "this kernel refuses fentry; bpf(2) lets all other programs in") == (
+        refused.failure,
+        refused.message,
+    )
+    assert verifier is rights.refused_way(verifier, "fentry")
+
+
+def test_every_failure_has_a_few_words():
+    """For the label of a hook that is not attached."""
+    assert set(Failure) == set(rights.BRIEFLY)
+    assert all(len(words.split()) <= 4 for words in rights.BRIEFLY.values())
 
 
 HEADER = "bpf: Failed to load program: Permission denied\n"
