@@ -18,6 +18,7 @@ from .configfiles import sources
 from .errors import PluginError
 from .masking import masked, masked_by_type
 from .plugins import Plugins
+from .redaction import knowing
 from .schema import schema
 from .sections import find_factory
 from .yamlscalars import dump
@@ -55,8 +56,10 @@ def _flow(pipeline: PipelineSettings) -> Iterator[str]:
 def print_config(files: Sequence[str], overrides: Sequence[str]) -> None:
     """Print the merged, expanded and masked configuration. Raises `ConfigError`, after printing where possible."""
     given, plugins = sources(files), Plugins()
-    tree = resolved(given, overrides, os.environ)
-    click.echo(dump(masked(_without_declared_secrets(tree, plugins))), nl=False)
+    secrets: set[str] = set()
+    with knowing(secrets):
+        tree = resolved(given, overrides, os.environ, secrets.add)
+        click.echo(dump(masked(_without_declared_secrets(tree, plugins))), nl=False)
     load(given, overrides, plugins, os.environ)
 
 

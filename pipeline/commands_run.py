@@ -13,7 +13,7 @@ import click
 from .cli import say
 from .config import load
 from .configfiles import REPLAY, sources
-from .errors import ProbeError
+from .errors import ProbeError, hiding
 from .plugins import Plugins
 from .settings import parse_duration
 from .stop_request import interruptible
@@ -30,7 +30,8 @@ def run(files: Sequence[str], overrides: Sequence[str], *, or_replay: bool = Fal
     from .service import run_service
 
     try:
-        return run_service(config, plugins=plugins)
+        with hiding(config.secrets):
+            return run_service(config, plugins=plugins)
     except ProbeError as problem:
         if not or_replay:
             raise
@@ -66,5 +67,5 @@ def record(files: Sequence[str], overrides: Sequence[str], output: Path | None, 
         raise click.BadParameter(f'"{duration}" is not above zero; give at least a second', param_hint="--duration")
     plugins = Plugins()
     config = load(sources(files), overrides, plugins, os.environ)
-    with interruptible():
+    with interruptible(), hiding(config.secrets):
         record(config, output, seconds, plugins=plugins, progress=lambda text: click.echo(text, err=True))

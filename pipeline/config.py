@@ -12,8 +12,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -23,6 +23,7 @@ from .errors import ConfigError, Mistake
 from .expansion import expand, has_reference, plain
 from .pipelines import PipelineId, PipelineSettings, ServiceSettings, listed
 from .plugins import Plugins
+from .redaction import knowing
 from .sections import ConfiguredComponent, Sections, read_sections
 from .service_section import read_service
 from .sources import Inline, Source, merged, name_of
@@ -58,6 +59,8 @@ class Config:
     extensions: Components
     service: ServiceSettings
     warnings: tuple[Mistake, ...] = ()
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    """What came from variables and files whose names say that they hold secrets: not to be shown or logged."""
 
     def components(self, kind: ComponentKind) -> Components:
         """The components of one kind, in the order of the file."""
@@ -70,8 +73,20 @@ def load(sources: Sequence[Source], overrides: Sequence[str], plugins: Plugins, 
 
     Imports only the plugins of components that the files name. Raises `ConfigError` with every mistake found.
     """
+    secrets: set[str] = set()
+    with knowing(secrets):
+        return _load(sources, overrides, plugins, environ, secrets)
+
+
+def _load(
+    sources: Sequence[Source],
+    overrides: Sequence[str],
+    plugins: Plugins,
+    environ: Mapping[str, str],
+    secrets: set[str],
+) -> Config:
     document = merged(sources, overrides)
-    tree, mistakes = expand(document, environ)
+    tree, mistakes = expand(document, environ, note_secret=secrets.add)
     if not tree:
         where = ", ".join(map(name_of, sources))
         raise ConfigError(
@@ -85,16 +100,22 @@ def load(sources: Sequence[Source], overrides: Sequence[str], plugins: Plugins, 
         raise ConfigError(_in_order(mistakes, document))
     warnings = [*_unused(components, service, document), *_displaced(components, plugins, document)]
     sections = {kind.section: MappingProxyType(components[kind]) for kind in ComponentKind}
-    return Config(**sections, service=service, warnings=tuple(warnings))
+    return Config(**sections, service=service, warnings=tuple(warnings), secrets=frozenset(secrets))
 
 
-def resolved(sources: Sequence[Source], overrides: Sequence[str], environ: Mapping[str, str]) -> Any:
+def resolved(
+    sources: Sequence[Source],
+    overrides: Sequence[str],
+    environ: Mapping[str, str],
+    note_secret: Callable[[str], None] = lambda _text: None,
+) -> Any:
     """The merged and expanded configuration, secrets included: see `masking` before showing it.
 
-    Nothing is imported and no component checked. Raises `ConfigError` for what cannot be read or expanded.
+    ``note_secret`` is called with each text that comes from a variable or a file which is named as a secret. Nothing is
+    imported and no component checked. Raises `ConfigError` for what cannot be read or expanded.
     """
     document = merged(sources, overrides)
-    tree, mistakes = expand(document, environ)
+    tree, mistakes = expand(document, environ, note_secret=note_secret)
     if mistakes:
         raise ConfigError(_in_order(mistakes, document))
     return plain(tree)

@@ -8,20 +8,24 @@
     ├── FrameError         a component built a wrong frame (the component's own mistake)
     └── ExportError        data could not be delivered; ``retry`` says whether trying again can help
 
-Messages read ``where: what is wrong; what to do``: lower case, no full stop, the user's own word in quotes.
+Messages read ``where: what is wrong; what to do``: lower case, no full stop, the user's own word in quotes, and no
+secrets, as far as they can be told by their look or are known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from .redaction import redacted
 
 
 class SidecarError(Exception):
     """The root of all errors of ours. ``component`` is the id as written in the file, or empty."""
 
     def __init__(self, message: str, *, component: str = "") -> None:
-        super().__init__(message)
+        super().__init__(redacted(message))
         self.component = component
 
 
@@ -49,8 +53,8 @@ class ConfigError(SidecarError):
     """The configuration cannot be used; ``mistakes`` lists everything that is wrong with it, not only the first."""
 
     def __init__(self, mistakes: Sequence[Mistake]) -> None:
-        super().__init__("\n".join(str(mistake) for mistake in mistakes))
-        self.mistakes = tuple(mistakes)
+        self.mistakes = tuple(replace(mistake, message=redacted(mistake.message)) for mistake in mistakes)
+        super().__init__("\n".join(map(str, self.mistakes)))
 
 
 class PluginError(SidecarError):
@@ -71,3 +75,13 @@ class ExportError(SidecarError):
     def __init__(self, message: str, *, retry: bool, component: str = "") -> None:
         super().__init__(message, component=component)
         self.retry = retry
+
+
+@contextmanager
+def hiding(secrets: Collection[str]) -> Iterator[None]:
+    """An error of ours that leaves this says none of ``secrets``, wherever it was raised."""
+    try:
+        yield
+    except SidecarError as error:
+        error.args = tuple(redacted(str(each), secrets) for each in error.args)
+        raise

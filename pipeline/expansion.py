@@ -14,10 +14,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from .bounded_read import UnreadableError, read_file
 from .errors import ConfigError, Mistake
+from .redaction import is_secret
 from .reference import UnusableError, parted, pieces, short
 from .suggestions import did_you_mean
 from .yamltree import DEEPEST, TOO_DEEP, Document, Location, Mark, parse
@@ -26,6 +28,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?!-)")
 _MOST = 10_000  # references in one value
 _LONGEST_PATH = 4096
+_NO_SECRETS = ("", "true", "false", "null", "~")
 _LONGEST = 1_000_000  # characters: variables that double each other grow without bound
 
 
@@ -43,11 +46,17 @@ def read_text(path: str) -> str:
 
 
 def expand(
-    document: Document, environ: Mapping[str, str], read: Callable[[str], str] = read_text
+    document: Document,
+    environ: Mapping[str, str],
+    read: Callable[[str], str] = read_text,
+    note_secret: Callable[[str], None] = lambda _text: None,
 ) -> tuple[Any, list[Mistake]]:
     """The document's value with every reference followed (`Expanded` where one was the whole value and is no text), and
-    everything wrong with the references; what cannot be followed is left as null."""
-    expander = _Expander(document.marks, environ, read)
+    everything wrong with the references; what cannot be followed is left as null.
+
+    ``note_secret`` is called with each text from a variable or a file whose name says that it holds a secret.
+    """
+    expander = _Expander(document.marks, environ, read, note_secret)
     return expander.tree(document.value, (), ()), expander.mistakes
 
 
@@ -72,10 +81,17 @@ def has_reference(tree: Any) -> bool:
 
 
 class _Expander:
-    def __init__(self, marks: Mapping[Location, Mark], environ: Mapping[str, str], read: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        marks: Mapping[Location, Mark],
+        environ: Mapping[str, str],
+        read: Callable[[str], str],
+        note_secret: Callable[[str], None],
+    ) -> None:
         self._marks = marks
         self._environ = environ
         self._read = read
+        self._note_secret = note_secret
         self._followed = 0
         self.mistakes: list[Mistake] = []
 
@@ -140,7 +156,7 @@ class _Expander:
         if scheme is None or scheme[1] == "env":
             return self._variable(reference.removeprefix("env:"), inside)
         if scheme[1] == "file":
-            return self._file(self._joined(list(pieces(reference.removeprefix("file:"))), inside))
+            return self._file(self._joined(list(pieces(reference.removeprefix("file:"))), inside), inside)
         hint = did_you_mean(scheme[1], ["env", "file"])
         raise UnusableError(f'"${{{short(reference)}}}": unknown source "{scheme[1]}"{hint}')
 
@@ -152,18 +168,33 @@ class _Expander:
             raise UnusableError(f'"{short(name)}" is not a name of a variable; write "$${{" where no variable is meant')
         text = self._environ.get(name)
         if text or (text is not None and default is None):
-            return _utf8(text, name)
+            return self._noted(_utf8(text, name), inside, secret=is_secret(name))
         if default is not None:
-            return default
+            return self._noted(default, inside, secret=is_secret(name))
         raise UnusableError(f'environment variable "{name}" is not set; set it or give a default, "${{env:{name}:-…}}"')
 
-    def _file(self, path: str) -> str:
+    def _noted(self, text: str, inside: tuple[str, ...], *, secret: bool) -> str:
+        """``text``, noted as a secret as it stands and as it is after the references in it were followed."""
+        if secret and text.lower() not in _NO_SECRETS:
+            self._note_secret(text)
+            if "$" in text:
+                self._note_secret(self._joined_or_raw(text, inside))
+        return text
+
+    def _file(self, path: str, inside: tuple[str, ...]) -> str:
         try:
-            return self._read(path)
+            return self._noted(
+                self._read(path), inside, secret=any(is_secret(Path(part).stem) for part in Path(path).parts)
+            )
         except UnreadableError as error:
             raise UnusableError(f'"{short(path, _LONGEST_PATH)}" {error}') from error
         except UnicodeDecodeError as error:
             raise UnusableError(f'"{short(path, _LONGEST_PATH)}" is not UTF-8; save it as UTF-8') from error
+
+
+def _holds_secrets(path: str) -> bool:
+    """Whether a file or one of the folders above it is named as a secret, as in ``/run/secrets/db``."""
+    return any(is_secret(Path(part).stem) for part in Path(path).parts)
 
 
 def _deeper(inside: tuple[str, ...], reference: str) -> tuple[str, ...]:

@@ -8,8 +8,11 @@ import logging
 import os
 import select
 import sys
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import TextIO
+
+from .redaction import redacted
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 _COLOURS = {logging.WARNING: "\x1b[33m", logging.ERROR: "\x1b[31m", logging.CRITICAL: "\x1b[31m"}
@@ -64,15 +67,16 @@ class BoundedHandler(logging.StreamHandler[TextIO]):
 class ConsoleFormatter(logging.Formatter):
     """``2026-11-23T04:05:06.789Z info  exporter prometheus: listening …``."""
 
-    def __init__(self, *, coloured: bool = False) -> None:
+    def __init__(self, *, coloured: bool = False, secrets: Collection[str] = ()) -> None:
         super().__init__()
-        self._coloured = coloured
+        self._coloured, self._secrets = coloured, secrets
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, and the traceback where there is one."""
         line = f"{_timestamp(record)} {_level(record):<5} {record.getMessage()}"
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
+        line = redacted(line, self._secrets)
         colour = _COLOURS.get(record.levelno, "") if self._coloured else ""
         return f"{colour}{line}{_PLAIN}" if colour else line
 
@@ -80,11 +84,15 @@ class ConsoleFormatter(logging.Formatter):
 class JsonFormatter(logging.Formatter):
     """One JSON object a line."""
 
+    def __init__(self, *, secrets: Collection[str] = ()) -> None:
+        super().__init__()
+        self._secrets = secrets
+
     def format(self, record: logging.LogRecord) -> str:
         """The record as JSON."""
-        entry = {"ts": _timestamp(record), "level": _level(record), "msg": record.getMessage()}
+        entry = {"ts": _timestamp(record), "level": _level(record), "msg": redacted(record.getMessage(), self._secrets)}
         if record.exc_info:
-            entry["stacktrace"] = self.formatException(record.exc_info)
+            entry["stacktrace"] = redacted(self.formatException(record.exc_info), self._secrets)
         return json.dumps(entry, ensure_ascii=False)
 
 
@@ -97,13 +105,16 @@ def _timestamp(record: logging.LogRecord) -> str:
     return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def configure(level: str, encoding: str, stream: TextIO | None = None) -> None:
+def configure(level: str, encoding: str, stream: TextIO | None = None, secrets: Collection[str] = ()) -> None:
     """Log to ``stream`` (stderr) from now on; ``level`` is a key of `LEVELS`, ``encoding`` console or json.
 
+    What looks like a secret is masked, and so are the texts in ``secrets``.
     A service whose stderr was closed before it started (``2>&-``) works, and logs nowhere.
     """
     stream = stream or sys.stderr
     handler = BoundedHandler(stream) if stream else logging.NullHandler()
     coloured = stream is not None and stream.isatty() and not os.environ.get("NO_COLOR")
-    handler.setFormatter(JsonFormatter() if encoding == "json" else ConsoleFormatter(coloured=coloured))
+    handler.setFormatter(
+        JsonFormatter(secrets=secrets) if encoding == "json" else ConsoleFormatter(coloured=coloured, secrets=secrets)
+    )
     logging.basicConfig(level=LEVELS[level], handlers=[handler], force=True)

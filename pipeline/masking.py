@@ -3,38 +3,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from pydantic import BaseModel
 
 from .fieldtypes import is_secret_field
+from .redaction import MASK, is_known, is_secret, masked_text
 from .yamltree import Location
 
-MASK = "[REDACTED]"
-"""What stands for a secret, as in the Collector's output."""
-
-_NAMES = (
-    r"pass(?:word|wd|phrase)?|pwd|secrets?|tokens?|auth(?:orization)?|api[-_]?keys?|access[-_]?keys?|private[-_]?keys?"
-    r"|secret[-_]?keys?|credentials?|cookies?"
-)
-_SECRET_NAME = re.compile(rf"(?:^|[-_.])(?:{_NAMES})$", re.IGNORECASE)
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_USER_INFO = re.compile(r"(?<=://)[^/?#\s@]*(?:@[^/?#\s@]*)*(?=@)")
-_ASSIGNED = re.compile(rf"(?i)((?<![a-z0-9])(?:[a-z0-9]+[-_.])*(?:{_NAMES})=)[^&;,\s]+")
-_SCHEME = re.compile(r"(?i)^(bearer|basic|digest|token)\s+\S.*$", re.DOTALL)
-
-
-def is_secret(name: str) -> bool:
-    """Whether a key of this name holds a secret (``api_key``, ``X-Auth-Token``; not the path ``token_file``)."""
-    return _SECRET_NAME.search(_CAMEL.sub("_", name)) is not None
-
-
-def masked_text(text: str) -> str:
-    """``text`` without passwords in URLs, in ``password=…`` and after ``Bearer``."""
-    text = _USER_INFO.sub(MASK, text)
-    text = _ASSIGNED.sub(rf"\1{MASK}", text)
-    return _SCHEME.sub(rf"\1 {MASK}", text)
+__all__ = ["MASK", "is_secret", "masked", "masked_by_type", "masked_text"]
 
 
 def masked(tree: Any, *, secret: bool = False) -> Any:
@@ -49,7 +26,7 @@ def masked(tree: Any, *, secret: bool = False) -> Any:
         return [masked(item, secret=secret) for item in tree]
     if tree is None or isinstance(tree, bool):
         return tree  # says only whether there is one
-    if secret:
+    if secret or is_known(str(tree)):
         return MASK
     return masked_text(tree) if isinstance(tree, str) else tree
 

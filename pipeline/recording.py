@@ -121,7 +121,8 @@ def record(
     """
     del plugins  # already asked while the configuration was read
     _check_writable(output)
-    logs.configure(config.service.telemetry.logs.level, config.service.telemetry.logs.encoding)
+    logging_as = config.service.telemetry.logs
+    logs.configure(logging_as.level, logging_as.encoding, secrets=config.secrets)
     clock = clock or SystemClock()
     exporter = RecordingExporter(output, _interval(config), clock)
     service = Service(_recording_only(config, exporter), clock, stop_request=StopRequest(exporter.over))

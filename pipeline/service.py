@@ -150,7 +150,8 @@ def run_service(config: Config, *, plugins: Plugins) -> int:
     """
     del plugins  # already asked while the configuration was read
     use_one_heap()
-    logs.configure(config.service.telemetry.logs.level, config.service.telemetry.logs.encoding)
+    logging_as = config.service.telemetry.logs
+    logs.configure(logging_as.level, logging_as.encoding, secrets=config.secrets)
     request = StopRequest()
     request.handle_signals()
     for warning in config.warnings:

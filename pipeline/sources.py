@@ -14,6 +14,7 @@ from typing import Any
 
 from .bounded_read import UnreadableError, read_file
 from .errors import ConfigError, Mistake
+from .redaction import masked_text
 from .reference import short
 from .yamltree import DEEPEST, TOO_DEEP, Document, Location, Mark, NotYamlError, parse
 
@@ -103,7 +104,8 @@ def _override(text: str) -> Document:
     path, equals, value = text.partition("=")
     keys = tuple(key.strip() for key in path.split(_BY_PATH if _BY_PATH in path else "."))
     if not equals or not all(keys):
-        message = f'"{short(text)}" is not a setting; write path=value, as in receivers.ebpf.collection_interval=5s'
+        given = short(masked_text(text))
+        message = f'"{given}" is not a setting; write path=value, as in receivers.ebpf.collection_interval=5s'
         raise ConfigError([Mistake("", message, "--set")])
     mark = Mark(f"--set {short(path)}")
     if len(keys) > DEEPEST:

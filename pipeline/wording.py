@@ -57,7 +57,12 @@ def worded(errors: Sequence[ErrorDetails], *, secret: bool) -> str:
     if all(is_type_error(each) for each in errors):
         return _wrong_type([each["type"] for each in errors], error["input"], value)
     message = _message(next(each for each in errors if not is_type_error(each)), value)
-    return message.replace(str(error["input"]), MASK) if secret and str(error["input"]) else message
+    return _without(message, str(error["input"]), secret=secret)
+
+
+def _without(message: str, value: str, *, secret: bool) -> str:
+    """A message that settings made themselves, without the secrets in the value that it quotes."""
+    return message.replace(value, MASK if secret else masked_text(value)) if value else message
 
 
 def shown(value: Any) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
@@ -147,3 +148,13 @@ def servers():
     servers.start()
     yield servers
     servers.shutdown()
+
+
+@pytest.fixture
+def root_logger():
+    """Leave logging as it was."""
+    root = logging.getLogger()
+    before = root.level, root.handlers[:]
+    yield root
+    root.setLevel(before[0])
+    root.handlers[:] = before[1]

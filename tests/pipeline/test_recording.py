@@ -78,7 +78,7 @@ def configured(kind, type_, part, settings=None):
 @pytest.fixture
 def quiet(monkeypatch):
     """Logging stays as pytest has set it up."""
-    monkeypatch.setattr(logs, "configure", lambda *arguments: None)
+    monkeypatch.setattr(logs, "configure", lambda *arguments, secrets: None)
 
 
 @dataclass

@@ -37,16 +37,6 @@ def config():
     return load([Inline(REPLAY, "replay.yaml")], [], Plugins(), {})
 
 
-@pytest.fixture
-def root_logger():
-    """Leave logging as it was."""
-    root = logging.getLogger()
-    before = root.level, root.handlers[:]
-    yield root
-    root.setLevel(before[0])
-    root.handlers[:] = before[1]
-
-
 def test_a_service_starts_delivers_and_drains(config, capsys):
     """After its life, received == sent, and it says what it is doing."""
     service = Service(config)

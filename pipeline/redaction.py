@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Secrets inside text, found by how they look, by the name before them, or because they are known.
+
+Every pattern here takes time in proportion to the text: whoever writes a value must not be able to hold up the command.
+What is in doubt is masked; a text that is read by people may lose more than the secret.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from itertools import chain
+
+MASK = "[REDACTED]"
+"""What stands for a secret, as in the Collector's output."""
+LEAST = 4
+"""Characters of a known secret that is looked for inside text; shorter ones would be found everywhere."""
+
+_NAMES = (
+    r"pass(?:word|wd|phrase)?|pwd|secrets?|tokens?|auth(?:orization)?|api[-_]?keys?|access[-_]?keys?|private[-_]?keys?"
+    r"|secret[-_]?keys?|credentials?|cookies?"
+)
+_SECRET_NAME = re.compile(rf"(?:^|[-_.])(?:{_NAMES})$", re.IGNORECASE)
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_KEY = re.compile(r"""(?<![A-Za-z0-9_.-])[A-Za-z0-9_.-]++(?=["']?\s*+[:=])""")
+_SEPARATOR = re.compile(r"""(["']?)\s*+([:=])(\s*+)""")
+_AUTHORITY = re.compile(r"[^/?#\s]*+")
+_PORT = re.compile(r"[^@:]*+:\d++(?:$|[/?#\s\"'])")
+_RUN = re.compile(r"[^\s\"']*+")
+_PRIVATE_KEY = re.compile(r"(-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY).*", re.DOTALL)
+_BEARER = re.compile(r"(?i)(?<![a-z0-9_-])(bearer\s++)\S++")
+_SCHEME = re.compile(r"(?i)\A(\s*+(?:bearer|basic|digest|token)\s++)\S.*", re.DOTALL)
+_TOKEN = re.compile(
+    r"(?<![A-Za-z0-9_.-])(?:gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|LS0tLS1CRUdJTi|eyJ[A-Za-z0-9_-]{8,}+\.)"
+    r"[A-Za-z0-9_.=+/-]{8,}+"
+)
+_LOGIN = re.compile(r"\S++")
+_KNOWN: ContextVar[tuple[Collection[str], ...]] = ContextVar("known secrets", default=())
+
+
+def is_secret(name: str) -> bool:
+    """Whether a key of this name holds a secret (``api_key``, ``X-Auth-Token``; not the path ``token_file``)."""
+    return _SECRET_NAME.search(_CAMEL.sub("_", name)) is not None
+
+
+@contextmanager
+def knowing(secrets: Collection[str]) -> Iterator[None]:
+    """While it lasts, these texts (more may be added meanwhile) are masked wherever they are found, by this thread."""
+    token = _KNOWN.set((*_KNOWN.get(), secrets))
+    try:
+        yield
+    finally:
+        _KNOWN.reset(token)
+
+
+def is_known(text: str) -> bool:
+    """Whether ``text`` as a whole is a known secret."""
+    return any(text in secrets for secrets in _KNOWN.get())
+
+
+def redacted(text: str, secrets: Iterable[str] = ()) -> str:
+    """A message or a line of the log without what is known as a secret, ``secrets``, or can hardly be anything else.
+
+    These are user info of URLs, private keys and tokens.
+    """
+    text = _without_known(text, chain(*_KNOWN.get(), secrets))
+    text = _PRIVATE_KEY.sub(rf"\1 {MASK}", text)
+    text = _without_user_info(text)
+    return _TOKEN.sub(MASK, _BEARER.sub(rf"\1{MASK}", text))
+
+
+def masked_text(text: str) -> str:
+    """A value of the user's, `redacted`, and also without ``password=…``, ``Authorization: …`` and ``user:…@host``."""
+    text = _SCHEME.sub(rf"\1{MASK}", _without_assigned(redacted(text)))
+    return _LOGIN.sub(lambda word: _without_login(word[0]), text) if "@" in text else text
+
+
+def _without_known(text: str, secrets: Iterable[str]) -> str:
+    longest_first = sorted({each for each in secrets if len(each) >= LEAST}, key=len, reverse=True)
+    return re.sub("|".join(map(re.escape, longest_first)), MASK, text) if longest_first else text
+
+
+def _without_user_info(text: str) -> str:
+    """``text`` without what stands between ``://`` and ``@``; a password may hold anything, also ``/`` and blanks."""
+    last = text.rfind("@")
+    done, position, run = [], 0, (0, -1)
+    while (scheme := text.find("://", position, last + 1)) >= 0:
+        start = scheme + 3
+        if start >= run[0]:  # once for each run without blanks, so that many URLs in one take no longer
+            run = _run(text, start)
+        end = max(_end_of_user_info(text, start, run[1], last), start)
+        done += [text[position:start], MASK if end > start else ""]
+        position = end
+    return "".join((*done, text[position:]))
+
+
+def _run(text: str, start: int) -> tuple[int, int]:
+    """Where a run of characters without blanks and quotes ends, and where its last ``@`` is."""
+    found = _RUN.match(text, start)
+    end = found.end() if found else start
+    return end, text.rfind("@", start, end)
+
+
+def _end_of_user_info(text: str, start: int, last_in_run: int, last: int) -> int:
+    """The place of the ``@`` that ends user info which begins at ``start``; lower where there is none."""
+    found = _AUTHORITY.match(text, start)
+    authority, end = (found[0], found.end()) if found else ("", start)
+    name, colon, _ = authority.partition("@")[0].partition(":")
+    if not colon or name.startswith("["):
+        return text.rfind("@", start, end)
+    # most likely a host and its port, and a path may hold "@", too; else a name and the begin of its password
+    return last_in_run if _PORT.match(text, start) else last
+
+
+def _without_assigned(text: str) -> str:
+    """``text`` without what follows ``password=`` up to the next ``name=``, and what follows ``password: `` at all."""
+    keys, done, position = list(_KEY.finditer(text)), list[str](), 0
+    for number, key in enumerate(keys):
+        if key.start() < position or not is_secret(key[0]):
+            continue
+        separator = _SEPARATOR.match(text, key.end())
+        if separator is None or (separator[2] == ":" and not _is_mapping(separator, text)):
+            continue
+        end = len(text) if separator[2] == ":" else _next_assignment(text, keys, number + 1)
+        value = text[separator.end() : end]
+        kept = len(value.rstrip(" &;,\t\r\n"))
+        done += [text[position : separator.end()], MASK if kept else "", value[kept:]]
+        position = end
+    return "".join((*done, text[position:]))
+
+
+def _is_mapping(separator: re.Match[str], text: str) -> bool:
+    """Whether a colon comes after a name, as in YAML, JSON and headers, and not between a host and its port."""
+    return bool(separator[1] or separator[3]) or text[separator.end() : separator.end() + 1] in ("'", '"')
+
+
+def _next_assignment(text: str, keys: Sequence[re.Match[str]], number: int) -> int:
+    """Where the first ``name=`` begins of the keys from ``number`` on that comes after a separator; or the end."""
+    for place in range(number, len(keys)):
+        key = keys[place]
+        separator = _SEPARATOR.match(text, key.end())
+        if text[key.start() - 1] in " &;,?\t\r\n" and separator is not None and separator[2] == "=":
+            return key.start()
+    return len(text)
+
+
+def _without_login(word: str) -> str:
+    """A word without the password in ``user:password@host``, as some databases write it."""
+    login, at, host = word.rpartition("@")
+    user, colon, _ = login.partition(":")
+    return f"{user}:{MASK}{at}{host}" if colon and "://" not in login and MASK not in login else word
