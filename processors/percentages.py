@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from weakref import ref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,7 +111,7 @@ class PercentageRows:
         if frame.rows is rows and not term.attribute:
             return increase.amounts
         match = self._matches.get(term)
-        if match is None or match.of is not frame.rows or match.within is not rows:
+        if match is None or match.of() is not frame.rows or match.within() is not rows:
             match = self._matches[term] = _match(term, frame.rows, rows)
         return np.bincount(match.targets, increase.amounts[match.chosen], len(rows)).astype(np.float64)
 
@@ -119,8 +120,8 @@ class PercentageRows:
 class _Match:
     """Which rows of one row set (``chosen``) belong to which of another (``targets``)."""
 
-    of: RowSet
-    within: RowSet
+    of: ref[RowSet]
+    within: ref[RowSet]
     chosen: NDArray[np.intp]
     targets: NDArray[np.intp]
 
@@ -135,7 +136,7 @@ def _is_there(term: Term, measured: Measured) -> bool:
 def _match(term: Term, of: RowSet, within: RowSet) -> _Match:
     targets = positions(of, within, {term.attribute} if term.attribute else set())
     chosen = np.flatnonzero((targets >= 0) & _where(term, of))
-    return _Match(of, within, chosen, targets[chosen])
+    return _Match(ref(of), ref(within), chosen, targets[chosen])
 
 
 def _where(term: Term, rows: RowSet) -> NDArray[np.bool_]:

@@ -8,19 +8,36 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..pipeline.rows import RowSet
+from ..pipeline.rows import RowSet, once_per_row_set
 
 
 @dataclass
-class Subset:
-    """Remembers the last choice, so that what is kept for a row set downstream (labels) stays of use."""
+class _Choice:
+    """Which rows were chosen last, and these."""
 
-    _last: tuple[RowSet, NDArray[np.bool_], RowSet] | None = None
+    chosen: NDArray[np.bool_]
+    rows: RowSet
+
+
+class Subset:
+    """Remembers the last choice, so that what is kept for a row set downstream (labels) stays of use.
+
+    It is kept in the row set that it is of: nothing stays of rows that are gone.
+    """
+
+    def __init__(self) -> None:
+        self._choice = once_per_row_set(_nothing)
 
     def of(self, rows: RowSet, chosen: NDArray[np.bool_]) -> RowSet:
         """The rows where ``chosen`` is true; ``rows`` itself when all are."""
         if chosen.all():
             return rows
-        if self._last is None or self._last[0] is not rows or not np.array_equal(self._last[1], chosen):
-            self._last = (rows, chosen, rows.take(chosen))
-        return self._last[2]
+        last = self._choice(rows)
+        if not np.array_equal(last.chosen, chosen):
+            last.chosen, last.rows = chosen, rows.take(chosen)
+        return last.rows
+
+
+def _nothing(rows: RowSet) -> _Choice:
+    none = np.zeros(len(rows), np.bool_)
+    return _Choice(none, rows.take(none))

@@ -3,6 +3,7 @@
 
 import gc
 import logging
+from dataclasses import replace
 from weakref import ref
 
 import numpy as np
@@ -10,12 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from served import SECOND, Served, people
 
-from ebpf_sidecar.pipeline import ComponentKind, RowSet
+from ebpf_sidecar.pipeline import ComponentKind, Kind, RowSet
 from ebpf_sidecar.pipeline.component import ComponentId
 from ebpf_sidecar.pipeline.testing import NOON, fake_context, frame
 from ebpf_sidecar.processors.container import ContainerProcessor, ContainerSettings
 from ebpf_sidecar.processors.rate import RateProcessor, RateSettings
 
+PAIRS = (
+    ("ebpf.fadvise.calls", "ebpf.fadvise.success"),
+    ("ebpf.memory.lru.pages_scanned", "ebpf.memory.lru.pages_reclaimed"),
+    ("ebpf.cache.misses",),
+    (),
+)
 LEFT, RIGHT = (ComponentId(ComponentKind.RECEIVER, "r", name) for name in ("left", "right"))
 
 
@@ -159,19 +166,22 @@ def test_nothing_is_kept_of_resources_metrics_and_refusals_that_are_gone(served,
 
 
 def test_memory_is_that_of_the_row_sets_that_are_shown(served):
-    """Through processors and exporter, with rows that are others in each tick, and two receivers."""
+    """Through processors and exporter: other rows in each tick, metrics that come once, and two receivers."""
     context = fake_context(ComponentKind.PROCESSOR, "p")
     processors = ContainerProcessor(ContainerSettings(), context), RateProcessor(RateSettings(metrics=["*"]), context)
     watched = []
     for tick in range(20):
         for source in (LEFT, RIGHT):
-            rows = people(str(tick), f"{source}", first_id=tick)
-            watched.append(ref(rows))
-            frames = [work(tick, rows, source), frame(f"work{tick}", [1, 1], rows, source=source)]
+            rows, causes = people(str(tick), f"{source}", first_id=tick), RowSet.of([{"cause": "read"}], tick)
+            watched += [ref(rows), ref(causes)]
+            frames = [frame(f"work{tick}", [1, 1], rows), frame("level", [tick, np.nan], rows, kind=Kind.UPDOWNCOUNTER)]
+            frames += [frame(name, [tick, 0], rows) for name in PAIRS[tick % 4]]
+            frames += [frame("ebpf.page_cache.adds", [tick], causes), frame("ebpf.cache.read_attempts", [tick], causes)]
+            frames = [replace(each, source=source, time_unix_nano=NOON + tick * SECOND) for each in frames]
             for processor in processors:
                 frames = processor.process(frames)
             served.export(*frames)
-            del rows, frames
+            del rows, causes, frames
     gc.collect()
 
-    assert sum(each() is not None for each in watched) <= 2
+    assert sum(each() is not None for each in watched) <= 4
