@@ -3,10 +3,10 @@
 .DEFAULT_GOAL := help
 .PHONY: help run test test-kernel test-peers test-unprivileged check docs bench soak kernel-matrix test-fresh clean setup
 PYTEST = .venv/bin/python -m pytest
-# side by side, but for those that are marked alone; the last word counts, so that ARGS may say -n 0
-PARALLEL = -n auto --dist worksteal
 # what workloads of tests and benchmarks are made with
 TOOLS = fio gcc libc6-dev e2fsprogs
+# file by file side by side, see CONTRIBUTING.md; the last word counts, so that ARGS may say -n 0
+PARALLEL = -n auto --dist loadfile --no-loadscope-reorder
 COG = -P -I .ci -p "import documents" --verbosity=1
 MARKDOWN = $(wildcard *.md */*.md)
 ARGS ?=

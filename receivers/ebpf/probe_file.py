@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,11 +66,15 @@ def find_probes(folders: Iterable[Path]) -> Mapping[str, Path]:
 def read_probe(path: Path) -> Probe:
     """The probe that ``path`` describes. Raises `ProbeError` listing all mistakes, one a line."""
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return _described(path, path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ProbeError(f"{path}: cannot be read: {error}") from error
+
+
+@lru_cache(maxsize=32)  # a start asks several times: to check settings, for the request, for the metrics
+def _described(path: Path, text: str) -> Probe:
     mistakes: list[str] = []
-    probe = _probe(path, Node(document, path.name, mistakes))
+    probe = _probe(path, Node(yaml.safe_load(text), path.name, mistakes))
     if not mistakes:
         mistakes.extend(_wrong_references(probe))
     if mistakes:

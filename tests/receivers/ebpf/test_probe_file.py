@@ -52,6 +52,18 @@ def test_probes_that_share_a_program_hook_it_in_the_same_ways():
     assert dict.fromkeys(shared, 1) == {program: len(ways[program]) for program in shared}
 
 
+def test_a_file_is_understood_once_and_anew_when_its_text_has_changed(tmp_path):
+    """A start asks for each probe several times, and nearly all of the time goes into YAML."""
+    path, text = tmp_path / "page_cache.yaml", (BPF / "page_cache.yaml").read_text()
+    path.write_text(text)
+    first, again = read_probe(path), read_probe(path)
+    path.write_text(text.replace("stability: ", "stability: alpha  # "))
+
+    assert first is again
+    assert ("alpha", "alpha") != (first.stability, read_probe(path).stability)
+    assert "alpha" == read_probe(path).stability
+
+
 @pytest.mark.parametrize("name", sorted(find_probes([BPF])))
 def test_every_shipped_probe_is_without_mistakes(name):
     """And documents itself."""
