@@ -137,6 +137,7 @@ def test_it_changes_data_in_a_running_pipeline(pages):
 
 
 @pytest.mark.kernel
+@pytest.mark.parallel
 @pytest.mark.skipif(os.geteuid() != 0 or importlib.util.find_spec("bcc") is None, reason="needs root and python3-bpfcc")
 def test_a_strangers_probe_is_proved_by_the_cases_that_it_brings(python, tmp_path):
     """Compiled with our headers and run here, with the workload that lies beside it: 23 children are 23."""
@@ -149,6 +150,7 @@ def test_a_strangers_probe_is_proved_by_the_cases_that_it_brings(python, tmp_pat
 
 
 @pytest.mark.kernel
+@pytest.mark.parallel
 @pytest.mark.skipif(os.geteuid() != 0 or importlib.util.find_spec("bcc") is None, reason="needs root and python3-bpfcc")
 def test_a_strangers_probe_works_beside_ours(python, tmp_path):
     """All in one object: headers that both include are there once."""

@@ -54,6 +54,7 @@ def test_a_tick_has_the_series_that_were_asked_for(bench, shape):
 
 
 @kernel
+@pytest.mark.parallel
 def test_a_real_map_is_read_whole(bench):
     """The benchmark's own map holds what was put into it, and a reading takes time."""
     tick = bench("tick")
@@ -62,6 +63,7 @@ def test_a_real_map_is_read_whole(bench):
 
 
 @kernel
+@pytest.mark.parallel
 def test_an_idle_service_takes_memory_and_little_time(bench):
     """Numbers of a real service: within wide limits, not the targets."""
     resources = bench("resources")
@@ -125,6 +127,7 @@ def test_a_cgroup_that_is_too_small_makes_the_memory_probe_work(bench):
 
 @kernel
 @pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler")
+@pytest.mark.parallel
 def test_a_slowdown_is_measured_in_pairs(bench):
     """With and without are both measured."""
     cost = bench("probe_cost")
@@ -163,6 +166,7 @@ def test_a_round_is_compared_with_its_own_beginning(bench):
 
 @kernel
 @pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler")
+@pytest.mark.parallel
 def test_the_service_and_its_controls_are_measured_side_by_side(bench):
     """One round with nothing, with the service and with empty programs: times that can be true, in a table."""
     end = bench("end_to_end")
@@ -176,6 +180,7 @@ def test_the_service_and_its_controls_are_measured_side_by_side(bench):
 
 
 @kernel
+@pytest.mark.parallel
 def test_programs_that_trace_are_told_apart(bench):
     """Loading empty programs adds as many tracing programs as are said to be attached."""
     attached, empty = bench("measuring.attached"), bench("measuring.empty_programs")

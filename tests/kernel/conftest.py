@@ -47,9 +47,19 @@ def attach():
 
 @pytest.fixture(scope="module")
 def attach_once():
-    """The same until the file's last test ends."""
+    """The same until the file's last test ends, and only once for the same probes and settings: for tests that look at
+    what their own processes, cgroups or devices did meanwhile.
+    """
     with attaching() as attach:
-        yield attach
+        loaded = {}
+
+        def attach_once(*names, **more):
+            asked = repr((names, sorted(more.items())))
+            if asked not in loaded:
+                loaded[asked] = attach(*names, **more)
+            return loaded[asked]
+
+        yield attach_once
 
 
 @contextmanager

@@ -30,6 +30,8 @@ bpf = BPF(text=asked["text"], cflags=asked["flags"])
 print(json.dumps({name: len(bpf.dump_func(name)) for name in asked["programs"]}))
 """
 
+pytestmark = pytest.mark.parallel
+
 
 class EveryFunction:
     """The tracepoints of this kernel, and all functions that any kernel has."""

@@ -19,6 +19,8 @@ MIB = 1 << 20
 ATTRIBUTION = Attribution(CgroupTree(find_hierarchy(Path("/sys/fs/cgroup"))), ())
 NONSENSE = "\nint broken(void) { return nonsense; }\n"
 
+pytestmark = pytest.mark.parallel
+
 
 def test_a_mistake_in_c_shows_what_clang_says(tmp_path):
     """With the file and the line as written."""

@@ -4,8 +4,12 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 WORKLOAD = Path(__file__).parent / "workloads" / "hammer.py"
 SECONDS, PROCESSES = 3, 2
+
+pytestmark = pytest.mark.parallel
 
 
 def take(kernel_map, retired):

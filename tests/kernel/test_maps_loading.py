@@ -21,6 +21,8 @@ WRITTEN_BACK = "ebpf.page_cache.written_back"
 NOBODY = 65534
 MIB = 1 << 20
 
+pytestmark = pytest.mark.parallel
+
 
 def with_our_package():
     """An environment in which a new Python finds it, installed or not."""

@@ -19,6 +19,8 @@ KSWAPD, DIRECT, MEMCG = 0, 1, 2
 MIB = 1 << 20
 PAGE = 4096
 
+pytestmark = pytest.mark.parallel
+
 
 class Cgroup:
     """A memory cgroup with a limit, of whichever version."""
@@ -89,9 +91,9 @@ def press(tmp_path):
     return press
 
 
-def test_reading_more_than_a_cgroup_may_hold_is_reclaim_by_memcg(attach, rows, cgroup, press, file_of):
+def test_reading_more_than_a_cgroup_may_hold_is_reclaim_by_memcg(attach_once, rows, cgroup, press, file_of):
     """What was read and is not there any more was reclaimed; stalls are no more than hits of the limit."""
-    loaded, path = attach("memory"), file_of(128 * MIB)
+    loaded, path = attach_once("memory"), file_of(128 * MIB)
     cgroup.limit(32)
 
     pid, code = press("reads", cgroup, 0, path)
@@ -106,11 +108,11 @@ def test_reading_more_than_a_cgroup_may_hold_is_reclaim_by_memcg(attach, rows, c
     assert 0 == sum(sum(rows(loaded, "reclaim_stats", pid, reclaimer=other)["duration"]) for other in (KSWAPD, DIRECT))
 
 
-def test_pages_equal_what_the_kernel_counts_for_the_cgroup(attach, rows, cgroup, press, file_of):
+def test_pages_equal_what_the_kernel_counts_for_the_cgroup(attach_once, rows, cgroup, press, file_of):
     """Where it counts them by cgroup (v2)."""
     if cgroup.scanned() is None:
         pytest.skip("the kernel counts reclaimed pages by cgroup only in v2")
-    loaded, path = attach("memory"), file_of(64 * MIB)
+    loaded, path = attach_once("memory"), file_of(64 * MIB)
     cgroup.limit(32)
 
     pid, _ = press("reads", cgroup, 0, path)
@@ -119,9 +121,9 @@ def test_pages_equal_what_the_kernel_counts_for_the_cgroup(attach, rows, cgroup,
     assert cgroup.scanned() == pytest.approx((counted["scanned"][0], counted["reclaimed"][0]), rel=0.005)
 
 
-def test_seconds_of_stalls_equal_those_that_the_kernel_traces(attach, rows, cgroup, press, traced):
+def test_seconds_of_stalls_equal_those_that_the_kernel_traces(attach_once, rows, cgroup, press, traced):
     """From begin to end of each reclaim, of a process whose pages have to be written first."""
-    loaded = attach("memory")
+    loaded = attach_once("memory")
     cgroup.limit(16)
 
     with traced("vmscan/mm_vmscan_memcg_reclaim_begin", "vmscan/mm_vmscan_memcg_reclaim_end") as lines:
@@ -149,9 +151,9 @@ def test_stalled_processes_are_told_apart_and_leave_no_stall_open(attach, rows, 
 
 
 @pytest.mark.parametrize("action", ["takes", "bursts"])
-def test_an_oom_kill_belongs_to_the_victim(attach, rows, cgroup, press, action):
+def test_an_oom_kill_belongs_to_the_victim(attach_once, rows, cgroup, press, action):
     """To its process, its name and its cgroup, and there is one, however many threads it has."""
-    loaded = attach("memory")
+    loaded = attach_once("memory")
     cgroup.limit(16)
 
     pid, code = press(action, cgroup, 64)

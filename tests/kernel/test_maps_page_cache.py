@@ -9,6 +9,8 @@ PAGES = SIZE * 256
 READ, WRITE, MMAP = 0, 1, 2
 TOLERANCE = 0.005
 
+pytestmark = pytest.mark.parallel
+
 
 @pytest.fixture(scope="module")
 def big_file(tmp_path_factory):
@@ -19,9 +21,9 @@ def big_file(tmp_path_factory):
 
 
 @pytest.fixture
-def measure(attach, run, rows, forget):
+def measure(attach_once, run, rows, forget):
     """Run an action under the probe: what the probe counted, and what the kernel itself says was fetched."""
-    loaded = attach("page_cache")
+    loaded = attach_once("page_cache")
 
     def measure(action, path, size, step, *, cold):
         if cold:
@@ -113,9 +115,9 @@ def test_removes_are_counted_for_who_removes(measure, big_file):
     assert near(PAGES) == removes
 
 
-def test_a_process_that_ends_between_two_readings_is_not_lost(attach, run, rows, big_file):
+def test_a_process_that_ends_between_two_readings_is_not_lost(attach_once, run, rows, big_file):
     """The map is read for the first time after the process is gone."""
-    loaded = attach("page_cache")
+    loaded = attach_once("page_cache")
     reader, idle = (run("files.py", action, big_file, SIZE, 1 << 20)["pid"] for action in ("sequential", "nothing"))
 
     counted = [rows(loaded, "cache_stats_map", pid)["lookups"][0] for pid in (reader, idle)]

@@ -16,6 +16,8 @@ from ebpf_sidecar.receivers.ebpf.shedding import Shedding, packed
 BPF = Path(__file__).parents[2] / "bpf"
 PAGES = 256
 
+pytestmark = pytest.mark.parallel
+
 
 @pytest.fixture
 def three(attach):

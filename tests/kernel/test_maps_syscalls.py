@@ -32,6 +32,8 @@ UNUSED_BY_PYTHON = [
     "io_uring_enter",
 ]
 
+pytestmark = pytest.mark.parallel
+
 
 def duration(loaded, rows, pid, name):
     """The row of one system call of one process."""
@@ -48,9 +50,9 @@ def errors(loaded, pid):
     }
 
 
-def test_23_calls_of_each_system_call_count_23(attach, run, rows):
+def test_23_calls_of_each_system_call_count_23(attach_once, run, rows):
     """Durations, and errors by the errno that the caller saw."""
-    loaded = attach("syscalls")
+    loaded = attach_once("syscalls")
     numbers = [NUMBER[name] for name in UNUSED_BY_PYTHON]
 
     said = run("calls.py", "failing", *numbers)
@@ -61,9 +63,9 @@ def test_23_calls_of_each_system_call_count_23(attach, run, rows):
     assert dict.fromkeys(numbers, TIMES) == {n: failed.get((n, said["result"][str(n)])) for n in numbers}
 
 
-def test_calls_that_nobody_asked_for_are_not_counted(attach, run):
+def test_calls_that_nobody_asked_for_are_not_counted(attach_once, run):
     """The setting replaces the default list."""
-    loaded = attach("syscalls", chosen={"syscalls": {"syscalls": ["fdatasync"]}})
+    loaded = attach_once("syscalls", chosen={"syscalls": {"syscalls": ["fdatasync"]}})
 
     said = run("calls.py", "failing", NUMBER["fdatasync"], NUMBER["fsync"])
 
@@ -71,9 +73,9 @@ def test_calls_that_nobody_asked_for_are_not_counted(attach, run):
     assert [NUMBER["fdatasync"]] == keys["syscall"][keys["tgid"] == said["pid"]].tolist()
 
 
-def test_the_sum_of_durations_is_within_the_slots_bounds(attach, run, rows):
+def test_the_sum_of_durations_is_within_the_slots_bounds(attach_once, run, rows):
     """Every value lies in its slot: the sum lies between the sums of the lower and of the upper bounds."""
-    loaded = attach("syscalls")
+    loaded = attach_once("syscalls")
 
     pid = run("calls.py", "failing", NUMBER["fsync"])["pid"]
 
@@ -83,9 +85,9 @@ def test_the_sum_of_durations_is_within_the_slots_bounds(attach, run, rows):
     assert (counted["duration"] * lower).sum() <= counted["duration_sum"][0] <= (counted["duration"] * upper).sum()
 
 
-def test_bytes_are_what_the_calls_returned(attach, run, rows, file_of):
+def test_bytes_are_what_the_calls_returned(attach_once, run, rows, file_of):
     """By call, whatever was asked for; the direction stands in the key."""
-    loaded = attach("syscalls")
+    loaded = attach_once("syscalls")
 
     pid = run("calls.py", "moved", file_of(4096))["pid"]
 
@@ -94,9 +96,9 @@ def test_bytes_are_what_the_calls_returned(attach, run, rows, file_of):
     assert TIMES + 1 <= sum(duration(loaded, rows, pid, "pread64")["duration"])
 
 
-def test_advice_is_counted_by_kind_and_success(attach, run, rows, file_of):
+def test_advice_is_counted_by_kind_and_success(attach_once, run, rows, file_of):
     """Advice n was given n + 1 times; 23 more of the first kind failed."""
-    loaded = attach("syscalls")
+    loaded = attach_once("syscalls")
 
     pid = run("calls.py", "advice", file_of(4096))["pid"]
 
@@ -106,9 +108,10 @@ def test_advice_is_counted_by_kind_and_success(attach, run, rows, file_of):
 
 
 @pytest.mark.parametrize("how", ["restarted", "stopped"])
-def test_a_restarted_call_counts_once_from_its_first_start(attach, run, rows, how):
+@pytest.mark.alone
+def test_a_restarted_call_counts_once_from_its_first_start(attach_once, run, rows, how):
     """Two interruptions in 0.3 s: one call of 0.3 s, no error."""
-    loaded = attach("syscalls")
+    loaded = attach_once("syscalls")
 
     said = run("calls.py", how)
 
@@ -119,9 +122,10 @@ def test_a_restarted_call_counts_once_from_its_first_start(attach, run, rows, ho
     assert (NUMBER["readv"], errno.EINTR) not in errors(loaded, said["pid"])
 
 
-def test_an_interrupted_call_counts_as_eintr(attach, run, rows):
+@pytest.mark.alone
+def test_an_interrupted_call_counts_as_eintr(attach_once, run, rows):
     """Without SA_RESTART each interruption ends a call with EINTR, and the last one succeeds."""
-    loaded = attach("syscalls")
+    loaded = attach_once("syscalls")
 
     said = run("calls.py", "interrupted")
 
@@ -132,9 +136,10 @@ def test_an_interrupted_call_counts_as_eintr(attach, run, rows):
     assert 2 == errors(loaded, said["pid"])[NUMBER["readv"], errno.EINTR]
 
 
-def test_a_call_that_its_handler_leaves_is_not_taken_for_the_next_one_like_it(attach, handled, rows):
+@pytest.mark.alone
+def test_a_call_that_its_handler_leaves_is_not_taken_for_the_next_one_like_it(attach_once, handled, rows):
     """The handler, with SA_RESTART, leaves by siglongjmp: a read never ends, the next one has its data at once."""
-    loaded = attach("syscalls")
+    loaded = attach_once("syscalls")
 
     said = handled("left")
 
@@ -144,9 +149,9 @@ def test_a_call_that_its_handler_leaves_is_not_taken_for_the_next_one_like_it(at
     assert 0.1e9 > counted["duration_sum"][0]  # 0.5 s after the first read began
 
 
-def test_a_signal_within_a_handler_does_not_end_the_call(attach, handled, rows):
+def test_a_signal_within_a_handler_does_not_end_the_call(attach_once, handled, rows):
     """The first handler has SA_RESTART, so the read goes on, whatever the second one has."""
-    loaded = attach("syscalls")
+    loaded = attach_once("syscalls")
 
     said = handled("within")
 
@@ -158,9 +163,9 @@ def test_a_signal_within_a_handler_does_not_end_the_call(attach, handled, rows):
 
 
 @pytest.mark.parametrize("name", [name for name in ("poll", "clock_nanosleep") if name in NUMBER])
-def test_a_call_that_goes_on_as_restart_syscall_counts_once_under_its_own_name(attach, run, rows, name):
+def test_a_call_that_goes_on_as_restart_syscall_counts_once_under_its_own_name(attach_once, run, rows, name):
     """Waits of 0.3 s that SIGSTOP and SIGCONT interrupt: the kernel goes on with what is left of the time."""
-    loaded = attach("syscalls", chosen={"syscalls": {"syscalls": [name]}})
+    loaded = attach_once("syscalls", chosen={"syscalls": {"syscalls": [name]}})
 
     said = run("calls.py", "paused", name, NUMBER[name])
 
@@ -173,9 +178,9 @@ def test_a_call_that_goes_on_as_restart_syscall_counts_once_under_its_own_name(a
     assert {} == errors(loaded, said["pid"])
 
 
-def test_threads_that_die_inside_a_call_leave_nothing(attach, run):
+def test_threads_that_die_inside_a_call_leave_nothing(attach_once, run):
     """Their state goes with them; the calls never returned, so they are not counted."""
-    loaded = attach("syscalls", "page_cache")
+    loaded = attach_once("syscalls", "page_cache")
 
     said = run("calls.py", "killed")
 

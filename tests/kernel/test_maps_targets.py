@@ -34,6 +34,8 @@ IN_A_NAMESPACE = ("unshare", "--pid", "--fork")
 
 needs_unshare = pytest.mark.skipif(shutil.which("unshare") is None, reason="unshare (util-linux) is not installed")
 
+pytestmark = pytest.mark.parallel
+
 
 @pytest.fixture
 def choose(attach):

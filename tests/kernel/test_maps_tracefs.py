@@ -25,6 +25,8 @@ done
 mount --make-{propagation} "{root}/sys"
 chroot "{root}" """
 
+pytestmark = pytest.mark.parallel
+
 
 @pytest.fixture
 def loaded():

@@ -17,6 +17,8 @@ ON_FUNCTIONS = ["kprobe", "kretprobe", "fentry", "fexit"]
 CALLS = 23
 PAGES = 64
 
+pytestmark = pytest.mark.parallel
+
 
 @pytest.fixture
 def path(file_of):

@@ -13,6 +13,8 @@ READ, WRITE, MMAP, OTHER = range(4)
 STEP = 65536
 COPYING = ["sent", "spliced", "copied"]
 
+pytestmark = pytest.mark.parallel
+
 
 @pytest.fixture(scope="module")
 def loaded(attach_once):

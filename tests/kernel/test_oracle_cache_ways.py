@@ -25,6 +25,8 @@ READING = [
     ("files.py", "at_random", STEP),
 ]
 
+pytestmark = pytest.mark.parallel
+
 
 @pytest.fixture(scope="module")
 def loaded(attach_once):

@@ -13,6 +13,8 @@ NUMBERS = syscall_table().numbers
 BPF = Path(__file__).parents[2] / "bpf"
 OTHERS = ("getdents64", "getrandom", "recvmsg", "sendmsg", "statx")
 
+pytestmark = pytest.mark.parallel
+
 
 def default_list():
     """Names and numbers of the calls that are followed by default and that this architecture has."""

@@ -18,6 +18,8 @@ READ, WRITE, MMAP = range(3)
 STEP = 512 << 10
 MAKING = {"ext2": ["-q", "-F"], "ext4": ["-q", "-F"], "xfs": ["-q"], "btrfs": ["-q"]}
 
+pytestmark = pytest.mark.parallel
+
 
 def near(expected):
     """Within half a percent, or four pages."""

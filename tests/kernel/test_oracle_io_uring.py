@@ -25,7 +25,7 @@ def why_not():
     return ""
 
 
-pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
+pytestmark = [pytest.mark.parallel, pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")]
 
 
 @pytest.fixture(scope="module", params=[("page_cache",), ("page_cache", "syscalls")], ids=["alone", "with syscalls"])

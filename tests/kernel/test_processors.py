@@ -17,6 +17,8 @@ from ebpf_sidecar.receivers.ebpf.processors import Newcomers
 PROBE = read_probe(Path(__file__).parents[2] / "bpf/page_faults.yaml")
 PAGES = 512
 
+pytestmark = pytest.mark.parallel
+
 
 @pytest.fixture
 def last():

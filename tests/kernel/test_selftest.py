@@ -16,6 +16,8 @@ DATA = Path(__file__).parents[1] / "data"
 COMMAND = [sys.executable, "-c", "from ebpf_sidecar.pipeline.main import main; main()", "selftest"]
 QUICK = [*COMMAND, "--json", "--quick"]
 
+pytestmark = pytest.mark.parallel
+
 
 def answer(command, **more):
     """What it printed, as data, and its exit code."""
@@ -93,6 +95,7 @@ def test_in_a_pid_namespace_of_its_own_the_numbers_are_the_same():
 
 
 @pytest.mark.skipif(bool(why_no_tracefs()), reason=why_no_tracefs())
+@pytest.mark.alone
 def test_with_the_least_capabilities_all_numbers_are_checked():
     """Without CAP_SYS_ADMIN the kernel does not tell how often programs ran: where no map does, hooks are unknown."""
     if shutil.which("setpriv") is None:

@@ -27,6 +27,8 @@ needs_tools = pytest.mark.skipif(
     not all(map(shutil.which, ("unshare", "setpriv", "mount"))), reason="util-linux is not installed"
 )
 
+pytestmark = pytest.mark.parallel
+
 
 def processes_in(folder):
     """The command lines of processes that name a folder."""

@@ -18,6 +18,8 @@ PLACES = (Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup"))
 MEMORY = next((p for p in PLACES if (p / "memory.stat").exists() and (p / "cgroup.procs").exists()), None)
 HOOKS_OF_CALLS = [{"probe": "syscalls", "hook": hook} for hook in ("call_enter", "call_return", "thread_end")]
 
+pytestmark = pytest.mark.parallel
+
 
 def test_hooks_that_fire_are_shown_as_live(serve):
     """From the first reading on; none is dead, and none is shown that is not attached."""
@@ -61,6 +63,7 @@ def test_a_hook_that_falls_silent_is_found_out_and_one_that_comes_back_too(serve
 
 
 @pytest.mark.skipif(MEMORY is None, reason="no memory cgroups here")
+@pytest.mark.alone
 def test_hooks_of_memory_pressure_are_live_once_there_was_some(serve, tmp_path):
     """Nobody makes any on purpose, so that before nothing is said of them."""
     file, folder = tmp_path / "pages", MEMORY / f"sidecar-canary-{os.getpid()}"

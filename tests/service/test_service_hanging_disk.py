@@ -12,6 +12,8 @@ from waiting import until
 
 FREEZE, THAW = 0xC0045877, 0xC0045878
 
+pytestmark = pytest.mark.parallel
+
 
 @pytest.fixture
 def disk(tmp_path):

@@ -25,6 +25,8 @@ exporters: {{{exporter}}}
 service: {{pipelines: {{metrics: {{receivers: [replay], exporters: [{name}]}}}}, shutdown_timeout: {timeout}}}
 """
 
+pytestmark = pytest.mark.parallel
+
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_drains_and_exits_with_0(serve, number):

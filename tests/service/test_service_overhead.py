@@ -11,6 +11,8 @@ from waiting import until
 READS = "import os\ndescriptor = os.memfd_create('x')\nwhile True: os.pread(descriptor, 1, 0)"
 ORDER = ["syscalls", "block_io"]
 
+pytestmark = pytest.mark.parallel
+
 
 @pytest.fixture
 def _load():

@@ -10,6 +10,8 @@ MIB = 64
 PAGES = MIB * 256
 EXACT = 0.005
 
+pytestmark = pytest.mark.parallel
+
 
 @pytest.fixture(scope="module")
 def big_file(tmp_path_factory):
@@ -97,11 +99,16 @@ def test_a_process_that_lives_between_two_readings_is_counted(serve, work, forge
     assert pytest.approx(fetched, rel=EXACT) == page.sum("ebpf_cache_misses_total", comm="shortlived")
 
 
-def test_ten_thousand_short_lived_processes_are_counted_and_leave_nothing(serve, work):
-    """Every read of every process is there; no kernel entry, thread or row is left for each of them."""
+@pytest.mark.alone
+def test_thousands_of_short_lived_processes_are_counted_and_leave_nothing(serve, work, full_length):
+    """Every read of every process is there; no kernel entry, thread or row is left for each of them.
+
+    Ten thousand at full length, else two.
+    """
+    processes = 10_000 if full_length else 2_000
     service = serve(cleanup="clear_after_read", cleanup_interval="1s")
     before = service.settled()
-    done = work("manychildren", "processes.py", 10_000, 2)
+    done = work("manychildren", "processes.py", processes, 2)
     work("nochildren", "processes.py", 0, 2)
     page = service.settled()
     count, startup = (

@@ -39,6 +39,7 @@ os.execvp(command[0], command)
 """
 
 pytestmark = [
+    pytest.mark.parallel,
     pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv (util-linux) is not installed"),
     pytest.mark.skipif(bool(why_no_tracefs()), reason=why_no_tracefs()),
 ]
@@ -66,7 +67,7 @@ def limited(capabilities, *more):
     return ["setpriv", "--no-new-privs", *more, *sets]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def run(command):
     """Run the service behind the beginning of a command line until it has attached its hooks."""
 
@@ -89,8 +90,8 @@ def run(command):
     return run
 
 
-@pytest.fixture
-def doctor(command, tmp_path):
+@pytest.fixture(scope="module")
+def doctor(command):
     """What the doctor says behind the beginning of a command line: exit code, problems and the whole answer."""
 
     def doctor(before=(), mounts=WITH_TRACEFS):
@@ -104,7 +105,7 @@ def doctor(command, tmp_path):
     return doctor
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def printed(doctor):
     """The capabilities in the doctor's securityContext, and how many hooks it says this kernel has."""
     _, _, answer = doctor()

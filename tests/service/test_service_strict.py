@@ -14,6 +14,9 @@ MODULE = f"""
 from pathlib import Path
 from ebpf_sidecar.pipeline import hookimpl
 
+pytestmark = pytest.mark.parallel
+
+
 @hookimpl
 def register_probes():
     return [Path({str(PROBES)!r})]

@@ -4,12 +4,16 @@
 import errno
 from pathlib import Path
 
+import pytest
+
 from ebpf_sidecar.receivers.ebpf.probe_file import read_probe
 from ebpf_sidecar.receivers.ebpf.syscall_table import syscall_table
 
 TIMES = 23
 BPF = Path(__file__).parents[2] / "bpf"
 ADVICES = ("normal", "random", "sequential", "willneed", "dontneed", "noreuse")
+
+pytestmark = pytest.mark.parallel
 
 
 def followed():
@@ -18,9 +22,9 @@ def followed():
     return {name: syscall_table().numbers[name] for name in setting.default if name in syscall_table().numbers}
 
 
-def test_23_calls_of_each_are_23_with_their_errors_by_name(serve, work):
+def test_23_calls_of_each_are_23_with_their_errors_by_name(serve_once, work):
     """Each followed call is made 23 times with arguments that it must refuse."""
-    service = serve(probes="[syscalls]")
+    service = serve_once(probes="[syscalls]")
     numbers = followed()
     errors = work("refused", "calls.py", "failing", *numbers.values())["result"]
     page = service.settled()
@@ -34,9 +38,9 @@ def test_23_calls_of_each_are_23_with_their_errors_by_name(serve, work):
     assert dict.fromkeys(expected, TIMES) == counted
 
 
-def test_each_advice_is_counted_with_its_success(serve, work, tmp_path):
+def test_each_advice_is_counted_with_its_success(serve_once, work, tmp_path):
     """Advice number n is given n + 1 times, and 23 calls fail."""
-    service = serve(probes="[syscalls]")
+    service = serve_once(probes="[syscalls]")
     (tmp_path / "file").write_bytes(b"x" * 8192)
     work("advisor", "calls.py", "advice", tmp_path / "file")
     page = service.settled()
@@ -47,9 +51,9 @@ def test_each_advice_is_counted_with_its_success(serve, work, tmp_path):
     assert 21 == page.sum("ebpf_fadvise_success_total", comm="advisor")
 
 
-def test_bytes_are_counted_by_direction(serve, work, tmp_path):
+def test_bytes_are_counted_by_direction(serve_once, work, tmp_path):
     """23 writes of 1,000 bytes and 23 reads of 700 bytes are what they are."""
-    service = serve(probes="[syscalls]")
+    service = serve_once(probes="[syscalls]")
     (tmp_path / "file").write_bytes(b"")
     work("mover", "calls.py", "moved", tmp_path / "file")
     work("idle", "calls.py", "failing")
