@@ -33,7 +33,7 @@ test-peers: ## tests against real peers: Prometheus, fetched once into .cache, a
 
 test-unprivileged: ## the test suite as a user without rights: kernel tests are skipped by name
 	@.ci/setup
-	@.ci/as-nobody $(ARGS)
+	@.ci/as-nobody $(PARALLEL) $(ARGS)
 
 check: ## lint, types, formatting, generated documents
 	@.ci/setup clang-format

@@ -31,13 +31,13 @@ def grown(before, after):
     return tuple(now - then for now, then in zip(after, before, strict=True))
 
 
-def bucket_of_quantile(page, quantile, **labels):
-    """The upper bound (seconds) of the bucket in which a quantile of the request durations lies."""
+def bucket_of_quantile(first, page, quantile, **labels):
+    """The upper bound (seconds) of the bucket in which a quantile of the requests between two scrapes lies."""
     name = "ebpf_block_io_duration_seconds_bucket"
-    buckets = {}
+    buckets, before = {}, first.rows(name, **labels)
     for key, value in page.rows(name, **labels).items():
         bound = float(dict(key)["le"])
-        buckets[bound] = buckets.get(bound, 0) + value
+        buckets[bound] = buckets.get(bound, 0) + value - before.get(key, 0)
     total = buckets[math.inf]
     return next(bound for bound in sorted(buckets) if buckets[bound] >= quantile * total)
 
@@ -69,39 +69,43 @@ class Run:
 
     def lost(self):
         """Completions that ran no program (see bpf/README.md): counted when they are noticed."""
-        return self.page.lost("block_io").get("completions", 0)
+        before, after = (page.lost("block_io").get("completions", 0) for page in (self.first, self.page))
+        return after - before
 
-    def equal(self):
-        """Number and bytes are fio's, and each percentile of its latencies lies within one bucket of ours."""
-        return self.counted(comm="fio") == (self.fio["total_ios"], self.fio["io_bytes"]) and all(
-            bound / 4 <= nanoseconds / 1e9 <= 2 * bound for nanoseconds, bound in self.percentiles().values()
-        )
+    def counts_equal(self):
+        """Number and bytes are fio's."""
+        return self.counted(comm="fio") == (self.fio["total_ios"], self.fio["io_bytes"])
+
+    def latencies_equal(self):
+        """Each percentile of fio's latencies lies within one bucket of ours."""
+        return all(bound / 4 <= ns / 1e9 <= 2 * bound for ns, bound in self.percentiles().values())
 
     def percentiles(self):
         """Percentile → fio's nanoseconds (seen by the program) and the bound of our bucket (seen by the device)."""
         of = {"comm": "fio", "device": self.disk, "operation": self.operation}
         said = self.fio["lat_ns"]["percentile"]
-        return {name: (ns, bucket_of_quantile(self.page, float(name) / 100, **of)) for name, ns in said.items()}
+        return {
+            name: (ns, bucket_of_quantile(self.first, self.page, float(name) / 100, **of)) for name, ns in said.items()
+        }
 
 
 @pytest.mark.parametrize(("kind", "block"), [("randread", 4096), ("randwrite", 4096), ("read", 65536)])
-def test_requests_bytes_and_latencies_are_fios_own(serve, fio, tmp_path, kind, block):
+def test_requests_bytes_and_latencies_are_fios_own(serve_once, fio, tmp_path, kind, block):
     """1,000 direct requests: number and bytes equal, latency percentiles within one bucket (a factor of two)."""
     if not any(Path("/sys/block").iterdir()):
         pytest.skip("no block device")
     fio("write", block, REQUESTS)
     os.sync()
-    service = serve(probes="[block_io]")
+    service = serve_once(probes="[block_io]")
     # others on the machine can make fio load its libraries again (which are requests, too) or wait for a processor
     # (which is no latency of the device): look a few times, equality has to be seen
-    seen = []
-    for _ in range(ATTEMPTS):
-        run = Run(service, fio, tmp_path, kind, block)
-        seen.append((run.counted(comm="fio"), run.lost(), run.percentiles()))
-        if run.equal():
-            break
+    runs = [Run(service, fio, tmp_path, kind, block)]
+    while len(runs) < ATTEMPTS and not (any(r.counts_equal() for r in runs) and any(r.latencies_equal() for r in runs)):
+        runs.append(Run(service, fio, tmp_path, kind, block))
+    run = runs[-1]
 
-    assert run.equal(), seen
+    assert any(each.counts_equal() for each in runs), [(each.counted(comm="fio"), each.lost()) for each in runs]
+    assert any(each.latencies_equal() for each in runs), [each.percentiles() for each in runs]
     assert (REQUESTS, REQUESTS * block) == (run.fio["total_ios"], run.fio["io_bytes"])
     # others use the disk as well: the kernel was asked before and after each of the page's two readings
     margins = (MARGIN + run.lost(), (MARGIN + run.lost()) * (1 << 20))
