@@ -16,7 +16,8 @@ from pathlib import Path
 
 UNKNOWN = ""
 _V1_CONTROLLERS = ("memory", "cpu,cpuacct", "cpu", "blkio", "pids", "devices", "freezer")
-_REMEMBERED = 65_536
+_REMEMBERED = 4096
+"""Directories that have gone: more than go between two clearings of the maps on a machine in a crash loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +47,10 @@ class CgroupTree:
 
     def learn(self) -> None:
         """Walk the tree once."""
-        for path, inode in directories(self.hierarchy.root):
-            # an inode number may be used again for a new directory: the living one is right
-            self._paths.pop(inode, None)
-            self._paths[inode] = path
-        while len(self._paths) > _REMEMBERED:
-            del self._paths[next(iter(self._paths))]
+        living = {inode: path for path, inode in directories(self.hierarchy.root)}
+        # an inode number may be used again for a new directory: the living one is right
+        gone = [(inode, path) for inode, path in self._paths.items() if inode not in living]
+        self._paths = {**dict(gone[-_REMEMBERED:]), **living}
 
     def path(self, cgroup_id: int) -> str:
         """The cgroup's path below the hierarchy's root, ``/`` for the root itself, `UNKNOWN` when never seen."""

@@ -4,6 +4,7 @@
 import numpy as np
 import pytest
 
+from ebpf_sidecar.receivers.ebpf import cgroups
 from ebpf_sidecar.receivers.ebpf.attribution import Attribution, GroupBy, command_name
 from ebpf_sidecar.receivers.ebpf.cgroups import UNKNOWN, CgroupTree, Hierarchy, find_hierarchy
 
@@ -64,6 +65,25 @@ def test_a_removed_cgroup_keeps_its_path(tree):
     gone.rmdir()
 
     assert [("/gone",)] == attribution.owners(keys((identity, 1, b"sh")))
+
+
+def test_what_has_gone_is_remembered_up_to_a_bound_and_what_lives_always(tmp_path, monkeypatch):
+    """Cgroups come and go for months: the latest of those that have gone are known, and all that are there."""
+    monkeypatch.setattr(cgroups, "_REMEMBERED", 3)
+    living = [tmp_path / f"living-{number}" for number in range(5)]
+    for folder in living:
+        folder.mkdir()
+    tree, gone = CgroupTree(Hierarchy("v2", tmp_path)), []
+    for number in range(10):
+        folder = tmp_path / f"gone-{number}"
+        folder.mkdir()
+        gone.append(folder.stat().st_ino)
+        tree.learn()
+        folder.rename(tmp_path.parent / f"elsewhere-{number}")  # so that its inode number is not used again
+    tree.learn()
+
+    assert all(tree.knows(folder.stat().st_ino) for folder in (tmp_path, *living))
+    assert [False] * 7 + [True] * 3 == [tree.knows(identity) for identity in gone]
 
 
 def test_an_unknown_cgroup_is_empty_text_and_walked_for_once(tree, monkeypatch):
