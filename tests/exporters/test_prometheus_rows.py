@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 from served import SECOND, Served
 
 from ebpf_sidecar.pipeline import ComponentKind, RowSet, Temporality, Text
+from ebpf_sidecar.pipeline.component import Paths
 from ebpf_sidecar.pipeline.testing import NOON, fake_context, frame
 from ebpf_sidecar.processors.container import ContainerProcessor, ContainerSettings
 
+FULL = "measure-everything"
 POD = f"/kubepods/burstable/pod{'a' * 32}/{'b' * 64}"
 
 
@@ -72,6 +74,24 @@ def test_a_tick_without_descriptions_changes_no_sum(served):
         seen.append([int(line.rsplit(" ", 1)[1]) for line in served.samples()])
 
     assert [[0, 0], [1, 10], [2, 20]] == seen
+
+
+def test_a_name_that_becomes_known_later_counts_once(served, tmp_path):
+    """The processor container looks again a minute later, when another process of that name has come."""
+    paths = Paths(proc=tmp_path)
+    context = fake_context(ComponentKind.PROCESSOR, "container", clock=served.clock, paths=paths)
+    processor = ContainerProcessor(ContainerSettings(), context)
+    for second in (0, 61):
+        rows = RowSet.of([{"process.executable.name": FULL[:15]}, {"process.executable.name": "sh"}])
+        made = frame("work", [second, 1], rows, time_unix_nano=NOON + second * SECOND)
+        served.export(*processor.process([made]))
+        served.clock.advance(61)
+        process = tmp_path / "23"
+        process.mkdir(exist_ok=True)
+        (process / "comm").write_text(f"{FULL[:15]}\n")
+        (process / "cmdline").write_text(f"/usr/bin/{FULL}\0")
+
+    assert {FULL: 61, "sh": 1} == shown(served)
 
 
 TICKS = st.lists(
