@@ -25,12 +25,13 @@ if TYPE_CHECKING:
         Stability,
         Telemetry,
     )
+    from .endpoint import Endpoint, Listening, UrlPath
     from .errors import ConfigError, ExportError, FrameError, PluginError, ProbeError, SidecarError
     from .frame import Frame, Frames, Kind, Temporality
     from .hooks import hookimpl
     from .ids import ComponentKind
     from .rows import RowSet, Text, once_per_row_set
-    from .settings import Duration, Interval, Settings
+    from .settings import Duration, Interval, Settings, Within
 
 _HOME = {
     "component": (
@@ -45,12 +46,13 @@ _HOME = {
         "Stability",
         "Telemetry",
     ),
+    "endpoint": ("Endpoint", "Listening", "UrlPath"),
     "errors": ("ConfigError", "ExportError", "FrameError", "PluginError", "ProbeError", "SidecarError"),
     "frame": ("Frame", "Frames", "Kind", "Temporality"),
     "hooks": ("hookimpl",),
     "ids": ("ComponentKind",),
     "rows": ("RowSet", "Text", "once_per_row_set"),
-    "settings": ("Duration", "Interval", "Settings"),
+    "settings": ("Duration", "Interval", "Settings", "Within"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
@@ -60,6 +62,7 @@ __all__ = [
     "Consumer",
     "Context",
     "Duration",
+    "Endpoint",
     "ExportError",
     "Exporter",
     "Extension",
@@ -69,6 +72,7 @@ __all__ = [
     "Frames",
     "Interval",
     "Kind",
+    "Listening",
     "Paths",
     "PluginError",
     "ProbeError",
@@ -81,6 +85,8 @@ __all__ = [
     "Telemetry",
     "Temporality",
     "Text",
+    "UrlPath",
+    "Within",
     "hookimpl",
     "once_per_row_set",
 ]

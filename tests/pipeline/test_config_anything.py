@@ -88,6 +88,21 @@ ARGUMENTS = st.text(max_size=20) | st.builds(
 same_plugins = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # which no example changes
 
 
+@pytest.mark.parametrize("text", ODDITIES, ids=lambda text: text[:20])
+def test_every_oddity_ends_in_mistakes_wherever_it_stands(plugins, text):
+    """Those that random trees may miss, in each kind of place."""
+    ids = {"receivers": [text], "exporters": [text, "x"]}
+    tree = {
+        "receivers": {"ebpf": {"probes": [text], "labels": {"a": [text]}, "buffer": text}, "ebpf/2": text},
+        "exporters": {"otlp": {"endpoint": f"a {text}", "sending_queue": text}},
+        "service": {"pipelines": {"metrics": ids, "metrics/2": text}, "extensions": text},
+    }
+    with pytest.raises(ConfigError) as refused:
+        load([Inline(dump(tree).encode(), "f")], [], plugins, ENVIRON)
+
+    assert [] == [str(mistake) for mistake in refused.value.mistakes if "; " not in str(mistake)]
+
+
 @same_plugins
 @given(CONFIGURATIONS)
 def test_every_tree_loads_or_is_refused_with_mistakes(plugins, tree):
