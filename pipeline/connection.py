@@ -6,6 +6,7 @@ Times are seconds of the server's monotonic clock.
 
 from __future__ import annotations
 
+import logging
 import select
 import socket
 import struct
@@ -19,6 +20,7 @@ from waitress.task import WSGITask
 from .answers import CONNECTION
 from .refusals import Refusal
 
+log = logging.getLogger(__name__)
 ABANDONED_SECONDS = 1.0
 """A client that sends no more may still read (``socat``); once its request is this old, it is taken for gone."""
 _SEND_BYTES = 256 << 10
@@ -73,7 +75,7 @@ class Connection(HTTPChannel):  # type: ignore[misc] # waitress ships no types
 
     def __init__(self, server: Any, sock: socket.socket, addr: Any, adj: Any, map: Any = None) -> None:  # noqa: A002 # theirs
         self.opened = self.begun = self.answering = self.moved = server.clock()
-        self.served = False
+        self.served = self.at_work = False
         self.reserve = server.crowded()
         """Whether it has one of the places that are kept for probes of the service's health."""
         super().__init__(server, sock, addr, adj, map=map)
@@ -116,9 +118,9 @@ class Connection(HTTPChannel):  # type: ignore[misc] # waitress ships no types
             self.server.refuse(Refusal.TOO_LARGE if request.error.code in _TOO_LARGE else Refusal.MALFORMED)
         if self.reserve:
             request.headers["CONNECTION"] = "close"
-        self.answering, self.served = self.server.clock(), True
+        self.answering, self.served, self.at_work = self.server.clock(), True, True
         super().service()
-        self.moved = self.server.clock()
+        self.moved, self.at_work = self.server.clock(), False
 
     def abandoned(self) -> bool:
         """Whether the client has gone, as far as can be seen without writing to it."""
@@ -149,5 +151,6 @@ class Connection(HTTPChannel):  # type: ignore[misc] # waitress ships no types
 
     def handle_error(self) -> None:
         """Whatever a request did to the parser: counted, where waitress logs a line of its own each time."""
+        log.debug("closing a connection", exc_info=True)
         self.server.refuse(Refusal.MALFORMED)
         self.handle_close()

@@ -53,7 +53,7 @@ def overdue(connection: Connection, now: float, limits: Limits) -> Refusal | Non
             return Refusal.REQUEST_TIMEOUT
         case Phase.TAKING if now - connection.answering >= limits.answer_seconds:
             return Refusal.ANSWER_TIMEOUT
-        case Phase.WAITING if connection.abandoned():
+        case Phase.WAITING if not connection.at_work and connection.abandoned():
             return Refusal.PEER_GONE
     return None
 

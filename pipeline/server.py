@@ -182,6 +182,8 @@ class Site:
         handler = self.handlers.get(request.path)
         if handler is None:
             known = " ".join(sorted(self.handlers))
+            if request.path == "/":  # where people begin
+                return _say(HTTPStatus.OK, f"ebpf-sidecar: {known}")
             return _say(HTTPStatus.NOT_FOUND, f'"{_printable(request.path)}" is not served here; these are: {known}')
         if request.method not in ("GET", "HEAD"):
             return _say(HTTPStatus.METHOD_NOT_ALLOWED, "use GET or HEAD", {"Allow": "GET, HEAD"})

@@ -82,6 +82,16 @@ def test_an_unknown_path_is_told_the_known_ones(servers):
     assert (404, b'"/metrcs" is not served here; these are: /health /metrics\n') == (status, body)
 
 
+def test_the_root_lists_what_is_served(servers):
+    """Unless a component serves it itself."""
+    servers.add(ANY, "/metrics", saying(b""))
+    index = ask(servers, "/")
+    servers.add(ANY, "/", saying(b"mine"))
+
+    assert (200, b"ebpf-sidecar: /metrics\n") == (index[0], index[2])
+    assert b"mine" == ask(servers, "/")[2]
+
+
 def test_other_methods_are_refused(servers):
     """405 names those that are allowed."""
     servers.add(ANY, "/metrics", saying(b""))
