@@ -14,9 +14,6 @@ MODULE = f"""
 from pathlib import Path
 from ebpf_sidecar.pipeline import hookimpl
 
-pytestmark = pytest.mark.parallel
-
-
 @hookimpl
 def register_probes():
     return [Path({str(PROBES)!r})]
@@ -26,6 +23,8 @@ receivers: {{ebpf: {{probes: [partial], strict: {strict}}}}}
 exporters: {{debug: {{}}}}
 service: {{pipelines: {{metrics: {{receivers: [ebpf], exporters: [debug]}}}}}}
 """
+
+pytestmark = pytest.mark.parallel
 
 
 @pytest.fixture(autouse=True)
