@@ -20,6 +20,7 @@ from .endpoint import Listening
 from .frame import Frames
 from .ids import ComponentId as ComponentId  # noqa: PLC0414 # authors find it here, with the rest of the contract
 from .ids import ComponentKind as ComponentKind  # noqa: PLC0414 # the same
+from .privileged import OwnRights, Privileged, Privileges
 from .resource import Resource
 from .settings import Settings
 
@@ -242,6 +243,8 @@ class Context:
     """Who or what is observed; any mapping, held as a `Resource`."""
     unready: Callable[[], Sequence[str]] = tuple
     """Why the service is not ready, one reason an entry; empty when it is."""
+    privileged: Privileged = field(default_factory=OwnRights)
+    """Does what needs rights that the service has given up."""
     finished: Finished = ignore_finished
     """Called by a receiver whose data have come to their end, or by an exporter that nobody listens to any more."""
 
@@ -266,6 +269,7 @@ class Factory:
     `Extension` according to ``kind``. ``description``: one line, shown by ``ebpf-sidecar components``.
     ``claims`` takes the checked settings and says what the component will ask for that others may want as well, so that
     ``ebpf-sidecar check`` finds the conflict.
+    ``privileges``: the rights that it needs once the service has given up its own.
     """
 
     kind: ComponentKind
@@ -275,3 +279,4 @@ class Factory:
     stability: Stability = Stability.DEVELOPMENT
     description: str = ""
     claims: Callable[[Any], Iterable[Claim]] = no_claims
+    privileges: Privileges = field(default_factory=Privileges)

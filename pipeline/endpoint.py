@@ -107,7 +107,10 @@ def _reason(cause: OSError) -> str:
 
 def _repair(cause: OSError) -> str:
     if isinstance(cause, PermissionError):
-        return "choose a port above 1023 or grant CAP_NET_BIND_SERVICE"
+        return (
+            "choose a port above 1023, or grant CAP_NET_BIND_SERVICE and add NET_BIND_SERVICE to "
+            "service::privileges::keep"
+        )
     if isinstance(cause, socket.gaierror) or "assign" in _reason(cause):
         return "write an address of this machine, or leave the host out to listen on all of them"
     return "stop the program that uses it (ss -ltnp names it) or choose another port"

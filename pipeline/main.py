@@ -24,6 +24,8 @@ def main() -> None:
     from .import_path import safe_import_path  # noqa: PLC0415
 
     sys.path[:] = safe_import_path()  # much is imported only when it is needed
+    # NumPy's linear algebra, which nobody uses here, would start a thread per processor; each keeps its rights for good
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from .cli import exit_code  # noqa: PLC0415
     from .output import flush_standard_streams, name_output_errors  # noqa: PLC0415
 

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from .component import ComponentId, ComponentKind
+from .privilege_settings import PrivilegeSettings
 from .settings import Settings, Within
 
 SIGNAL = "metrics"
@@ -65,6 +66,8 @@ class ServiceBody(Settings):
     """What the service says about itself."""
     shutdown_timeout: Annotated[float, Within("100ms", "1h")] = 10.0
     """How long the pipelines may take to drain when the service stops."""
+    privileges: PrivilegeSettings = PrivilegeSettings()
+    """Which rights the service gives up once it is about to start."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -99,6 +102,7 @@ class ServiceSettings:
     extensions: tuple[ComponentId, ...] = ()
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     shutdown_timeout: float = 10.0
+    privileges: PrivilegeSettings = field(default_factory=PrivilegeSettings)
 
     def used(self, kind: ComponentKind) -> set[ComponentId]:
         """The components of one kind that run."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -24,6 +24,8 @@ from .graph import Graph, build
 from .health import Health
 from .ledger import Ledger
 from .plugins import Plugins
+from .privileged import OwnRights, Privileged
+from .privileges import Rights, drop_privileges
 from .selfmetrics import SelfMetrics
 from .server import HttpServers
 from .status import PROBED, StatusPages, WithStatusPages
@@ -44,6 +46,7 @@ class Service:
     config: Config
     clock: Clock = field(default_factory=SystemClock)
     paths: Paths = field(default_factory=Paths)
+    privileged: Privileged = field(default_factory=OwnRights)
     stop_request: StopRequest = field(default_factory=StopRequest)
 
     def __post_init__(self) -> None:
@@ -73,6 +76,7 @@ class Service:
             paths=self.paths,
             resource=self.resource,
             unready=self.health.unready,
+            privileged=self.privileged,
             finished=partial(self._on_finished, id_),
         )
 
@@ -152,23 +156,31 @@ def run_service(config: Config, *, plugins: Plugins) -> int:
     use_one_heap()
     logging_as = config.service.telemetry.logs
     logs.configure(logging_as.level, logging_as.encoding, secrets=config.secrets)
+    rights = drop_privileges(config)  # before any thread; and before signals raise exceptions
+    try:
+        return _run(config, rights)
+    finally:
+        rights.close()
+
+
+def _run(config: Config, rights: Rights) -> int:
     request = StopRequest()
     request.handle_signals()
     for warning in config.warnings:
         log.warning("%s", warning)
-    service = _started(config, request)
+    service = _started(config, request, rights)
     if service is None:
         log.info("stopped before the start was complete")
         return request.exit_code
     log.info("ready: %s", ", ".join(str(pipeline) for pipeline in config.service.pipelines))
-    _until_asked(request)
+    _until_asked(request, lambda: rights.check(service.ledger))
     return _drain(service, config.service.shutdown_timeout) or request.exit_code
 
 
-def _started(config: Config, request: StopRequest) -> Service | None:
+def _started(config: Config, request: StopRequest, rights: Rights) -> Service | None:
     """The running service; None when a signal asked for the end meanwhile. Raises `SidecarError`."""
     try:
-        service = Service(config, stop_request=request)
+        service = Service(config, stop_request=request, privileged=rights.privileged)
         release_start_up(service.paths.proc)  # now: everything is imported, and no thread of ours runs yet
         service.start()
         request.starting = False
@@ -181,12 +193,13 @@ def _started(config: Config, request: StopRequest) -> Service | None:
     return service
 
 
-def _until_asked(request: StopRequest) -> None:
+def _until_asked(request: StopRequest, check: Callable[[], None]) -> None:
     for second in count(1):
         if request.asked.wait(1.0):  # bounded, so that a signal that hits another thread is seen too
             return
         for signal_without_effect in request.ignored():
             log.warning("%s", signal_without_effect)
+        check()
         if second % _TIDY_SECONDS == 0:
             release_free_memory()
 

@@ -38,7 +38,9 @@ def read_service(tree: Mapping[str, Any], marks: Marks) -> tuple[ServiceSettings
     pipelines, wrong = _pipelines(bare(section.get("pipelines")), references, marks)
     mistakes += [*wrong, *references.mistakes]
     body = body or ServiceBody()
-    service = ServiceSettings(MappingProxyType(pipelines), extensions, body.telemetry, body.shutdown_timeout)
+    service = ServiceSettings(
+        MappingProxyType(pipelines), extensions, body.telemetry, body.shutdown_timeout, body.privileges
+    )
     return service, mistakes
 
 

@@ -17,6 +17,7 @@ from typing import Protocol
 from ..pipeline.component import ComponentKind, Context, Factory, Stability
 from ..pipeline.frame import Frames
 from ..pipeline.plugins import hookimpl
+from ..pipeline.privileged import Privileges
 from ..pipeline.rows import RowSet, Text, once_per_row_set
 from ..pipeline.settings import Settings
 from ..receivers.ebpf.cgroup_path import Container, container_of
@@ -68,7 +69,7 @@ class ContainerProcessor:
     def __init__(self, settings: ContainerSettings, context: Context, names: Names | None = None) -> None:
         self._keep_cgroup = settings.keep_cgroup
         self._complete_names = settings.full_executable_name
-        self._executables = ExecutableNames(context.paths.proc, context.clock)
+        self._executables = ExecutableNames(context.paths.proc, context.clock, context.privileged.executable)
         self._names = names or NoNames()
         self._described = once_per_row_set(self._describe, version=lambda: self._names.generation)
 
@@ -128,5 +129,6 @@ def register_components() -> Sequence[Factory]:
             ContainerSettings,
             Stability.BETA,
             "Adds container id, runtime and pod uid from the cgroup path, and full executable names from /proc",
+            privileges=Privileges(capabilities=("SYS_PTRACE",)),  # to see executables of others
         )
     ]

@@ -9,7 +9,7 @@ programs that name themselves keep the name that they chose.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
@@ -34,10 +34,12 @@ class ExecutableNames:
 
     Reads /proc (``proc``) only for names that are cut and not known yet, all of them in one pass, and again for those
     that were not found a minute later at the soonest. Of `REMEMBERED` names and more, the longest unused are forgotten.
+    ``ask``: tells a process's executable where we may not look.
     """
 
-    def __init__(self, proc: Path, clock: Clock) -> None:
+    def __init__(self, proc: Path, clock: Clock, ask: Callable[[int], str] | None = None) -> None:
         self._proc = proc
+        self._ask = ask
         self._clock = clock
         self._known: dict[Key, str] = {}
         self._missed: dict[Key, float] = {}
@@ -58,7 +60,7 @@ class ExecutableNames:
         now = self._clock.monotonic()
         unknown = [key for key in keys if key not in self._known and now >= self._missed.get(key, now)]
         if unknown:
-            found = _search(self._proc, unknown)
+            found = _search(self._proc, unknown, self._ask)
             self._known |= found
             self._missed |= {key: now + RETRY_SECONDS for key in unknown if key not in found}
         full = {key: self._known.pop(key, "") for key in keys}
@@ -82,7 +84,7 @@ def _distinct(names: Text, cgroups: Text) -> tuple[list[Key], NDArray[np.intp]]:
     return [(names.words[name], cgroups.words[cgroup]) for name, cgroup in pairs], where
 
 
-def _search(proc: Path, keys: Sequence[Key]) -> dict[Key, str]:
+def _search(proc: Path, keys: Sequence[Key], ask: Callable[[int], str] | None) -> dict[Key, str]:
     """Full names by key, from one pass over all processes; a key that stands for several names is left out."""
     found: dict[Key, set[str]] = {key: set() for key in keys}
     by_name: dict[str, list[Key]] = {}
@@ -93,7 +95,7 @@ def _search(proc: Path, keys: Sequence[Key]) -> dict[Key, str]:
         places = _places(process) if wanted else set()
         for key in wanted:
             if not key[1] or _identity(key[1]) in places:
-                found[key].add(_full_name(process, key[0]))
+                found[key].add(_full_name(process, key[0], ask))
     return {key: name for key, names in found.items() if len(names - {""}) == 1 for name in names - {""}}
 
 
@@ -115,19 +117,28 @@ def _identity(cgroup: str) -> str:
     return container.id if container else cgroup
 
 
-def _full_name(process: Path, name: str) -> str:
+def _full_name(process: Path, name: str, ask: Callable[[int], str] | None) -> str:
     """The name that begins with ``name`` among the executable's and the command line's first words; empty if none."""
     begins = name.rstrip("\ufffd")
-    candidates = (PurePosixPath(path).name for path in _paths(process))
+    candidates = (PurePosixPath(path).name for path in _paths(process, ask))
     # white space: a title that the process wrote over its command line, not a file's name
     return next((full for full in candidates if full.startswith(begins) and not set(full) & set(" \t\n")), "")
 
 
-def _paths(process: Path) -> Iterator[str]:
-    with suppress(OSError):  # of another user, or a kernel thread
-        yield str((process / "exe").readlink()).removesuffix(" (deleted)")
+def _paths(process: Path, ask: Callable[[int], str] | None) -> Iterator[str]:
+    with suppress(OSError):  # a kernel thread, or nobody may look
+        yield _executable(process, ask).removesuffix(" (deleted)")
     # a script's name is the second word, after its interpreter's
     yield from _text(process / "cmdline").split("\0")[:2]
+
+
+def _executable(process: Path, ask: Callable[[int], str] | None) -> str:
+    try:
+        return str((process / "exe").readlink())
+    except PermissionError:
+        if ask is None:
+            raise
+        return ask(int(process.name))
 
 
 def _text(file: Path) -> str:

@@ -8,11 +8,9 @@ import errno
 from pathlib import Path
 from typing import Any
 
+from .perf_event import SOFTWARE_EVENT
 from .probe import PERF_EVENTS
 from .request import Way
-
-SOFTWARE_EVENT = 1
-"""PERF_TYPE_SOFTWARE, for perf_event_open(2)."""
 
 BY_BPF = ("raw_tracepoint", "fentry", "fexit")
 """The ways that bpf(2) attaches; the others are perf events, opened by perf_event_open(2)."""

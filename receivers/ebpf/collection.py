@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from .canary import Canary
 from .canary_actions import Actions
 from .cgroup_watch import CgroupWatch
 from .cgroups import CgroupTree, Hierarchy, find_hierarchy
+from .late_calls import LateCalls
 from .loaded import Loaded
 from .loading import load
 from .metrics import Moment
@@ -122,7 +123,8 @@ def open_collection(
         shedding = _shedding(settings, probes, context) if programs.counting else None
         watch = _watch(settings, loaded, hierarchy, context)
         own = SelfFrames(loaded, context.paths.proc, start)
-        newcomers = Newcomers(loaded, probes, context.logger.warning, context.paths.sys)
+        late = LateCalls(context.privileged)
+        newcomers = Newcomers(loaded, probes, context.logger.warning, context.paths.sys, late.open_event)
         held.callback(newcomers.close)
         return Collection(
             loaded,
@@ -148,14 +150,21 @@ def _hierarchy_of(loaded: Loaded, hierarchy: Hierarchy, context: Context) -> Hie
 
 def _canary(probes: list[Probe], loaded: Loaded, settings: EbpfSettings, context: Context) -> Canary:
     act, selective = Actions(context.paths.proc, context.paths.sys).do, settings.targets.choosing
-    return Canary(probes, loaded, settings.canary_interval, context.logger.warning, act, selective=selective)
+    statistics = _statistics(context)
+    warn = context.logger.warning
+    return Canary(probes, loaded, settings.canary_interval, warn, act, statistics, selective=selective)
+
+
+def _statistics(context: Context) -> Callable[[], AbstractContextManager[bool]]:
+    late = LateCalls(context.privileged)
+    return lambda: run_statistics(context.paths.proc, late.enable_statistics)
 
 
 def _counting(settings: EbpfSettings, context: Context, held: ExitStack) -> bool:
     """Have runs counted until ``held`` is closed, where that is asked for; false, and a line in the log, if refused."""
     if not settings.probe_statistics and settings.max_overhead is None:
         return False
-    counting = held.enter_context(run_statistics(context.paths.proc))
+    counting = held.enter_context(_statistics(context)())
     if not counting:
         context.logger.warning("ebpf.probe.runs and ebpf.probe.run_time are absent: %s", NO_STATISTICS)
     if not counting and settings.max_overhead is not None:
@@ -191,4 +200,4 @@ def _load(probes: list[Probe], settings: EbpfSettings, hierarchy: Hierarchy, con
         budget=settings.max_map_memory,
         targets=kernel_targets(settings.targets, context.paths.proc),
     )
-    return load(probes, request, timeout=settings.load_timeout)
+    return load(probes, request, timeout=settings.load_timeout, privileged=context.privileged)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The short-lived child that compiles and attaches: the only file that imports BCC (and LLVM with it, about 125 MB).
 
-Started by `loading.py`, which passes the descriptor of a socket. It hands all descriptors over and
+Started by `loading.py`, with a socket as its standard input. It hands all descriptors over and
 goes; what they hold lives on.
 """
 
@@ -13,7 +13,6 @@ import json
 import os
 import re
 import socket
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,7 +24,7 @@ from .attaching import BY_BPF, attach
 from .bpf_call import Command, element, kernel_call
 from .btf import Btf
 from .compiling import compile_what_can_be
-from .descriptors import receive_message, send_message
+from .descriptors import make_room, receive_message, send_message
 from .plan import Choice, Plan, make_plan
 from .probe import COMPILED_AS
 from .refusal import NO_OBJECTION, Refused, Why, joined
@@ -116,9 +115,10 @@ def _close(descriptor: int) -> None:
         os.close(descriptor)
 
 
-def main(descriptor: int) -> None:
-    """Answer the one request that comes over the socket ``descriptor``."""
-    channel = socket.socket(fileno=descriptor)
+def main() -> None:
+    """Answer the one request that comes over the socket that is our standard input."""
+    make_room()  # the limit is that of who started us
+    channel = socket.socket(fileno=0)
     request = LoadRequest.from_json(receive_message(channel)[0])
     try:
         answer, descriptors = _load(request)
@@ -278,6 +278,6 @@ def _peak_rss() -> int:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main()
     # without BCC's exit handler: it would disable perf events that now belong to the parent
     os._exit(0)

@@ -10,13 +10,12 @@ import errno
 import os
 import signal
 import socket
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import IO, Any
 
 from ...pipeline.errors import ProbeError
-from ...pipeline.isolation import python_module, start
+from ...pipeline.privileged import OwnRights, Privileged, Task
 from .bpf_call import map_sizes
 from .descriptors import close_all, make_room, receive_message, send_message
 from .generation import Generation
@@ -34,6 +33,9 @@ from .targets import TARGET_CGROUPS
 CALLS = "calls"
 """The map of what to do for each system call in C."""
 _CONTROL, _DROPS = "control", "drops"
+LOADER = f"{__package__}.loader"
+"""The module that loads, with its socket as standard input."""
+OWN = OwnRights()
 _REAP_SECONDS = 1.0  # a process that was killed may need a moment until it can be waited for
 _MEMORY_NEEDED = (
     "compiling takes about 125 MB for a second, besides what the service needs; raise the memory limit to 256 MB "
@@ -49,16 +51,19 @@ class LoadError(ProbeError):
         self.failure = failure
 
 
-def load(probes: Sequence[Probe], request: LoadRequest, *, timeout: float = 60) -> Loaded:
-    """Load ``request``, which `request_for` made from ``probes``, within ``timeout`` seconds. Raises `LoadError`."""
+def load(probes: Sequence[Probe], request: LoadRequest, *, timeout: float = 60, privileged: Privileged = OWN) -> Loaded:
+    """Load ``request``, which `request_for` made from ``probes``, within ``timeout`` seconds. Raises `LoadError`.
+
+    ``privileged``: runs the loader.
+    """
     make_room()
     try:
-        answer, descriptors = _answer(request, timeout)
+        answer, descriptors = _answer(request, timeout, privileged)
     except LoadError as error:
         if error.failure is not Failure.CRASH:
             raise
         # most likely the compiler ended the process: find out for which probe
-        answer, descriptors = _answer(replace(request, careful=True), timeout)
+        answer, descriptors = _answer(replace(request, careful=True), timeout, privileged)
     if "failure" in answer:
         raise LoadError(f"cannot load probes: {answer['message']}", Failure(answer["failure"]))
     try:
@@ -68,29 +73,22 @@ def load(probes: Sequence[Probe], request: LoadRequest, *, timeout: float = 60) 
         raise
 
 
-def _answer(request: LoadRequest, timeout: float) -> tuple[Any, list[int]]:
+def _answer(request: LoadRequest, timeout: float, privileged: Privileged) -> tuple[Any, list[int]]:
     """What the loader answers, and the descriptors that it hands over. Raises `LoadError` where it does not answer."""
     try:
         with os.fdopen(os.memfd_create("loader"), "w+b") as log:  # there need not be a folder for temporary files
-            return _ask_child(request, log, timeout)
+            return _ask_loader(request, log, timeout, privileged)
     except OSError as error:
         if error.errno != errno.EMFILE:
             raise
         raise _too_few_descriptors() from error
 
 
-def _ask_child(request: LoadRequest, log: IO[bytes], timeout: float) -> tuple[Any, list[int]]:
+def _ask_loader(request: LoadRequest, log: IO[bytes], timeout: float, privileged: Privileged) -> tuple[Any, list[int]]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     with ours, theirs:
         ours.settimeout(timeout)
-        child = start(
-            python_module(f"{__package__}.loader", str(theirs.fileno())),
-            pass_fds=[theirs.fileno()],
-            stdout=log,
-            stderr=log,
-            process_group=0,  # Ctrl-C is for us: we end it below, and nobody reads that it died
-        )
-        theirs.close()
+        loader = _run_loader(privileged, theirs, log)
         try:
             send_message(ours, request.to_json())
             return receive_message(ours)
@@ -100,18 +98,20 @@ def _ask_child(request: LoadRequest, log: IO[bytes], timeout: float) -> tuple[An
                 Failure.TIMEOUT,
             ) from error
         except (EOFError, OSError) as error:
-            raise _unanswered(error, _status_of(child), log) from error
+            raise _unanswered(error, loader.wait(_REAP_SECONDS), log) from error
         finally:
-            child.kill()
-            child.wait()
+            loader.end()
 
 
-def _status_of(child: subprocess.Popen[bytes]) -> int | None:
-    """The exit status of a child that closed its end of the socket, None where it is still running."""
+def _run_loader(privileged: Privileged, channel: socket.socket, log: IO[bytes]) -> Task:
     try:
-        return child.wait(_REAP_SECONDS)
-    except subprocess.TimeoutExpired:
-        return None
+        return privileged.run(LOADER, channel.fileno(), log.fileno())
+    except OSError as error:
+        if error.errno == errno.EMFILE:
+            raise
+        raise LoadError(f"cannot load probes: the loader cannot be started: {error}", Failure.CRASH) from error
+    finally:
+        channel.close()
 
 
 def _unanswered(error: Exception, status: int | None, log: IO[bytes]) -> LoadError:

@@ -6,45 +6,21 @@ The event of a processor that goes offline ends with it and does not return with
 
 from __future__ import annotations
 
-import ctypes
-import fcntl
 import os
-import platform
-import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .attaching import SOFTWARE_EVENT, online
+from .attaching import online
 from .loaded import HookStatus, Loaded
+from .perf_event import open_event
 from .probe import PERF_EVENTS, Probe
 from .shedding import idle_maps, without
 
-_NUMBER = {"x86_64": 298, "aarch64": 241}  # of perf_event_open(2)
-_ATTRIBUTES = struct.Struct("<IIQQ40x")  # struct perf_event_attr as it was at first: type, size, config, sample_period
-_CLOSE_ON_EXEC = 8
-_SET_PROGRAM, _ENABLE = 0x40042408, 0x2400
 _WAY = "perf_event "
 
 Opener = Callable[[int, int, int], int]
 """Program's descriptor, event and processor to the descriptor that keeps it attached; raises `OSError`."""
-
-
-def open_event(program: int, event: int, processor: int) -> int:
-    """Run ``program`` at every single ``event`` of ``processor``, until the descriptor is closed. Raises `OSError`."""
-    attributes = ctypes.create_string_buffer(_ATTRIBUTES.pack(SOFTWARE_EVENT, _ATTRIBUTES.size, event, 1))
-    libc = ctypes.CDLL(None, use_errno=True)
-    opened = int(libc.syscall(_NUMBER[platform.machine()], attributes, -1, processor, -1, _CLOSE_ON_EXEC))
-    if opened < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    try:
-        fcntl.ioctl(opened, _SET_PROGRAM, program)
-        fcntl.ioctl(opened, _ENABLE, 0)
-    except OSError:
-        os.close(opened)
-        raise
-    return opened
 
 
 @dataclass

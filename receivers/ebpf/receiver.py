@@ -17,9 +17,13 @@ from collections.abc import Sequence
 from ...pipeline.checks import Check, Examination
 from ...pipeline.component import ComponentKind, Consumer, Context, Factory, MapCleanup, Stability
 from ...pipeline.plugins import Plugins, hookimpl
+from ...pipeline.privileged import Privileges
 from .collection import Collection, open_collection
+from .late_calls import MODULE as LATE_CALLS
 from .loaded import Loaded
+from .loading import LOADER
 from .probe_file import find_probes
+from .reader_rights import LOADING, rights_to_read
 from .settings import EbpfSettings
 
 
@@ -148,6 +152,7 @@ def register_components() -> Sequence[Factory]:
             EbpfSettings,
             Stability.BETA,
             "page cache, block I/O, system calls and memory pressure, counted in the kernel",
+            privileges=Privileges((LOADER, LATE_CALLS), LOADING, rights_to_read),
         )
     ]
 

@@ -7,7 +7,7 @@ import ctypes
 import os
 import platform
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,9 +18,15 @@ _SWITCH = Path("sys/kernel/bpf_stats_enabled")
 
 
 @contextmanager
-def run_statistics(proc: Path = Path("/proc")) -> Iterator[bool]:
-    """Let the kernel count runs as long as the context lasts; false where it does not let us."""
-    descriptor = _enable()
+def run_statistics(proc: Path = Path("/proc"), enable: Callable[[], int] | None = None) -> Iterator[bool]:
+    """Let the kernel count runs as long as the context lasts; false where it does not let us.
+
+    ``enable``: by default `enable_statistics`.
+    """
+    try:
+        descriptor = (enable or enable_statistics)()
+    except OSError:
+        descriptor = -1
     try:
         yield descriptor >= 0 or _on_anyway(proc)
     finally:
@@ -28,11 +34,15 @@ def run_statistics(proc: Path = Path("/proc")) -> Iterator[bool]:
             os.close(descriptor)
 
 
-def _enable() -> int:
-    """The descriptor that keeps counting on, -1 when refused."""
+def enable_statistics() -> int:
+    """The descriptor that keeps counting on. Raises `OSError` when that is refused."""
     attributes = ctypes.create_string_buffer(struct.pack("<I", 0), 128)  # 0: BPF_STATS_RUN_TIME
     libc = ctypes.CDLL(None, use_errno=True)
-    return int(libc.syscall(BPF_NUMBER[platform.machine()], _ENABLE_STATS, attributes, 128))
+    descriptor = int(libc.syscall(BPF_NUMBER[platform.machine()], _ENABLE_STATS, attributes, 128))
+    if descriptor < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return descriptor
 
 
 def _on_anyway(proc: Path) -> bool:

@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from ebpf_sidecar.pipeline.broker import Broker
+from ebpf_sidecar.pipeline.privileged import OwnRights
 from ebpf_sidecar.receivers.ebpf.attaching import online
 from ebpf_sidecar.receivers.ebpf.descriptors import release
+from ebpf_sidecar.receivers.ebpf.late_calls import MODULE, LateCalls
+from ebpf_sidecar.receivers.ebpf.perf_event import open_event
 from ebpf_sidecar.receivers.ebpf.probe_file import read_probe
 from ebpf_sidecar.receivers.ebpf.processors import Newcomers
 
@@ -65,9 +69,22 @@ def faults(rows, loaded):
     return after - before, sum(now["faults"]) - sum(counted["faults"])
 
 
-def test_a_processor_that_comes_is_given_its_own_events(come_back, last, rows):
+@pytest.fixture(params=["itself", "a child", "the broker"])
+def opener(request):
+    """Who opens the events: without rights of its own the service has the broker do it."""
+    if request.param == "itself":
+        yield open_event
+    elif request.param == "a child":
+        yield LateCalls(OwnRights()).open_event
+    else:
+        broker = Broker([MODULE], ["PERFMON", "BPF"])
+        yield LateCalls(broker).open_event
+        broker.close()
+
+
+def test_a_processor_that_comes_is_given_its_own_events(come_back, last, rows, opener):
     """Without them nothing is counted there; with them all that the kernel says, and it is said once."""
-    loaded, newcomers, warnings = come_back()
+    loaded, newcomers, warnings = come_back(open=opener)
     assert 0 == faults(rows, loaded)[1]
 
     assert [newcomers.update(), newcomers.update()] == [None, None]

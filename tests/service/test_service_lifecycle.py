@@ -46,7 +46,7 @@ def test_a_signal_to_everybody_while_probes_are_loaded_is_no_failure(command, tm
     with log.open("wb") as output:
         process = subprocess.Popen([*command, "run", "--config", config], stderr=output, start_new_session=True)
     deadline = time.monotonic() + 20
-    while not any(map(is_loader, children_of(process.pid))) and time.monotonic() < deadline:
+    while not any(map(is_loader, descendants_of(process.pid))) and time.monotonic() < deadline:
         time.sleep(0.005)
     os.killpg(process.pid, number)
 
@@ -62,8 +62,8 @@ def test_a_signal_while_probes_are_loaded_does_not_wait_for_the_compiler(command
     config.write_text(LOADING)
     with log.open("wb") as output:
         process = subprocess.Popen([*command, "run", "--config", config], stderr=output)
-    assert until(lambda: any(map(is_loader, children_of(process.pid))))
-    loaders = [pid for pid in children_of(process.pid) if is_loader(pid)]
+    assert until(lambda: any(map(is_loader, descendants_of(process.pid))))
+    loaders = [pid for pid in descendants_of(process.pid) if is_loader(pid)]
     process.send_signal(number)
 
     assert 0 == process.wait(60), log.read_text()
@@ -72,15 +72,18 @@ def test_a_signal_while_probes_are_loaded_does_not_wait_for_the_compiler(command
     assert not any(map(is_loader, loaders))
 
 
-def children_of(pid):
-    """The process ids of its children."""
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+def descendants_of(pid):
+    """The process ids of its children, and of theirs: the broker's."""
+    with suppress(OSError):
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [*children, *(each for child in children for each in descendants_of(child))]
+    return []
 
 
 def is_loader(pid):
     """Whether it is the process that compiles."""
     with suppress(OSError):
-        return b".loader" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return Path(f"/proc/{pid}/cmdline").read_bytes().endswith(b".loader\0")
     return False
 
 

@@ -69,7 +69,7 @@ def limited(capabilities, *more):
 
 @pytest.fixture(scope="module")
 def run(command):
-    """Run the service behind the beginning of a command line until it has attached its hooks."""
+    """Run the service behind the beginning of a command line until it is ready."""
 
     def run(before, mounts=WITH_TRACEFS):
         line = in_mounts(mounts, [*before, *command, "run", "--config", "-"])
@@ -82,7 +82,7 @@ def run(command):
             said = []
             for text in process.stderr:
                 said.append(text)
-                if "attached" in text:
+                if "ready: " in text:
                     process.terminate()
             watchdog.cancel()
         return Ended(process.wait(), "".join(said))

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the processes that stay may still do, and that everything works nevertheless."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from ebpf_sidecar.pipeline.capabilities import permitted, sets_of
+from ebpf_sidecar.receivers.ebpf.reader_rights import LOADING, rights_to_read
+
+SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+LONG_NAME = "a-rather-long-executable-name"
+
+
+def threads(pid):
+    """The folders of a process's threads in /proc."""
+    return sorted(Path(f"/proc/{pid}/task").iterdir())
+
+
+def state(thread):
+    """NoNewPrivs and Seccomp."""
+    text = (thread / "status").read_text()
+    return tuple(int(re.search(rf"^{name}:\s*(\d+)$", text, re.MULTILINE)[1]) for name in ("NoNewPrivs", "Seccomp"))
+
+
+def broker_of(pid):
+    """The one child that stays."""
+    (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    assert b"broker_process.py" in Path(f"/proc/{child}/cmdline").read_bytes()
+    return int(child)
+
+
+def until(condition, seconds=10):
+    """Whether it came true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return condition()
+
+
+def test_every_thread_of_the_service_has_no_right_but_to_read_and_scrapes_go_on(serve):
+    """CapEff, CapPrm, CapInh, CapBnd, CapAmb, NoNewPrivs and Seccomp of all threads; hooks are found live by then."""
+    kept = frozenset(rights_to_read())
+    service = serve(probes="[page_cache, syscalls, page_faults]")
+    page = service.settled()
+    found = [(sets_of(thread), state(thread)) for thread in threads(service.process.pid)]
+
+    assert len(found) > 3
+    for sets, others in found:
+        assert {"CapInh": frozenset(), "CapPrm": kept, "CapEff": kept, "CapBnd": kept, "CapAmb": frozenset()} == sets
+        assert (1, 2) == others
+    live = page.rows("ebpf_probe_live")
+    assert len(live) > 10
+    assert {1.0} == set(live.values())
+    assert not page.rows("ebpf_collector_errors_total")
+
+
+def test_the_broker_has_what_the_loader_needs_and_nothing_else(serve):
+    """It is the only other process that stays; it can gain nothing either."""
+    service = serve(probes="[syscalls]")
+    broker = broker_of(service.process.pid)
+    (thread,) = threads(broker)
+
+    wanted = frozenset({*LOADING, "SYS_PTRACE"}) & permitted()
+    assert dict.fromkeys(SETS, wanted) == sets_of(thread)
+    assert (1, 0) == state(thread)
+
+
+def test_kill_9_leaves_neither_broker_nor_program(serve):
+    """The broker ends with its socket, and programs with those who hold them."""
+    service = serve(probes="[syscalls]")
+    broker = broker_of(service.process.pid)
+    service.process.kill()
+    service.process.wait()
+
+    assert until(lambda: not Path(f"/proc/{broker}").exists())
+
+
+def test_a_broker_that_dies_is_reported_and_readings_go_on(serve):
+    """One line and one error."""
+    service = serve(probes="[syscalls]")
+    os.kill(broker_of(service.process.pid), signal.SIGKILL)
+
+    assert until(lambda: "the privilege broker has ended (exit status -9)" in service.log.read_text())
+    page = service.settled()
+    assert 1 == page.sum("ebpf_collector_errors_total", component="privilege broker")
+    assert 0 == service.stop()
+    assert 1 == service.log.read_text().count("privilege broker")
+
+
+@pytest.fixture
+def everybodys():
+    """A folder into which any user may go; pytest's own are closed."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.mark.parametrize("user", ["0", "65534"])
+def test_names_of_other_peoples_executables_are_completed(serve, everybodys, user):
+    """Without rights nobody may look at ``exe`` of another user, nor root without capabilities at that of a daemon."""
+    work = everybodys / LONG_NAME
+    shutil.copy("/usr/bin/dd", work)
+    service = serve(probes="[syscalls]")
+    # its command line names another file, so that only the executable's link tells
+    line = ["setpriv", f"--reuid={user}", "--clear-groups", "bash", "-c",
+            f"exec -a short {work} if=/dev/zero of=/dev/null bs=512 count=100000000"]  # fmt: skip
+    with subprocess.Popen(line, stderr=subprocess.DEVNULL) as process:
+        try:
+            assert until(lambda: service.page().rows("ebpf_syscall_duration_seconds_count", comm=LONG_NAME), 30)
+        finally:
+            process.kill()
+
+
+ATTEMPTS = """
+import ctypes, errno, os, sys
+sys.path[:] = sys.argv.pop(1).split(os.pathsep)
+from ebpf_sidecar.pipeline.capabilities import forbid_new_privileges
+from ebpf_sidecar.pipeline.seccomp import refuse_system_calls
+from ebpf_sidecar.receivers.ebpf.syscall_table import syscall_table
+forbid_new_privileges()
+refuse_system_calls()
+numbers, libc = syscall_table(os.uname().machine).numbers, ctypes.CDLL(None, use_errno=True)
+for name in sys.argv[1:]:
+    call, _, first = name.partition("=")
+    done = libc.syscall(numbers[call], ctypes.c_long(int(first or 0)), None, None, None, None)
+    print(name, errno.errorcode.get(ctypes.get_errno()) if done < 0 else done)
+"""
+
+
+def attempts(*calls):
+    """What the kernel says to root behind the filter, by call; ``=``: the first argument."""
+    line = [sys.executable, "-c", ATTEMPTS, os.pathsep.join(sys.path), *calls]
+    done = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=True)
+    return dict(line.split() for line in done.stdout.splitlines())
+
+
+def test_the_filter_refuses_with_eperm_what_even_root_shall_not_do():
+    """bpf(2) still reads maps (EFAULT, EBADF or EINVAL: it was let in), but makes and loads nothing."""
+    refused = ["ptrace", "mount", "umount2", "unshare=131072", "setns", "kexec_load", "init_module", "reboot", "bpf=0",
+               "bpf=5", "bpf=28", "bpf=99", "perf_event_open", "io_uring_setup", "userfaultfd", "keyctl", "setuid",
+               "settimeofday", "swapon", "open_by_handle_at", "process_vm_readv", "clone=268435456"]  # fmt: skip
+    found = attempts(*refused, "clone3", "bpf=1", "bpf=15", "bpf=24")
+
+    assert {"EPERM"} == {found[call] for call in refused}
+    assert "ENOSYS" == found["clone3"]
+    assert {found[call] for call in ("bpf=1", "bpf=15", "bpf=24")} <= {"EFAULT", "EBADF", "EINVAL"}
+
+
+def test_a_service_that_was_told_to_keeps_everything(serve, command, tmp_path):
+    """For plugins that need it: drop off, and as before there is no broker."""
+    config, log = tmp_path / "config.yaml", tmp_path / "log"
+    config.write_text(
+        "receivers: {replay: {}}\nexporters: {debug: {}}\nservice: {privileges: {drop: false}, pipelines: {metrics: "
+        "{receivers: [replay], exporters: [debug]}}}"
+    )
+    with log.open("wb") as output:
+        process = subprocess.Popen([*command, "run", "--config", str(config)], stderr=output, stdout=subprocess.DEVNULL)
+    assert until(lambda: "ready: " in log.read_text())
+    mine = sets_of(Path(f"/proc/{process.pid}"))
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+    process.terminate()
+
+    assert (sets_of(Path("/proc/self"))["CapEff"], "") == (mine["CapEff"], children)
+    assert 0 == process.wait(20)
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_port_below_1024_takes_a_right_that_can_be_kept(command, tmp_path, keep):
+    """Without it the message says what to write."""
+    log, port = tmp_path / "log", 81
+    more = ["--set", "service.privileges.keep=[NET_BIND_SERVICE]"] if keep else []
+    exporter = ["--set", f"exporters.prometheus.endpoint=127.0.0.1:{port}", "--set", "receivers.ebpf.probes=[syscalls]"]
+    with log.open("wb") as output:
+        process = subprocess.Popen([*command, "run", *exporter, *more], stderr=output)
+    with process:
+        if keep:
+            assert until(lambda: "ready: " in log.read_text(), 30), log.read_text()
+            sets = sets_of(Path(f"/proc/{process.pid}"))
+            assert frozenset({"NET_BIND_SERVICE", *rights_to_read()}) == sets["CapEff"]
+            process.terminate()
+
+    assert (0 if keep else 1) == process.returncode
+    if not keep:
+        assert f'cannot listen on "127.0.0.1:{port}": permission denied' in log.read_text().lower()
+        assert "add NET_BIND_SERVICE to service::privileges::keep" in log.read_text()
+
+
+def test_a_key_of_roots_own_can_be_read_after_the_drop(tmp_path):
+    """0400 and owned by root, as TLS keys are: the user stays, only rights go."""
+    key = tmp_path / "key.pem"
+    key.write_text("secret")
+    key.chmod(0o400)
+    code = (
+        "import sys, os; sys.path[:] = sys.argv[2].split(os.pathsep)\n"
+        "from ebpf_sidecar.pipeline.capabilities import limit_to, permitted\nlimit_to(())\n"
+        "assert not permitted()\nprint(open(sys.argv[1]).read())"
+    )
+    line = [sys.executable, "-c", code, str(key), os.pathsep.join(sys.path)]
+
+    assert "secret\n" == subprocess.run(line, capture_output=True, text=True, check=True).stdout
