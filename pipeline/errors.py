@@ -42,11 +42,18 @@ class Mistake:
 
     @property
     def rest(self) -> str:
-        """Everything but where it is."""
-        return f"{self.path}: {self.message}" if self.path else self.message
+        """Everything but where it is, on one line; what a file says must not steer the terminal that shows it."""
+        return printable(f"{self.path}: {self.message}" if self.path else self.message)
 
     def __str__(self) -> str:
         return f"{self.where}: {self.rest}" if self.where else self.rest
+
+
+def printable(text: str) -> str:
+    """``text`` with line breaks, control characters and halves of characters written as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 class ConfigError(SidecarError):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .bounded_read import UnreadableError, read_file
-from .errors import ConfigError, Mistake
+from .errors import ConfigError, Mistake, printable
 from .redaction import masked_text
 from .reference import short
 from .yamltree import DEEPEST, TOO_DEEP, Document, Location, Mark, NotYamlError, parse
@@ -53,7 +53,7 @@ def merged(sources: Sequence[Source], overrides: Sequence[str] = ()) -> Document
 def name_of(source: Source) -> str:
     """How messages call a source."""
     name = source.name if isinstance(source, Inline) else str(source)
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return printable(name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
 
 
 def _document(source: Source) -> Document:
@@ -107,7 +107,7 @@ def _override(text: str) -> Document:
         given = short(masked_text(text))
         message = f'"{given}" is not a setting; write path=value, as in receivers.ebpf.collection_interval=5s'
         raise ConfigError([Mistake("", message, "--set")])
-    mark = Mark(f"--set {short(path)}")
+    mark = Mark(printable(f"--set {short(path)}"))
     if len(keys) > DEEPEST:
         raise ConfigError([Mistake("", TOO_DEEP, str(mark))])
     try:

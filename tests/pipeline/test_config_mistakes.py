@@ -63,3 +63,13 @@ def test_all_mistakes_are_found_in_one_run(plugins):
 
     assert 12 == len(lines)
     assert sorted(lines) == lines
+
+
+def test_a_message_is_one_line_that_does_not_steer_a_terminal(plugins):
+    """Whatever characters a file holds."""
+    text = r'{receivers: "\e[31m\n\u2028\0", exporters: {"a\rb": 1}}'
+    with pytest.raises(ConfigError) as caught:
+        load([Inline(text.encode(), "f")], ["x\n=1"], plugins, {})
+
+    assert r'"\x1b[31m\n\u2028\x00" is not a mapping' in str(caught.value)
+    assert all(str(mistake).isprintable() for mistake in caught.value.mistakes)
