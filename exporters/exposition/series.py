@@ -76,6 +76,21 @@ class Points:
             return self
         return self.take(np.fromiter((block not in blocks for block in self.blocks), np.bool_, len(self)))
 
+    def also_in(self, other: Points) -> NDArray[np.bool_]:
+        """Which series the other ones hold, too, by their labels."""
+        blocks = set(other.blocks)
+        return np.fromiter((block in blocks for block in self.blocks), np.bool_, len(self))
+
+    def as_zero(self, mask: NDArray[np.bool_]) -> Points:
+        """The same series, with nothing counted where the mask is true."""
+        if not mask.any():
+            return self
+        values, sums = self.values.copy(), None if self.sums is None else self.sums.copy()
+        for array in (values, sums):
+            if array is not None:
+                array[mask] = 0
+        return replace(self, values=values, sums=sums)
+
     def joined(self, other: Points) -> Points:
         """These series and the other ones."""
         if not len(other):

@@ -45,11 +45,14 @@ class StreamSeries:
         these came twice."""
         new, twice = Points.of(frame, table, now).without(without), 0
         later = frame.time_unix_nano != self.time  # otherwise a second part of the same reading: other rows
+        if not later:
+            again = new.also_in(self.live)
+            twice = int(again.sum())
+            if frame.temporality is Temporality.DELTA:  # by another pipeline, perhaps: it did not happen twice
+                new = new.as_zero(again & np.isin(new.ids, self.live.ids))
         if frame.temporality is Temporality.DELTA:
             for part in self.parts():
                 new = new.added_to(part, by_id=later)
-        elif not later:
-            twice = len(set(new.blocks).intersection(self.live.blocks))
         if table is not self.table or not later:
             self.kept = self._left_by(table, by_id=later)
         self.live, self.table, self.time, self.exported = new, table, frame.time_unix_nano, now

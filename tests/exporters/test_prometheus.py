@@ -74,16 +74,17 @@ def test_deltas_are_added_up(served):
     """Prometheus wants totals since a start; a row that was away goes on."""
     delta = {"temporality": Temporality.DELTA}
     both, one = people("a", "b"), people("b", first_id=1)
-    for rows, values in ((both, [1, 2]), (both, [1, 2]), (one, [10]), (both, [1, 2])):
-        served.export(frame("work", values, rows, **delta))
+    for second, (rows, values) in enumerate(((both, [1, 2]), (both, [1, 2]), (one, [10]), (both, [1, 2]))):
+        served.export(frame("work", values, rows, time_unix_nano=NOON + second * SECOND, **delta))
 
     assert {'work_total{who="a"} 3', 'work_total{who="b"} 16'} == set(served.samples())
 
 
 def test_deltas_of_histograms_are_added_up(served):
     """Buckets and sum."""
-    for _ in range(3):
-        served.export(frame("wait", [[1, 2]], bounds=[1], sums=[0.5], temporality=Temporality.DELTA))
+    for second in range(3):
+        parts = {"temporality": Temporality.DELTA, "time_unix_nano": NOON + second * SECOND}
+        served.export(frame("wait", [[1, 2]], bounds=[1], sums=[0.5], **parts))
 
     assert ['wait_bucket{le="1.0"} 3', 'wait_bucket{le="+Inf"} 9', "wait_sum 1.5", "wait_count 9"] == served.samples()
 

@@ -128,6 +128,20 @@ def test_deltas_add_up_to_all_that_happened_whatever_is_renamed(ticks):
 
 
 @given(TICKS)
+def test_deltas_that_come_by_two_pipelines_happened_once(ticks):
+    """The same reading, exported twice, adds up to what one adds up to, and is counted as twice there."""
+    once, twice, points = Served(), Served(), 0
+    for second, rows in enumerate(ticks):
+        tick = {id_: (label, 10**id_) for id_, label in rows}
+        for served in (once, twice, twice):
+            served.export(work(second, tick, temporality=Temporality.DELTA))
+        points += len(rows)
+
+        assert shown(once) == shown(twice)
+    assert points == twice.drops.get("duplicate series", 0)
+
+
+@given(TICKS)
 def test_deltas_of_histograms_add_up_too(ticks):
     """In their sums and in their counts."""
     served, happened = Served(), 0
