@@ -103,28 +103,29 @@ class PrometheusExporter:
         """Serve the page no longer."""
         self._context.routes.remove(self._settings.endpoint, self._settings.path)
 
-    def export(self, frames: Frames) -> None:
-        """Keep the latest of each metric. Frames that cannot stand on the page are counted and named."""
+    def export(self, frames: Frames) -> int:
+        """Keep the latest of each metric. What cannot stand on the page is counted, named, and returned."""
         now = self._context.clock.monotonic()
         with self._lock:
-            for frame in frames:
-                self._keep(frame, now)
+            left_out = sum(self._keep(frame, now) for frame in frames)
             self._expire(now)
             self._clear()
+        return left_out
 
-    def _keep(self, frame: Frame, now: float) -> None:
+    def _keep(self, frame: Frame, now: float) -> int:
+        """How many points of the frame are not on the page."""
         telemetry = self._context.telemetry
         try:
-            duplicates = self._put(frame, now)
+            left_out, reason = self._put(frame, now), "duplicate series"
         except RefusedError as refusal:
-            telemetry.dropped(len(frame), refusal.reason)
+            left_out, reason = len(frame), refusal.reason
             self._name((frame.name,), str(refusal), now)
         except Exception as cause:  # noqa: BLE001 # whatever is wrong with one frame, the others stay on the page
-            telemetry.dropped(len(frame), "cannot be rendered")
+            left_out, reason = len(frame), "cannot be rendered"
             telemetry.error("sending", cause)
-        else:
-            if duplicates:
-                telemetry.dropped(duplicates, "duplicate series")
+        if left_out:
+            telemetry.dropped(left_out, reason)
+        return left_out
 
     def _name(self, what: tuple[object, ...], text: str, now: float) -> None:
         """Say in the log what cannot be shown: once, and again when it was fine for an expiration."""

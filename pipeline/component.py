@@ -79,8 +79,11 @@ class Processor(Protocol):
 class Exporter(Protocol):
     """Takes frames out of the process. Calls come one at a time, from the exporter's own queue."""
 
-    def export(self, frames: Frames) -> None:
-        """Deliver. Raises `ExportError`; with ``retry`` set the same frames are offered again later."""
+    def export(self, frames: Frames) -> int | None:
+        """Deliver. Raises `ExportError`; with ``retry`` set the same frames are offered again later.
+
+        Returns how many points were left out and reported as dropped (`Telemetry.dropped`), if any: they are not sent.
+        """
         ...
 
 

@@ -98,7 +98,7 @@ class SendingQueue:
                 given_up = self._waiting.popleft() if full else ()
                 self._waiting.append(frames)
                 self._changed.notify()
-            lost = self._count(given_up, self.accounting.enqueue_failed, stopped)
+            lost = self._count(points(given_up), self.accounting.enqueue_failed, stopped)
         self._report(lost, SHUTDOWN if stopped else "queue_full")
 
     def size(self) -> int:
@@ -126,10 +126,10 @@ class SendingQueue:
         if self._thread is not None:
             self._thread.join(deadline.left())
         with self._changed:
-            lost = self._count(self._in_flight or (), self.accounting.send_failed, shutdown=True)
+            lost = self._count(points(self._in_flight or ()), self.accounting.send_failed, shutdown=True)
             self._in_flight = None
             while self._waiting:
-                lost += self._count(self._waiting.popleft(), self.accounting.enqueue_failed, shutdown=True)
+                lost += self._count(points(self._waiting.popleft()), self.accounting.enqueue_failed, shutdown=True)
         self._report(lost, SHUTDOWN)
         return self.lost
 
@@ -138,9 +138,8 @@ class SendingQueue:
         if lost:
             self.telemetry.dropped(lost, reason)
 
-    def _count(self, frames: Frames, count: Count, shutdown: bool = False) -> int:  # noqa: FBT001, FBT002 # one of two ends
-        """Count frames that leave the queue, which is locked; how many points they hold."""
-        number = points(frames)
+    def _count(self, number: int, count: Count, shutdown: bool = False) -> int:  # noqa: FBT001, FBT002 # one of two ends
+        """Count points that leave the queue, which is locked."""
         if number:
             count(number)
         self.lost += number if shutdown else 0
@@ -165,7 +164,7 @@ class SendingQueue:
         last = self._stopped.is_set()
         while not self._attempt(frames):
             if last or self.clock.monotonic() >= give_up:
-                self._settle(self.accounting.send_failed, SHUTDOWN if last else "max_retry_time")
+                self._settle(points(frames), SHUTDOWN if last else "max_retry_time")
                 return
             last = self.clock.wait(self._stopped, wait)
             wait = min(2 * wait, self.settings.max_retry_interval)
@@ -173,7 +172,7 @@ class SendingQueue:
     def _attempt(self, frames: Frames) -> bool:
         """Whether nothing is left to do: delivered, or failed for good."""
         try:
-            self.exporter.export(frames)
+            left_out = self.exporter.export(frames)
         except ExportError as problem:
             self.telemetry.error("sending", problem)
             if problem.retry:
@@ -181,15 +180,22 @@ class SendingQueue:
         except BaseException as problem:  # noqa: BLE001 # an exporter of a plugin may fail in any way, and others must go on
             self.telemetry.error("sending", problem)
         else:
-            self._settle(self.accounting.sent)
+            self._settle(left_out if isinstance(left_out, int) else 0)
             self.telemetry.recovered("sending")
             return True
-        self._settle(self.accounting.send_failed, "refused")
+        self._settle(points(frames), "refused")
         return True
 
-    def _settle(self, count: Count, reason: str = "") -> None:
-        """The end of the batch in flight, unless it was given up at shutdown meanwhile."""
+    def _settle(self, failed: int, reason: str = "") -> None:
+        """The end of the batch in flight, unless it was given up at shutdown meanwhile; ``failed`` points of it were
+        not delivered, and where there is a ``reason`` nobody has reported them yet."""
         with self._changed:
-            frames, self._in_flight = self._in_flight or (), None
-            number = self._count(frames, count, reason == SHUTDOWN)
-        self._report(number if reason else 0, reason)
+            frames, self._in_flight = self._in_flight, None
+            if frames is None:
+                return
+            number = points(frames)
+            failed = max(0, min(failed, number))
+            self._count(failed, self.accounting.send_failed, shutdown=reason == SHUTDOWN)
+            self._count(number - failed, self.accounting.sent)
+        if reason:
+            self._report(failed, reason)

@@ -19,7 +19,10 @@ class Served:
         self.exporter.start()
 
     def export(self, *frames):
-        self.exporter.export(frames)
+        before = sum(self.drops.values())
+        left_out = self.exporter.export(frames)
+
+        assert left_out == sum(self.drops.values()) - before  # what is dropped does not count as sent
 
     def page(self, headers=None):
         return self.context.routes.get("/metrics", headers).body.decode()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 UNKNOWN = ""
 _V1_CONTROLLERS = ("memory", "cpu,cpuacct", "cpu", "blkio", "pids", "devices", "freezer")
-_REMEMBERED = 4096
+_REMEMBERED = 1024
 """Directories that have gone: more than go between two clearings of the maps on a machine in a crash loop."""
 
 

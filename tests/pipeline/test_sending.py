@@ -189,6 +189,20 @@ def test_an_exporter_that_ends_its_thread_loses_that_batch_alone():
     assert {"refused": 1} == queue.telemetry.drops
 
 
+def test_what_an_exporter_leaves_out_is_not_sent():
+    """It reports the reason itself, and no point counts twice; nonsense counts as nothing left out."""
+    for answer, expected in ((2, {"sent": 1, "send_failed": 2}), (9, {"send_failed": 3}), ("all", {"sent": 3})):
+        exporter = Sink()
+        exporter.export = lambda frames, answer=answer: answer
+        queue = queue_to(exporter)
+        queue.start()
+        queue.offer([frame("m", [1, 2, 3])])
+        queue.shutdown()
+
+        assert expected == queue.accounting
+        assert {} == queue.telemetry.drops
+
+
 class Stuck(RecordedTelemetry):
     """Telemetry whose log cannot be written: it waits until the test lets it go."""
 
