@@ -38,7 +38,7 @@ from .exposition.press import Press
 _ANY = Resource()
 """Stands for all resources where they are no labels."""
 _MOST_NAMED = 100
-"""How many things that cannot be shown are named in the log within an expiration; more are only counted."""
+"""How many things that cannot be shown are named in the log at a time; further ones are only counted."""
 
 
 class ResourceConversion(Settings):
@@ -128,7 +128,7 @@ class PrometheusExporter:
         return left_out
 
     def _name(self, what: tuple[object, ...], text: str, now: float) -> None:
-        """Say in the log what cannot be shown: once, and again when it was fine for an expiration."""
+        """Log what cannot be shown: once, and again after it was absent for ``metric_expiration``."""
         if what not in self._named and len(self._named) < _MOST_NAMED:
             self._context.logger.warning("%s", text)
         if what in self._named or len(self._named) < _MOST_NAMED:

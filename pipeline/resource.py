@@ -15,7 +15,7 @@ Attributes = tuple[tuple[str, str], ...]
 class Resource(Mapping[str, str]):
     """A mapping that never changes, in the order of its names. Equal ones are one object, so it is a cheap key.
 
-    Made from any mapping; values that are no text are written as text. Raises `FrameError` for what is no mapping.
+    Made from any mapping; values that are not text are converted to text. Raises `FrameError` for anything else.
     """
 
     __slots__ = ("__weakref__", "_attributes", "_hash")

@@ -143,13 +143,13 @@ Result = TypeVar("Result")
 
 
 class _Lookup:
-    """Stands for one function of `once_per_row_set` in the row sets that hold what it returned."""
+    """The key of one function of `once_per_row_set` in the row sets that hold its answers."""
 
     __slots__ = ("__weakref__",)
 
 
 class _Same:
-    """Stands in a row set for the row set itself, which would otherwise wait for the garbage collector."""
+    """Stands for the row set itself: a reference from it to itself would have to wait for the garbage collector."""
 
 
 def once_per_row_set(
@@ -157,11 +157,11 @@ def once_per_row_set(
 ) -> Callable[[RowSet], Result]:
     """``function``, called once for each `RowSet` object; its answer is kept for as long as the object lives.
 
-    ``version``: where it returns something else than when the answer was made, ``function`` is called again: a
-    description can become better while its rows stay. The answer may be the row set, or hold it.
+    ``version``: when it returns something new, ``function`` is called again: a description may improve while its rows
+    stay the same. The answer may be the row set itself, or refer to it.
     """
-    # The answers are kept in the row set, not in a table here: an answer that holds its row set would keep itself alive
-    # in any table, even one of weak keys. In there the two are a circle, which the garbage collector opens.
+    # Answers are kept in the row set, not in a table here: an answer that refers to its row set would keep itself alive
+    # in any table, even one with weak keys. In the row set the two form a cycle, which the garbage collector frees.
     lookup = _Lookup()
 
     def answer(rows: RowSet) -> Result:

@@ -2,7 +2,8 @@
 """Which frames continue each other, and which have stopped coming.
 
 A stream is one metric of one origin; an origin is what one receiver observes under one resource. Row ids mean nothing
-outside their stream. What is remembered from batch to batch is kept by stream, and forgotten with `Attendance`.
+outside their stream. Whatever a component remembers from batch to batch is kept by stream; `Attendance` says when to
+forget it.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ Key = TypeVar("Key")
 
 
 class Attendance(Generic[Key]):
-    """Tells what has been absent for `PATIENCE` batches of its own receiver.
+    """Finds what has been absent for `PATIENCE` batches of its own receiver.
 
     Batches of other receivers do not count: a receiver may be slower than another by any factor.
     """
@@ -52,7 +53,7 @@ class Attendance(Generic[Key]):
         latest = self._latest.setdefault(source, {})
         for key in present:
             latest.pop(key, None)
-            latest[key] = number  # after all others: they are in the order of their last batch
+            latest[key] = number  # at the end: keys stay in the order of their last batch
         gone = list(takewhile(lambda key: latest[key] <= number - PATIENCE, latest))
         for key in gone:
             del latest[key]

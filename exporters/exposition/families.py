@@ -127,7 +127,7 @@ class Families:
         return frozenset(self._owners)
 
     def put(self, name: Name, frame: Frame, table: LabelTable, now: float) -> Duplicates:
-        """Take in a frame; returns which series others have. Raises `RefusedError`."""
+        """Take in a frame; returns which of its series are duplicates. Raises `RefusedError`."""
         if frame.values.dtype.kind not in "uifb":
             raise RefusedError(
                 "no numbers", _conflict(frame, f"has values of type {frame.values.dtype}", "give numbers")

@@ -29,7 +29,7 @@ class StreamSeries:
     exported: float
     kept: Points | None = None
     apart: dict[Stream, tuple[object, ...]] = field(default_factory=dict)
-    """With whom it was found to have no labels in common, and what was compared."""
+    """Streams found to have no labels in common with this one, and what was compared."""
 
     @classmethod
     def of(cls, frame: Frame, table: LabelTable, now: float, without: Collection[str] = ()) -> StreamSeries:
@@ -44,11 +44,11 @@ class StreamSeries:
         """Take a newer frame in. Returns how many series were overwritten though they were read at the same time:
         these came twice."""
         new, twice = Points.of(frame, table, now).without(without), 0
-        later = frame.time_unix_nano != self.time  # otherwise a second part of the same reading: other rows
+        later = frame.time_unix_nano != self.time  # if not, it is a second part of the same reading
         if not later:
             again = new.also_in(self.live)
             twice = int(again.sum())
-            if frame.temporality is Temporality.DELTA:  # by another pipeline, perhaps: it did not happen twice
+            if frame.temporality is Temporality.DELTA:  # the same rows by another pipeline did not happen twice
                 new = new.as_zero(again & np.isin(new.ids, self.live.ids))
         if frame.temporality is Temporality.DELTA:
             for part in self.parts():
@@ -59,7 +59,7 @@ class StreamSeries:
         return twice
 
     def _left_by(self, table: LabelTable, *, by_id: bool) -> Points:
-        """What stays of earlier frames beside the rows of ``table``: neither the same rows nor the same labels."""
+        """What is left of earlier frames: series of rows that are not in ``table``, with labels that are not either."""
         old = self.live if self.kept is None else self.kept.joined(self.live)
         if by_id and len(old):
             old = old.take(~np.isin(old.ids, table.ids))
@@ -71,8 +71,8 @@ class StreamSeries:
         return bool(before) and all(one is another for one, another in zip(before, now, strict=True))
 
     def leave(self, blocks: list[str], *, all_of_them: bool) -> set[str]:
-        """Let another stream have the series with these labels: those of earlier frames, or ``all_of_them``. Returns
-        the labels of those that this stream goes on with."""
+        """Give up the series with these labels to another stream: those of earlier frames, or ``all_of_them``. Returns
+        the labels of those that this stream keeps."""
         if self.kept is not None:
             self.kept = self.kept.without(set(self.kept.blocks).intersection(blocks))
         common = set(self.live.blocks).intersection(blocks)
