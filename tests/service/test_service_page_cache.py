@@ -90,7 +90,7 @@ def test_the_rate_processor_shows_the_hit_rate_of_the_interval(serve, work, forg
 
 def test_a_process_that_lives_between_two_readings_is_counted(serve, work, forget, big_file):
     """It came after one reading and was gone before the next; all its pages are there."""
-    service = serve(interval=5.0, probes="[page_cache]")
+    service = serve(interval=2.0, probes="[page_cache]")
     service.settled()
     forget(big_file)
     fetched = work("shortlived", "files.py", "sequential", big_file, MIB, 1 << 20)["fetched"] // PAGE
