@@ -37,7 +37,7 @@ class Plugin:
         """Whether the product itself brings it."""
         return is_ours(self.entry)
 
-    @property
+    @cached_property
     def distribution(self) -> str:
         """Name and version of the package that brings it."""
         return distribution_of(self.entry)
