@@ -21,6 +21,7 @@ from typing import Any
 
 from . import rights
 from .attaching import BY_BPF, attach
+from .bcc_package import how_to_see, system_folder
 from .bpf_call import Command, element, kernel_call
 from .btf import Btf
 from .compiling import compile_what_can_be
@@ -30,7 +31,7 @@ from .probe import COMPILED_AS
 from .refusal import NO_OBJECTION, Refused, Why, joined
 from .request import HookRequest, LoadRequest, Way
 from .source import assemble
-from .tracefs import Tracefs, find_tracefs, mount_tracefs
+from .tracefs import Tracefs, find_tracefs, is_mounted, mount_tracefs
 from .trial import in_child
 
 _PROGRAM_TYPES = {
@@ -188,6 +189,8 @@ def _tracefs(standing: rights.Standing) -> Tracefs:
         try:
             mount_tracefs()
         except OSError as error:
+            if is_mounted():
+                raise Refused(rights.unreadable_tracefs(os.geteuid(), os.getegid())) from error
             raise Refused(rights.no_tracefs(error.errno or 0, standing)) from error
         found = find_tracefs()
     if found is None:
@@ -201,7 +204,8 @@ def _compile(request: LoadRequest, plan: Plan, standing: rights.Standing) -> tup
     try:
         from bcc import BPF  # noqa: PLC0415 # takes long, and may be missing
     except (ImportError, OSError) as error:
-        raise Refused(rights.no_bcc(str(error))) from error
+        folder = system_folder()
+        raise Refused(rights.no_bcc(str(error), folder, how_to_see(folder))) from error
     try:
         text = assemble(map(Path, request.files), Path(request.headers))
     except (OSError, ValueError) as error:

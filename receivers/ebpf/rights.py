@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from .namespaces import in_first
-from .tracefs import MOUNT_COMMAND
+from .tracefs import MOUNT_COMMAND, remount_command
 
 _BITS = {"CAP_SYS_ADMIN": 21, "CAP_SYS_RESOURCE": 24, "CAP_PERFMON": 38, "CAP_BPF": 39}
 _OLDEST = (5, 10)
@@ -220,14 +220,29 @@ def no_tracefs(number: int, standing: Standing) -> Diagnosis:
     )
 
 
-def no_bcc(cause: str) -> Diagnosis:
-    """The BCC module could not be imported."""
+def no_bcc(cause: str, folder: str = "", how_to_see: str = "") -> Diagnosis:
+    """The BCC module could not be imported. ``folder``: where the system's Python has it, which we do not see."""
     if _NO_DESCRIPTORS in cause:
         return too_few_descriptors()
+    if folder:
+        return Diagnosis(
+            Failure.BCC,
+            f"BCC for Python cannot be imported ({cause}): it is installed in {folder}, but this virtual environment "
+            f"does not see it; {how_to_see}",
+        )
     return Diagnosis(
         Failure.BCC,
         f"BCC for Python cannot be imported ({cause}); install the package python3-bpfcc (Debian, Ubuntu) or "
         "python3-bcc (Fedora) for the Python that runs this, it is not on PyPI",
+    )
+
+
+def unreadable_tracefs(user: int, group: int) -> Diagnosis:
+    """Tracefs is mounted, and its files, which are open to root alone, cannot be read."""
+    return Diagnosis(
+        Failure.TRACEFS,
+        f"tracefs is mounted, but user {user} may not read it; run as root (runAsUser: 0), or as root: "
+        f"{remount_command(group)}",
     )
 
 

@@ -15,6 +15,7 @@ PLACES = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
 _KPROBES = "bus/event_source/devices/kprobe"  # below /sys
 _KALLSYMS = Path("/proc/kallsyms")
 MOUNT_COMMAND = "mount -t tracefs tracefs /sys/kernel/tracing"
+_MOUNTS = Path("/proc/self/mounts")
 _NEW_MOUNTS = 0x00020000  # CLONE_NEWNS
 _PRIVATE = 0x4000 | 0x40000  # MS_REC | MS_PRIVATE
 _FIELD = re.compile(r"^\s*field:.*?(\w+)(?:\[[^\]]*\])?;", re.MULTILINE)
@@ -65,9 +66,39 @@ def find_tracefs(places: tuple[Path, ...] = PLACES) -> Tracefs | None:
     """The first of ``places`` where tracefs is mounted and readable."""
     for place in places:
         # not access(2): to other users than root it answers as if they had no capabilities
-        with suppress(OSError), os.scandir(place / "events"):
+        with suppress(OSError):
+            _check_readable(place / "events")
             return Tracefs(place, *(above.parent / _KPROBES for above in place.parents if above.name == "kernel"))
     return None
+
+
+def _check_readable(events: Path) -> None:
+    """Raises `OSError` unless the files can be read, too: they are open to root alone, whatever the folders are."""
+    for category in events.iterdir():
+        for event in _folders(category):
+            (event / "format").read_bytes()
+            return
+
+
+def _folders(place: Path) -> list[Path]:
+    if not place.is_dir():
+        return []
+    with os.scandir(place) as entries:
+        return [Path(entry) for entry in entries if entry.is_dir()]
+
+
+def is_mounted(mounts: Path = _MOUNTS) -> bool:
+    """Whether it is mounted anywhere, readable or not; ``mounts``: the list of mounts."""
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return False
+    return any(fields[2] == "tracefs" for line in lines if len(fields := line.split()) > 2)
+
+
+def remount_command(group: int) -> str:
+    """What lets a group read it: the mode is that of the folder, and the group that of all files."""
+    return f"mount -o remount,mode=750,gid={group} {PLACES[0]}"
 
 
 def mount_tracefs(place: Path = PLACES[0]) -> None:

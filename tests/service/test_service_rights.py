@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 import yaml
-from mounts import WITH_TRACEFS, WITHOUT_TRACEFS, in_mounts, why_no_tracefs
+from mounts import PLACE, WITH_TRACEFS, WITHOUT_TRACEFS, in_mounts, why_no_tracefs
 
 from ebpf_sidecar.receivers.ebpf.syscall_table import syscall_table
 
@@ -166,6 +166,42 @@ def test_another_user_than_root_must_be_able_to_read_tracefs(run, printed, docto
         pytest.skip("the package is in a folder that only root may read")
     assert (1, {"kernel tracefs"}) == doctor(limited(capabilities, *NOBODY))[:2]
     assert "tracefs" in run(limited(capabilities, *NOBODY)).log
+
+
+def with_tracefs(options):
+    """A shell script that mounts it with these options, which all its mounts share."""
+    return f"{{ {WITH_TRACEFS}; }} && mount -o remount,{options} {PLACE}"
+
+
+@pytest.fixture
+def remounted():
+    """Scripts that mount tracefs with other options; they are as before afterwards."""
+    before = subprocess.run(
+        in_mounts(WITH_TRACEFS, ["stat", "-c", "mode=%a,gid=%g", PLACE]), capture_output=True, text=True, check=True
+    )
+    yield with_tracefs
+    subprocess.run(in_mounts(with_tracefs(before.stdout.strip()), ["true"]), check=True)
+
+
+def test_the_advice_for_another_user_than_root_is_enough(run, printed, doctor, remounted):
+    """The group reads all files of tracefs; a folder open to everybody (mode=755) would not be enough."""
+    if subprocess.run([*limited((), *NOBODY), sys.executable, "-c", "import ebpf_sidecar"], check=False).returncode:
+        pytest.skip("the package is in a folder that only root may read")
+    capabilities, hooks = printed
+    as_nobody = limited(capabilities, *NOBODY)
+    code, problems, answer = doctor(as_nobody, remounted("mode=755"))
+    [fix] = [finding["fix"] for finding in answer["findings"] if finding["subject"] == "tracefs"]
+    options = re.search(r"mount -o remount,(\S+) /sys/kernel/tracing$", fix)[1]
+    refused, enough = run(as_nobody, remounted("mode=755")), run(as_nobody, remounted(options))
+
+    assert (1, {"kernel tracefs"}) == (code, problems)
+    assert (
+        f"user 65534 may not read it; run as root (runAsUser: 0), or as root: {fix[fix.index('mount') :]}"
+        in refused.log
+    )
+    assert "Traceback" not in refused.log
+    assert (0, hooks) == (enough.code, enough.attached), enough.log
+    assert (0, set()) == doctor(as_nobody, remounted(options))[:2]
 
 
 @pytest.mark.parametrize("call", ["bpf", "perf_event_open"])

@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ....pipeline.checks import Examination, Verdict
 from ....pipeline.plugins import Plugins
 from ..probe_file import find_probes, read_probe
 from ..settings import EbpfSettings
 from .hook_findings import hook_findings
 from .kernel_findings import kernel_findings
-from .machine import Machine, read_machine
+from .machine import Machine, Tracing, read_machine
 from .needs import needs_of
+from .private_tracefs import mounted_elsewhere
 from .rights_findings import rights_findings
 from .security_context import advice_of
 from .surroundings_findings import surroundings_findings
@@ -19,7 +22,11 @@ from .system import this_system
 
 def examine(settings: EbpfSettings) -> Examination:
     """The machine that we are on, for the probes that ``settings`` name."""
-    return examine_machine(settings, read_machine(this_system()))
+    machine = read_machine(this_system())
+    if machine.tracing is not Tracing.NOT_MOUNTED or not machine.standing.may("CAP_SYS_ADMIN"):
+        return examine_machine(settings, machine)
+    with mounted_elsewhere() as tracefs:
+        return examine_machine(settings, replace(machine, tracefs=tracefs))
 
 
 def examine_machine(settings: EbpfSettings, machine: Machine) -> Examination:

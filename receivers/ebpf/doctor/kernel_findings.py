@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from ....pipeline.checks import Finding, Verdict
 from ..probe import Probe
-from ..rights import Standing, before_loading
+from ..rights import Standing, before_loading, unreadable_tracefs
 from ..syscall_table import syscall_table
 from ..tracefs import MOUNT_COMMAND
 from .kernel_config import NEEDED, USEFUL
@@ -16,7 +16,6 @@ from .needs import EVERYTHING, ways_of
 
 _BUILT = "use a kernel built with {}=y, as distributions' kernels are"
 _LOCKDOWN_OPTION = "CONFIG_SECURITY_LOCKDOWN_LSM"
-_REMOUNT = "mount -o remount,mode=755 /sys/kernel/tracing"
 _IN_CONTAINER = "in a container mount the host's /sys/kernel/tracing (see below)"
 
 
@@ -80,12 +79,14 @@ def _types(machine: Machine, probes: Sequence[Probe]) -> Finding:
 
 
 def _tracefs(machine: Machine) -> Finding:
-    name, user = ("kernel", "tracefs"), machine.system.user
-    if machine.tracefs is not None:
+    name = ("kernel", "tracefs")
+    if machine.tracing is Tracing.READABLE and machine.tracefs is not None:
         return Finding(*name, Verdict.OK, str(machine.tracefs.root))
     if machine.tracing is Tracing.UNREADABLE:
-        fix = f"run as root (runAsUser: 0), or as root: {_REMOUNT}"
-        return Finding(*name, Verdict.PROBLEM, f"mounted, but user {user} may not read it", fix)
+        what, _, fix = unreadable_tracefs(machine.system.user, machine.system.group).message.partition("; ")
+        return Finding(*name, Verdict.PROBLEM, what.removeprefix("tracefs is "), fix)
+    if machine.tracefs is not None:
+        return Finding(*name, Verdict.OK, "not mounted; the receiver mounts it for itself alone, as this look did")
     if machine.tracing is Tracing.ABSENT:
         return Finding(*name, Verdict.PROBLEM, "this kernel has none", "use a kernel built with CONFIG_TRACING=y")
     if machine.standing.may("CAP_SYS_ADMIN"):

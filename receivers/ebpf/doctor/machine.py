@@ -12,7 +12,7 @@ from pathlib import Path
 from ..btf import KERNEL_BTF, Btf
 from ..plan import Types
 from ..rights import Standing, standing_in
-from ..tracefs import PLACES, Tracefs, find_tracefs
+from ..tracefs import PLACES, Tracefs, find_tracefs, is_mounted
 from .kernel_config import KernelConfig, read_kernel_config
 from .surroundings import Cgroups, Namespaces, read_cgroups, read_namespaces
 from .system import System
@@ -72,8 +72,7 @@ def _below(root: Path, place: Path) -> Path:
 
 def _tracing(root: Path, place: Path) -> Tracing:
     """Why tracefs cannot be read. Its directory is closed to all but root, so the list of mounts has to tell."""
-    mounts = [line.split() for line in _text(root / "proc/self/mounts").splitlines()]
-    if any(len(mount) > 2 and mount[2] == "tracefs" for mount in mounts):
+    if is_mounted(root / "proc/self/mounts"):
         return Tracing.UNREADABLE
     return Tracing.NOT_MOUNTED if place.exists() else Tracing.ABSENT
 

@@ -7,6 +7,7 @@ import errno
 from collections.abc import Iterator, Sequence
 
 from ....pipeline.checks import Finding, Verdict
+from ..bcc_package import how_to_see
 from ..rights import Diagnosis, Standing, after_refusal, before_loading, no_bcc
 from .machine import Machine, Tracing
 from .needs import EVERYTHING, Need, memlock_is_low, paranoid_forbids
@@ -133,5 +134,6 @@ def _cgroup_pays(machine: Machine) -> bool:
 def _bcc(machine: Machine) -> Finding:
     if machine.system.bcc.version:
         return Finding("BCC", "", Verdict.OK, machine.system.bcc.version)
-    what, _, fix = no_bcc(machine.system.bcc.cause).message.partition("; ")
+    bcc = machine.system.bcc
+    what, _, fix = no_bcc(bcc.cause, bcc.folder, how_to_see(bcc.folder)).message.partition("; ")
     return Finding("BCC", "", Verdict.PROBLEM, what, fix)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ....pipeline.isolation import python_code, start
+from ..bcc_package import system_folder
 from ..syscall_table import syscall_table
 
 _NO_COMMAND = 0xFFFF  # bpf(2) answers EINVAL to a command that does not exist, once it lets the caller in
@@ -24,11 +25,13 @@ class Bcc:
 
     version: str = ""
     cause: str = ""
+    folder: str = ""
+    """Where the system's Python has it, when this one cannot import it."""
 
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """``machine`` as uname says it. ``user``: effective user id. ``memlock``: bytes, -1 for no limit.
+    """``machine`` as uname says it. ``user`` and ``group``: effective ids. ``memlock``: bytes, -1 for no limit.
 
     ``answers``: errno of calls that were tried with nothing in them, by name: EINVAL or EFAULT is what the kernel says
     to those it lets in.
@@ -38,6 +41,7 @@ class System:
     machine: str
     page_bytes: int = 4096
     user: int = 0
+    group: int = 0
     memlock: int = -1
     answers: Mapping[str, int] = field(default_factory=dict)
     bcc: Bcc = Bcc()
@@ -51,6 +55,7 @@ def this_system() -> System:
         machine=names.machine,
         page_bytes=os.sysconf("SC_PAGE_SIZE"),
         user=os.geteuid(),
+        group=os.getegid(),
         memlock=resource.getrlimit(resource.RLIMIT_MEMLOCK)[0],
         answers=_answers(names.machine),
         bcc=_bcc(),
@@ -82,7 +87,8 @@ def _bcc() -> Bcc:
         return Bcc(cause=str(error))
     if child.returncode == 0:
         return Bcc(version=said.strip())
-    return Bcc(cause=(problem.strip().splitlines() or [f"exit code {child.returncode}"])[-1])
+    cause = (problem.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
+    return Bcc(cause=cause, folder=system_folder())
 
 
 def _outcome(child: subprocess.Popen[bytes]) -> tuple[str, str]:

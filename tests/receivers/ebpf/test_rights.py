@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from ebpf_sidecar.receivers.ebpf import rights
+from ebpf_sidecar.receivers.ebpf.bcc_package import how_to_see, system_folder
 from ebpf_sidecar.receivers.ebpf.rights import Failure, Standing
 
 ALL = (1 << 41) - 1
@@ -190,6 +191,28 @@ def test_without_bcc_the_package_is_named():
 
     assert Failure.BCC == diagnosis.failure
     assert "(No module named 'bcc'); install the package python3-bpfcc (Debian, Ubuntu)" in diagnosis.message
+
+
+def test_bcc_that_only_this_environment_does_not_see_is_not_to_be_installed():
+    """The user has done that already; two ways to see it are named."""
+    folder = "/usr/lib/python3/dist-packages/bcc"
+    said = rights.no_bcc("No module named 'bcc'", folder, how_to_see(folder)).message
+
+    assert f"it is installed in {folder}, but this virtual environment does not see it; ln -s {folder} " in said
+    assert "-m venv --system-site-packages " in said
+
+
+@pytest.mark.parametrize(
+    ("code", "found"), [("echo /there/bcc", "/there/bcc"), ("echo no >&2; exit 1", ""), ("exec /no/such/program", "")]
+)
+def test_the_systems_python_is_asked_where_bcc_is(tmp_path, code, found):
+    """Whatever it answers."""
+    python = tmp_path / "python3"
+    python.write_text(f"#!/bin/sh\n{code}\n")
+    python.chmod(0o755)
+
+    assert found == system_folder(str(python))
+    assert "" == system_folder(str(tmp_path / "none"))
 
 
 def test_a_compile_error_keeps_the_last_lines_of_clang():

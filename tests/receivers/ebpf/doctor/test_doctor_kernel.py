@@ -159,11 +159,31 @@ def test_tracefs_that_will_be_mounted_is_no_problem(without_tracefs):
 
 def test_tracefs_that_may_not_be_read_is_told_from_one_that_is_not_mounted(host):
     """It is open to root only, unless it is mounted otherwise."""
-    machine = replace(host.on(user=65534).machine(), tracefs=None, tracing=Tracing.UNREADABLE)
+    machine = replace(host.on(user=65534, group=100).machine(), tracefs=None, tracing=Tracing.UNREADABLE)
     found = next(each for each in examine_machine(EbpfSettings(), machine).findings if each.subject == "tracefs")
 
     assert (Verdict.PROBLEM, "mounted, but user 65534 may not read it") == (found.verdict, found.found)
-    assert found.fix.endswith("mount -o remount,mode=755 /sys/kernel/tracing")
+    assert found.fix.endswith("mount -o remount,mode=750,gid=100 /sys/kernel/tracing")
+
+
+def test_a_tracefs_that_was_mounted_for_this_look_shows_the_hooks(host):
+    """As the receiver mounts it; that nobody else sees it is no problem."""
+    machine = replace(host.machine(), tracing=Tracing.NOT_MOUNTED)
+    findings = examine_machine(EbpfSettings(), machine).findings
+    found = next(each for each in findings if each.subject == "tracefs")
+
+    assert (Verdict.OK, "") == (found.verdict, found.fix)
+    assert found.found.startswith("not mounted; the receiver mounts it for itself alone")
+    assert any(each.area == "hook" for each in findings)
+
+
+def test_a_tracefs_whose_folders_alone_can_be_read_cannot_be_read(host):
+    """Its files are open to root only, whatever the mode that it is mounted with."""
+    for file in (host.root / "sys/kernel/tracing/events").glob("*/*/format"):
+        file.unlink()
+        file.mkdir()  # which cannot be read either, not even by root
+
+    assert Tracing.UNREADABLE is host.machine().tracing
 
 
 def test_a_tracefs_that_shows_no_events_is_told_by_the_list_of_mounts(host):

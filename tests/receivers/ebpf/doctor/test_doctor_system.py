@@ -37,13 +37,15 @@ def test_bcc_is_not_imported_here():
 def test_a_child_that_fails_tells_the_last_line(monkeypatch):
     """The exception, without its traceback."""
     monkeypatch.setattr(system, "_BCC", "raise ImportError('no libbcc.so.0')")
+    monkeypatch.setattr(system, "system_folder", lambda: "/there/bcc")
 
-    assert Bcc(cause="ImportError: no libbcc.so.0") == this_system().bcc
+    assert Bcc(cause="ImportError: no libbcc.so.0", folder="/there/bcc") == this_system().bcc
 
 
 def test_a_child_that_says_nothing_has_its_exit_code_told(monkeypatch):
     """A crash inside a library prints nothing."""
     monkeypatch.setattr(system, "_BCC", "import os; os._exit(3)")
+    monkeypatch.setattr(system, "system_folder", str)
 
     assert Bcc(cause="exit code 3") == this_system().bcc
 
