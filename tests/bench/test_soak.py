@@ -86,6 +86,7 @@ def test_processes_that_the_service_leaves_behind_are_measured_too(bench):
 
 
 @pytest.mark.kernel
+@pytest.mark.parallel
 @pytest.mark.skipif(bool(why_no_ebpf()), reason=why_no_ebpf())
 def test_cgroups_come_and_go_and_nothing_is_left_of_them(bench):
     """Each ran a program to its end."""

@@ -12,6 +12,8 @@ from ebpf_sidecar.receivers.ebpf.late_calls import MODULE, LateCalls
 from ebpf_sidecar.receivers.ebpf.reader_rights import LOADING, rights_to_read
 from ebpf_sidecar.receivers.ebpf.run_statistics import run_statistics
 
+pytestmark = pytest.mark.parallel
+
 
 @pytest.fixture
 def late():

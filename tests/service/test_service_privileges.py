@@ -19,6 +19,8 @@ from ebpf_sidecar.receivers.ebpf.reader_rights import LOADING, rights_to_read
 SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 LONG_NAME = "a-rather-long-executable-name"
 
+pytestmark = pytest.mark.parallel
+
 
 def threads(pid):
     """The folders of a process's threads in /proc."""
