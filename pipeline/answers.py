@@ -33,7 +33,7 @@ class Client(Protocol):
     """The connection on which a request came."""
 
     reserve: bool
-    """Whether it has one of the places that are kept for probes of the service's health."""
+    """Whether its request came when all places but those for probes of the service's health were in use."""
 
     def give_up(self) -> None:
         """Close it soon, from any thread."""

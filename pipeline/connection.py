@@ -76,8 +76,8 @@ class Connection(HTTPChannel):  # type: ignore[misc] # waitress ships no types
     def __init__(self, server: Any, sock: socket.socket, addr: Any, adj: Any, map: Any = None) -> None:  # noqa: A002 # theirs
         self.opened = self.begun = self.answering = self.moved = server.clock()
         self.served = self.at_work = False
-        self.reserve = server.crowded()
-        """Whether it has one of the places that are kept for probes of the service's health."""
+        self.reserve = False
+        """Whether its request came when all places but those for probes of the service's health were in use."""
         super().__init__(server, sock, addr, adj, map=map)
         self.sendbuf_len = _SEND_BYTES  # copied for each send; the socket takes no more at a time, see the server
 
@@ -102,9 +102,10 @@ class Connection(HTTPChannel):  # type: ignore[misc] # waitress ships no types
 
     def send(self, data: bytes, do_close: bool = True) -> int:  # noqa: FBT001, FBT002 # theirs
         """Send what the socket takes."""
+        now = self.server.clock()  # before, as the client may act on what it gets before the next line runs
         sent: int = super().send(data, do_close=do_close)
         if sent:
-            self.moved = self.server.clock()
+            self.moved = now
         return sent
 
     def service(self) -> None:
@@ -118,9 +119,10 @@ class Connection(HTTPChannel):  # type: ignore[misc] # waitress ships no types
             self.server.refuse(Refusal.TOO_LARGE if request.error.code in _TOO_LARGE else Refusal.MALFORMED)
         if self.reserve:
             request.headers["CONNECTION"] = "close"
-        self.answering, self.served, self.at_work = self.server.clock(), True, True
+        self.served = self.at_work = True
+        self.answering = self.moved = self.server.clock()
         super().service()
-        self.moved, self.at_work = self.server.clock(), False
+        self.at_work = False
 
     def abandoned(self) -> bool:
         """Whether the client has gone, as far as can be seen without writing to it."""

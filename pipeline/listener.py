@@ -30,7 +30,8 @@ _WAKE_SECONDS = 0.25  # when all places are taken, those too young to be given u
 _GRACE_SECONDS = 0.4
 _UNBOUNDED = 1 << 62
 _UNSENT_BYTES = 128 << 10
-_MADE_AT_ONCE = 16
+_BUSY = (Phase.WAITING, Phase.TAKING)
+_MADE_AT_ONCE = 32  # one of so many places, so that not each newcomer costs a look at all of them
 
 # Its warnings are about what scrapers do every day, in lines that any client can provoke without end; see `Refusals`
 logging.getLogger("waitress").setLevel(logging.ERROR)
@@ -131,6 +132,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # waitress ships no types
 
     def add_task(self, task: Connection) -> None:
         """Have a request answered: probes, and what is refused for want of places, by a worker that never renders."""
+        task.reserve = self._in_reserve()
         probe = task.reserve or task.requests[0].path in self._vital
         (self._probes if probe else self.task_dispatcher).add_task(task)
 
@@ -146,14 +148,17 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # waitress ships no types
 
     def handle_accept(self) -> None:
         """Take a connection in, in the place of less deserving ones where all are in use."""
-        if self.crowded():
-            for connection in expendable(self.active_channels.values(), self.clock())[:_MADE_AT_ONCE]:
+        if len(self.active_channels) >= self._limits.connections:
+            needed = max(1, self._limits.connections // _MADE_AT_ONCE)
+            for connection in expendable(self.active_channels.values(), self.clock())[:needed]:
                 self._close(connection, Refusal.MADE_ROOM)
         super().handle_accept()
 
-    def crowded(self) -> bool:
-        """Whether all places but the reserve are in use."""
-        return len(self.active_channels) >= self._limits.connections
+    def _in_reserve(self) -> bool:
+        """Whether so many wait for or take an answer that there are no places left to be given up for a further one."""
+        everybody = list(self.active_channels.values())
+        most = self._limits.connections
+        return len(everybody) > most and sum(each.phase in _BUSY for each in everybody) > most
 
     def tidy(self, now: float) -> None:
         """Close the connections that have had their time."""
@@ -170,7 +175,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # waitress ships no types
 
     def busy(self) -> bool:
         """Whether an answer is under way."""
-        return any(each.phase in (Phase.WAITING, Phase.TAKING) for each in list(self.active_channels.values()))
+        return any(each.phase in _BUSY for each in list(self.active_channels.values()))
 
     def stop_accepting(self) -> None:
         """Close the listening socket; the port is free at once."""

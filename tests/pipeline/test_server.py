@@ -10,6 +10,7 @@ from asking import ANY, ask, saying
 
 from ebpf_sidecar.pipeline import SidecarError
 from ebpf_sidecar.pipeline.component import Response
+from ebpf_sidecar.pipeline.refusals import Refusal
 from ebpf_sidecar.pipeline.server import HttpServers
 
 
@@ -125,6 +126,38 @@ def test_a_failing_handler_is_answered_with_500_and_logged_once(servers, caplog)
     assert ['answering "/metrics" failed; further failures are only counted'] == [r.message for r in caplog.records]
     assert {"/metrics": 3} == servers.failures(ANY)
     assert b"ok" == ask(servers, "/health")[2]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET http://[/ HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"get / HTTP/1.1\r\n\r\n",
+        b"G\xff\0\r\n\r\n",
+    ],
+)
+def test_what_is_no_request_is_answered_counted_and_logged_once(servers, caplog, request_):
+    """400, however often it comes."""
+    servers.add(ANY, "/", saying(b""))
+    answers = []
+    for _ in range(10):
+        with socket.create_connection(servers.bound(ANY), timeout=10) as client:
+            client.sendall(request_)
+            answers.append(client.recv(100))
+
+    assert {b" 400 Bad Request"} == {answer.partition(b"\r\n")[0].removeprefix(answer[:8]) for answer in answers}
+    assert 10 == servers.refused(ANY, Refusal.MALFORMED)
+    assert 1 == len(caplog.records)
+
+
+def test_a_status_that_is_none_is_a_failure_of_its_handler(servers):
+    """500 and one line, as for an exception."""
+    servers.add(ANY, "/metrics", lambda request: Response(b"", 999))
+
+    assert [500, 500] == [ask(servers)[0], ask(servers)[0]]
+    assert {"/metrics": 2} == servers.failures(ANY)
 
 
 def test_a_taken_path_is_refused(servers):

@@ -66,11 +66,13 @@ def until(happened):
     return seen
 
 
-def keep_alive(clients, address):
-    """A connection that was used once."""
-    client = clients(address, GET % b"/metrics")
-    client.recv(1000)
-    return client
+def scrape(client):
+    """The answer as a whole; the connection stays."""
+    client.sendall(GET % b"/metrics")
+    answer = b""
+    while not answer.endswith(b"fine"):
+        answer += client.recv(1000) or pytest.fail(f"closed after {answer!r}")
+    return answer
 
 
 class Gate:
@@ -137,18 +139,29 @@ def test_pipelined_requests_of_clients_that_do_not_read_hold_no_worker(serving, 
     assert b"fine" == ask(servers)[2]
 
 
-def test_the_connection_idle_for_the_longest_time_goes_first(serving, clients):
-    """When all are in use and another client comes."""
-    servers = serving(limits=Limits(connections=3, reserve=1))
-    first, second, third = (keep_alive(clients, servers.bound(ANY)) for _ in range(3))
-    for client in (first, third, second):
-        client.sendall(GET % b"/metrics")
-        client.recv(1000)
-    answer = ask(servers)
+def test_the_connection_idle_for_the_longest_time_goes_first(clients):
+    """When all are in use and another client comes; the others stay."""
+    refused = []
 
-    assert b"fine" == answer[2]
-    assert b"" == first.recv(1)
-    assert servers.refused(ANY, Refusal.MADE_ROOM)
+    def application(environ, start):
+        start("200 OK", [("Content-Length", "4")])
+        return [b"fine"]
+
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        listener = Listener(sock, application, refuse=refused.append, limits=Limits(connections=3, reserve=1))
+        first, second, third = (clients(listener.address) for _ in range(3))
+        for client in (second, first, third, second):
+            scrape(client)
+        idle = until(lambda: {each.phase for each in [*listener.server.active_channels.values()]} == {Phase.IDLE})
+        fourth = scrape(clients(listener.address))
+        gone, alive = first.recv(1), scrape(second)
+        listener.close()
+
+    assert idle
+    assert b"" == gone
+    assert fourth.endswith(b"fine")
+    assert alive.endswith(b"fine")
+    assert [Refusal.MADE_ROOM] == refused
 
 
 def test_clients_that_drip_cannot_take_the_port_away(serving, clients):
@@ -209,34 +222,6 @@ def test_a_client_that_sends_no_more_gets_an_answer_that_takes_long(serving, cli
     gate.opened.set()
 
     assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
-
-
-@pytest.mark.parametrize(
-    "request_",
-    [
-        b"GET http://[/ HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET / HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
-        b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
-        b"get / HTTP/1.1\r\n\r\n",
-        b"G\xff\0\r\n\r\n",
-    ],
-)
-def test_what_is_no_request_is_answered_counted_and_logged_once(serving, clients, caplog, request_):
-    """400, however often it comes."""
-    servers = serving()
-    answers = [clients(servers.bound(ANY), request_).recv(100) for _ in range(10)]
-
-    assert {b" 400 Bad Request"} == {answer.partition(b"\r\n")[0].removeprefix(answer[:8]) for answer in answers}
-    assert 10 == servers.refused(ANY, Refusal.MALFORMED)
-    assert 1 == len(caplog.records)
-
-
-def test_a_status_that_is_none_is_a_failure_of_its_handler(serving):
-    """500 and one line, as for an exception."""
-    servers = serving(lambda request: Response(b"", 999))
-
-    assert [500, 500] == [ask(servers)[0], ask(servers)[0]]
-    assert {"/metrics": 2} == servers.failures(ANY)
 
 
 def tidied(listener, now):
