@@ -111,9 +111,13 @@ def run(files: Sequence[str], overrides: Sequence[str], *, or_replay: bool) -> i
       ebpf-sidecar run --set receivers.ebpf.collection_interval=1s
       EBPF_SIDECAR_EXPORT_TYPE=debug ebpf-sidecar run
     """
+    from .stop_request import StopRequest
+
+    request = StopRequest()
+    request.note_signals()  # before the imports that take long: a request to reload must not end us
     from . import commands_run
 
-    return commands_run.run(files, overrides, or_replay=or_replay)
+    return commands_run.run(files, overrides, request, or_replay=or_replay)
 
 
 @cli.command()

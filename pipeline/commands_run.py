@@ -16,10 +16,10 @@ from .configfiles import REPLAY, sources
 from .errors import ProbeError, hiding
 from .plugins import Plugins
 from .settings import parse_duration
-from .stop_request import interruptible
+from .stop_request import StopRequest, interruptible
 
 
-def run(files: Sequence[str], overrides: Sequence[str], *, or_replay: bool = False) -> int:
+def run(files: Sequence[str], overrides: Sequence[str], request: StopRequest, *, or_replay: bool = False) -> int:
     """Run the service until it is told to stop; its exit code. Raises `SidecarError`.
 
     ``or_replay``: where eBPF cannot be used, explain it in three lines and run the packaged replay instead, with the
@@ -31,14 +31,14 @@ def run(files: Sequence[str], overrides: Sequence[str], *, or_replay: bool = Fal
 
     try:
         with hiding(config.secrets):
-            return run_service(config, plugins=plugins)
+            return run_service(config, request, plugins=plugins)
     except ProbeError as problem:
         if not or_replay:
             raise
         _explain_replay(problem)
     replayed = load([REPLAY], overrides, plugins, os.environ)
     # what was set for the receiver that cannot work is not used now, which is no mistake of the user's
-    return run_service(replace(replayed, warnings=()), plugins=plugins)
+    return run_service(replace(replayed, warnings=()), request, plugins=plugins)
 
 
 def _explain_replay(problem: ProbeError) -> None:

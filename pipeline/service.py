@@ -147,7 +147,7 @@ def detect_resource(configured: Mapping[str, str]) -> dict[str, str]:
     return {**own, **from_environment, **configured}
 
 
-def run_service(config: Config, *, plugins: Plugins) -> int:
+def run_service(config: Config, request: StopRequest, *, plugins: Plugins) -> int:
     """Run until a signal or a component asks for the end (see `stop_request`); the exit code.
 
     Raises `SidecarError` when the service cannot be started.
@@ -158,13 +158,12 @@ def run_service(config: Config, *, plugins: Plugins) -> int:
     logs.configure(logging_as.level, logging_as.encoding, secrets=config.secrets)
     rights = drop_privileges(config)  # before any thread; and before signals raise exceptions
     try:
-        return _run(config, rights)
+        return _run(config, request, rights)
     finally:
         rights.close()
 
 
-def _run(config: Config, rights: Rights) -> int:
-    request = StopRequest()
+def _run(config: Config, request: StopRequest, rights: Rights) -> int:
     request.handle_signals()
     for warning in config.warnings:
         log.warning("%s", warning)

@@ -60,6 +60,7 @@ class StopRequest:
     starting: bool = False
     terminal: Callable[[], bool] = has_terminal
     _follows_terminal: bool = False
+    _noting: bool = False
     _ignored: deque[str] = field(default_factory=lambda: deque(maxlen=10))
 
     def ask(self, exit_code: int = 0) -> None:
@@ -68,15 +69,22 @@ class StopRequest:
             self.exit_code = exit_code
             self.asked.set()
 
-    def handle_signals(self) -> None:
-        """Take the signals of this process, whose main thread this must be; the service is starting from now on."""
-        self.starting = True
+    def note_signals(self) -> None:
+        """Take those signals of this process that are no end; from its main thread, and as early as possible."""
+        if self._noting:
+            return
         # started with nohup or without a terminal, it has no terminal to end with
         self._follows_terminal = signal.getsignal(signal.SIGHUP) is signal.SIG_DFL and self.terminal()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._end)
+        self._noting = True
         for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
             signal.signal(number, self._note)
+
+    def handle_signals(self) -> None:
+        """Take all signals of this process, from its main thread; the service is starting from now on."""
+        self.note_signals()
+        self.starting = True
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._end)
 
     def ignored(self) -> Iterator[str]:
         """What to log about the signals that came since the last call and had no effect."""

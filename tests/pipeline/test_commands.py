@@ -108,7 +108,7 @@ def services(monkeypatch):
     """Runs no service but keeps the configurations; one with the receiver ``ebpf`` lacks its rights."""
     ran = []
 
-    def run_service(config, *, plugins):
+    def run_service(config, request, *, plugins):
         ran.append(config)
         if "ebpf" in receivers([config])[0]:
             raise ProbeError("cannot load: CAP_BPF missing; run as root", component="ebpf")

@@ -125,6 +125,22 @@ def test_hang_up_and_user_signals_leave_the_service_running(replaying):
     assert "stopped" in log.read_text()
 
 
+def test_a_request_to_reload_while_the_service_is_still_being_imported_ends_nothing(tmp_path):
+    """A manager may send it as soon as the process is there."""
+    log, config = tmp_path / "log", tmp_path / "replay.yaml"
+    config.write_text(REPLAY)
+    hang_up = "lambda event, given: os.kill(os.getpid(), signal.SIGHUP) if given[:1] == ('numpy',) else None"
+    code = f"import os, signal, sys; sys.addaudithook({hang_up}); {COMMAND[2]}"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, "run", "-c", config], stdout=subprocess.DEVNULL, stderr=output
+        )
+
+    assert until(lambda: "SIGHUP: reloading is not supported yet" in log.read_text())
+    process.terminate()
+    assert 0 == process.wait(60), log.read_text()
+
+
 def test_closing_the_terminal_drains(tmp_path):
     """The kernel sends SIGHUP to what runs in its foreground."""
     log, config = tmp_path / "log", tmp_path / "replay.yaml"
