@@ -17,7 +17,7 @@ from ebpf_sidecar.receivers.ebpf.loaded import Loaded
 from ebpf_sidecar.receivers.ebpf.loading import load
 from ebpf_sidecar.receivers.ebpf.request import HookRequest, LoadRequest
 
-from .probes import BPF, PROBES, request
+from .probes import PROBES, request
 
 EMPTY = "empty_"
 PROGRAM = "int {name}(void *ctx)\n{{\n    return 0;\n}}\n"
@@ -33,7 +33,7 @@ def empty_programs(names: tuple[str, ...] = PROBES) -> Iterator[Loaded]:
 def emptied(real: LoadRequest, source: Path) -> LoadRequest:
     """The same hooks for programs without content, which are written to ``source``."""
     programs = sorted({EMPTY + way.program for hook in real.hooks for way in hook.ways})
-    header = f'#include "{BPF / "owner.h"}"\n'  # the maps that the loader fills
+    header = '#include "owner.h"\n'  # ours: the maps that the loader fills
     source.write_text(header + "".join(PROGRAM.format(name=name) for name in programs))
     hooks = tuple(_emptied(hook) for hook in real.hooks)
     return replace(real, hooks=hooks, files=(str(source),), maps=("control", "drops"), calls={})
