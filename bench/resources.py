@@ -104,6 +104,7 @@ def idle(interval: str, seconds: float, rest: float = 11.0) -> Idle:
         page = scrapes(f"{seconds:g} s and {SCRAPES} scrapes later", SCRAPES)
         time.sleep(rest)
         memory[f"at rest for {rest:g} s"] = {**in_mib(service.process.pid), "lines": page.count("\n")}
+        memory["beside it: the privilege broker"] = {**in_mib(service.broker()), "lines": 0}
     return Idle(memory, {thread: (after[thread] - before.get(thread, 0)) / passed / 1e7 for thread in after}, page)
 
 

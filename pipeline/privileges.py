@@ -58,11 +58,11 @@ def drop_privileges(config: Config) -> Rights:
         return Rights()
     needs = list(needs_of(config))
     mine = permitted()
-    keep = {name for need in needs for name in need.keep()} | set(settings.keep)
     try:
+        keep = {name for need in needs for name in need.keep()} | set(settings.keep)
         privileged = _privileged(needs, mine)
     except OSError as error:
-        log.warning("all rights are kept: the privilege broker cannot be started: %s", error)
+        log.warning("all rights are kept, as the privilege broker cannot be started: %s", error)
         return Rights()
     _give_up(keep, settings)
     if missing := set(settings.keep) - mine:

@@ -44,6 +44,15 @@ class _Comparison(ctypes.Structure):
     )
 
 
+def library_is_there(library: str = _LIBRARY) -> bool:
+    """Whether the filter can be made."""
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
+
+
 def refuse_system_calls(library: str = _LIBRARY) -> None:
     """Install the filter in all threads, for good. Raises `OSError`: no such library, or the kernel refuses."""
     seccomp = ctypes.CDLL(library)

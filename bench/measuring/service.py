@@ -13,6 +13,7 @@ import time
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO
 
 COMMAND = [sys.executable, "-c", "from ebpf_sidecar.pipeline.main import main; main()", "run"]
@@ -58,6 +59,11 @@ class Sidecar:
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(30)
         self.log.close()
+
+    def broker(self) -> int:
+        """The process that keeps the service's rights; the only child that stays."""
+        own = self.process.pid
+        return int(Path(f"/proc/{own}/task/{own}/children").read_text().split()[0])
 
     def scrape(self) -> str:
         """The page."""

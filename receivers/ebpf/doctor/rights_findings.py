@@ -38,6 +38,7 @@ def rights_findings(machine: Machine, needs: Sequence[Need], counting: str = "")
     yield _statistics(machine, counting)
     yield _memlock(machine)
     yield _bcc(machine)
+    yield _kept(machine)
 
 
 def _capability(need: Need, machine: Machine) -> Finding:
@@ -129,6 +130,16 @@ def _cgroup_pays(machine: Machine) -> bool:
     """From 5.11 on the limit does not matter, however low."""
     without = Standing((1 << 38) | (1 << 39), 0, machine.standing.release, memlock=0)
     return before_loading(without) is None
+
+
+def _kept(machine: Machine) -> Finding:
+    """What the running service is left with."""
+    names = " and ".join(f"CAP_{name}" for name in machine.system.to_read) or "none"
+    found = f"once it has started the service keeps of its capabilities: {names}"
+    if machine.system.libseccomp:
+        return Finding("rights", "kept", Verdict.OK, found)
+    fix = "install libseccomp2 (Debian, Ubuntu) or libseccomp (Fedora)"
+    return Finding("rights", "kept", Verdict.NOTE, f"{found}; no system call is refused to it", fix)
 
 
 def _bcc(machine: Machine) -> Finding:

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ....pipeline.isolation import python_code, start
+from ....pipeline.seccomp import library_is_there
 from ..bcc_package import system_folder
+from ..reader_rights import rights_to_read
 from ..syscall_table import syscall_table
 
 _NO_COMMAND = 0xFFFF  # bpf(2) answers EINVAL to a command that does not exist, once it lets the caller in
@@ -34,7 +36,7 @@ class System:
     """``machine`` as uname says it. ``user`` and ``group``: effective ids. ``memlock``: bytes, -1 for no limit.
 
     ``answers``: errno of calls that were tried with nothing in them, by name: EINVAL or EFAULT is what the kernel says
-    to those it lets in.
+    to those it lets in. ``to_read``: capabilities without which maps cannot be read here. ``libseccomp``: it is there.
     """
 
     release: str
@@ -45,6 +47,8 @@ class System:
     memlock: int = -1
     answers: Mapping[str, int] = field(default_factory=dict)
     bcc: Bcc = Bcc()
+    to_read: tuple[str, ...] = ()
+    libseccomp: bool = True
 
 
 def this_system() -> System:
@@ -59,6 +63,8 @@ def this_system() -> System:
         memlock=resource.getrlimit(resource.RLIMIT_MEMLOCK)[0],
         answers=_answers(names.machine),
         bcc=_bcc(),
+        to_read=rights_to_read(),
+        libseccomp=library_is_there(),
     )
 
 

@@ -227,3 +227,21 @@ def test_run_statistics_that_are_asked_for_and_refused_are_a_problem(host, setti
     assert (verdict, True) == (finding.verdict, finding.found.endswith(said))
     assert "sysctl -w kernel.bpf_stats_enabled=1 on the host" in finding.fix
     assert set() == two.write("proc/sys/kernel/bpf_stats_enabled", "1\n").examine(**settings).problems
+
+
+@pytest.mark.parametrize(("names", "shown"), [((), "none"), (("BPF",), "CAP_BPF")])
+def test_what_the_running_service_keeps_is_told(host, names, shown):
+    """It depends on the kernel."""
+    finding = host.on(to_read=names).examine()["rights", "kept"]
+
+    assert f"once it has started the service keeps of its capabilities: {shown}" == finding.found
+    assert Verdict.OK is finding.verdict
+
+
+def test_without_libseccomp_the_doctor_says_what_is_missing(host):
+    """The service runs nevertheless."""
+    finding = host.on(libseccomp=False).examine()["rights", "kept"]
+
+    assert Verdict.NOTE is finding.verdict
+    assert "no system call is refused to it" in finding.found
+    assert "install libseccomp2" in finding.fix

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What has to be kept to read maps differs from kernel to kernel: it is enough, and nothing else is needed."""
+
+import json
+import os
+
+import pytest
+
+from ebpf_sidecar.pipeline.capabilities import forbid_new_privileges, limit_to, permitted
+from ebpf_sidecar.pipeline.seccomp import refuse_system_calls
+from ebpf_sidecar.receivers.ebpf.reader_rights import rights_to_read
+from ebpf_sidecar.receivers.ebpf.syscall_table import syscall_table
+
+CALLS = 1000
+PREAD = syscall_table().numbers["pread64"]
+
+
+def counted_without_rights(loaded, rows):
+    """Give up all that is not needed, make calls, and read how many were counted; and what is left."""
+    limit_to(rights_to_read())
+    forbid_new_privileges()
+    refuse_system_calls()
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    before = rows(loaded, "syscall_stats", os.getpid(), syscall=PREAD)["duration"]
+    for _ in range(CALLS):
+        os.pread(nothing, 1, 0)
+    after = rows(loaded, "syscall_stats", os.getpid(), syscall=PREAD)["duration"]
+    return sum(after) - sum(before), sorted(permitted()), [program.runs()[0] for program in loaded.programs] != []
+
+
+@pytest.mark.proves("ebpf.syscall.duration", oracle="known number")
+def test_whoever_gave_up_all_other_rights_reads_the_maps(load_once, rows):
+    """Nothing from 5.19 on; before, CAP_BPF where the sysctl asks for it."""
+    loaded = load_once("page_cache", "syscalls")
+    ours, theirs = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            answer = counted_without_rights(loaded, rows)
+        except Exception as error:  # noqa: BLE001 # shown by the parent
+            answer = repr(error)
+        os.write(theirs, json.dumps(answer).encode())
+        os._exit(0)
+    os.close(theirs)
+    with os.fdopen(ours) as answer:
+        said = json.loads(answer.read())
+    os.waitpid(child, 0)
+
+    assert isinstance(said, list), said
+    counted, left, told = said
+    assert CALLS == counted
+    assert left in ([], ["BPF"])
+    assert told
