@@ -24,7 +24,7 @@ from ebpf_sidecar.receivers.ebpf.probe_file import read_probe
 
 BPF = Path(__file__).parents[2] / "bpf"
 WORKLOADS = Path(__file__).parents[1] / "kernel" / "workloads"
-READY_SECONDS = 30
+READY_SECONDS = 90  # others may keep the machine busy
 CONFIG = """
 receivers:
   ebpf: {{collection_interval: {interval}, probes: {probes}, group_by: {group_by}{more}}}
