@@ -87,6 +87,19 @@ def is_loader(pid):
     return False
 
 
+@pytest.mark.parallel
+def test_too_few_descriptors_are_one_line(command, tmp_path):
+    """With what to raise; no traceback of the loader, which has the same limit."""
+    config = tmp_path / "config.yaml"
+    config.write_text(LOADING)
+    limited = ["prlimit", "--nofile=28:28", *command, "run", "--config", config]
+    done = subprocess.run(limited, capture_output=True, text=True, timeout=120, check=False)
+
+    assert 1 == done.returncode
+    assert "more descriptors than the 28 that this process may have; raise the limit (ulimit -n" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_after_its_end_nothing_of_it_is_left_in_the_kernel(serve):
     """Programs live as long as the process, no longer."""
     service = serve()
