@@ -10,7 +10,8 @@ from __future__ import annotations
 import io
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, field
 from typing import Protocol
 
 UNDER_WAY_BYTES = 64 << 20
@@ -21,6 +22,8 @@ STALLED_SECONDS = 1.0
 """Where room is needed, an answer of which the client took nothing for so long is given up."""
 PATIENCE_SECONDS = 10.0
 """Where room is needed, an answer under way for so long is given up; Prometheus waits no longer by default."""
+SHARED_SECONDS = 5.0
+"""Where another copy of a page does not fit, an earlier one is given instead that is not older than this."""
 _ROOM_SECONDS = 0.5
 
 CONNECTION = "ebpf_sidecar.connection"
@@ -74,16 +77,31 @@ def _nothing() -> None:
     pass
 
 
+@dataclass
+class _Copy:
+    """One body and those who take it."""
+
+    body: bytes
+    kind: Hashable
+    made: float
+    takers: list[Answer] = field(default_factory=list)
+
+    @property
+    def large(self) -> bool:
+        return len(self.body) > SMALL_BYTES
+
+
 class Answers:
     """All answers under way in the process; thread-safe."""
 
     def __init__(self, most: int = UNDER_WAY_BYTES, clock: Clock = time.monotonic) -> None:
         self._most, self._clock = most, clock
         self._changed = threading.Condition()
-        self._copies: dict[int, list[Answer]] = {}
+        self._copies: dict[int, _Copy] = {}
 
-    def begin(self, body: bytes, give_up: Callable[[], None]) -> Answer | None:
-        """``body`` to be read by one client, or None where there is no room for another copy.
+    def begin(self, body: bytes, give_up: Callable[[], None], kind: Hashable = None) -> Answer | None:
+        """``body`` to be read by one client; where there is no room for another copy, an earlier one of the same
+        ``kind`` (not None), `SHARED_SECONDS` old at most; or None where there is none.
 
         ``give_up`` closes the client's connection, soon and from any thread, when others need the room.
         """
@@ -93,11 +111,14 @@ class Answers:
         with self._changed:
             if stalled:
                 self._changed.wait_for(lambda: self._fits(body), _ROOM_SECONDS)
-            if not self._fits(body):
+            if self._fits(body):
+                copy = self._copies.setdefault(id(body), _Copy(body, kind, self._clock()))
+            elif (earlier := self._earlier(kind)) is not None:
+                copy = earlier
+            else:
                 return None
-            answer = Answer(body, give_up, self._clock, self._end)
-            self._copies.setdefault(id(body), []).append(answer)
-            return answer
+            copy.takers.append(Answer(copy.body, give_up, self._clock, self._end))
+            return copy.takers[-1]
 
     @property
     def bytes_held(self) -> int:
@@ -107,18 +128,27 @@ class Answers:
 
     def _end(self, answer: Answer) -> None:
         with self._changed:
-            takers = self._copies.get(answer.key, [])
-            if answer in takers:
-                takers.remove(answer)
-            if not takers:
-                self._copies.pop(answer.key, None)
+            copy = self._copies.get(answer.key)
+            if copy is not None and answer in copy.takers:
+                copy.takers.remove(answer)
+                if not copy.takers:
+                    del self._copies[answer.key]
             self._changed.notify_all()
+
+    def _large(self) -> list[_Copy]:
+        """The oldest first, as a dict keeps the order in which they came."""
+        return [copy for copy in self._copies.values() if copy.large]
 
     def _fits(self, body: bytes) -> bool:
         if len(body) <= SMALL_BYTES or id(body) in self._copies:
             return True
-        large = [takers for takers in self._copies.values() if takers[0].size > SMALL_BYTES]
+        large = self._large()
         return len(large) < 2 or _size(large) + len(body) <= self._most
+
+    def _earlier(self, kind: Hashable) -> _Copy | None:
+        oldest = self._clock() - SHARED_SECONDS
+        alike = [copy for copy in self._large() if copy.kind == kind is not None and copy.made >= oldest]
+        return alike[-1] if alike else None
 
     def _in_the_way(self, body: bytes) -> list[Answer]:
         """Whom to give up for ``body``: all takers of copies that only stalled clients hold, the oldest first."""
@@ -126,14 +156,13 @@ class Answers:
             if self._fits(body):
                 return []
             now, given_up = self._clock(), list[Answer]()
-            large = [list(takers) for takers in self._copies.values() if takers[0].size > SMALL_BYTES]
-            needed = _size(large) + len(body) - self._most
-            for takers in large:  # a dict keeps the order in which copies came
-                if needed > 0 and all(answer.stalled(now) for answer in takers):
-                    needed -= takers[0].size
-                    given_up += takers
+            needed = _size(self._large()) + len(body) - self._most
+            for copy in self._large():
+                if needed > 0 and all(answer.stalled(now) for answer in copy.takers):
+                    needed -= len(copy.body)
+                    given_up += copy.takers
             return given_up
 
 
-def _size(copies: Iterable[list[Answer]]) -> int:
-    return sum(takers[0].size for takers in copies)
+def _size(copies: Iterable[_Copy]) -> int:
+    return sum(len(copy.body) for copy in copies)

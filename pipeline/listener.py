@@ -144,13 +144,16 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # waitress ships no types
             self.tidy(now)
         if not self.accepting:
             return False
-        return len(self.active_channels) < self._limits.most or bool(expendable(self.active_channels.values(), now))
+        return len(self.active_channels) < self._limits.most or bool(
+            expendable(self.active_channels.values(), now, self._limits)
+        )
 
     def handle_accept(self) -> None:
         """Take a connection in, in the place of less deserving ones where all are in use."""
         if len(self.active_channels) >= self._limits.connections:
             needed = max(1, self._limits.connections // _MADE_AT_ONCE)
-            for connection in expendable(self.active_channels.values(), self.clock())[:needed]:
+            given_up = expendable(self.active_channels.values(), self.clock(), self._limits)
+            for connection in given_up[:needed]:
                 self._close(connection, Refusal.MADE_ROOM)
         super().handle_accept()
 

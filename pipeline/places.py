@@ -11,8 +11,6 @@ from .answers import STALLED_SECONDS
 from .connection import Connection, Phase
 from .refusals import Refusal
 
-_TOO_YOUNG_SECONDS = 0.25  # its request may be on its way
-
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -28,6 +26,9 @@ class Limits:
     """For a kept-alive connection between two requests; longer than the usual scrape interval."""
     answer_seconds: float = 60.0
     """For an answer to be taken as a whole."""
+
+    young_seconds: float = 1.0
+    """For a new connection to be left alone when others need its place: its request may be on its way."""
 
     @property
     def most(self) -> int:
@@ -63,20 +64,20 @@ def idle(connection: Connection, now: float, limits: Limits) -> bool:
     return connection.phase is Phase.IDLE and now - connection.moved >= limits.idle_seconds
 
 
-def expendable(connections: Iterable[Connection], now: float) -> list[Connection]:
+def expendable(connections: Iterable[Connection], now: float, limits: Limits) -> list[Connection]:
     """Those that may be closed for others, the least deserving first.
 
     Clients that have never sent a whole request, then idle ones, then those that do not take their answer; of each
     kind the one first that has been so for the longest time. Nobody who waits for an answer.
     """
-    ranked = [(rank, each) for each in connections if (rank := _rank(each, now))]
+    ranked = [(rank, each) for each in connections if (rank := _rank(each, now, limits))]
     return [each for _, each in sorted(ranked, key=lambda pair: pair[0])]
 
 
-def _rank(connection: Connection, now: float) -> tuple[int, float] | None:
+def _rank(connection: Connection, now: float, limits: Limits) -> tuple[int, float] | None:
     match connection.phase:
         case Phase.NEW:
-            return (0, connection.opened) if now - connection.opened >= _TOO_YOUNG_SECONDS else None
+            return (0, connection.opened) if now - connection.opened >= limits.young_seconds else None
         case Phase.IDLE | Phase.ASKING:
             return 1, connection.moved
         case Phase.TAKING:

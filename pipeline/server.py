@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 Handler = Callable[[Request], Response]
 
 _PLAIN = "text/plain; charset=utf-8"
+_NEGOTIATED = {"accept": "Content-Type", "accept-encoding": "Content-Encoding"}
+"""Headers that may say the same in many ways, and where the answer says what became of it."""
 _AGAIN = {"Retry-After": "5"}
 
 
@@ -166,17 +168,29 @@ class Site:
         else:
             response = self._answer(request)
         sent = b"" if request.method == "HEAD" else response.body
-        answer = self._answers.begin(sent, connection.give_up)
+        answer = self._answers.begin(sent, connection.give_up, self._kind(request, response))
         if answer is None:
             self._refuse(Refusal.BYTES_UNDER_WAY)
             text = "slow clients hold too much of earlier answers; try again later"
             response = _say(HTTPStatus.SERVICE_UNAVAILABLE, text, _AGAIN)
             answer = self._answers.begin(response.body, connection.give_up)
-        headers = {**response.headers, "Content-Length": str(len(response.body))}
+        length = len(response.body) if request.method == "HEAD" or answer is None else answer.size
+        headers = {**response.headers, "Content-Length": str(length)}
         start_response(f"{response.status} {HTTPStatus(response.status).phrase}", list(headers.items()))
         # handed over as a file, the page is sent from this one copy to any number of slow scrapers
         body: Iterable[bytes] = environ["wsgi.file_wrapper"](answer)
         return body
+
+    def _kind(self, request: Request, response: Response) -> Hashable:
+        """What another answer must have in common to be as good, by the rules for shared caches (RFC 9111); or None."""
+        varies = response.headers.get("Vary", "*").lower().replace(" ", "").split(",")
+        if "*" in varies or "authorization" in request.headers:
+            return None
+        depends = tuple(
+            response.headers.get(_NEGOTIATED[name]) if name in _NEGOTIATED else request.headers.get(name)
+            for name in varies
+        )
+        return (self, request.path, tuple(request.query.items()), response.status, depends)
 
     def _answer(self, request: Request) -> Response:
         handler = self.handlers.get(request.path)

@@ -9,11 +9,11 @@ ANY = "127.0.0.1:0"
 LARGE = b"x" * 20_000_000
 
 
-def ask(servers, path="/metrics", method="GET", body=None, endpoint=ANY):
+def ask(servers, path="/metrics", method="GET", body=None, endpoint=ANY, *, headers=None):
     """Status, headers and body of the answer."""
     connection = http.client.HTTPConnection(*servers.bound(endpoint), timeout=10)
     try:
-        connection.request(method, path, body=body)
+        connection.request(method, path, body=body, headers=headers or {})
         answer = connection.getresponse()
         return answer.status, dict(answer.headers), answer.read()
     finally:

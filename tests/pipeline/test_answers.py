@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ebpf_sidecar.pipeline.answers import PATIENCE_SECONDS, SMALL_BYTES, STALLED_SECONDS, Answers
+from ebpf_sidecar.pipeline.answers import PATIENCE_SECONDS, SHARED_SECONDS, SMALL_BYTES, STALLED_SECONDS, Answers
 
 LIMIT = 1_000_000
 
@@ -120,6 +120,24 @@ def test_who_goes_on_taking_is_kept_for_a_while(answers, time):
     assert (None, []) == (refused, alive)
     assert begin(answers, page()) is not None
     assert [slow] == closed
+
+
+def test_an_earlier_page_of_the_same_kind_is_shared_for_a_while(answers, time):
+    """The newest of them."""
+    pages, takers = [page(), page()], []
+    for body in pages:
+        takers.append(answers.begin(body, kept, "metrics"))
+        time.now += 0.25
+    shared, other = answers.begin(page(), kept, "metrics"), answers.begin(page(), kept, "other")
+    time.now = 0.25 + SHARED_SECONDS
+    for taker in (*takers, shared):
+        taker.seek(1, io.SEEK_CUR)
+    last = answers.begin(page(), kept, "metrics")
+    time.now += 0.25
+
+    assert id(pages[1]) == shared.key == last.key
+    assert other is None
+    assert answers.begin(page(), kept, "metrics") is None
 
 
 def test_reading_is_not_taking(answers, time):

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from contextlib import ExitStack, closing
+from itertools import count
 
 import pytest
 from asking import ANY, LARGE, ask, saying
@@ -91,9 +92,9 @@ def test_clients_that_never_read_cannot_multiply_the_page(serving, clients):
     """Each second page is another; what is beyond the bound gets 503, and probes are answered."""
     answers = Answers(4_000_000, clock=lambda: 0.0)  # nobody is ever stalled, so nobody is given up
     servers = serving(lambda request: Response(bytes(1_500_000)), answers=answers)
-    for count in range(1, 3):
+    for number in range(1, 3):
         clients(servers.bound(ANY), GET % b"/metrics")
-        until(lambda count=count: answers.bytes_held >= 1_500_000 * count)
+        until(lambda number=number: answers.bytes_held >= 1_500_000 * number)
     status, headers, body = ask(servers)
 
     assert (503, "5") == (status, headers["Retry-After"])
@@ -103,14 +104,36 @@ def test_clients_that_never_read_cannot_multiply_the_page(serving, clients):
     assert 1 == servers.refused(ANY, Refusal.BYTES_UNDER_WAY)
 
 
+def test_a_recent_page_is_shared_where_no_other_fits(serving, clients):
+    """By those for whom it is the same: never between different headers that count, queries, or users."""
+    answers, made = Answers(4_000_000, clock=lambda: 0.0), count(1)
+
+    def handler(request):
+        return Response(bytes([next(made)]) * 1_500_000, headers={"Vary": "Accept-Encoding, X-Tenant"})
+
+    servers = serving(handler, answers=answers)
+    for number in range(1, 3):
+        clients(servers.bound(ANY), GET % b"/metrics")
+        until(lambda number=number: answers.bytes_held >= 1_500_000 * number)
+    status, headers, body = ask(servers)
+    others = [
+        ask(servers, "/metrics?a=1")[0],
+        ask(servers, headers={"X-Tenant": "other"})[0],
+        ask(servers, headers={"Authorization": "Basic x"})[0],
+    ]
+
+    assert (200, "1500000", {2}) == (status, headers["Content-Length"], set(body))
+    assert [503, 503, 503] == others
+
+
 def test_stalled_clients_make_room_for_those_who_read(serving, clients):
     """Memory comes back at once, though nothing can be written to them."""
     now = [0.0]
     answers = Answers(4_000_000, clock=lambda: now[0])
     servers = serving(lambda request: Response(bytes(1_500_000)), answers=answers)
-    for count in range(1, 3):
+    for number in range(1, 3):
         clients(servers.bound(ANY), GET % b"/metrics")
-        until(lambda count=count: answers.bytes_held >= 1_500_000 * count)
+        until(lambda number=number: answers.bytes_held >= 1_500_000 * number)
     now[0] = 1.0
     status, _, body = ask(servers)
 
@@ -166,7 +189,7 @@ def test_the_connection_idle_for_the_longest_time_goes_first(clients):
 
 def test_clients_that_drip_cannot_take_the_port_away(serving, clients):
     """More of them than places; those who send a request are answered."""
-    servers = serving(limits=Limits(connections=20, reserve=2))
+    servers = serving(limits=Limits(connections=20, reserve=2, young_seconds=0.1))
     for _ in range(60):
         clients(servers.bound(ANY), b"GET /metrics HT")
     answers = [ask(servers, path) for path in ("/health", "/metrics", "/health")]
