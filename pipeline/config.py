@@ -98,9 +98,10 @@ def _load(
     mistakes += _not_following(mistakes, [*_unknown_sections(tree, document.marks), *wrong, *more])
     if mistakes or service is None:
         raise ConfigError(_in_order(mistakes, document))
-    warnings = [*_unused(components, service, document), *_displaced(components, plugins, document)]
+    found = (*_unused(components, service, document), *_displaced(components, plugins, document))
+    warnings = tuple(warning.without_secrets() for warning in found)
     sections = {kind.section: MappingProxyType(components[kind]) for kind in ComponentKind}
-    return Config(**sections, service=service, warnings=tuple(warnings), secrets=frozenset(secrets))
+    return Config(**sections, service=service, warnings=warnings, secrets=frozenset(secrets))
 
 
 def resolved(

@@ -48,6 +48,10 @@ class Mistake:
     def __str__(self) -> str:
         return f"{self.where}: {self.rest}" if self.where else self.rest
 
+    def without_secrets(self) -> Mistake:
+        """The same, fit to be shown."""
+        return replace(self, path=redacted(self.path), message=redacted(self.message))
+
 
 def printable(text: str) -> str:
     """``text`` with line breaks, control characters and halves of characters written as escapes."""
@@ -60,7 +64,7 @@ class ConfigError(SidecarError):
     """The configuration cannot be used; ``mistakes`` lists everything that is wrong with it, not only the first."""
 
     def __init__(self, mistakes: Sequence[Mistake]) -> None:
-        self.mistakes = tuple(replace(mistake, message=redacted(mistake.message)) for mistake in mistakes)
+        self.mistakes = tuple(mistake.without_secrets() for mistake in mistakes)
         super().__init__("\n".join(map(str, self.mistakes)))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from .fieldtypes import is_secret_field
-from .redaction import MASK, is_known, is_secret, masked_text
+from .redaction import MASK, is_known, is_secret, masked_text, redacted
 from .yamltree import Location
 
 __all__ = ["MASK", "is_secret", "masked", "masked_by_type", "masked_text"]
@@ -19,7 +19,7 @@ def masked(tree: Any, *, secret: bool = False) -> Any:
     if isinstance(tree, dict):
         named = any(is_secret(str(tree.get(key, ""))) for key in ("name", "key"))  # lists of {name: …, value: …}
         return {
-            key: masked(value, secret=secret or is_secret(key) or (named and key == "value"))
+            redacted(key): masked(value, secret=secret or is_secret(key) or (named and key == "value"))
             for key, value in tree.items()
         }
     if isinstance(tree, list):

@@ -109,3 +109,17 @@ def test_the_configuration_knows_its_secrets_but_does_not_show_them(plugins):
 
     assert {SECRET} == config.secrets
     assert "frozenset" not in repr(config)
+
+
+def test_a_secret_in_a_key_is_not_shown_either(plugins):
+    """Neither printed, nor in the path of a mistake or of a warning."""
+    key = "http://bob:hunter2@db/"
+    with pytest.raises(ConfigError) as caught:
+        load([Inline(f"receivers: {{ebpf: {{'{key}': 1}}}}".encode())], [], plugins, {})
+    unused = f"receivers: {{ebpf: , 'ebpf/{key}': }}\n" + PIPELINE
+    warnings = load([Inline(unused.encode())], [], plugins, {}).warnings
+
+    assert {"http://[REDACTED]@db/": 1} == masked({key: 1})
+    assert "hunter" not in str(caught.value)
+    assert "hunter" not in "".join(map(str, warnings))
+    assert any("[REDACTED]" in warning.path for warning in warnings)
