@@ -53,18 +53,30 @@ def attach():
 @pytest.fixture(scope="module")
 def attach_once():
     """The same until the file's last test ends, and only once for the same probes and settings: for tests that look at
-    what their own processes, cgroups or devices did meanwhile.
+    what their own processes, cgroups or devices did meanwhile. Rows of those before are gone.
     """
     with attaching() as attach:
         loaded = {}
 
         def attach_once(*names, **more):
             asked = repr((names, sorted(more.items())))
-            if asked not in loaded:
+            if asked in loaded:
+                clear(loaded[asked])
+            else:
                 loaded[asked] = attach(*names, **more)
             return loaded[asked]
 
         yield attach_once
+
+
+def clear(loaded):
+    """Remove all rows, as the receiver does: with a row for each process of the machine, maps would be full soon."""
+    retired = loaded.generation.flip()
+    loaded.generation.settled()
+    for kernel_map in loaded.maps.values():
+        keys, _ = kernel_map.read()
+        if "generation" in keys.dtype.names:
+            kernel_map.delete(keys[keys["generation"] == retired])
 
 
 @contextmanager
