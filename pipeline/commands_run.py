@@ -38,7 +38,8 @@ def run(files: Sequence[str], overrides: Sequence[str], request: StopRequest, *,
         _explain_replay(problem)
     replayed = load([REPLAY], overrides, plugins, os.environ)
     # what was set for the receiver that cannot work is not used now, which is no mistake of the user's
-    return run_service(replace(replayed, warnings=()), request, plugins=plugins)
+    with hiding(replayed.secrets):
+        return run_service(replace(replayed, warnings=()), request, plugins=plugins)
 
 
 def _explain_replay(problem: ProbeError) -> None:

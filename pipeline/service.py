@@ -159,6 +159,9 @@ def run_service(config: Config, request: StopRequest, *, plugins: Plugins) -> in
     rights = drop_privileges(config)  # before any thread; and before signals raise exceptions
     try:
         return _run(config, request, rights)
+    except StartInterrupted:
+        log.info("stopped before the start was complete")
+        return request.exit_code
     finally:
         rights.close()
 
@@ -168,27 +171,25 @@ def _run(config: Config, request: StopRequest, rights: Rights) -> int:
     for warning in config.warnings:
         log.warning("%s", warning)
     service = _started(config, request, rights)
-    if service is None:
-        log.info("stopped before the start was complete")
-        return request.exit_code
     log.info("ready: %s", ", ".join(str(pipeline) for pipeline in config.service.pipelines))
     _until_asked(request, lambda: rights.check(service.ledger))
     return _drain(service, config.service.shutdown_timeout) or request.exit_code
 
 
-def _started(config: Config, request: StopRequest, rights: Rights) -> Service | None:
-    """The running service; None when a signal asked for the end meanwhile. Raises `SidecarError`."""
+def _started(config: Config, request: StopRequest, rights: Rights) -> Service:
+    """The running service. Raises `SidecarError`, and `StartInterrupted` when a signal has asked for the end."""
     try:
+        if request.asked.is_set():  # after an earlier attempt, which failed
+            raise StartInterrupted
         service = Service(config, stop_request=request, privileged=rights.privileged)
         release_start_up(service.paths.proc)  # now: everything is imported, and no thread of ours runs yet
         service.start()
-        request.starting = False
-    except StartInterrupted:
-        return None
-    except SidecarError:
+    except SidecarError as problem:
         if request.asked.is_set():  # the interruption looked like a failure to somebody in between
-            return None
+            raise StartInterrupted from problem
         raise
+    finally:
+        request.starting = False  # also where it failed: nobody expects the exception later
     return service
 
 

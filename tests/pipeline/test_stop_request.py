@@ -7,14 +7,16 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import pytest
 from waiting import until
 
 from ebpf_sidecar.pipeline.component import ComponentKind
 from ebpf_sidecar.pipeline.config import Inline, load
+from ebpf_sidecar.pipeline.errors import Mistake, ProbeError
 from ebpf_sidecar.pipeline.plugins import Plugins
-from ebpf_sidecar.pipeline.service import Service
+from ebpf_sidecar.pipeline.service import Service, run_service
 from ebpf_sidecar.pipeline.stop_request import StartInterrupted, StopRequest
 
 COMMAND = [sys.executable, "-c", "from ebpf_sidecar.pipeline.main import main; main()"]
@@ -139,6 +141,50 @@ def test_a_request_to_reload_while_the_service_is_still_being_imported_ends_noth
     assert until(lambda: "SIGHUP: reloading is not supported yet" in log.read_text())
     process.terminate()
     assert 0 == process.wait(60), log.read_text()
+
+
+class AllRights:
+    """Rights that were not given up."""
+
+    privileged = None
+
+    def close(self):
+        """Nothing."""
+
+
+def test_a_signal_between_a_start_that_failed_and_the_next_ends_the_command(handlers, root_logger, monkeypatch):
+    """``run --or-replay`` starts twice; what asks in between is no exception, and the second service never starts."""
+    config = load([Inline(REPLAY.encode(), "replay.yaml")], [], Plugins(), {})
+    request, started = StopRequest(), []
+
+    def fail(service):
+        started.append(service)
+        raise ProbeError("no eBPF")
+
+    monkeypatch.setattr("ebpf_sidecar.pipeline.service.drop_privileges", lambda config: AllRights())
+    monkeypatch.setattr(Service, "start", fail)
+    with pytest.raises(ProbeError):
+        run_service(config, request, plugins=Plugins())
+    signal.raise_signal(signal.SIGTERM)
+
+    assert (0, 1) == (run_service(config, request, plugins=Plugins()), len(started))
+
+
+class Interrupting(Mistake):
+    """A warning during whose output the service is asked to end."""
+
+    def __str__(self):
+        signal.raise_signal(signal.SIGTERM)
+        return super().__str__()
+
+
+def test_a_signal_while_warnings_are_logged_ends_the_start(handlers, root_logger, monkeypatch):
+    """A log that nobody reads takes its time."""
+    config = load([Inline(REPLAY.encode(), "replay.yaml")], [], Plugins(), {})
+    interrupting = Interrupting("", "a warning")
+    monkeypatch.setattr("ebpf_sidecar.pipeline.service.drop_privileges", lambda config: AllRights())
+
+    assert 0 == run_service(replace(config, warnings=(interrupting,)), StopRequest(), plugins=Plugins())
 
 
 def test_closing_the_terminal_drains(tmp_path):
