@@ -5,10 +5,12 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from ebpf_sidecar.pipeline.capabilities import permitted, sets_of
 from ebpf_sidecar.receivers.ebpf.reader_rights import LOADING, rights_to_read
 
 SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+SERVING = 1
 LONG_NAME = "a-rather-long-executable-name"
 
 pytestmark = pytest.mark.parallel
@@ -209,3 +212,69 @@ def test_a_key_of_roots_own_can_be_read_after_the_drop(tmp_path):
     line = [sys.executable, "-c", code, str(key), os.pathsep.join(sys.path)]
 
     assert "secret\n" == subprocess.run(line, capture_output=True, text=True, check=True).stdout
+
+
+REPLAYED = """
+receivers: {{replay: {{speed: 100}}}}
+processors: {{container: {{}}, rate: {{}}}}
+exporters: {{prometheus: {{endpoint: "127.0.0.1:{http}"}}, debug: {{}}}}
+extensions: {{health_check: {{endpoint: "127.0.0.1:{health}", grpc: {{endpoint: "127.0.0.1:{grpc}"}}}}}}
+service:
+  extensions: [health_check]
+  pipelines: {{metrics: {{receivers: [replay], processors: [container, rate], exporters: [prometheus, debug]}}}}
+"""
+
+
+def free_port():
+    """A port of the loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@pytest.fixture
+def replayed(command, tmp_path):
+    """Run a replay with every exporter and extension, behind the beginning of a command line; its ports and process."""
+    running = []
+
+    def replayed(*before, options=()):
+        ports = {name: free_port() for name in ("http", "health", "grpc")}
+        config, log = tmp_path / "config.yaml", tmp_path / "log"
+        config.write_text(REPLAYED.format(**ports))
+        words = options or ("--config", str(config))
+        with log.open("wb") as output:
+            process = subprocess.Popen([*before, *command, "run", *words], stderr=output, stdout=subprocess.DEVNULL)
+        running.append(process)
+        assert until(lambda: "ready: " in log.read_text(), 30), log.read_text()
+        return ports, process
+
+    yield replayed
+    for process in running:
+        process.terminate()
+        assert 0 == process.wait(20)
+
+
+def test_every_exporter_and_extension_lives_with_the_filter(replayed):
+    """Pages, status pages and gRPC, by libraries that we do not know inside."""
+    grpc, health = pytest.importorskip("grpc"), pytest.importorskip("grpc_health.v1.health_pb2")
+    stubs = pytest.importorskip("grpc_health.v1.health_pb2_grpc")
+    ports, process = replayed()
+    with grpc.insecure_channel(f"127.0.0.1:{ports['grpc']}") as channel:
+        stub = stubs.HealthStub(channel)
+        serving = until(lambda: stub.Check(health.HealthCheckRequest(), timeout=10).status == SERVING)
+    pages = [urllib.request.urlopen(f"http://127.0.0.1:{ports[name]}/health", timeout=10).status
+             for name in ("http", "health")]  # fmt: skip
+
+    assert serving
+    assert [200, 200] == pages
+    assert {(1, 2)} == set(map(state, threads(process.pid)))
+    assert {frozenset()} == {sets_of(thread)["CapPrm"] for thread in threads(process.pid)}
+
+
+def test_rights_are_given_up_twice_where_a_replay_takes_the_place_of_probes(replayed):
+    """What was given up at the first start is not missed at the second."""
+    endpoint = f"exporters.prometheus.endpoint=127.0.0.1:{free_port()}"
+    before = ["setpriv", "--bounding-set=-all,+sys_ptrace", "--inh-caps=-all"]
+    _, process = replayed(*before, options=["--or-replay", "--set", endpoint])
+
+    assert {(1, 2)} == set(map(state, threads(process.pid)))
+    assert {frozenset()} == {sets_of(thread)["CapPrm"] for thread in threads(process.pid)}
