@@ -7,42 +7,32 @@ descriptors that were handed to them; later ones refuse only what makes somethin
 
 from __future__ import annotations
 
-import ctypes
-import os
-import platform
-import struct
+import errno
 
 from ...pipeline.capabilities import without_any
-from .bpf_call import BPF_NUMBER, Command, element, kernel_call
+from .bpf_call import info
 
 LOADING = ("BPF", "PERFMON", "SYS_ADMIN", "SYS_RESOURCE", "DAC_READ_SEARCH")
 """What the loader and late calls may need: to mount tracefs or count runs SYS_ADMIN, which may be refused to us; before
 5.11 SYS_RESOURCE; for another user than root DAC_READ_SEARCH, to read tracefs."""
-_ARRAY, _CREATE = 2, 0
-_ATTRIBUTES = 128
+_NONE = 0xFFFFFFFF
 
 
 def rights_to_read() -> tuple[str, ...]:
-    """What has to be kept. Where no map can be made nothing will be read either."""
-    made = _make_map()
-    if made < 0:
-        return ()
+    """What has to be kept: asked about a descriptor that is none, the kernel says so to those it lets in at all.
+
+    No map is made for it: before 5.11 that depends on how much memory all others of our user have locked.
+    """
     try:
-        return () if _can_read(made) else ("BPF",)
+        with without_any():
+            return () if _let_in() else ("BPF",)
     except OSError:  # nothing can be given up here
         return ()
-    finally:
-        os.close(made)
 
 
-def _can_read(descriptor: int) -> bool:
-    key, value = ctypes.c_uint32(0), ctypes.c_uint64(0)
-    with without_any():
-        return element(kernel_call, Command.UPDATE, descriptor, ctypes.addressof(key), ctypes.addressof(value)) == 0
-
-
-def _make_map() -> int:
-    """The descriptor of a map with one element; negative when that is refused."""
-    attributes = ctypes.create_string_buffer(struct.pack("<IIII", _ARRAY, 4, 8, 1), _ATTRIBUTES)
-    libc = ctypes.CDLL(None, use_errno=True)
-    return int(libc.syscall(BPF_NUMBER[platform.machine()], _CREATE, attributes, _ATTRIBUTES))
+def _let_in() -> bool:
+    try:
+        info(_NONE, 16)
+    except OSError as refusal:
+        return refusal.errno != errno.EPERM
+    return True
