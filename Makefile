@@ -18,7 +18,7 @@ run: ## measure this machine and serve http://127.0.0.1:18080/metrics (without r
 	@.ci/setup
 	@.venv/bin/ebpf-sidecar run --or-replay $(ARGS)
 
-test: ## all tests that need no other program; kernel tests run where root and eBPF are to be had
+test: ## all tests that need no other program; kernel tests run where root and eBPF are available
 	@.ci/setup $(TOOLS)
 	@$(PYTEST) $(PARALLEL) -m "not peer" $(ARGS)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP answers under way: how much memory their bodies hold together, and who is given up when that is too much.
+"""HTTP answers under way: how much memory their bodies hold together, and which are given up when that is too much.
 
 Clients that do not read keep the page they asked for in memory. Those that got the same page share one copy; the sum of
 all copies is bounded.
@@ -151,7 +151,7 @@ class Answers:
         return alike[-1] if alike else None
 
     def _in_the_way(self, body: bytes) -> list[Answer]:
-        """Whom to give up for ``body``: all takers of copies that only stalled clients hold, the oldest first."""
+        """What to give up for ``body``: all answers from copies that only stalled clients hold, the oldest first."""
         with self._changed:
             if self._fits(body):
                 return []

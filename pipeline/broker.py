@@ -116,4 +116,4 @@ class BrokerTask:
     def end(self) -> None:
         """Kill it."""
         with suppress(OSError):  # it has ended, or the broker has, and it with the broker
-            self.broker.ask(f"end {self.pid}")  # as above
+            self.broker.ask(f"end {self.pid}")

@@ -20,7 +20,7 @@ from .stop_request import StopRequest, interruptible
 
 
 def run(files: Sequence[str], overrides: Sequence[str], request: StopRequest, *, or_replay: bool = False) -> int:
-    """Run the service until it is told to stop; its exit code. Raises `SidecarError`.
+    """Run the service until it is asked to stop; its exit code. Raises `SidecarError`.
 
     ``or_replay``: where eBPF cannot be used, explain it in three lines and run the packaged replay instead, with the
     same ``overrides``.

@@ -140,7 +140,7 @@ Endpoint = Annotated[str, AfterValidator(_check)]
 
 def _check_path(text: str) -> str:
     if not text.startswith("/"):
-        raise ValueError(f'"{text}" is not a path; begin it with "/", as in "/metrics"')
+        raise ValueError(f'"{text}" is not a path; start it with "/", as in "/metrics"')
     wrong = next((each for each in text if not _PATH_CHARACTER.fullmatch(each)), None)
     if wrong is not None:
         named = "a blank" if wrong == " " else f'"{wrong}"'

@@ -24,7 +24,8 @@ class PrivilegeSettings(Settings):
     """Which rights the service gives up once it is about to start."""
 
     drop: bool = True
-    """Give up every capability that no component needs, for good; what needs more is done by a small process beside."""
+    """Give up every capability that no component needs, for good; what needs more is done by a small process beside.
+    Without this, ``seccomp`` has no effect either."""
     keep: tuple[Annotated[str, AfterValidator(_capability)], ...] = ()
     """Capabilities to keep nevertheless, as in ``[NET_BIND_SERVICE]`` for ports below 1024."""
     seccomp: bool = True

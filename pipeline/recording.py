@@ -115,8 +115,8 @@ def record(
     """Run the receivers of ``config``, and nothing else of it, for ``seconds``, into the file ``output``, or to
     standard output where there is none.
 
-    ``progress`` is told in plain text how far it is. An interrupt (Ctrl-C) ends the recording early and keeps it,
-    as does the end of all receivers' data.
+    ``progress`` is called with lines of text that say how far it is. An interrupt (Ctrl-C) ends the recording early and
+    keeps it, as does the end of all receivers' data.
     Raises `SidecarError` when a receiver cannot start, the file cannot be written, or nothing arrived.
     """
     del plugins  # already asked while the configuration was read

@@ -104,13 +104,13 @@ def _run(text: str, start: int) -> tuple[int, int]:
 
 
 def _end_of_user_info(text: str, start: int, last_in_run: int, last: int) -> int:
-    """The place of the ``@`` that ends user info which begins at ``start``; lower where there is none."""
+    """The place of the ``@`` that ends user info which starts at ``start``; lower where there is none."""
     found = _AUTHORITY.match(text, start)
     authority, end = (found[0], found.end()) if found else ("", start)
     name, colon, _ = authority.partition("@")[0].partition(":")
     if not colon or name.startswith("["):
         return text.rfind("@", start, end)
-    # most likely a host and its port, and a path may hold "@", too; else a name and the begin of its password
+    # most likely a host and its port, and a path may hold "@", too; else a name and the start of its password
     return last_in_run if _PORT.match(text, start) else last
 
 
@@ -137,7 +137,7 @@ def _is_mapping(separator: re.Match[str], text: str) -> bool:
 
 
 def _next_assignment(text: str, keys: Sequence[re.Match[str]], number: int) -> int:
-    """Where the first ``name=`` begins of the keys from ``number`` on that comes after a separator; or the end."""
+    """Where the first ``name=`` after a separator starts, of the keys from ``number`` on; or the end."""
     for place in range(number, len(keys)):
         key = keys[place]
         separator = _SEPARATOR.match(text, key.end())

@@ -196,7 +196,7 @@ class Site:
         handler = self.handlers.get(request.path)
         if handler is None:
             known = " ".join(sorted(self.handlers))
-            if request.path == "/":  # where people begin
+            if request.path == "/":  # where people look first
                 return _say(HTTPStatus.OK, f"ebpf-sidecar: {known}")
             return _say(HTTPStatus.NOT_FOUND, f'"{_printable(request.path)}" is not served here; these are: {known}')
         if request.method not in ("GET", "HEAD"):

@@ -88,7 +88,7 @@ def test_make_looks_at_all_documents():
 
 
 def test_everything_that_is_made_from_the_code_has_its_place():
-    """Whoever removes a table from a document, or forgets that of a new kind or folder, is told here; what stands in it
+    """A table that was removed from a document, or forgotten for a new kind or folder, is found here; what stands in it
     is fresh (see above), and complete as tests/documents/ proves.
     """
     text = "\n".join(path.read_text(encoding="utf-8") for path in MARKDOWN)

@@ -52,9 +52,10 @@ class LoadError(ProbeError):
 
 
 def load(probes: Sequence[Probe], request: LoadRequest, *, timeout: float = 60, privileged: Privileged = OWN) -> Loaded:
-    """Load ``request``, which `request_for` made from ``probes``, within ``timeout`` seconds. Raises `LoadError`.
+    """Load ``request``, which `request_for` made from ``probes``. Raises `LoadError`.
 
-    ``privileged``: runs the loader.
+    ``timeout``: seconds for an attempt; where the compiler crashed there is a second one. ``privileged``: runs the
+    loader.
     """
     make_room()
     try:

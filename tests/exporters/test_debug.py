@@ -172,7 +172,7 @@ def test_what_cannot_be_written_is_refused_and_the_next_batch_tried_again(monkey
 
 
 def test_a_reader_that_leaves_is_the_end_of_the_exporter(monkeypatch):
-    """The service is told with which exit code filters end."""
+    """The service gets the exit code with which filters end."""
     finished = []
     left = FACTORY.create(FACTORY.settings(), fake_context(ComponentKind.EXPORTER, "debug", finished=finished.append))
     reader, writer = os.pipe()

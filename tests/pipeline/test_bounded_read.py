@@ -45,7 +45,7 @@ def test_the_null_device_is_empty():
 
 
 def test_files_of_the_kernel_that_have_no_length_are_read():
-    """Their length is told as 0."""
+    """Their length is said to be 0."""
     assert read_file("/proc/self/status").startswith(b"Name:")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The privilege broker runs what it was told to at the start, and nothing else; it ends with its service."""
+"""The privilege broker runs the modules named at its start, and nothing else; it ends with its service."""
 
 import errno
 import os

@@ -62,7 +62,7 @@ def test_standard_input_is_read_once(standard_input):
 
 
 def test_standard_input_is_read_with_a_bound(standard_input):
-    """Whoever pipes too much is told the limit."""
+    """Whoever pipes too much reads what the limit is."""
     standard_input(b"#" * (LIMIT + 1))
     with pytest.raises(ConfigError, match=r"^stdin: is longer than 1 MiB; give a smaller file"):
         sources(["-"])

@@ -202,7 +202,7 @@ class Page:
 
 
 def test_the_contract_asks_for_claims():
-    """So that an author who forgets them is told."""
+    """So that an author who forgets them learns of it."""
     page = Factory(ComponentKind.EXPORTER, "page", Page, description="Serves a page")
     with pytest.raises(AssertionError, match=r"\('127.0.0.1:5', '/mine'\).* not among the factory's claims"):
         check_contract(page, {})

@@ -51,8 +51,8 @@ def test_a_path_is_plain_characters(path):
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("metrics", '"metrics" is not a path; begin it with "/"'),
-        ("", '"" is not a path; begin it with "/"'),
+        ("metrics", '"metrics" is not a path; start it with "/"'),
+        ("", '"" is not a path; start it with "/"'),
         ("/mé trics", '"/mé trics" holds "é", which no path may; write letters, digits'),
         ("/a b", '"/a b" holds a blank, which no path may'),
         ("/a?b", '"/a\\?b" holds "\\?", which no path may'),

@@ -158,7 +158,7 @@ def test_structures_put_into_one_another_end_somewhere():
 
 
 def test_a_variable_that_is_not_utf8_is_a_mistake():
-    """Python shows its bytes as halves of characters, which nothing behind can write."""
+    """Python shows its bytes as halves of characters, which nothing later can write."""
     for text in ("${env:BAD}", "a ${env:BAD}"):
         tree, [mistake] = expand(Document(text), {"BAD": "\udcff"})
         assert (None, 'environment variable "BAD" is not UTF-8; set it to text in UTF-8') == (tree, mistake.message)

@@ -74,7 +74,7 @@ class RaisesForProbes:
 
 
 def test_a_broken_plugin_of_probes_is_left_out_and_named_with_its_cause(install, tmp_path):
-    """A configuration that uses only others must work; one that names a probe of it is told the cause."""
+    """A configuration that uses only others must work; for one that names a probe of it the cause is reported."""
     bad = [install("probes.mine", RaisesForProbes()), install("probes.last", Exits())]
     plugins = Plugins([*bad, install("probes.good", Brings(tmp_path))])
     broken = [str(each) for each in plugins.broken_probes()]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settings classes are other people's code: whatever they raise is a mistake in the file that is told like others."""
+"""Settings classes are other people's code: whatever they raise is a mistake in the file, reported like others."""
 
 from __future__ import annotations
 

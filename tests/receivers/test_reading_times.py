@@ -75,7 +75,7 @@ def collected(slow):
 
 
 def test_a_time_is_that_of_the_reading():
-    """Not that of its begin: a canary or a walk over cgroups may have waited a second for a disk."""
+    """Not that of its start: a canary or a walk over cgroups may have waited a second for a disk."""
     for slow, waited in (("", 0), ("canary", 1), ("cgroups", 1)):
         seen, frames = collected(slow)
         moment = NOON + (100 + waited) * SECOND

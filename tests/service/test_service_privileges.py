@@ -142,7 +142,7 @@ for name in sys.argv[1:]:
 
 
 def attempts(*calls):
-    """What the kernel says to root behind the filter, by call; ``=``: the first argument."""
+    """What the kernel says to root under the filter, by call; ``=``: the first argument."""
     line = [sys.executable, "-c", ATTEMPTS, os.pathsep.join(sys.path), *calls]
     done = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=True)
     return dict(line.split() for line in done.stdout.splitlines())

@@ -69,7 +69,7 @@ def limited(capabilities, *more):
 
 @pytest.fixture(scope="module")
 def run(command):
-    """Run the service behind the beginning of a command line until it is ready."""
+    """Run the service, by a command line that starts with this, until it is ready."""
 
     def run(before, mounts=WITH_TRACEFS):
         line = in_mounts(mounts, [*before, *command, "run", "--config", "-"])
@@ -92,7 +92,7 @@ def run(command):
 
 @pytest.fixture(scope="module")
 def doctor(command):
-    """What the doctor says behind the beginning of a command line: exit code, problems and the whole answer."""
+    """What the doctor says when its command line starts with this: exit code, problems and the whole answer."""
 
     def doctor(before=(), mounts=WITH_TRACEFS):
         line = in_mounts(mounts, [*before, *command, "doctor", "--json", "--config", "-"])

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cases that a probe brings itself: ``<probe>.selftest.yaml`` beside its YAML, with scripts beside that.
 
-They are written by strangers, so everything that they name is looked up before anything runs.
+They may come from a third party, so everything that they name is looked up before anything runs.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def judge(case: Case, run: Run) -> Result:
         expected, half = ORACLES[case.oracle].ask(run.observation, case.fact)
     except Unavailable as reason:
         return skipped(case, str(reason))
-    except (KeyError, TypeError):  # scripts may be a stranger's
+    except (KeyError, TypeError):  # scripts may be a third party's
         return skipped(case, f'the workload tells no number "{case.fact or "seconds"}"')
     counted = run.measured(case)
     tolerance = half + (0 if case.exact else max(case.slack if _counts(case) else 0, case.share * abs(expected)))
