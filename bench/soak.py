@@ -51,7 +51,7 @@ FULL_SECONDS = 80.0
 SHORTEST = 140.0
 """Seconds that give three windows after that."""
 BOUNDS = {
-    "anonymous (kB)": 2048,
+    "anonymous (kB)": 3072,
     "rss (kB)": 4096,
     "private (kB)": 4096,
     "descriptors": 2,
