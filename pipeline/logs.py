@@ -46,7 +46,9 @@ class BoundedHandler(logging.StreamHandler[TextIO]):
         except Exception:  # noqa: BLE001 # as logging itself does: a message that cannot be formatted ends nothing
             self.handleError(record)
             return
-        missing = f"log: {self._lost} lines are missing here, nobody read them{self.terminator}" if self._lost else ""
+        missing = (
+            f"log: lines missing here, because nobody read them: {self._lost}{self.terminator}" if self._lost else ""
+        )
         text = f"{self._cut}{missing}{line}".encode(errors="backslashreplace")
         written = self._write(text)
         self._cut = self.terminator if 0 < written < len(text) else self._cut if written == 0 else ""

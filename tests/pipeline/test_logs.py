@@ -62,7 +62,7 @@ def test_a_log_that_nobody_reads_blocks_nobody_and_says_what_is_missing(log):
     missing, last = log.read()
 
     assert [f"line {number}" for number in range(len(seen))] == seen
-    assert f"log: {3000 - len(seen)} lines are missing here, nobody read them" == missing
+    assert f"log: lines missing here, because nobody read them: {3000 - len(seen)}" == missing
     assert "after" == last
 
 
@@ -73,7 +73,7 @@ def test_a_line_that_was_cut_off_does_not_run_into_the_next(log):
     log.logger.warning("after")
 
     assert ["x" * 4096] == beginning
-    assert ["", "log: 1 lines are missing here, nobody read them", "after"] == log.read()
+    assert ["", "log: lines missing here, because nobody read them: 1", "after"] == log.read()
 
 
 def test_a_reader_that_is_gone_is_no_error(log):

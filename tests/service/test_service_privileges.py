@@ -79,8 +79,8 @@ def test_the_broker_has_what_the_loader_needs_and_nothing_else(serve):
     assert (1, 0) == state(thread)
 
 
-def test_kill_9_leaves_neither_broker_nor_program(serve):
-    """The broker ends with its socket, and programs with those who hold them."""
+def test_kill_9_ends_the_broker_too(serve):
+    """It ends with its socket; programs in the kernel end with the processes that hold them."""
     service = serve(probes="[syscalls]")
     broker = broker_of(service.process.pid)
     service.process.kill()
@@ -233,7 +233,7 @@ def free_port():
 
 @pytest.fixture
 def replayed(command, tmp_path):
-    """Run a replay with every exporter and extension, behind the beginning of a command line; its ports and process."""
+    """Run a replay with every exporter and extension, by a command line that starts with this; ports, process."""
     running = []
 
     def replayed(*before, options=()):

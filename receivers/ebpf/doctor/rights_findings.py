@@ -109,9 +109,9 @@ def _statistics(machine: Machine, counting: str) -> Finding:
     if machine.sysctls.get("bpf_stats_enabled") == 1:
         return Finding(*name, Verdict.OK, "switched on for good (kernel.bpf_stats_enabled)")
     if counting:
-        found = f"not to be had without CAP_SYS_ADMIN: {counting} has no effect"
+        found = f"unavailable without CAP_SYS_ADMIN: {counting} has no effect"
         return Finding(*name, Verdict.PROBLEM, found, "sysctl -w kernel.bpf_stats_enabled=1 on the host")
-    found = "not to be had without CAP_SYS_ADMIN: what programs cost, and whether some hooks fire, stays unknown"
+    found = "unavailable without CAP_SYS_ADMIN: what programs cost, and whether some hooks fire, stays unknown"
     return Finding(*name, Verdict.NOTE, found, "sysctl -w kernel.bpf_stats_enabled=1 on the host, if that is missed")
 
 
