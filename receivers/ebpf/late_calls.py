@@ -7,6 +7,7 @@ descriptor over; what it holds lives on.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Sequence
@@ -47,8 +48,8 @@ class LateCalls:
             try:
                 send_message(ours, request, descriptors)
                 answer, received = receive_message(ours)
-            except EOFError as error:
-                raise ConnectionResetError("the process that makes late calls ended without an answer") from error
+            except (EOFError, TimeoutError, ConnectionError) as error:
+                raise ConnectionResetError(errno.ECONNRESET, "the process that was asked has not answered") from error
             finally:
                 task.end()
         if answer["errno"]:

@@ -66,3 +66,18 @@ def test_what_reading_takes_is_known_here(attach):
     restricted = Path("/proc/sys/kernel/unprivileged_bpf_disabled").read_text().strip() != "0"
 
     assert (("BPF",) if release < (5, 19) and restricted else ()) == rights_to_read()
+
+
+def test_a_child_that_does_not_answer_is_an_error_with_a_reason():
+    """Whoever shows it shows its text."""
+
+    class Mute:
+        def run(self, module, channel, log):
+            return self
+
+        def end(self):
+            pass
+
+    with pytest.raises(ConnectionResetError) as caught:
+        LateCalls(Mute()).enable_statistics()
+    assert "the process that was asked has not answered" == caught.value.strerror
