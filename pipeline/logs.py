@@ -46,9 +46,8 @@ class BoundedHandler(logging.StreamHandler[TextIO]):
         except Exception:  # noqa: BLE001 # as logging itself does: a message that cannot be formatted ends nothing
             self.handleError(record)
             return
-        missing = (
-            f"log: lines missing here, because nobody read them: {self._lost}{self.terminator}" if self._lost else ""
-        )
+        missing = f"log: lines missing here, because nobody read them: {self._lost}" if self._lost else ""
+        missing += self.terminator if missing else ""
         text = f"{self._cut}{missing}{line}".encode(errors="backslashreplace")
         written = self._write(text)
         self._cut = self.terminator if 0 < written < len(text) else self._cut if written == 0 else ""
@@ -59,10 +58,13 @@ class BoundedHandler(logging.StreamHandler[TextIO]):
         for start in range(0, len(text), select.PIPE_BUF):
             if not self._room.poll(0 if self._lost else 1000 * self._patience):
                 return start
+            piece = text[start : start + select.PIPE_BUF]
             try:
-                os.write(self._descriptor, text[start : start + select.PIPE_BUF])
+                written = os.write(self._descriptor, piece)
             except OSError:  # its reader is gone, or the disk is full
                 return start
+            if written < len(piece):  # the disk is full now, or it is a socket
+                return start + written
         return len(text)
 
 

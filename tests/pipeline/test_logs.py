@@ -5,6 +5,7 @@ import fcntl
 import io
 import logging
 import os
+import resource
 import threading
 from pathlib import Path
 
@@ -74,6 +75,22 @@ def test_a_line_that_was_cut_off_does_not_run_into_the_next(log):
 
     assert ["x" * 4096] == beginning
     assert ["", "log: lines missing here, because nobody read them: 1", "after"] == log.read()
+
+
+def test_what_a_full_disk_takes_in_part_is_cut_off_and_counted(tmp_path):
+    """As with a pipe: the next line that has room starts on a line of its own."""
+    path, limits = tmp_path / "log", resource.getrlimit(resource.RLIMIT_FSIZE)
+    with path.open("w") as stream:
+        logger = logging.Logger("test")
+        logger.addHandler(BoundedHandler(stream))
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+            logger.warning("x" * 50)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        logger.warning("after")
+
+    assert ["x" * 10, "log: lines missing here, because nobody read them: 1", "after"] == path.read_text().splitlines()
 
 
 def test_a_reader_that_is_gone_is_no_error(log):
