@@ -180,10 +180,10 @@ def test_whatever_is_exported_both_pages_parse_and_agree(exported, short, suffix
 
 
 def test_deltas_parse_to_the_totals():
-    """Three times the same delta."""
+    """Three times as much happened."""
     made = exporter()
     made.start()
-    for _ in range(3):
-        made.export([frame("work", [2], temporality=Temporality.DELTA, time_unix_nano=NOON)])
+    for second in range(3):
+        made.export([frame("work", [2], temporality=Temporality.DELTA, time_unix_nano=NOON + second * 10**9)])
 
     assert {("work_total", frozenset()): "6.0"} == read(parse_text, made._context.routes.get("/metrics").body.decode())

@@ -17,7 +17,7 @@ _CHILD = """
 import json, sys
 from bcc import BPF
 asked = json.load(sys.stdin)
-bpf = BPF(text=asked["text"], cflags=["-Wno-everything"])
+bpf = BPF(text=asked["text"], cflags=["-Wno-everything", "-fcf-protection=none"])
 print(json.dumps([bpf.dump_func(name).hex() for name in asked["names"]]))
 """
 # what would be read from an address is the address itself

@@ -29,6 +29,10 @@ def defined(header):
     return {name: int(number) for name, number in found}
 
 
+IN_THE_GAP = ("uretprobe", "uprobe")
+"""Of x86-64, since 6.11 and 6.18: the kernel calls them itself, so they took numbers that were free below 424."""
+
+
 def for_arm64(generic):
     """What of the generic header holds for arm64, under the names that 64-bit machines use."""
     numbers = {name: number for name, number in generic.items() if not 403 <= number <= 423 or "64" not in name}
@@ -54,7 +58,8 @@ def test_x86_64_numbers_are_those_of_the_kernels_header():
     ours = syscall_table("x86_64").numbers
 
     assert header == {name: ours.get(name) for name in header}
-    assert all(number > max(header.values()) for name, number in ours.items() if name not in header)
+    newer = {name: number for name, number in ours.items() if name not in header and name not in IN_THE_GAP}
+    assert all(number > max(header.values()) for number in newer.values())
 
 
 def test_new_calls_have_one_number_on_all_machines():
