@@ -60,6 +60,10 @@ _LONGEST_LINE = 64 * 2**20
 _MOST_LISTS = 2**20
 """In a line: each costs memory 20 times its two characters, and a row of a histogram is one."""
 _LONGEST_INTERVAL = 86400.0
+_READABLE = (
+    "make it readable to the user that runs this; root that gives up its rights reads files of others only with "
+    "DAC_READ_SEARCH in service::privileges::keep"
+)
 _UNREADABLE = (
     EOFError,
     OSError,
@@ -234,9 +238,8 @@ class Recording:
                 raise SidecarError(self._said(newer))
             return _checked(Header(**{each.name: value[each.name] for each in fields(Header)}))
         except (FileNotFoundError, PermissionError, IsADirectoryError) as problem:
-            raise SidecarError(
-                self._said(f"cannot be read: {problem.strerror}; give the path of a recording")
-            ) from problem
+            repair = _READABLE if isinstance(problem, PermissionError) else "give the path of a recording"
+            raise SidecarError(self._said(f"cannot be read: {problem.strerror}; {repair}")) from problem
         except _UNREADABLE as problem:
             raise SidecarError(self._said('is no recording; make one with "ebpf-sidecar record"')) from problem
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is no recording, or no longer a whole one: refused with the reason, or played up to the damage."""
 
+import errno
 import gzip
 import json
 import os
@@ -251,3 +252,15 @@ def test_a_full_disk_is_named():
     """Linux' full device stands for a full disk."""
     with pytest.raises(SidecarError, match="cannot be written: No space left on device"):
         write(Path("/dev/full"), [frame("a", [1] * 2000)])
+
+
+def test_a_file_that_may_not_be_read_says_who_must_be_able_to(tmp_path, monkeypatch):
+    """Root is refused, too, once it has given up the right to read everything."""
+    path = write(tmp_path / "x", [frame("a", [1])])
+
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(recording_file.gzip, "open", refuse)
+    with pytest.raises(SidecarError, match=r"Permission denied; make it readable .* service::privileges::keep"):
+        Recording(path)

@@ -14,6 +14,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from programs import exists, programs_of
 
 from ebpf_sidecar.pipeline.capabilities import permitted, sets_of
 from ebpf_sidecar.receivers.ebpf.reader_rights import LOADING, rights_to_read
@@ -79,14 +80,16 @@ def test_the_broker_has_what_the_loader_needs_and_nothing_else(serve):
     assert (1, 0) == state(thread)
 
 
-def test_kill_9_ends_the_broker_too(serve):
-    """It ends with its socket; programs in the kernel end with the processes that hold them."""
+def test_kill_9_leaves_neither_broker_nor_programs(serve):
+    """The broker ends with its socket, and programs in the kernel with the process that holds them."""
     service = serve(probes="[syscalls]")
-    broker = broker_of(service.process.pid)
+    broker, programs = broker_of(service.process.pid), programs_of(service.process.pid)
     service.process.kill()
     service.process.wait()
 
+    assert programs
     assert until(lambda: not Path(f"/proc/{broker}").exists())
+    assert until(lambda: not any(map(exists, programs)))
 
 
 def test_a_broker_that_dies_is_reported_and_readings_go_on(serve):
