@@ -69,7 +69,9 @@ def test_an_idle_service_takes_memory_and_little_time(bench):
     resources = bench("resources")
     found = resources.idle("10s", 0.5, rest=0.1)
 
+    broker = found.memory.pop("beside it: the privilege broker")
     assert all(20 < memory["rss"] < 200 and memory["lines"] > 50 for memory in found.memory.values())
+    assert 3 < broker["rss"] < 30
     assert 0 <= sum(found.percent.values()) < 100
     assert "cache_stats_map" in resources.map_table(found.page)
 
