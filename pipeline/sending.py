@@ -43,7 +43,8 @@ class QueueSettings(Settings):
     def _first_wait_is_not_the_longest(self) -> Self:
         first, longest = format_duration(self.initial_retry_interval), format_duration(self.max_retry_interval)
         if self.initial_retry_interval > self.max_retry_interval:
-            raise ValueError(f'initial_retry_interval "{first}" is above max_retry_interval "{longest}"; raise that')
+            above = f'initial_retry_interval "{first}" is above max_retry_interval "{longest}"'
+            raise ValueError(f"{above}; lower it, or raise max_retry_interval")
         return self
 
 

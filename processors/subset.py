@@ -20,7 +20,7 @@ class _Choice:
 
 
 class Subset:
-    """Remembers the last choice, so that what is kept for a row set downstream (labels) stays of use.
+    """Remembers the last choice, so that what is kept for a row set downstream (labels) stays useful.
 
     It is kept in the row set that it is of: nothing stays of rows that are gone.
     """

@@ -14,7 +14,7 @@ from ebpf_sidecar.pipeline.sending import QueueSettings
     [
         (
             {"initial_retry_interval": "1h"},
-            'initial_retry_interval "1h" is above max_retry_interval "30s"; raise that',
+            'initial_retry_interval "1h" is above max_retry_interval "30s"; lower it, or raise max_retry_interval',
         ),
         ({"max_retry_interval": "500ms"}, 'initial_retry_interval "1s" is above max_retry_interval "500ms"'),
         ({"queue_size": 10**9}, "less than or equal to 1000000"),
