@@ -194,7 +194,7 @@ def _tracefs(standing: rights.Standing) -> Tracefs:
             raise Refused(rights.no_tracefs(error.errno or 0, standing)) from error
         found = find_tracefs()
     if found is None:
-        raise Refused(rights.no_tracefs(0, standing))
+        raise Refused(rights.unreadable_tracefs(os.geteuid(), os.getegid(), by_us=True))
     return found
 
 

@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from .namespaces import in_first
-from .tracefs import MOUNT_COMMAND, remount_command
+from .tracefs import MOUNT_COMMAND, mount_command, remount_command
 
 _BITS = {"CAP_SYS_ADMIN": 21, "CAP_SYS_RESOURCE": 24, "CAP_PERFMON": 38, "CAP_BPF": 39}
 _OLDEST = (5, 10)
@@ -237,13 +237,13 @@ def no_bcc(cause: str, folder: str = "", how_to_see: str = "") -> Diagnosis:
     )
 
 
-def unreadable_tracefs(user: int, group: int) -> Diagnosis:
-    """Tracefs is mounted, and its files, which are open to root alone, cannot be read."""
-    return Diagnosis(
-        Failure.TRACEFS,
-        f"tracefs is mounted, but user {user} may not read it; run as root (runAsUser: 0), or as root: "
-        f"{remount_command(group)}",
-    )
+def unreadable_tracefs(user: int, group: int, *, by_us: bool = False) -> Diagnosis:
+    """The files of tracefs are open to root alone. ``by_us``: nobody has mounted it but this process, for itself."""
+    seen, fix = "tracefs is mounted, but", f"run as root (runAsUser: 0), or as root: {remount_command(group)}"
+    if by_us:
+        seen = "tracefs is not mounted, and where this process mounts it for itself alone,"
+        fix = f"run as root: {mount_command(group)}, or grant CAP_DAC_READ_SEARCH as well"
+    return Diagnosis(Failure.TRACEFS, f"{seen} user {user} may not read it; {fix}")
 
 
 def compile_error(log: str, lines: int = 12) -> Diagnosis:

@@ -96,6 +96,11 @@ def is_mounted(mounts: Path = _MOUNTS) -> bool:
     return any(fields[2] == "tracefs" for line in lines if len(fields := line.split()) > 2)
 
 
+def mount_command(group: int) -> str:
+    """What mounts it so that a group can read it, see `remount_command`."""
+    return f"mount -t tracefs -o mode=750,gid={group} tracefs {PLACES[0]}"
+
+
 def remount_command(group: int) -> str:
     """What lets a group read it: the mode is that of the folder, and the group that of all files."""
     return f"mount -o remount,mode=750,gid={group} {PLACES[0]}"

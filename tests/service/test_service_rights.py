@@ -204,6 +204,24 @@ def test_the_advice_for_another_user_than_root_is_enough(run, printed, doctor, r
     assert (0, set()) == doctor(as_nobody, remounted(options))[:2]
 
 
+def test_a_tracefs_that_another_user_mounts_for_itself_cannot_be_read(run, printed, doctor):
+    """The doctor finds out as the service does, and the right that both name is enough."""
+    if subprocess.run([*limited((), *NOBODY), sys.executable, "-c", "import ebpf_sidecar"], check=False).returncode:
+        pytest.skip("the package is in a folder that only root may read")
+    capabilities, hooks = printed
+    mounting = limited([*capabilities, "SYS_ADMIN"], *NOBODY)
+    reading = limited([*capabilities, "SYS_ADMIN", "DAC_READ_SEARCH"], *NOBODY)
+    code, problems, answer = doctor(mounting, WITHOUT_TRACEFS)
+    [finding] = [finding for finding in answer["findings"] if finding["subject"] == "tracefs"]
+    refused, enough = run(mounting, WITHOUT_TRACEFS), run(reading, WITHOUT_TRACEFS)
+
+    assert (1, {"kernel tracefs"}) == (code, problems)
+    assert finding["fix"].startswith("run as root: mount -t tracefs -o mode=750,gid=65534 tracefs /sys/kernel/tracing")
+    assert f"tracefs is {finding['found']}; {finding['fix']}" in refused.log
+    assert (0, hooks) == (enough.code, enough.attached), enough.log
+    assert (0, set()) == doctor(reading, WITHOUT_TRACEFS)[:2]
+
+
 @pytest.mark.parametrize("call", ["bpf", "perf_event_open"])
 def test_a_seccomp_filter_is_found_by_trying(run, printed, doctor, call):
     """Mode 2 alone says nothing: most filters let through what the capabilities allow."""

@@ -25,8 +25,8 @@ def examine(settings: EbpfSettings) -> Examination:
     machine = read_machine(this_system())
     if machine.tracing is not Tracing.NOT_MOUNTED or not machine.standing.may("CAP_SYS_ADMIN"):
         return examine_machine(settings, machine)
-    with mounted_elsewhere() as tracefs:
-        return examine_machine(settings, replace(machine, tracefs=tracefs))
+    with mounted_elsewhere() as (tracing, tracefs):
+        return examine_machine(settings, replace(machine, tracing=tracing, tracefs=tracefs))
 
 
 def examine_machine(settings: EbpfSettings, machine: Machine) -> Examination:

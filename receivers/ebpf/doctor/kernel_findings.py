@@ -82,8 +82,10 @@ def _tracefs(machine: Machine) -> Finding:
     name = ("kernel", "tracefs")
     if machine.tracing is Tracing.READABLE and machine.tracefs is not None:
         return Finding(*name, Verdict.OK, str(machine.tracefs.root))
-    if machine.tracing is Tracing.UNREADABLE:
-        what, _, fix = unreadable_tracefs(machine.system.user, machine.system.group).message.partition("; ")
+    if machine.tracing in (Tracing.UNREADABLE, Tracing.HIDDEN):
+        user, group = machine.system.user, machine.system.group
+        refused = unreadable_tracefs(user, group, by_us=machine.tracing is Tracing.HIDDEN)
+        what, _, fix = refused.message.partition("; ")
         return Finding(*name, Verdict.PROBLEM, what.removeprefix("tracefs is "), fix)
     if machine.tracefs is not None:
         return Finding(*name, Verdict.OK, "not mounted; the receiver mounts it for itself alone, as this look did")

@@ -23,11 +23,12 @@ _CHOSEN = re.compile(r"\[(\w+)\]")
 
 
 class Tracing(StrEnum):
-    """``absent``: the kernel has no place to mount it."""
+    """``absent``: the kernel has no place to mount it. ``hidden``: not mounted, and unreadable where we mount it."""
 
     READABLE = "readable"
     UNREADABLE = "unreadable"
     NOT_MOUNTED = "not mounted"
+    HIDDEN = "hidden"
     ABSENT = "absent"
 
 

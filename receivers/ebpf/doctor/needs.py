@@ -98,7 +98,7 @@ def _attaching(kinds: Mapping[str, Mapping[str, None]]) -> Mapping[str, tuple[st
 
 def _admin(machine: Machine, kinds: Mapping[str, Mapping[str, None]]) -> Mapping[str, tuple[str, ...]]:
     reasons = {}
-    if machine.tracing is Tracing.NOT_MOUNTED:
+    if machine.tracing in (Tracing.NOT_MOUNTED, Tracing.HIDDEN):
         reasons["to mount tracefs"] = tuple(kinds)  # all look their events up there
     opening = tuple(name for name, each in kinds.items() if each.keys() - set(BY_BPF))
     if opening and paranoid_forbids(machine):

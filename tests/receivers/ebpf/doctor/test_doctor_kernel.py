@@ -166,6 +166,17 @@ def test_tracefs_that_may_not_be_read_is_told_from_one_that_is_not_mounted(host)
     assert found.fix.endswith("mount -o remount,mode=750,gid=100 /sys/kernel/tracing")
 
 
+def test_a_tracefs_that_may_not_be_read_where_we_mount_it_is_a_problem(host):
+    """Mounting alone helps no other user than root, whatever its capabilities for it."""
+    machine = replace(host.on(user=65534, group=100).machine(), tracefs=None, tracing=Tracing.HIDDEN)
+    found = next(each for each in examine_machine(EbpfSettings(), machine).findings if each.subject == "tracefs")
+
+    assert Verdict.PROBLEM is found.verdict
+    assert found.found.startswith("not mounted, and where this process mounts it for itself alone, user 65534 may not")
+    assert "mount -t tracefs -o mode=750,gid=100 tracefs /sys/kernel/tracing" in found.fix
+    assert found.fix.endswith("or grant CAP_DAC_READ_SEARCH as well")
+
+
 def test_a_tracefs_that_was_mounted_for_this_look_shows_the_hooks(host):
     """As the receiver mounts it; that nobody else sees it is no problem."""
     machine = replace(host.machine(), tracing=Tracing.NOT_MOUNTED)
