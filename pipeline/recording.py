@@ -82,9 +82,12 @@ class RecordingExporter:
         return replace(frame, resource=_public(frame.resource), rows=rows_of(frame.rows))
 
     def shutdown(self) -> None:
-        """Complete the file."""
+        """Complete the file; where that fails, it is the ``problem``, unless there was one before."""
         if self._writer is not None:
-            self._writer.close()
+            try:
+                self._writer.close()
+            except SidecarError as problem:
+                self.problem = self.problem or problem
 
     def _header(self, resource: Mapping[str, str]) -> Header:
         recorded_at = datetime.fromtimestamp(self.clock.time_ns() // 10**9, UTC).isoformat()

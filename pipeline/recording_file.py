@@ -51,6 +51,7 @@ from .frame_json import (
     row_set_to_json,
     texts,
 )
+from .output import OutputError
 from .rows import RowSet
 
 FORMAT = "ebpf-sidecar recording"
@@ -109,6 +110,7 @@ class RecordingWriter:
     """Writes a recording, without a ``path`` to standard output. Raises `SidecarError` where it cannot be written."""
 
     def __init__(self, path: Path | None, header: Header) -> None:
+        self._path = path
         self._name = f'"{path}"' if path else "to standard output"
         self._resource = header.resource
         self._numbers: dict[RowSet, int] = {}
@@ -165,6 +167,8 @@ class RecordingWriter:
             raise self._unwritable(problem) from problem
 
     def _unwritable(self, problem: OSError) -> SidecarError:
+        if self._path is None and isinstance(problem, BrokenPipeError):  # whoever read it has seen enough
+            return OutputError(problem)
         return SidecarError(f"recording {self._name}: cannot be written: {problem.strerror}; choose another file")
 
 

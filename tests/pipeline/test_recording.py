@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import os
+import sys
 import threading
 from dataclasses import dataclass, field
 
@@ -9,6 +10,7 @@ import pytest
 from ebpf_sidecar.pipeline import ComponentKind, ExportError, Factory, Interval, RowSet, Settings, SidecarError, logs
 from ebpf_sidecar.pipeline.component import ComponentId
 from ebpf_sidecar.pipeline.config import Config, ConfiguredComponent, PipelineId, PipelineSettings, ServiceSettings
+from ebpf_sidecar.pipeline.output import OutputError
 from ebpf_sidecar.pipeline.plugins import Plugins
 from ebpf_sidecar.pipeline.recording import RecordingExporter, record
 from ebpf_sidecar.pipeline.recording_file import Recording
@@ -220,6 +222,25 @@ def test_a_full_disk_ends_the_recording(tmp_path, quiet):
 
     with pytest.raises(SidecarError, match="No space left on device"):
         Scene([Source("a")]).run(tmp_path / "full", steps=0)
+
+
+@pytest.mark.parametrize("batches", [0, 1])
+def test_a_reader_of_standard_output_that_leaves_is_the_end_of_the_recording(monkeypatch, batches):
+    """Early, or when only the end is missing: a problem without a traceback, of the kind that is not explained."""
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as written:
+        monkeypatch.setattr(sys, "stdout", written)
+        exporter = RecordingExporter(None, 1.0, FakeClock())
+        for value in range(batches):
+            exporter.export([frame("a", [value])])
+        os.close(reader)
+        if not batches:
+            with pytest.raises(ExportError, match="Broken pipe"):
+                exporter.export([frame("a", [1])])
+        exporter.shutdown()
+
+    assert isinstance(exporter.problem, OutputError)
+    assert exporter.problem.closed
 
 
 class Interrupting(FakeClock):
