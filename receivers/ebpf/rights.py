@@ -27,6 +27,7 @@ _LOG_LINES = 3
 _NO_REASONS = ("HINT", "processed", "bpf: Failed to load program")
 _HELPER_REFUSED = re.compile("unknown func|cannot use helper|helper call is not allowed")
 _NO_DESCRIPTORS = os.strerror(errno.EMFILE)
+MORE_DESCRIPTORS = "raise the limit (ulimit -n 65536, systemd: LimitNOFILE=65536, docker: --ulimit nofile=65536)"
 _ALTERNATIVE = "run as root or grant it (docker: --cap-add, Kubernetes: securityContext.capabilities.add)"
 _CONFINED = (
     "the capabilities count only in this user namespace; run rootful (Kubernetes: hostUsers: true; "
@@ -172,11 +173,8 @@ def refused_way(found: Diagnosis, attach: str) -> Diagnosis:
 def too_few_descriptors() -> Diagnosis:
     """The limit of this process, or of a child with the same limit, is used up."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return Diagnosis(
-        Failure.DESCRIPTORS,
-        f"the probes need more descriptors than the {limit} that this process may have; raise the limit (ulimit -n "
-        "65536, systemd: LimitNOFILE=65536, docker: --ulimit nofile=65536)",
-    )
+    found = f"the probes need more descriptors than the {limit} that this process may have; {MORE_DESCRIPTORS}"
+    return Diagnosis(Failure.DESCRIPTORS, found)
 
 
 def _refusal(call: str, number: int, standing: Standing) -> Diagnosis:

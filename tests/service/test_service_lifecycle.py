@@ -100,6 +100,19 @@ def test_too_few_descriptors_are_one_line(command, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parallel
+def test_the_doctor_finds_too_few_descriptors_too(command, tmp_path):
+    """Before the service does."""
+    config = tmp_path / "config.yaml"
+    config.write_text(LOADING)
+    limited = ["prlimit", "--nofile=56:56", *command, "doctor", "--config", config]
+    done = subprocess.run(limited, capture_output=True, text=True, timeout=120, check=False)
+
+    assert 1 == done.returncode
+    assert "56 descriptors; these probes need up to" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
 def test_after_its_end_nothing_of_it_is_left_in_the_kernel(serve):
     """Programs live as long as the process, no longer."""
     service = serve()

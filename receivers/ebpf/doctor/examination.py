@@ -13,6 +13,7 @@ from .hook_findings import hook_findings
 from .kernel_findings import kernel_findings
 from .machine import Machine, Tracing, read_machine
 from .needs import needs_of
+from .open_files import open_files
 from .private_tracefs import mounted_elsewhere
 from .rights_findings import rights_findings
 from .security_context import advice_of
@@ -38,6 +39,7 @@ def examine_machine(settings: EbpfSettings, machine: Machine) -> Examination:
     findings = (
         *kernel_findings(machine, probes),
         *rights,
+        open_files(machine, probes),
         *surroundings_findings(machine),
         *hook_findings(machine, probes, settings.probes, strict=settings.strict),
     )

@@ -34,6 +34,7 @@ class Bcc:
 @dataclass(frozen=True, slots=True)
 class System:
     """``machine`` as uname says it. ``user`` and ``group``: effective ids. ``memlock``: bytes, -1 for no limit.
+    ``open_files``: the most descriptors that this process may give itself, -1 for no limit. ``processors``: at work.
 
     ``answers``: errno of calls that were tried with nothing in them, by name: EINVAL or EFAULT is what the kernel says
     to those it lets in. ``to_read``: capabilities without which maps cannot be read here. ``libseccomp``: it is there.
@@ -49,6 +50,8 @@ class System:
     bcc: Bcc = Bcc()
     to_read: tuple[str, ...] = ()
     libseccomp: bool = True
+    open_files: int = -1
+    processors: int = 1
 
 
 def this_system() -> System:
@@ -65,6 +68,8 @@ def this_system() -> System:
         bcc=_bcc(),
         to_read=rights_to_read(),
         libseccomp=library_is_there(),
+        open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
+        processors=os.cpu_count() or 1,
     )
 
 

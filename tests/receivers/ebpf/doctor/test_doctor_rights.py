@@ -6,10 +6,15 @@ import errno
 import pytest
 
 from ebpf_sidecar.pipeline.checks import Verdict
+from ebpf_sidecar.pipeline.plugins import Plugins
 from ebpf_sidecar.receivers.ebpf.doctor.needs import _ATTACHING
+from ebpf_sidecar.receivers.ebpf.doctor.open_files import descriptors_needed
 from ebpf_sidecar.receivers.ebpf.doctor.system import Bcc
 from ebpf_sidecar.receivers.ebpf.probe import ATTACH_KINDS
+from ebpf_sidecar.receivers.ebpf.probe_file import find_probes, read_probe
+from ebpf_sidecar.receivers.ebpf.settings import EbpfSettings
 
+OPEN_FILES = ("rights", "open files")
 MEMLOCK = ("rights", "locked memory")
 SECCOMP = ("rights", "seccomp")
 PARANOID = ("rights", "perf_event_paranoid")
@@ -138,6 +143,31 @@ def test_a_high_perf_event_paranoid_that_does_not_refuse_is_fine(host):
 
     assert "4; CAP_PERFMON is not bound by it" == seen[PARANOID].found
     assert set() == seen.problems
+
+
+def probes(*names):
+    """Packaged ones."""
+    files = find_probes(Plugins().probe_folders())
+    return [read_probe(files[name]) for name in names]
+
+
+def test_too_few_descriptors_are_a_problem_before_anything_is_loaded(host):
+    """By the limit that the service can give itself, and as many as are enough."""
+    needed = descriptors_needed(probes(*EbpfSettings().probes), 1)
+    few, enough = host.on(open_files=needed - 1).examine(), host.on(open_files=needed).examine()
+
+    assert ({"rights open files"}, set()) == (few.problems, enough.problems)
+    assert f"{needed - 1} descriptors; these probes need up to {needed}" == few[OPEN_FILES].found
+    assert few[OPEN_FILES].fix.startswith("raise the limit (ulimit -n 65536, systemd: ")
+    assert 100 < needed < 1024  # what a shell gives
+
+
+def test_perf_events_take_a_descriptor_for_each_processor():
+    """Page faults are counted so, by two hooks."""
+    page_faults, cached = probes("page_faults"), probes("page_cache")
+
+    assert 2 * 63 == descriptors_needed(page_faults, 64) - descriptors_needed(page_faults, 1)
+    assert descriptors_needed(cached, 64) == descriptors_needed(cached, 1)
 
 
 def test_low_memlock_matters_before_5_11(host):
