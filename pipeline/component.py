@@ -190,6 +190,8 @@ class Request:
     path: str
     headers: Mapping[str, str]
     query: Mapping[str, str] = field(default_factory=dict)
+    served: Sequence[str] = ()
+    """All paths that are answered on the same endpoint."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,11 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from .component import ComponentKind, Context, Factory, Request, Response, Stability
+from .component import ComponentKind, Context, Factory, Stability
 from .endpoint import Address, Endpoint, Listening
 from .errors import SidecarError
 from .plugins import hookimpl
+from .server import index
 from .settings import Settings
 
 _REFRESH_SECONDS = 1.0
@@ -58,17 +59,13 @@ class HealthCheck:
     def start(self) -> None:
         """Serve. Raises `SidecarError` when an endpoint cannot be opened."""
         if self._settings.endpoint is not None:
-            self._context.routes.add(self._settings.endpoint, "/", self._index)
+            self._context.routes.add(self._settings.endpoint, "/", index)
         if self._settings.grpc is not None:
             self._grpc = GrpcHealth(self._settings.grpc.endpoint, self._context)
             self._grpc.start()
             self._context.logger.info(
                 "serving grpc.health.v1 on %s, port %d", self._settings.grpc.endpoint, self._grpc.port
             )
-
-    @staticmethod
-    def _index(_request: Request) -> Response:
-        return Response(b"/health /ready /api/v1/stats\n")
 
     def shutdown(self) -> None:
         """Stop serving."""

@@ -93,4 +93,5 @@ class RecordedRoutes:
     def get(self, path: str, headers: Mapping[str, str] | None = None, endpoint: str | None = None) -> Response:
         """The answer to a GET of ``path`` (on the only endpoint that has it, unless one is named)."""
         [handler] = [h for (e, p), h in self.handlers.items() if p == path and endpoint in (None, e)]
-        return handler(Request("GET", path, dict(headers or {})))
+        served = tuple(sorted(p for e, p in self.handlers if endpoint in (None, e)))
+        return handler(Request("GET", path, dict(headers or {}), served=served))

@@ -10,6 +10,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
@@ -193,11 +194,10 @@ class Site:
         return (self, request.path, tuple(request.query.items()), response.status, depends)
 
     def _answer(self, request: Request) -> Response:
-        handler = self.handlers.get(request.path)
+        request = replace(request, served=tuple(sorted(self.handlers)))
+        handler = self.handlers.get(request.path, index if request.path == "/" else None)
         if handler is None:
-            known = " ".join(sorted(self.handlers))
-            if request.path == "/":  # where people look first
-                return _say(HTTPStatus.OK, f"ebpf-sidecar: {known}")
+            known = " ".join(request.served)
             return _say(HTTPStatus.NOT_FOUND, f'"{_printable(request.path)}" is not served here; these are: {known}')
         if request.method not in ("GET", "HEAD"):
             return _say(HTTPStatus.METHOD_NOT_ALLOWED, "use GET or HEAD", {"Allow": "GET, HEAD"})
@@ -213,6 +213,11 @@ class Site:
         if self.failures[path] == 1:
             self._logger.error('answering "%s" failed; further failures are only counted', path, exc_info=cause)
         return _say(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error; see the log")
+
+
+def index(request: Request) -> Response:
+    """What is served on the endpoint: for ``/``, where people look first."""
+    return _say(HTTPStatus.OK, " ".join(["ebpf-sidecar:", *(path for path in request.served if path != "/")]))
 
 
 def _say(status: HTTPStatus, text: str, headers: Mapping[str, str] | None = None) -> Response:

@@ -6,6 +6,7 @@ import sys
 
 import grpc
 import pytest
+from asking import saying
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from ebpf_sidecar.pipeline.component import ComponentKind
@@ -98,13 +99,16 @@ def test_without_grpc_the_start_says_so_and_the_end_is_quiet(monkeypatch):
 
 
 def test_http_is_opened_where_the_file_says_so():
-    """The endpoint gets an index page; the status pages come along with every endpoint."""
+    """The endpoint gets an index of all that is served there, whoever shares it."""
     routes = RecordedRoutes()
     context = fake_context(ComponentKind.EXTENSION, "health_check", routes=routes)
     extension = HealthCheck(HealthCheckSettings(endpoint="127.0.0.1:1"), context)
     extension.start()
+    alone = routes.get("/").body
+    routes.add("127.0.0.1:1", "/metrics", saying(b"m"))
 
-    assert b"/health" in routes.get("/").body
+    assert (b"ebpf-sidecar:\n", b"ebpf-sidecar: /metrics\n") == (alone, routes.get("/").body)
+    routes.remove("127.0.0.1:1", "/metrics")
     extension.shutdown()
     assert {} == routes.handlers
 
