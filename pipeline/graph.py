@@ -41,16 +41,18 @@ class Graph:
     pipelines: Sequence[Pipeline]
     sources: Sequence[Source]
     ledger: Ledger
+    origins: Mapping[ComponentId, str]
+    """The packages that the components come with, as far as known."""
 
     def start(self) -> None:
         """Start everything, from the exporters backwards. Raises `SidecarError` naming the component, after shutting
         down again what had been started."""
         try:
             for id_, start in self._receiving_side():
-                with _blamed(id_, "cannot start"):
+                with _blamed(id_, "cannot start", self.origins.get(id_, "")):
                     start()
             for source in self.sources:
-                with _blamed(source.id, "cannot start"):
+                with _blamed(source.id, "cannot start", self.origins.get(source.id, "")):
                     source.start()
         except BaseException:  # also when a signal interrupts the start
             self.shutdown(_GIVE_UP_SECONDS)
@@ -121,7 +123,9 @@ def build(config: Config, new_context: NewContext, ledger: Ledger) -> Graph:
         _request_cleanup(id_, receiver, fed)
         sources.append(Source(id_, receiver, fed, ledger))
     extensions = {id_: _create(id_, config.extensions[id_], new_context) for id_ in config.service.extensions}
-    return Graph(extensions, queues, tuple(pipelines.values()), tuple(sources), ledger)
+    parts = (config.receivers, config.processors, config.exporters, config.extensions)
+    origins = {id_: configured.distribution for part in parts for id_, configured in part.items()}
+    return Graph(extensions, queues, tuple(pipelines.values()), tuple(sources), ledger, origins)
 
 
 def _used(config: Config, part: str) -> list[ComponentId]:
@@ -131,7 +135,7 @@ def _used(config: Config, part: str) -> list[ComponentId]:
 
 
 def _create(id_: ComponentId, configured: ConfiguredComponent, new_context: NewContext) -> Any:
-    with _blamed(id_, "cannot be made"):
+    with _blamed(id_, "cannot be made", configured.distribution):
         component = configured.factory.create(configured.settings, new_context(id_))
     if problem := broken_method(id_.kind, component):
         origin = configured.distribution or "an unknown distribution"
@@ -182,15 +186,16 @@ def _request_cleanup(id_: ComponentId, receiver: object, pipelines: Sequence[Pip
 
 
 @contextmanager
-def _blamed(id_: ComponentId, failed: str) -> Iterator[None]:
-    """Whatever is raised here, is raised as a `SidecarError` that names the component."""
+def _blamed(id_: ComponentId, failed: str, origin: str) -> Iterator[None]:
+    """Whatever is raised here, is raised as a `SidecarError` that names the component, and its package if known."""
     try:
         yield
     except SidecarError as problem:
         problem.component = problem.component or str(id_)
         raise
     except (Exception, SystemExit) as problem:  # a plugin does not decide when the service ends
-        raise SidecarError(f"{failed}: {type(problem).__name__}: {problem}", component=str(id_)) from problem
+        by = f" (a component of {origin})" if origin else ""
+        raise SidecarError(f"{failed}: {type(problem).__name__}: {problem}{by}", component=str(id_)) from problem
 
 
 def _named(id_: ComponentId) -> str:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Components without their methods are found before any data comes, and named with the package that brings them."""
 
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from ebpf_sidecar.pipeline import ComponentKind, Factory, Frame, Frames, PluginError
 from ebpf_sidecar.pipeline.component import Consumer
 from ebpf_sidecar.pipeline.config import Inline, load
-from ebpf_sidecar.pipeline.errors import ConfigError
+from ebpf_sidecar.pipeline.errors import ConfigError, SidecarError
 from ebpf_sidecar.pipeline.methods import broken_method
 from ebpf_sidecar.pipeline.plugins import Plugins, hookimpl
 from ebpf_sidecar.pipeline.service import Service
@@ -137,6 +138,26 @@ def test_a_class_without_its_method_is_a_mistake_in_the_configuration(install):
         ConfigError, match='processor "mine" of unknown distribution: a processor needs a method process'
     ):
         configured(install, Mine)
+
+
+class Leaves(Untyped):
+    def start(self):
+        raise SystemExit(4)
+
+
+@pytest.mark.parametrize(
+    ("create", "said"),
+    [(lambda settings, context: sys.exit(4), "cannot be made"), (lambda settings, context: Leaves(), "cannot start")],
+)
+def test_whose_component_raises_or_exits_is_said(install, create, said):
+    """The package can be updated or removed; the type alone says nothing about it."""
+    config = configured(install, create)
+
+    with pytest.raises(
+        SidecarError, match=rf"^{said}: SystemExit: 4 \(a component of unknown distribution\)$"
+    ) as problem:
+        Service(config).start()
+    assert "mine" == problem.value.component
 
 
 def test_what_a_function_makes_is_looked_at_when_the_graph_is_built(install):
