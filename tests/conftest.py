@@ -26,7 +26,9 @@ _TURNS = Turns(Path(__file__).parent, Path(__file__))
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add ``--update-golden`` and ``--full-length``."""
     parser.addoption("--update-golden", action="store_true", help="write golden files anew instead of comparing")
-    parser.addoption("--full-length", action="store_true", help="run soaks as long as CI does")
+    parser.addoption(
+        "--full-length", action="store_true", help="run soaks as long, and self-tests as often, as CI does"
+    )
 
 
 def _alone(item: pytest.Item | None) -> bool:
@@ -36,10 +38,14 @@ def _alone(item: pytest.Item | None) -> bool:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put those that run alone first, so that they hold up the others once; then the rest of the kernel's, which take
-    longest, so that none of them is begun last.
+    longest, so that none of them is begun last. What CI alone repeats is skipped elsewhere.
     """
+    left_out = pytest.mark.skip(reason="repeated by CI; here with --full-length")
+    for item in items:
+        if item.get_closest_marker("full_length") and not config.getoption("--full-length"):
+            item.add_marker(left_out)
     items.sort(key=lambda item: (not _alone(item), item.get_closest_marker("kernel") is None))
 
 

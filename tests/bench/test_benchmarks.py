@@ -76,6 +76,7 @@ def test_an_idle_service_takes_memory_and_little_time(bench):
     assert "cache_stats_map" in resources.map_table(found.page)
 
 
+@pytest.mark.full_length
 @kernel
 @pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler")
 def test_a_read_costs_one_run_of_each_program(bench):
@@ -111,6 +112,7 @@ def test_a_programs_mean_counts_one_operation_of_each_workload_alike(bench):
     ).splitlines()[1:]
 
 
+@pytest.mark.full_length
 @kernel
 @pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler")
 def test_a_cgroup_that_is_too_small_makes_the_memory_probe_work(bench):
@@ -166,6 +168,7 @@ def test_a_round_is_compared_with_its_own_beginning(bench):
     assert (21, 32) == (nothing[7].count("█"), service[7].count("█"))
 
 
+@pytest.mark.full_length
 @kernel
 @pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler")
 @pytest.mark.parallel

@@ -84,6 +84,7 @@ def test_the_shape_is_stable(report, golden):
     golden(DATA / "selftest_shape.json", json.dumps(described, indent=1, sort_keys=True) + "\n")
 
 
+@pytest.mark.full_length
 def test_in_a_pid_namespace_of_its_own_the_numbers_are_the_same():
     """As in a container: process ids there are not those that the kernel counts by."""
     if shutil.which("unshare") is None:
@@ -95,6 +96,7 @@ def test_in_a_pid_namespace_of_its_own_the_numbers_are_the_same():
 
 
 @pytest.mark.skipif(bool(why_no_tracefs()), reason=why_no_tracefs())
+@pytest.mark.full_length
 @pytest.mark.alone
 def test_with_the_least_capabilities_all_numbers_are_checked():
     """Without CAP_SYS_ADMIN the kernel does not tell how often programs ran: where no map does, hooks are unknown."""
@@ -126,6 +128,7 @@ def test_without_rights_the_loader_says_what_is_missing():
     assert people.stderr.strip() == said["error"]
 
 
+@pytest.mark.full_length
 def test_where_there_is_no_disk_the_rest_is_checked():
     """Cold reads mean nothing in tmpfs; system calls do."""
     said, code = answer([*QUICK, "--folder", "/dev/shm"])

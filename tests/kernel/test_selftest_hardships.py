@@ -51,10 +51,12 @@ def behind(script, *before):
     ("number", "send"),
     [
         (signal.SIGKILL, os.kill),
-        (signal.SIGKILL, os.killpg),  # as the kernel does to a cgroup that is out of memory, but for who tidies up
         (signal.SIGINT, os.killpg),  # Ctrl-C
-        (signal.SIGHUP, os.killpg),  # a terminal that is closed
-        (signal.SIGTERM, os.kill),
+        # as the kernel does to a cgroup that is out of memory, but for who tidies up
+        pytest.param(signal.SIGKILL, os.killpg, marks=pytest.mark.full_length),
+        # a terminal that is closed
+        pytest.param(signal.SIGHUP, os.killpg, marks=pytest.mark.full_length),
+        pytest.param(signal.SIGTERM, os.kill, marks=pytest.mark.full_length),
     ],
 )
 def test_nothing_is_left_when_it_is_stopped_in_the_middle(tmp_path, number, send):
@@ -78,6 +80,7 @@ def test_nothing_is_left_when_it_is_stopped_in_the_middle(tmp_path, number, send
 
 
 @needs_tools
+@pytest.mark.full_length
 def test_in_an_unprivileged_container_all_but_the_disk_is_checked(tmp_path, monkeypatch):
     """The rights that the doctor prints, all namespaces its own, a read-only root and tmpfs for temporary files."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
@@ -92,6 +95,7 @@ def test_in_an_unprivileged_container_all_but_the_disk_is_checked(tmp_path, monk
 
 
 @needs_tools
+@pytest.mark.full_length
 def test_without_a_folder_for_temporary_files_shared_memory_will_do():
     """Containers have it even where everything else is read-only."""
     said = behind(f"{READ_ONLY} && mount -t tmpfs tmpfs /dev/shm")
@@ -115,6 +119,7 @@ def test_a_full_disk_is_named_and_nothing_is_left_on_it(tmp_path):
 
 
 @needs_tools
+@pytest.mark.full_length
 def test_where_nothing_can_be_written_to_that_is_said():
     """Before it is tried, and with what to do."""
     script = f"{READ_ONLY} && for at in /dev /dev/shm /run; do mount -o remount,bind,ro $at; done 2>/dev/null; true"
@@ -126,6 +131,7 @@ def test_where_nothing_can_be_written_to_that_is_said():
 
 
 @needs_tools
+@pytest.mark.full_length
 @pytest.mark.parametrize("mount", ["mount -t cgroup2 none /sys/fs/cgroup", "mount -t tmpfs none /sys/fs/cgroup"])
 def test_whatever_is_seen_of_cgroups_the_numbers_are_the_same(mount):
     """A tree of version 2, and none at all; names of workloads tell their rows apart."""

@@ -33,13 +33,14 @@ class Waiting(Part):
 
 def test_queues_empty_themselves_at_the_same_time():
     """The first exporter waits for what the second delivers last: one after the other, both would lose their batch."""
-    house, delivered = House(), threading.Event()
+    house, delivered, tried = House(), threading.Event(), threading.Event()
     one = Waiting("one", house.diary, "export", delivered)
     two = Part("two", house.diary)
     attempts = iter([ExportError("not yet", retry=True)])
 
     def export(frames):
         for problem in attempts:
+            tried.set()
             raise problem
         delivered.set()
 
@@ -47,6 +48,7 @@ def test_queues_empty_themselves_at_the_same_time():
     graph = house.build({"": ("r", "", "one two")}, one={"part": one}, two={"part": two})
     graph.start()
     house.parts["r"].consumer([frame("m", [5])])
+    assert tried.wait(10)  # what is first tried after the stop is tried once
     lost = graph.shutdown(20.0)
 
     assert [] == lost
