@@ -7,17 +7,18 @@ import shutil
 import signal
 import subprocess
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
+from mounts import WITH_TRACEFS, in_mounts, own_tracefs, why_no_tracefs
 
 from ebpf_sidecar.receivers.ebpf.syscall_table import syscall_table
 
 pytestmark = [
     pytest.mark.peer,
     pytest.mark.skipif(shutil.which("bpftrace") is None, reason="bpftrace is not installed (package bpftrace)"),
+    pytest.mark.skipif(bool(why_no_tracefs()), reason=why_no_tracefs()),
 ]
-FORMAT = Path("/sys/kernel/tracing/events/filemap/mm_filemap_add_to_page_cache/format")
+FORMAT = "events/filemap/mm_filemap_add_to_page_cache/format"
 SIZE = 8 << 20
 CALLS = ("read", "pread64", "preadv2", "pwrite64", "sendfile", "openat", "fsync", "unlinkat")
 PROGRAM = """
@@ -32,11 +33,11 @@ tracepoint:raw_syscalls:sys_exit /pid == PID && args->ret > 0/ { @bytes[args->id
 
 def start(pid):
     """bpftrace, when it has attached: what it prints comes only then."""
-    pages = "1 << args->order" if FORMAT.exists() and "order" in FORMAT.read_text() else "1"
+    with own_tracefs() as tracefs:
+        pages = "1 << args->order" if "order" in (tracefs / FORMAT).read_text() else "1"
     program = PROGRAM.replace("PID", str(pid)).replace("PAGES", pages)
-    peer = subprocess.Popen(
-        ["bpftrace", "-f", "json", "-e", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    line = in_mounts(WITH_TRACEFS, ["bpftrace", "-f", "json", "-e", program])
+    peer = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if not any("ready" in line for line in peer.stdout):
         pytest.skip(f"bpftrace cannot trace here: {peer.communicate(timeout=30)[1].strip()}")
     return peer
