@@ -100,7 +100,7 @@ def test_the_trap_works(hostile):
     """An interpreter that does look into the current folder runs what was planted."""
     subprocess.run([sys.executable, "-c", "import ctypes"], cwd=hostile, check=False)
 
-    assert ["ctypes"] == ran(hostile)
+    assert ran(hostile)  # ctypes, or what Python 3.13 imports before it
 
 
 def test_children_find_this_very_package_and_start_in_the_root():
