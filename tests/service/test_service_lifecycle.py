@@ -87,13 +87,18 @@ def is_loader(pid):
     return False
 
 
+def with_descriptors(number, command, tmp_path, what):
+    """How ``what`` ends where it may have so many descriptors."""
+    config = tmp_path / "config.yaml"
+    config.write_text(LOADING)
+    limited = ["prlimit", f"--nofile={number}:{number}", *command, what, "--config", config]
+    return subprocess.run(limited, capture_output=True, text=True, timeout=120, check=False)
+
+
 @pytest.mark.parallel
 def test_too_few_descriptors_are_one_line(command, tmp_path):
     """With what to raise; no traceback of the loader, which has the same limit."""
-    config = tmp_path / "config.yaml"
-    config.write_text(LOADING)
-    limited = ["prlimit", "--nofile=28:28", *command, "run", "--config", config]
-    done = subprocess.run(limited, capture_output=True, text=True, timeout=120, check=False)
+    done = with_descriptors(28, command, tmp_path, "run")
 
     assert 1 == done.returncode
     assert "more descriptors than the 28 that this process may have; raise the limit (ulimit -n" in done.stderr
@@ -103,10 +108,7 @@ def test_too_few_descriptors_are_one_line(command, tmp_path):
 @pytest.mark.parallel
 def test_the_doctor_finds_too_few_descriptors_too(command, tmp_path):
     """Before the service does."""
-    config = tmp_path / "config.yaml"
-    config.write_text(LOADING)
-    limited = ["prlimit", "--nofile=56:56", *command, "doctor", "--config", config]
-    done = subprocess.run(limited, capture_output=True, text=True, timeout=120, check=False)
+    done = with_descriptors(56, command, tmp_path, "doctor")
 
     assert 1 == done.returncode
     assert "56 descriptors; these probes need up to" in done.stdout
