@@ -32,6 +32,7 @@ from .refusal import NO_OBJECTION, Refused, Why, joined
 from .request import HookRequest, LoadRequest, Way
 from .source import assemble
 from .tracefs import Tracefs, find_tracefs, is_mounted, mount_tracefs
+from .tracing_names import compiled_name, renaming
 from .trial import in_child
 
 _PROGRAM_TYPES = {
@@ -91,7 +92,8 @@ class Loader:
 
     def _load_and_attach(self, way: Way, began: int) -> tuple[int, list[int]]:
         try:
-            program = self.bpf.load_func(way.program.encode(), getattr(self.bpf, _PROGRAM_TYPES[way.attach])).fd
+            name = compiled_name(way.program, self._has).encode()
+            program = self.bpf.load_func(name, getattr(self.bpf, _PROGRAM_TYPES[way.attach])).fd
         except Exception as error:
             number, log = ctypes.get_errno(), _log()[began:]
             raise Refused(rights.after_load(way.program, number, self.standing, log)) from error
@@ -103,6 +105,9 @@ class Loader:
             call = "bpf" if way.attach in BY_BPF else "perf_event_open"
             raise Refused(rights.after_refusal(call, number, self.standing, _log()[began:]))
         return program, attachments
+
+    def _has(self, name: str) -> bool:
+        return bool(_library().bpf_function_start(self.bpf.module, name.encode()))
 
 
 def _library() -> Any:
@@ -207,7 +212,7 @@ def _compile(request: LoadRequest, plan: Plan, standing: rights.Standing) -> tup
         folder = system_folder()
         raise Refused(rights.no_bcc(str(error), folder, how_to_see(folder))) from error
     try:
-        text = assemble(map(Path, request.files), Path(request.headers))
+        text = assemble(map(Path, request.files), Path(request.headers), renaming(_programs(request)))
     except (OSError, ValueError) as error:
         raise Refused(rights.compile_error(f"error: {error}")) from error
     # BCC's own headers raise warnings that are not ours to mend
@@ -220,6 +225,10 @@ def _compile(request: LoadRequest, plan: Plan, standing: rights.Standing) -> tup
     except Exception as error:
         log = _log()[began:]
         raise Refused(rights.from_log(log, standing) or rights.compile_error(log or str(error))) from error
+
+
+def _programs(request: LoadRequest) -> list[str]:
+    return [way.program for hook in request.hooks for way in hook.ways]
 
 
 def _fill_calls(bpf: Any, request: LoadRequest) -> None:
