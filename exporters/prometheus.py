@@ -22,6 +22,7 @@ from pydantic import field_validator
 from ..pipeline.component import ComponentKind, Context, Factory, Request, Response, Stability
 from ..pipeline.endpoint import Endpoint, Listening, UrlPath
 from ..pipeline.frame import Frame, Frames
+from ..pipeline.histogram_bounds import HistogramBounds, chosen
 from ..pipeline.plugins import hookimpl
 from ..pipeline.resource import Resource
 from ..pipeline.rows import RowSet
@@ -59,6 +60,11 @@ class PrometheusSettings(Settings):
     """Labels put on every sample; they win over attributes of the same name."""
     metric_expiration: Interval = 300.0
     """How long a series that is no longer reported keeps its last value on the page."""
+    histogram_bounds: HistogramBounds = "default"
+    """Which buckets are shown. ``default``: about ten of each histogram, chosen for what it measures; ``full``: all
+    that are counted; or a list of durations and sizes, powers of two of nanoseconds and bytes, as in
+    ``[65.536us, 1.048576ms, 4KiB]``: a histogram without any of them has its default ones. What is left out is added
+    to the next bucket, so counts and sums stay exact."""
     label_names: Literal["semantic", "short"] = "semantic"
     """``semantic``: k8s_pod_name and so on; ``short``: namespace, pod, container and node as Kubernetes writes them."""
     send_timestamps: bool = False
@@ -136,6 +142,7 @@ class PrometheusExporter:
 
     def _put(self, frame: Frame, now: float) -> int:
         """Take in a frame; returns how many of its series are not shown because others have the same labels."""
+        frame = chosen(frame, self._settings.histogram_bounds)
         resource = frame.resource or self._context.resource
         name = metric_name(frame.name, frame.unit, frame.kind, suffixes=self._settings.add_metric_suffixes)
         table = self._table(frame, name, resource)

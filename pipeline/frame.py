@@ -54,6 +54,8 @@ class Frame:
     ``values``: one per row. uint64 for counters, float64 (or integers) for gauges and updowncounters; for histograms
     rows × (len(bounds) + 1) uint64, the observations in each bucket (not accumulated over buckets), the last one +Inf.
     ``bounds``: inclusive upper bounds of the buckets, ascending float64 in ``unit`` (histograms only).
+    ``advised_bounds``: those of the bounds that say enough where all of them are too many (as the advice of an
+    OpenTelemetry instrument); None: all are wanted.
     ``sums``: float64 sum of the observed values per row (histograms only).
     ``time_unix_nano``: when the values were read, on the wall clock, which may jump. ``start_time_unix_nano``: since
     when they count, one number for all rows or uint64 per row; 0 for gauges.
@@ -79,9 +81,10 @@ class Frame:
     scope: Scope = Scope()
     source: ComponentId | None = None
     monotonic_nano: int | None = None
+    advised_bounds: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("values", "bounds", "sums", "start_time_unix_nano"):
+        for name in ("values", "bounds", "sums", "start_time_unix_nano", "advised_bounds"):
             array = getattr(self, name)
             if isinstance(array, (np.ndarray, list, tuple)):
                 object.__setattr__(self, name, frozen(np.asarray(array)))

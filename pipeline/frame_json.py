@@ -54,6 +54,8 @@ def frame_to_json(frame: Frame, rows: int, resource: Mapping[str, str]) -> Json:
     }
     if frame.bounds is not None and frame.sums is not None:
         parts |= {"bounds": _numbers_to_json(frame.bounds), "sums": _numbers_to_json(frame.sums)}
+    if frame.advised_bounds is not None:
+        parts["advised_bounds"] = _numbers_to_json(frame.advised_bounds)
     if frame.resource != resource:
         parts["resource"] = dict(frame.resource)
     return parts
@@ -80,6 +82,7 @@ def frame_from_json(value: Json, rows: RowSet, resource: Mapping[str, str]) -> F
         sums=_numbers_from_json(value["sums"]) if histogram else None,
         resource=texts(value["resource"]) if "resource" in value else resource,
         scope=Scope(*map(sys.intern, value["scope"])),
+        advised_bounds=_bounds(value["advised_bounds"]) if "advised_bounds" in value else None,
     )
 
 

@@ -22,7 +22,8 @@ moment of that machine; batches are as far apart in a replay as it says, however
 ``rows`` holds the row sets that the batch before did not have; a frame names its row set by number, and one that a
 batch does not name is forgotten. ``start`` is one number or one per row. Numbers that JSON does not have are written as
 the strings ``nan``, ``inf`` and ``-inf``. Histograms have ``bounds`` and ``sums`` besides, ``values`` being a list per
-row. A frame has a ``resource`` of its own where that is not the header's.
+row, and ``advised_bounds`` where not all bounds are needed as a rule. A frame has a ``resource`` of its own where that
+is not the header's.
 
 Every batch is flushed, so that a recording that was cut off can be replayed up to there.
 """

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 from ebpf_sidecar.exporters.exposition.names import metric_name
 from ebpf_sidecar.pipeline.frame import Kind
-from ebpf_sidecar.receivers.ebpf.probe import Alternative, Attribute, Hook, MapSpec, Metric, Probe, Spread
+from ebpf_sidecar.pipeline.histogram_bounds import SECONDS, format_nanoseconds
+from ebpf_sidecar.pipeline.settings import format_bytes
+from ebpf_sidecar.receivers.ebpf.probe import Alternative, Attribute, Hook, MapSpec, Metric, Probe, Slots, Spread
 from ebpf_sidecar.receivers.ebpf.probe_file import find_probes, read_probe
 
 from .text import block, bullets, code, codes, either, inline, paragraph, sentence, table
@@ -49,6 +51,7 @@ def _section(probe: Probe) -> Iterator[str]:
     yield _metrics(probe)
     yield bullets(f"{code(metric.name)}: {inline(metric.reading)}" for metric in probe.metrics)
     yield from _attributes(probe)
+    yield from _default_bounds(probe)
     yield from _settings(probe)
     yield f"### Hooks of {probe.name}\n\nOf several ways to hook in, the first one that the kernel has is taken."
     yield _hooks(probe)
@@ -98,6 +101,18 @@ def _values(metric: Metric) -> Iterator[tuple[str, str]]:
         yield metric.value.attribute, codes(metric.value.values)
     for attribute in metric.attributes:
         yield attribute.name, _words(attribute)
+
+
+def _default_bounds(probe: Probe) -> Iterator[str]:
+    shown = [metric for metric in probe.metrics if isinstance(metric.value, Slots) and metric.value.default_exponents]
+    if shown:
+        yield "Bounds of the buckets that exporters show unless told otherwise (`histogram_bounds`):"
+        yield bullets(f"{code(metric.name)}: {codes(_bounds(metric))}" for metric in shown)
+
+
+def _bounds(metric: Metric) -> list[str]:
+    exponents = metric.value.default_exponents if isinstance(metric.value, Slots) else ()
+    return [(format_nanoseconds if metric.unit == SECONDS else format_bytes)(2**each) for each in exponents]
 
 
 def _words(attribute: Attribute) -> str:

@@ -70,6 +70,8 @@ def _mapping(shape: Schema, definitions: Mapping[str, Schema]) -> str:
 def _scalar(shape: Schema) -> str:
     if shape.get("format") == "duration":
         return _duration_type(shape)
+    if shape.get("format") == "bound":
+        return "durations and sizes"
     if shape.get("format") in ("path", "size", "share"):
         return str(shape["format"])
     limits = [f"{words} {_figure(shape[limit])}" for limit, words in _LIMITS.items() if limit in shape]

@@ -30,11 +30,21 @@ def _wrong_values(metric: Metric, kernel_map: KernelMap) -> Iterator[str]:
             yield _no_field(name, "value", tuple(fields))
         elif element and int(element[2]) >= columns.stop - columns.start:
             yield f'"{name}" is beyond the end: the array has {columns.stop - columns.start} elements'
+    if isinstance(metric.value, Slots) and metric.value.slots in fields:
+        yield from _beyond(metric.value, fields[metric.value.slots])
     spread = metric.value
     if isinstance(spread, Spread) and spread.field in fields:
         length = fields[spread.field].stop - fields[spread.field].start
         if length != len(spread.values):
             yield f'"{spread.field}" has {length} elements for {len(spread.values)} values; name each once'
+
+
+def _beyond(value: Slots, columns: slice) -> Iterator[str]:
+    """Default bounds that the histogram does not have: the last slot has none."""
+    last = value.lowest_exponent + columns.stop - columns.start - 2
+    for each in value.default_exponents:
+        if each > last:
+            yield f'no bound of "{value.slots}" has the exponent {each}: they end with {last}'
 
 
 def _fields_of(metric: Metric) -> tuple[str, ...]:

@@ -161,6 +161,7 @@ def spread_rows(rows: RowSet, attribute: str, words: Sequence[str]) -> RowSet:
 def _histogram(metric: Metric, value: Slots, columns: Columns) -> ToFrame:
     slots, [total] = positions(columns, value.slots), positions(columns, value.sum)
     bounds = value.scale * 2.0 ** (value.lowest_exponent + np.arange(len(slots) - 1, dtype=np.float64))
+    advised = value.scale * 2.0 ** np.array(value.default_exponents, np.float64) if value.default_exponents else None
 
     def make(snapshot: Snapshot, moment: Moment) -> Frame:
         return Frame(
@@ -173,6 +174,7 @@ def _histogram(metric: Metric, value: Slots, columns: Columns) -> ToFrame:
             unit=metric.unit,
             description=metric.description,
             bounds=bounds,
+            advised_bounds=advised,
             sums=snapshot.totals[:, total].astype(np.float64) * value.scale,
             resource=moment.resource,
         )

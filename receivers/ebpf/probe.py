@@ -138,12 +138,14 @@ class Slots:
     """A histogram: the array ``slots`` and the column ``sum``.
 
     The upper bound of slot *i* is ``scale * 2 ** (lowest_exponent + i)``, inclusive; the last slot has none.
+    ``default_exponents``: of the bounds that exporters show unless told otherwise; empty: all.
     """
 
     slots: str
     sum: str
     lowest_exponent: int
     scale: float
+    default_exponents: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

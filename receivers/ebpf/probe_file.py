@@ -220,18 +220,25 @@ def _value(node: Node) -> Sum | Spread | Slots | Distinct:
         inner = node.child("spread").only(("field", "attribute", "values"), ("field", "attribute", "values"))
         return Spread(inner.text("field"), inner.text("attribute"), inner.texts("values"))
     if node.has("histogram"):
-        keys = ("slots", "sum", "lowest_exponent", "scale")
-        inner = node.child("histogram").only(keys, keys)
-        lowest = inner.number("lowest_exponent")
-        if lowest > _HIGHEST_EXPONENT:
-            inner.child("lowest_exponent").wrong(f'"{lowest}" must be at most {_HIGHEST_EXPONENT}: values have 64 bits')
-            lowest = 0
-        return Slots(inner.text("slots"), inner.text("sum"), lowest, inner.decimal("scale", 1))
+        return _slots(node.child("histogram"))
     if node.has("distinct"):
         return Distinct(node.text("distinct"))
     if not node.has("sum"):
         node.wrong('one of "sum", "spread", "histogram" and "distinct" is missing; add it')
     return Sum(node.texts("sum"), node.texts("minus"))
+
+
+def _slots(node: Node) -> Slots:
+    keys = ("slots", "sum", "lowest_exponent", "scale")
+    node = node.only((*keys, "default_exponents"), keys)
+    lowest, shown = node.number("lowest_exponent"), node.numbers("default_exponents")
+    if lowest > _HIGHEST_EXPONENT:
+        node.child("lowest_exponent").wrong(f'"{lowest}" must be at most {_HIGHEST_EXPONENT}: values have 64 bits')
+        lowest = 0
+    if list(shown) != sorted(set(shown)) or any(not lowest <= each <= _HIGHEST_EXPONENT for each in shown):
+        node.child("default_exponents").wrong(f"must ascend, from {lowest} or above to at most {_HIGHEST_EXPONENT}")
+        shown = ()
+    return Slots(node.text("slots"), node.text("sum"), lowest, node.decimal("scale", 1), shown)
 
 
 def _attribute(node: Node) -> Attribute:

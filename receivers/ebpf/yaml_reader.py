@@ -85,6 +85,15 @@ class Node:
                 self.child(key).child(i).wrong(f'"{value}" must be text; put it in quotes')
         return tuple(value for value in values if isinstance(value, str))
 
+    def numbers(self, key: str) -> tuple[int, ...]:
+        """A list of whole numbers below ``key``, none negative, empty when it is missing."""
+        values = self._typed(key, list, [], "a list of whole numbers")
+        good = [isinstance(value, int) and not isinstance(value, bool) and value >= 0 for value in values]
+        for i, value in enumerate(values):
+            if not good[i]:
+                self.child(key).child(i).wrong(f'"{value}" must be a whole number, not negative')
+        return tuple(value for i, value in enumerate(values) if good[i])
+
     def choice(self, key: str, choices: Sequence[T], default: T) -> T:
         """One of ``choices`` below ``key``."""
         value = self.value.get(key, default)

@@ -48,6 +48,7 @@ def any_frames(draw):
         temporality=draw(st.sampled_from(Temporality)),
         resource=draw(st.just({"os.type": "linux"}) | st.dictionaries(nasty_text, nasty_text, max_size=2)),
         scope=Scope(draw(nasty_text), draw(nasty_text)),
+        advised_bounds=None if drawn.bounds is None else draw(st.sampled_from([None, drawn.bounds[:1]])),
     )
 
 

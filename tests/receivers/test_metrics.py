@@ -90,6 +90,16 @@ def test_a_histogram_has_powers_of_two_as_inclusive_bounds(snapshot):
     assert pytest.approx([9e-9, 19e-9]) == frame.sums.tolist()
 
 
+def test_a_histogram_advises_the_bounds_of_its_default_exponents(snapshot):
+    """They are bounds of its own, to the last bit; without the exponents it advises nothing."""
+    slots = Slots("duration", "duration_sum", 8, 1e-9, (8, 10))
+    advising = frame_maker(metric(slots, "histogram"), COLUMNS)(snapshot, MOMENT)
+    silent = frame_maker(metric(Slots("duration", "duration_sum", 8, 1e-9), "histogram"), COLUMNS)(snapshot, MOMENT)
+
+    assert [advising.bounds[0], advising.bounds[2]] == advising.advised_bounds.tolist()
+    assert silent.advised_bounds is None
+
+
 def test_each_row_has_its_own_start(snapshot):
     """As it was given out once, whatever the wall clock shows now."""
     frame = frame_maker(metric(Sum(("lookups",))), COLUMNS)(snapshot, MOMENT)

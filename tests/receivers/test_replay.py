@@ -241,3 +241,13 @@ def test_the_packaged_recording_names_nobody_who_is_not_in_it():
         columns = [column for each in batch.frames for column in each.rows.columns.values() if isinstance(column, Text)]
 
         assert all(column is column.trimmed() for column in columns)
+
+
+def test_the_histograms_of_the_packaged_recording_advise_bounds():
+    """So that its page is as short as that of a real machine."""
+    found = [
+        each for batch in Recording(PACKAGED).batches(pytest.fail) for each in batch.frames if each.bounds is not None
+    ]
+
+    assert found
+    assert all(set(each.advised_bounds) < set(each.bounds) for each in found)

@@ -33,7 +33,7 @@ processors:
   container: {{}}
   rate: {{}}
 exporters:
-  prometheus: {{endpoint: "127.0.0.1:{port}"}}
+  prometheus: {{endpoint: "127.0.0.1:{port}", histogram_bounds: {bounds}}}
 service:
   pipelines:
     metrics: {{receivers: [ebpf], processors: [map_cleanup, container, rate], exporters: [prometheus]}}
@@ -165,12 +165,13 @@ def serving(command, folder):
     started = []
 
     def serve(interval=0.2, probes="[page_cache, block_io, syscalls]", cleanup="keep_recent", cleanup_interval="30s",
-              group_by="[container, executable]", *, before=(), **settings):  # fmt: skip
+              group_by="[container, executable]", *, before=(), bounds="default", **settings):  # fmt: skip
         port = free_port()
         config, log = folder / f"config{port}.yaml", folder / f"log{port}"
         more = "".join(f", {name}: {value}" for name, value in settings.items())
         config.write_text(CONFIG.format(interval=f"{int(interval * 1000)}ms", probes=probes, cleanup=cleanup, port=port,
-                                        cleanup_interval=cleanup_interval, group_by=group_by, more=more))  # fmt: skip
+                                        cleanup_interval=cleanup_interval, group_by=group_by, bounds=bounds,
+                                        more=more))  # fmt: skip
         with log.open("wb") as output:
             process = subprocess.Popen([*before, *command, "run", "--config", str(config)], stderr=output)
         service = Service(process, port, interval, log)

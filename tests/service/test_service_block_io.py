@@ -96,7 +96,7 @@ def test_requests_bytes_and_latencies_are_fios_own(serve_once, fio, tmp_path, ki
         pytest.skip("no block device")
     fio("write", block, REQUESTS)
     os.sync()
-    service = serve_once(probes="[block_io]")
+    service = serve_once(probes="[block_io]", bounds="full")
     # others on the machine can make fio load its libraries again (which are requests, too) or wait for a processor
     # (which is no latency of the device): look a few times, equality has to be seen
     runs = [Run(service, fio, tmp_path, kind, block)]
