@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names of programs at functions (fentry, fexit): by them BCC finds the function, in one of two forms.
 
-BCC up to 0.28 (Debian 12) reads ``kfunc__<function>``; from 0.29 on (Ubuntu 24.04, Debian 13) it reads
+BCC up to 0.27 (Debian 12) reads ``kfunc__<function>``; from 0.28 on (Ubuntu 24.04, Debian 13) it reads
 ``kfunc__<module>__<function>`` and does not check that there is a module: for ``kfunc__vfs_read`` it copies to the end
 of memory ("buffer overflow detected"), for ``kfunc____fput`` it looks for ``fput``. Probes use the first form.
 """

@@ -19,7 +19,7 @@ NEWER = "MODULE_KFUNC_PROBE"
 
 
 def resolved(name):
-    """What bcc_prog_load_xattr() of BCC 0.29 to 0.37 makes of a program's name: module and function."""
+    """What bcc_prog_load_xattr() of BCC 0.28 to 0.37 makes of a program's name: module and function."""
     for prefix in PREFIXES.values():
         if name.startswith(prefix):
             module, end, function = name.removeprefix(prefix).partition("__")
