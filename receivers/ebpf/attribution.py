@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from .cgroup_path import container_directory
-from .cgroups import CgroupTree
+from .cgroups import CgroupTree, shown
 from .layout import Keys
 from .totals import Group
 
@@ -33,8 +33,8 @@ ATTRIBUTES: Mapping[GroupBy, str] = {
 
 
 def command_name(comm: bytes) -> str:
-    r"""The command name as text; bytes that are not UTF-8 are shown as ``\xff``, so that different names stay apart."""
-    return comm.partition(b"\0")[0].decode("utf-8", "backslashreplace")
+    """The command name as text."""
+    return shown(comm.partition(b"\0")[0])
 
 
 @dataclass

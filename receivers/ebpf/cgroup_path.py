@@ -9,6 +9,9 @@ Nobody promises these names, but all runtimes keep to them. The shapes, with `<i
 * cgroupfs driver: ``/kubepods/burstable/pod<uid>/<id>``, ``/docker/<id>``, ``/default/<id>`` (a containerd namespace),
   ``/libpod_parent/libpod-<id>``, ``/ecs/<task>/<id>`` (Fargate: ``<32 digits>-<number>``).
 * containerd told to use cgroupfs under a kubelet that uses systemd: ``…-pod<uid>.slice:cri-containerd:<id>``.
+* Kata Containers: ``/kubepods/…/kata_<id>`` holds the virtual machine of a sandbox (docs/design/host-cgroups.md).
+
+Runtimes that give their containers names instead of ids have a module of their own, `container_names`.
 
 What follows below a container's directory (``crio-<id>.scope/container``, a systemd inside) belongs to it; a container
 inside a container (kind, minikube, Docker in Docker) is found first, because the innermost one did the work.
@@ -19,6 +22,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+
+from .container_names import named_container
 
 _RUNTIMES = {
     "cri-containerd": "containerd",
@@ -32,7 +37,7 @@ _RUNTIMES = {
     "libpod": "podman",
     "libpod-payload": "podman",
 }
-_CONTAINER = re.compile(r"(?:.*?:)?(?:(?P<prefix>[\w.-]+)[-:])?(?P<id>[0-9a-f]{64})(?:\.scope)?")
+_CONTAINER = re.compile(r"(?:.*?:)?(?:(?P<prefix>[\w.-]+)[-:])?(?P<kata>kata_)?(?P<id>[0-9a-f]{64})(?:\.scope)?")
 _FARGATE = re.compile(r"[0-9a-f]{32}-\d{6,}")
 _POD = re.compile(r"(?:(?P<slice>.*)-)?pod(?P<uid>[0-9a-f]{32}|[0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12})")
 _QOS = ("burstable", "besteffort")
@@ -43,9 +48,10 @@ _ESCAPED = re.compile(r"\\x([0-9a-f]{2})")
 class Container:
     """What a path says about the container it belongs to.
 
-    ``directory``: the path down to the container's own directory. ``id``: the runtime's id. ``runtime``: containerd,
-    cri-o, docker, podman, or empty where the path does not tell (bare ids below a pod). ``pod_uid``: as the API server
-    writes it, with dashes (static pods: 32 digits without, the hash of their manifest), empty outside Kubernetes.
+    ``directory``: the path down to the container's own directory. ``id``: the runtime's id, or its name where it has
+    none. ``runtime``: containerd, cri-o, docker, podman, kata, garden, lxc, mesos, nomad, systemd-nspawn; empty where
+    the path does not tell (bare ids below a pod). ``pod_uid``: as the API server writes it, with dashes (static pods:
+    32 digits without, the hash of their manifest), empty outside Kubernetes.
     ``qos``: guaranteed, burstable, besteffort, empty outside Kubernetes.
     """
 
@@ -104,11 +110,11 @@ def _identified(parts: list[str], depth: int) -> tuple[str, str] | None:
         return part, ""
     match = _CONTAINER.fullmatch(part)
     if not match:
-        return None
+        return named_container(parts, depth, lambda above: _identified(parts, above) is not None)
     prefix = match["prefix"]
     if prefix and prefix.endswith("conmon"):
         return None  # the monitor of a CRI-O or podman container, outside of it
-    return match["id"], _RUNTIMES.get(prefix or parent, "")
+    return match["id"], "kata" if match["kata"] else _RUNTIMES.get(prefix or parent, "")
 
 
 def _pod(parts: list[str]) -> tuple[str, str]:

@@ -61,11 +61,16 @@ class CgroupTree:
         return cgroup_id in self._paths
 
 
+def shown(name: bytes) -> str:
+    r"""What the kernel calls something, as text; bytes that are not UTF-8 become ``\xff``: other names stay others."""
+    return name.decode("utf-8", "backslashreplace")
+
+
 def directories(root: Path) -> Iterator[tuple[str, int]]:
     """Every directory below ``root`` with its path from there and its inode; those that vanish meanwhile left out."""
-    start = len(str(root))
-    for folder, _, _ in os.walk(root, onerror=None):
+    top = os.fsencode(root)
+    for folder, _, _ in os.walk(top, onerror=None):
         try:
-            yield folder[start:] or "/", Path(folder).stat().st_ino
+            yield shown(folder[len(top) :]) or "/", os.stat(folder).st_ino  # noqa: PTH116 # a path need not be text
         except OSError:
             continue

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """From cgroup ids and command names to the parts of a row."""
 
+import os
+
 import numpy as np
 import pytest
 
 from ebpf_sidecar.receivers.ebpf import cgroups
 from ebpf_sidecar.receivers.ebpf.attribution import Attribution, GroupBy, command_name
-from ebpf_sidecar.receivers.ebpf.cgroups import UNKNOWN, CgroupTree, Hierarchy, find_hierarchy
+from ebpf_sidecar.receivers.ebpf.cgroup_watch import chosen_ids
+from ebpf_sidecar.receivers.ebpf.cgroups import UNKNOWN, CgroupTree, Hierarchy, directories, find_hierarchy
 
 KEYS = np.dtype([("cgroup", "u8"), ("tgid", "u4"), ("generation", "u4"), ("comm", "S16")])
 CONTAINER = "kubepods.slice/kubepods-pod1.slice/cri-containerd-" + 64 * "a" + ".scope"
@@ -84,6 +87,19 @@ def test_what_has_gone_is_remembered_up_to_a_bound_and_what_lives_always(tmp_pat
 
     assert all(tree.knows(folder.stat().st_ino) for folder in (tmp_path, *living))
     assert [False] * 7 + [True] * 3 == [tree.knows(identity) for identity in gone]
+
+
+def test_cgroups_that_differ_in_bytes_that_are_no_text_stay_apart(tree):
+    """Their paths show such bytes, as command names do, also where a target chooses them."""
+    folders = [tree.hierarchy.root / os.fsdecode(name) for name in (b"raw\xff", b"raw\xfe")]
+    for folder in folders:
+        folder.mkdir()
+    ids = [folder.stat().st_ino for folder in folders]
+
+    found = Attribution(tree, [GroupBy.CGROUP]).owners(keys(*((identity, 1, b"sh") for identity in ids)))
+
+    assert [(r"/raw\xff",), (r"/raw\xfe",)] == found
+    assert {ids[0]: r"/raw\xff"} == chosen_ids([r"/raw\xff"], directories(tree.hierarchy.root))
 
 
 def test_an_unknown_cgroup_is_empty_text_and_walked_for_once(tree, monkeypatch):

@@ -82,6 +82,41 @@ SHAPES = [
     (f"/ecs/cd189a933e5849daa93386466019ab50/{FARGATE}", FARGATE, "", "", ""),
     (f"/ecstasks.slice/ecstasks-4fa1b2c3d4e5f60718293a4b5c6d7e8f.slice/docker-{ID}.scope", ID, "docker", "", ""),
     (f"/system.slice/foreign-runtime-{ID}.scope", ID, "", "", ""),
+    # Kata Containers
+    (f"/kubepods/burstable/pod{UID}/kata_{ID}", ID, "kata", UID, "burstable"),
+    (f"/kata_overhead/{ID}", ID, "", "", ""),
+    # LXC, Incus and LXD (the project is part of the name), Proxmox, libvirt
+    ("/lxc.payload.web", "web", "lxc", "", ""),
+    ("/lxc.payload.project_web-1", "project_web-1", "lxc", "", ""),
+    ("/user.slice/user-1000.slice/session-2.scope/lxc.payload.web", "web", "lxc", "", ""),
+    ("/lxc/web", "web", "lxc", "", ""),
+    ("/lxc/101", "101", "lxc", "", ""),
+    (r"/machine.slice/machine-lxc\x2d4711\x2dweb.scope", "web", "lxc", "", ""),
+    ("/lxc/outer/lxc/inner", "inner", "lxc", "", ""),
+    (f"/lxc.payload.outer/docker/{ID}", ID, "docker", "", ""),
+    # systemd-nspawn, as a service and by hand
+    ("/machine.slice/systemd-nspawn@web.service", "web", "systemd-nspawn", "", ""),
+    (r"/machine.slice/systemd-nspawn@web\x2dserver.service", "web-server", "systemd-nspawn", "", ""),
+    (r"/machine.slice/machine-web\x2dserver.scope", "web-server", "systemd-nspawn", "", ""),
+    # Nomad: v2 (1.3 and later, 1.7 and later), v1 (1.7 and later, before)
+    (f"/nomad.slice/{UID}.web.scope", f"{UID}.web", "nomad", "", ""),
+    (f"/nomad.slice/share.slice/{UID}.web.scope", f"{UID}.web", "nomad", "", ""),
+    (f"/nomad.slice/reserve.slice/{UID}.web.v2.scope", f"{UID}.web.v2", "nomad", "", ""),
+    (f"/nomad/share/{UID}.web", f"{UID}.web", "nomad", "", ""),
+    (f"/nomad/{UID}", UID, "nomad", "", ""),
+    (f"/nomad.slice/docker-{ID}.scope", ID, "docker", "", ""),
+    # ctr run, on the host, from inside a cgroup namespace, in a node's container
+    ("/default/my-redis.2", "my-redis.2", "containerd", "", ""),
+    ("/k8s.io/debug", "debug", "containerd", "", ""),
+    ("/../../default/web", "web", "containerd", "", ""),
+    (f"/docker/{OUTER}/default/web", "web", "containerd", "", ""),
+    # Garden
+    ("/garden/6f265890-5165-7fab-6b52-18d1", "6f265890-5165-7fab-6b52-18d1", "garden", "", ""),
+    (f"/init.scope/garden/good/{UID}", UID, "garden", "", ""),
+    (f"/system.slice/garden.service/garden-tag/bad/{UID}", UID, "garden", "", ""),
+    # Mesos
+    (f"/mesos/{UID}", UID, "mesos", "", ""),
+    (f"/mesos/{STATIC}/mesos/{UID}", UID, "mesos", "", ""),
 ]  # fmt: skip
 
 NOT_CONTAINERS = [
@@ -99,6 +134,20 @@ NOT_CONTAINERS = [
     f"/docker/{ID.upper()}",
     f"/elsewhere/{FARGATE}",
     "/sandbox/9e9675ccf10126870c0b0c9232b39e69",
+    "/lxc",
+    "/lxc.monitor.web",
+    "/lxc.monitor/101",
+    "/machine.slice/systemd-nspawn@web.service/supervisor",
+    r"/machine.slice/machine-qemu\x2d1\x2dweb.scope",
+    "/nomad.slice/share.slice",
+    f"/system.slice/{UID}.web.scope",
+    "/default",
+    "/default/not_a_name_-",
+    "/system.slice/default/web",
+    f"/garden/a/b/{UID}",
+    "/garden/good",
+    f"/elsewhere/{UID}",
+    "/mesos/slave",
 ]
 
 BELOW = ["", "/container", "/init.scope", "/system.slice/nginx.service", "/a/b/c"]
