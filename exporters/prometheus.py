@@ -29,11 +29,13 @@ from ..pipeline.rows import RowSet
 from ..pipeline.settings import Interval, Settings
 from ..pipeline.streams import Origin
 from .exposition.families import Families, RefusedError
+from .exposition.fullness import Fullness, PageLimitSettings
 from .exposition.guests import without_names
 from .exposition.labels import LabelTable, LabelWriter
 from .exposition.names import Name, label_name, metric_name
 from .exposition.negotiation import wants_gzip, wants_openmetrics
 from .exposition.page import OPENMETRICS_TYPE, TEXT_TYPE, Format
+from .exposition.page_limit import Extra, PageLimit
 from .exposition.press import Press
 
 _ANY = Resource()
@@ -65,6 +67,8 @@ class PrometheusSettings(Settings):
     that are counted; or a list of durations and sizes, powers of two of nanoseconds and bytes, as in
     ``[65.536us, 1.048576ms, 4KiB]``: a histogram without any of them has its default ones. What is left out is added
     to the next bucket, so counts and sums stay exact."""
+    page_limit: PageLimitSettings = PageLimitSettings()
+    """How long the page may become."""
     label_names: Literal["semantic", "short"] = "semantic"
     """``semantic``: k8s_pod_name and so on; ``short``: namespace, pod, container and node as Kubernetes writes them."""
     send_timestamps: bool = False
@@ -91,7 +95,9 @@ class PrometheusExporter:
     def __init__(self, settings: PrometheusSettings, context: Context) -> None:
         self._settings, self._context = settings, context
         self._lock = threading.Lock()
-        self._families = Families()
+        extra = Extra(settings.send_timestamps, settings.created_timestamps)
+        limit = PageLimit(settings.page_limit.limit(), extra)
+        self._families, self._fullness = Families(limit), Fullness(limit, context)
         self._tables: WeakKeyDictionary[RowSet, dict[Mapping[str, str], LabelTable]] = WeakKeyDictionary()
         self._resources: dict[Mapping[str, str], float] = {}
         self._named: dict[tuple[object, ...], float] = {}
@@ -102,6 +108,7 @@ class PrometheusExporter:
 
     def start(self) -> None:
         """Serve the page. Raises `SidecarError` when the endpoint cannot be opened."""
+        self._fullness.publish()
         self._context.routes.add(self._settings.endpoint, self._settings.path, self.scrape)
         self._context.logger.info("serving http://%s%s", self._settings.endpoint, self._settings.path)
 
@@ -112,26 +119,38 @@ class PrometheusExporter:
     def export(self, frames: Frames) -> int:
         """Keep the latest of each metric. What cannot stand on the page is counted, named, and returned."""
         now = self._context.clock.monotonic()
+        frames = [self._merged(frame) for frame in frames]
         with self._lock:
+            self._families.measure()
             left_out = sum(self._keep(frame, now) for frame in frames)
             self._expire(now)
             self._clear()
+            self._fullness.report()
         return left_out
+
+    def _merged(self, frame: Frame) -> Frame:
+        """The frame with the buckets that are shown."""
+        try:
+            return chosen(frame, self._settings.histogram_bounds)
+        except Exception as cause:  # noqa: BLE001 # whatever is wrong with one frame, the others stay on the page
+            self._context.telemetry.error("histogram bounds", cause)
+            return frame
 
     def _keep(self, frame: Frame, now: float) -> int:
         """How many points of the frame are not on the page."""
         telemetry = self._context.telemetry
         try:
-            left_out, reason = self._put(frame, now), "duplicate series"
+            reasons = self._put(frame, now)
         except RefusedError as refusal:
-            left_out, reason = len(frame), refusal.reason
+            reasons = {refusal.reason: len(frame)}
             self._name((frame.name,), str(refusal), now)
         except Exception as cause:  # noqa: BLE001 # whatever is wrong with one frame, the others stay on the page
-            left_out, reason = len(frame), "cannot be rendered"
+            reasons = {"cannot be rendered": len(frame)}
             telemetry.error("sending", cause)
-        if left_out:
-            telemetry.dropped(left_out, reason)
-        return left_out
+        for reason, left_out in reasons.items():
+            if left_out:
+                telemetry.dropped(left_out, reason)
+        return sum(reasons.values())
 
     def _name(self, what: tuple[object, ...], text: str, now: float) -> None:
         """Log what cannot be shown: once, and again after it was absent for ``metric_expiration``."""
@@ -140,9 +159,8 @@ class PrometheusExporter:
         if what in self._named or len(self._named) < _MOST_NAMED:
             self._named[what] = now
 
-    def _put(self, frame: Frame, now: float) -> int:
-        """Take in a frame; returns how many of its series are not shown because others have the same labels."""
-        frame = chosen(frame, self._settings.histogram_bounds)
+    def _put(self, frame: Frame, now: float) -> dict[str, int]:
+        """Take in a frame; returns how many of its series are not shown, and why."""
         resource = frame.resource or self._context.resource
         name = metric_name(frame.name, frame.unit, frame.kind, suffixes=self._settings.add_metric_suffixes)
         table = self._table(frame, name, resource)
@@ -151,7 +169,7 @@ class PrometheusExporter:
         for origin in duplicates.taken:
             self._name((frame.stream.origin, origin), _rivalry(frame, origin), now)
         self._resources[resource] = now
-        return collapsed + duplicates.number
+        return {"duplicate series": collapsed + duplicates.number, "page limit": duplicates.beyond}
 
     def _table(self, frame: Frame, name: Name, resource: Mapping[str, str]) -> LabelTable:
         labelled = self._settings.resource_to_telemetry_conversion.enabled

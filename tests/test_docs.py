@@ -10,7 +10,7 @@ import documents
 import pytest
 import yaml
 from cogapp import Cog
-from documents.metrics import receiver_frames
+from documents.metrics import exporter_telemetry, receiver_frames
 from documents.probes import all_probes, prometheus_name
 
 from ebpf_sidecar.pipeline.component import ComponentKind
@@ -119,7 +119,8 @@ def test_the_own_telemetry_is_called_on_the_page_what_the_table_says():
     metrics = SelfMetrics(ledger, {})
     for counter in COUNTERS:
         ledger.add(counter, 1, ())
-    for gauge in QUEUE_GAUGES:
+    gauges = [*QUEUE_GAUGES, *(gauge for gauge, _ in exporter_telemetry())]
+    for gauge in gauges:
         ledger.gauge(gauge, (), lambda: 1.0)
     text = metrics.exposition(in_openmetrics=False).decode()
     metrics.shutdown()
@@ -127,7 +128,7 @@ def test_the_own_telemetry_is_called_on_the_page_what_the_table_says():
         r"`(ebpf_(?:collector|sidecar_(?!receiver_(?!accepted|refused)))\w+)`", read("pipeline/README.md")
     )
 
-    assert len(COUNTERS) + len(QUEUE_GAUGES) == len(told)
+    assert len(COUNTERS) + len(gauges) == len(told)
     assert [] == [name for name in told if f"\n{name} 1.0\n" not in text]
 
 

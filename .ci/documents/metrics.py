@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from ebpf_sidecar.exporters.prometheus import PrometheusExporter, PrometheusSettings
 from ebpf_sidecar.pipeline.component import ComponentKind
 from ebpf_sidecar.pipeline.frame import Frame, Kind
 from ebpf_sidecar.pipeline.ledger import COUNTERS, QUEUE_GAUGES, Instrument
@@ -86,11 +87,19 @@ def receiver_telemetry() -> list[tuple[Instrument, Kind]]:
     return telemetry.described
 
 
+def exporter_telemetry() -> list[tuple[Instrument, Kind]]:
+    """What the Prometheus exporter publishes about its page."""
+    telemetry = _Published()
+    PrometheusExporter(PrometheusSettings(), fake_context(ComponentKind.EXPORTER, "x", telemetry=telemetry)).start()
+    return telemetry.described
+
+
 @block
 def own_telemetry() -> str:
     """The service's own counters and gauges."""
     shown = [(each, Kind.COUNTER) for each in COUNTERS] + [(each, Kind.GAUGE) for each in QUEUE_GAUGES]
-    return _table((each.name, each.unit, kind, (), each.description) for each, kind in [*shown, *receiver_telemetry()])
+    shown += [*receiver_telemetry(), *exporter_telemetry()]
+    return _table((each.name, each.unit, kind, (), each.description) for each, kind in shown)
 
 
 def _table(metrics: Iterable[tuple[str, str, Kind, Iterable[str], str]]) -> str:

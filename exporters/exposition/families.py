@@ -9,6 +9,7 @@ two counters in turn would look like one that restarts all the time.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -19,6 +20,7 @@ from ...pipeline.frame import Frame, Kind
 from ...pipeline.streams import Origin, Stream
 from .labels import LabelTable
 from .names import Name
+from .page_limit import Cost, PageLimit, Size
 from .series import Points
 from .stream_series import StreamSeries
 
@@ -26,14 +28,15 @@ from .stream_series import StreamSeries
 @dataclass(frozen=True, slots=True)
 class Duplicates:
     """Series that cannot be shown because others have their labels. ``twice``: others of the same reading, which the
-    later ones replaced; ``taken``: how many are another origin's."""
+    later ones replaced; ``taken``: how many are another origin's. ``beyond``: for how many more there is no room."""
 
     twice: int = 0
     taken: Mapping[Origin, int] = field(default_factory=dict)
+    beyond: int = 0
 
     @property
     def number(self) -> int:
-        """All of them."""
+        """All that have others' labels."""
         return self.twice + sum(self.taken.values())
 
 
@@ -46,23 +49,26 @@ class Family:
     unit: str
     description: str
     bounds: NDArray[np.float64] | None
-    streams: dict[Stream, StreamSeries]
+    cost: Cost
+    streams: dict[Stream, StreamSeries] = field(default_factory=dict)
 
     def parts(self) -> tuple[Points, ...]:
         """The series in the order of the page."""
         return tuple(part for series in self.streams.values() for part in series.parts())
 
-    def update(self, frame: Frame, table: LabelTable, now: float) -> Duplicates:
-        """Take a newer frame in, but for series that another stream has."""
+    def update(self, frame: Frame, table: LabelTable, now: float, limit: PageLimit) -> Duplicates:
+        """Take a newer frame in, but for series that another stream has, and for new ones beyond the limit."""
         mine = self.streams.get(frame.stream)
         taken = self._taken(frame.stream, mine, table.blocks)
         without = set().union(*taken.values())
+        beyond = limit.beyond(self.cost, table.blocks, mine.parts() if mine else (), without)
+        without |= beyond
         twice = 0
         if mine is None:
             self.streams[frame.stream] = StreamSeries.of(frame, table, now, without)
         else:
             twice = mine.update(frame, table, now, without)
-        return Duplicates(twice, {stream.origin: len(blocks) for stream, blocks in taken.items()})
+        return Duplicates(twice, {stream.origin: len(blocks) for stream, blocks in taken.items()}, len(beyond))
 
     def _taken(self, stream: Stream, mine: StreamSeries | None, blocks: list[str]) -> dict[Stream, set[str]]:
         """The series that the frame would share with another stream, which keeps them for as long as it reports them.
@@ -110,11 +116,16 @@ _TARGET = Name("target", "target_info", "target_info", "")
 class Families:
     """All families of a page, none of which uses another's names."""
 
+    limit: PageLimit = field(default_factory=lambda: PageLimit(Size(sys.maxsize, sys.maxsize)))
     _families: dict[Name, Family] = field(default_factory=dict)
     _owners: dict[str, Name] = field(default_factory=lambda: {"target": _TARGET, "target_info": _TARGET})
 
     def __iter__(self) -> Iterator[Family]:
         return iter(sorted(self._families.values(), key=lambda family: family.name.text))
+
+    def measure(self) -> None:
+        """Look how much of the limit is in use, before a batch."""
+        self.limit.begin((family.cost, family.parts()) for family in self._families.values())
 
     def table(self, name: Name, stream: Stream) -> LabelTable | None:
         """The labels of the stream's newest frame in the family of that name."""
@@ -138,9 +149,8 @@ class Families:
             if not len(frame):
                 return Duplicates()  # without series there is nothing to claim names for
             self._claim(name, frame)
-            streams = {frame.stream: StreamSeries.of(frame, table, now)}
-            self._families[name] = Family(name, frame.kind, frame.unit, frame.description, frame.bounds, streams)
-            return Duplicates()
+            family = self._families[name] = self._family(name, frame)
+            return family.update(frame, table, now, self.limit)
         if family.kind is not frame.kind:
             raise RefusedError("conflicting type", _conflict(frame, f"is a {family.kind} already", _REPAIR))
         if family.unit != frame.unit:
@@ -150,7 +160,11 @@ class Families:
                 raise RefusedError("conflicting bounds", _conflict(frame, "has other bounds already", _REPAIR))
             self._remove(name)
             return self.put(name, frame, table, now)
-        return family.update(frame, table, now)
+        return family.update(frame, table, now, self.limit)
+
+    def _family(self, name: Name, frame: Frame) -> Family:
+        cost = self.limit.cost(name, frame.kind, frame.bounds, frame.description)
+        return Family(name, frame.kind, frame.unit, frame.description, frame.bounds, cost)
 
     def _claim(self, name: Name, frame: Frame) -> None:
         for claim in sorted(name.claims(frame.kind)):
