@@ -62,7 +62,7 @@ class Collection:
         newest = max((tally.newest_start for tally in self.reading.tallies.values()), default=self.own.start)
         now = self.timeline.now(newest)  # not before: what was done up to here may wait for a disk
         monotonic = now.monotonic_nano / 1e9
-        self.reading.update(monotonic, now.time_unix_nano)
+        self.reading.update(monotonic, now.time_unix_nano, ahead=now.ahead)
         moment = Moment(now.time_unix_nano, self.resource)
         frames = self.reading.frames(moment)
         self.canary.notice(frames)
