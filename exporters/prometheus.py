@@ -33,7 +33,7 @@ from .exposition.fullness import Fullness, PageLimitSettings
 from .exposition.guests import without_names
 from .exposition.labels import LabelTable, LabelWriter
 from .exposition.names import Name, label_name, metric_name
-from .exposition.negotiation import wants_gzip, wants_openmetrics
+from .exposition.negotiation import takes_created, wants_gzip, wants_openmetrics
 from .exposition.page import OPENMETRICS_TYPE, TEXT_TYPE, Format
 from .exposition.page_limit import Extra, PageLimit
 from .exposition.press import Press
@@ -62,6 +62,8 @@ class PrometheusSettings(Settings):
     """Labels put on every sample; they win over attributes of the same name."""
     metric_expiration: Interval = 300.0
     """How long a series that is no longer reported keeps its last value on the page."""
+    start_at_zero: bool = True
+    """Show a new counter or histogram as 0 until it was scraped, for two collection intervals at most."""
     histogram_bounds: HistogramBounds = "default"
     """Which buckets are shown. ``default``: about ten of each histogram, chosen for what it measures; ``full``: all
     that are counted; or a list of durations and sizes, powers of two of nanoseconds and bytes, as in
@@ -73,8 +75,9 @@ class PrometheusSettings(Settings):
     """``semantic``: k8s_pod_name and so on; ``short``: namespace, pod, container and node as Kubernetes writes them."""
     send_timestamps: bool = False
     """Write when each value was read; without it, Prometheus takes the time of its scrape."""
-    created_timestamps: bool = False
-    """OpenMetrics only: a ``_created`` sample beside each counter and histogram."""
+    created_timestamps: Literal["auto"] | bool = "auto"
+    """OpenMetrics only: say since when each counter and histogram counts (``_created``); ``auto``: to a Prometheus that
+    uses that."""
     add_metric_suffixes: bool = True
     """Append unit and ``_total`` to names, as Prometheus recommends."""
     resource_to_telemetry_conversion: ResourceConversion = ResourceConversion()
@@ -95,15 +98,16 @@ class PrometheusExporter:
     def __init__(self, settings: PrometheusSettings, context: Context) -> None:
         self._settings, self._context = settings, context
         self._lock = threading.Lock()
-        extra = Extra(settings.send_timestamps, settings.created_timestamps)
+        extra = Extra(settings.send_timestamps, settings.created_timestamps is True)
         limit = PageLimit(settings.page_limit.limit(), extra)
-        self._families, self._fullness = Families(limit), Fullness(limit, context)
+        start = context.clock.time_ns() if settings.start_at_zero else None
+        self._families, self._fullness = Families(start, limit), Fullness(limit, context)
         self._tables: WeakKeyDictionary[RowSet, dict[Mapping[str, str], LabelTable]] = WeakKeyDictionary()
         self._resources: dict[Mapping[str, str], float] = {}
         self._named: dict[tuple[object, ...], float] = {}
         self._presses = {
-            openmetrics: Press(Format(openmetrics, settings.send_timestamps, settings.created_timestamps))
-            for openmetrics in (False, True)
+            kind: Press(Format(openmetrics=kind[0], timestamps=settings.send_timestamps, created=kind[1]))
+            for kind in ((False, False), (True, False), (True, True))
         }
 
     def start(self) -> None:
@@ -121,6 +125,7 @@ class PrometheusExporter:
         now = self._context.clock.monotonic()
         frames = [self._merged(frame) for frame in frames]
         with self._lock:
+            self._families.begin(frames, now)
             self._families.measure()
             left_out = sum(self._keep(frame, now) for frame in frames)
             self._expire(now)
@@ -165,7 +170,7 @@ class PrometheusExporter:
         name = metric_name(frame.name, frame.unit, frame.kind, suffixes=self._settings.add_metric_suffixes)
         table = self._table(frame, name, resource)
         collapsed = len(frame) - len(table.blocks)
-        duplicates = self._families.put(name, frame, table, now)
+        duplicates = self._families.put(name, frame, table)
         for origin in duplicates.taken:
             self._name((frame.stream.origin, origin), _rivalry(frame, origin), now)
         self._resources[resource] = now
@@ -184,6 +189,8 @@ class PrometheusExporter:
 
     def _expire(self, now: float) -> None:
         before = now - self._settings.metric_expiration
+        if self._families.end_silent(now, self._context.clock.time_ns(), self._settings.metric_expiration):
+            self._clear()
         if self._families.oldest() < before:
             self._families.expire(before)
             self._clear()
@@ -196,27 +203,34 @@ class PrometheusExporter:
 
     def scrape(self, request: Request) -> Response:
         """The page, in the format and encoding that the request accepts."""
-        openmetrics = wants_openmetrics(request.headers.get("accept", ""))
+        accept, created = request.headers.get("accept", ""), self._settings.created_timestamps
+        openmetrics = wants_openmetrics(accept)
+        created = openmetrics and (takes_created(accept) if created == "auto" else created)
         packed = wants_gzip(request.headers.get("accept-encoding", ""))
         headers = {"Content-Type": OPENMETRICS_TYPE if openmetrics else TEXT_TYPE, "Vary": "Accept, Accept-Encoding"}
         if packed:
             headers["Content-Encoding"] = "gzip"
-        return Response(self._page(self._presses[openmetrics], packed=packed), headers=headers)
+        return Response(self._page(self._presses[openmetrics, created], packed=packed), headers=headers)
 
     def _page(self, press: Press, *, packed: bool) -> bytes:
-        now = self._context.clock.monotonic()
         with self._lock:
-            self._expire(now)
-            page = press.fresh(now, packed=packed)
+            self._expire(self._context.clock.monotonic())
+            page = self._fresh(press, packed=packed)
         if page is not None:
             return page
         own = self._own_metrics(press.format.openmetrics)  # outside of the lock: it reads other components' gauges
         with self._lock:
-            page = press.fresh(self._context.clock.monotonic(), packed=packed)
+            page = self._fresh(press, packed=packed)
             if page is not None:  # made for another scraper while this one waited for the lock
                 return page
+            self._families.scrapes += 1
             tail = without_names(own, self._families.names()) + (b"# EOF\n" if press.format.openmetrics else b"")
             return press.page(self._render, tail, self._context.clock.monotonic, packed=packed)
+
+    def _fresh(self, press: Press, *, packed: bool) -> bytes | None:
+        page = press.fresh(self._context.clock.monotonic(), packed=packed)
+        self._families.scrapes += page is not None
+        return page
 
     def _own_metrics(self, openmetrics: bool) -> bytes:  # noqa: FBT001 # the context's own signature
         try:
