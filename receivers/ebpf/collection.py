@@ -199,5 +199,6 @@ def _load(probes: list[Probe], settings: EbpfSettings, hierarchy: Hierarchy, con
         strict=settings.strict,
         budget=settings.max_map_memory,
         targets=kernel_targets(settings.targets, context.paths.proc),
+        program_cache=settings.program_cache,
     )
     return load(probes, request, timeout=settings.load_timeout, privileged=context.privileged)

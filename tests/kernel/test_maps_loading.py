@@ -167,7 +167,7 @@ def test_strict_wants_all_or_nothing(page_cache):
 def test_a_loader_that_takes_too_long_is_stopped(page_cache):
     """The wait is bounded."""
     with pytest.raises(LoadError, match=r"did not finish within 0.01 s; raise the timeout") as caught:
-        load([page_cache], request_for([page_cache]), timeout=0.01)
+        load([page_cache], request_for([page_cache], program_cache=""), timeout=0.01)
 
     assert "timeout" == caught.value.failure
 
@@ -188,7 +188,7 @@ def test_without_bcc_what_to_do_is_named(page_cache, tmp_path, monkeypatch):
     with pytest.raises(
         LoadError, match=r"install the package python3-bpfcc|environment does not see it; ln -s"
     ) as caught:
-        load([page_cache], request_for([page_cache]))
+        load([page_cache], request_for([page_cache], program_cache=""))
 
     assert "bcc" == caught.value.failure
 
