@@ -98,7 +98,7 @@ class PrometheusExporter:
     def __init__(self, settings: PrometheusSettings, context: Context) -> None:
         self._settings, self._context = settings, context
         self._lock = threading.Lock()
-        extra = Extra(settings.send_timestamps, settings.created_timestamps is True)
+        extra = Extra(settings.send_timestamps, settings.created_timestamps)
         limit = PageLimit(settings.page_limit.limit(), extra)
         start = context.clock.time_ns() if settings.start_at_zero else None
         self._families, self._fullness = Families(start, limit), Fullness(limit, context)

@@ -7,8 +7,9 @@ grow. The service's own metrics and ``target_info`` are not among them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,9 +43,11 @@ class Size:
 class Cost:
     """What the points of one family take on the page.
 
-    ``lines``: of each point. ``point``: bytes of all its lines but for the labels. ``head``: bytes of the comments.
+    ``series``: of each point. ``lines``: of each point, those included that scrapers do not keep. ``point``: bytes of
+    all its lines but for the labels. ``head``: bytes of the comments.
     """
 
+    series: int
     lines: int
     point: int
     head: int
@@ -57,16 +60,17 @@ class Cost:
         lines = 3 + len(bounds[np.isfinite(bounds)]) if histogram and bounds is not None else 1
         le = len(',le=""') + _FLOAT if histogram else 0
         counting = kind in (Kind.COUNTER, Kind.HISTOGRAM)
-        lines += extra.created and counting
+        series = lines + (counting and extra.created is True)
+        lines += counting and bool(extra.created)
         line = longest + le + (_INTEGER if counting else _FLOAT) + (_TIME if extra.timestamps else 0) + len("\n")
         line += _FLOAT - _INTEGER if histogram else 0  # sums are floats
         comment = len("# HELP ") + longest + len(" histogram\n")
         head = 3 * comment + 2 * _length((str(description),))  # each character may be escaped
-        return cls(lines, lines * line, head)
+        return cls(series, lines, lines * line, head)
 
     def of_points(self, number: int, label_bytes: int) -> Size:
         """The size of so many points with label blocks of so many bytes together."""
-        return Size(number * self.lines, number * self.point + self.lines * label_bytes)
+        return Size(number * self.series, number * self.point + self.lines * label_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,8 @@ class Extra:
     """What a page shows beside values."""
 
     timestamps: bool = False
-    created: bool = False
+    created: bool | Literal["auto"] = False
+    """``auto``: lines that are no series, to scrapers that know what they mean."""
 
 
 @dataclass
@@ -118,7 +123,7 @@ class PageLimit:
             self.used += needed
             return set()
         fitting = self._fitting(cost, new)
-        self.left_out += cost.lines * (len(new) - fitting)
+        self.left_out += cost.series * (len(new) - fitting)
         self.used += cost.of_points(fitting, _length(new[:fitting]))
         return set(new[fitting:])
 
@@ -128,15 +133,22 @@ class PageLimit:
 
     def _fitting(self, cost: Cost, new: list[str]) -> int:
         """How many of ``new`` there is room for."""
-        lengths = np.fromiter((_length((block,)) for block in new), np.int64, len(new))
-        taken = np.cumsum(cost.point + cost.lines * lengths)
+        taken = np.cumsum(cost.point + cost.lines * _lengths(new))
         by_bytes = int(np.searchsorted(taken, self.most.bytes - self.used.bytes, side="right"))
-        return min(by_bytes, max(0, self.most.series - self.used.series) // cost.lines)
+        return min(by_bytes, max(0, self.most.series - self.used.series) // cost.series)
 
     def share(self) -> float:
         """How much of the limit is in use, from 0 to 1."""
         return max(self.used.series / self.most.series, self.used.bytes / self.most.bytes)
 
 
-def _length(blocks: Iterable[str]) -> int:
-    return sum(len(block) if block.isascii() else len(block.encode("utf-8", "replace")) for block in blocks)
+def _length(blocks: Sequence[str]) -> int:
+    """Bytes of all blocks together."""
+    return int(_lengths(blocks).sum())
+
+
+def _lengths(blocks: Sequence[str]) -> NDArray[np.int64]:
+    """Bytes of each block."""
+    if all(map(str.isascii, blocks)):  # in C, as nearly always
+        return np.fromiter(map(len, blocks), np.int64, len(blocks))
+    return np.fromiter((len(block.encode("utf-8", "replace")) for block in blocks), np.int64, len(blocks))

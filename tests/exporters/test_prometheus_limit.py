@@ -14,6 +14,7 @@ from ebpf_sidecar.pipeline import RowSet
 from ebpf_sidecar.pipeline.testing import NOON, frame
 
 USED, SIZE = "ebpf_sidecar.exporter.page_series", "ebpf_sidecar.exporter.page_size"
+USES_CREATED = {"accept": "application/vnd.google.protobuf;q=0.6,application/openmetrics-text;q=0.5"}
 
 
 def limited(series=None, size=None, **more):
@@ -40,17 +41,18 @@ def read(served, name):
 @given(
     st.lists(frames(), max_size=4, unique_by=lambda each: each.name),
     st.booleans(),
-    st.booleans(),
+    st.sampled_from([False, True, "auto"]),
 )
 def test_the_size_is_never_below_what_is_served(exported, timestamps, created):
     """Series exactly, bytes with every number at its longest, whatever the text, in either format."""
     served = Served({"send_timestamps": timestamps, "created_timestamps": created})
     served.export(*exported)
     served.export()
-    text, openmetrics = served.page(), served.page(OPENMETRICS)
+    pages = [served.page(accepted) for accepted in (None, OPENMETRICS, USES_CREATED)]
+    series = [line for line in lines(pages[1]) if created is not False or "_created" not in line]
 
-    assert len(lines(openmetrics)) == read(served, USED)
-    assert max(len(text.encode()), len(openmetrics.removesuffix("# EOF\n").encode())) <= read(served, SIZE)
+    assert len(series) == read(served, USED)
+    assert max(len(page.removesuffix("# EOF\n").encode()) for page in pages) <= read(served, SIZE)
 
 
 @given(st.lists(frames(), max_size=4, unique_by=lambda each: each.name), st.integers(1, 60), st.integers(1, 6000))
@@ -68,7 +70,7 @@ def test_a_page_never_has_more_than_its_limit(exported, series, size):
 
 def test_an_ordinary_line_is_hardly_overrated():
     """Numbers are a small part of a line, so a limit in bytes means about what it says."""
-    served = Served()
+    served = Served({"created_timestamps": False})
     attributes = {"container.id": "f" * 64, "k8s.pod.uid": "e" * 36, "process.executable.name": "postgres"}
     served.export(frame("ebpf.syscall.io", [123], [attributes], unit="By"))
     served.export(frame("ebpf.syscall.io", [123], [attributes], unit="By"))
