@@ -99,7 +99,7 @@ static __always_inline void call_begins(u32 number, struct call *call)
     if (!thread_is_target(thread))
         return;
 #endif
-    if (thread->compat) {
+    if (is_compat_call(thread->compat)) {
         count_drop(DROPPED_COMPAT_CALLS);
         return;
     }

@@ -32,6 +32,8 @@ static __always_inline u32 cause_from_registers(void)
     number = CALL_NUMBER(registers);
     if ((s32)number < 0)
         return CAUSE_MMAP;
+    if (is_compat_call(IS_32_BIT(registers)))
+        return CAUSE_OTHER; /* the number means another call */
     call = calls.lookup(&number);
     return call && call->cause ? call->cause : CAUSE_OTHER;
 }

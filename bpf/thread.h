@@ -4,6 +4,7 @@
 
 #include "near.h"
 #include "owner.h"
+#include "task.h"
 
 #define CALL_NUMBERS 512 /* highest system call number of x86-64 and arm64 is below 480 */
 
@@ -33,7 +34,7 @@ struct thread {
     u32 direction;
     struct call call;
     u32 inside;  /* 1 while the thread is inside a followed call */
-    u32 compat;  /* 1: a 32-bit program, whose call numbers mean something else */
+    u32 compat;  /* 1: a 32-bit program, where only registers tell (see is_compat_call) */
     u64 renames; /* of all processes, when the name was last looked up */
 #ifdef TARGETS
     u64 seen_cgroup; /* the owner was judged in it */
@@ -124,6 +125,20 @@ static __always_inline u64 registers_of_current(void)
     return stack && place && *place ? stack + *place : 0;
 #else
     return 0;
+#endif
+}
+
+#define TS_COMPAT 2 /* arch/x86/include/asm/thread_info.h */
+
+/* Whether the call that is being made came the 32-bit way, where its number means another call. On x86 each call says
+ * so itself: int $0x80 is open to 64-bit programs, too. Elsewhere, and where the kernel does not tell its types, it
+ * goes by the program, which ``known`` says. */
+static __always_inline bool is_compat_call(bool known)
+{
+#if defined(OFFSET_TASK_STRUCT_THREAD_INFO) && defined(OFFSET_THREAD_INFO_STATUS)
+    return task_u32(OFFSET_TASK_STRUCT_THREAD_INFO + OFFSET_THREAD_INFO_STATUS) & TS_COMPAT;
+#else
+    return known;
 #endif
 }
 

@@ -5,14 +5,6 @@ Text format 0.0.4 and OpenMetrics 1.0 as the scraper asks, compressed where it a
 the same endpoint with different paths. The service's own metrics stand at the end of the page. Where series of two
 receivers have the same labels, those of one are shown, and the others counted as dropped (``duplicate series``).
 
-A page has at most ``max_series`` series. Where there would be more, the process names that did least of late (time and
-bytes of the last minutes) share rows: one for each cgroup, with ``process_executable_name="other"``, and beyond that
-one for all, with nothing but ``otel_metric_overflow="true"``. The three busiest names of each cgroup come first. No
-count is lost: in every interval the increases of all rows together are those that were counted, and no counter falls.
-A name that becomes busy begins at 0, and what it did before stays in ``other``. One that is no longer busy keeps its
-last value until ``metric_expiration``, and what it does from then on is in ``other``. Levels that add up (counts,
-bytes) are summed; percentages of shared rows are absent: divide the counters.
-
     exporters:
       prometheus: {endpoint: 127.0.0.1:18080}
       prometheus/short: {endpoint: ":9090", label_names: short, const_labels: {cluster: blue}}
@@ -25,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 from weakref import WeakKeyDictionary
 
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
 from ..pipeline.component import ComponentKind, Context, Factory, Request, Response, Stability
 from ..pipeline.endpoint import Endpoint, Listening, UrlPath
@@ -37,13 +29,14 @@ from ..pipeline.rows import RowSet
 from ..pipeline.settings import Interval, Settings
 from ..pipeline.streams import Origin
 from .exposition.families import Families, RefusedError
+from .exposition.fullness import Fullness, PageLimitSettings
 from .exposition.guests import without_names
 from .exposition.labels import LabelTable, LabelWriter
 from .exposition.names import Name, label_name, metric_name
-from .exposition.negotiation import wants_gzip, wants_openmetrics
+from .exposition.negotiation import takes_created, wants_gzip, wants_openmetrics
 from .exposition.page import OPENMETRICS_TYPE, TEXT_TYPE, Format
+from .exposition.page_limit import Extra, PageLimit
 from .exposition.press import Press
-from .exposition.series_limit import LEAST, SeriesLimit
 
 _ANY = Resource()
 """Stands for all resources where they are no labels."""
@@ -69,20 +62,22 @@ class PrometheusSettings(Settings):
     """Labels put on every sample; they win over attributes of the same name."""
     metric_expiration: Interval = 300.0
     """How long a series that is no longer reported keeps its last value on the page."""
-    max_series: int | None = Field(default=10_000, ge=LEAST, le=100_000_000)
-    """How many series the page may have, some 300 of which are kept for the service's own metrics; null for any number.
-    Processes that matter least then share rows, see below; no count is lost."""
+    start_at_zero: bool = True
+    """Show a new counter or histogram as 0 until it was scraped, for two collection intervals at most."""
     histogram_bounds: HistogramBounds = "default"
     """Which buckets are shown. ``default``: about ten of each histogram, chosen for what it measures; ``full``: all
     that are counted; or a list of durations and sizes, powers of two of nanoseconds and bytes, as in
     ``[65.536us, 1.048576ms, 4KiB]``: a histogram without any of them has its default ones. What is left out is added
     to the next bucket, so counts and sums stay exact."""
+    page_limit: PageLimitSettings = PageLimitSettings()
+    """How long the page may become."""
     label_names: Literal["semantic", "short"] = "semantic"
     """``semantic``: k8s_pod_name and so on; ``short``: namespace, pod, container and node as Kubernetes writes them."""
     send_timestamps: bool = False
     """Write when each value was read; without it, Prometheus takes the time of its scrape."""
-    created_timestamps: bool = False
-    """OpenMetrics only: a ``_created`` sample beside each counter and histogram."""
+    created_timestamps: Literal["auto"] | bool = "auto"
+    """OpenMetrics only: say since when each counter and histogram counts (``_created``); ``auto``: to a Prometheus that
+    uses that."""
     add_metric_suffixes: bool = True
     """Append unit and ``_total`` to names, as Prometheus recommends."""
     resource_to_telemetry_conversion: ResourceConversion = ResourceConversion()
@@ -103,20 +98,21 @@ class PrometheusExporter:
     def __init__(self, settings: PrometheusSettings, context: Context) -> None:
         self._settings, self._context = settings, context
         self._lock = threading.Lock()
-        self._limit = SeriesLimit(
-            settings.max_series, settings.metric_expiration, context, created=settings.created_timestamps
-        )
-        self._families = Families()
+        extra = Extra(settings.send_timestamps, settings.created_timestamps)
+        limit = PageLimit(settings.page_limit.limit(), extra)
+        start = context.clock.time_ns() if settings.start_at_zero else None
+        self._families, self._fullness = Families(start, limit), Fullness(limit, context)
         self._tables: WeakKeyDictionary[RowSet, dict[Mapping[str, str], LabelTable]] = WeakKeyDictionary()
         self._resources: dict[Mapping[str, str], float] = {}
         self._named: dict[tuple[object, ...], float] = {}
         self._presses = {
-            openmetrics: Press(Format(openmetrics, settings.send_timestamps, settings.created_timestamps))
-            for openmetrics in (False, True)
+            kind: Press(Format(openmetrics=kind[0], timestamps=settings.send_timestamps, created=kind[1]))
+            for kind in ((False, False), (True, False), (True, True))
         }
 
     def start(self) -> None:
         """Serve the page. Raises `SidecarError` when the endpoint cannot be opened."""
+        self._fullness.publish()
         self._context.routes.add(self._settings.endpoint, self._settings.path, self.scrape)
         self._context.logger.info("serving http://%s%s", self._settings.endpoint, self._settings.path)
 
@@ -127,27 +123,39 @@ class PrometheusExporter:
     def export(self, frames: Frames) -> int:
         """Keep the latest of each metric. What cannot stand on the page is counted, named, and returned."""
         now = self._context.clock.monotonic()
+        frames = [self._merged(frame) for frame in frames]
         with self._lock:
-            shown = self._limit.within([chosen(frame, self._settings.histogram_bounds) for frame in frames], now)
-            left_out = sum(self._keep(frame, now) for frame in shown)
+            self._families.begin(frames, now)
+            self._families.measure()
+            left_out = sum(self._keep(frame, now) for frame in frames)
             self._expire(now)
             self._clear()
+            self._fullness.report()
         return left_out
+
+    def _merged(self, frame: Frame) -> Frame:
+        """The frame with the buckets that are shown."""
+        try:
+            return chosen(frame, self._settings.histogram_bounds)
+        except Exception as cause:  # noqa: BLE001 # whatever is wrong with one frame, the others stay on the page
+            self._context.telemetry.error("histogram bounds", cause)
+            return frame
 
     def _keep(self, frame: Frame, now: float) -> int:
         """How many points of the frame are not on the page."""
         telemetry = self._context.telemetry
         try:
-            left_out, reason = self._put(frame, now), "duplicate series"
+            reasons = self._put(frame, now)
         except RefusedError as refusal:
-            left_out, reason = len(frame), refusal.reason
+            reasons = {refusal.reason: len(frame)}
             self._name((frame.name,), str(refusal), now)
         except Exception as cause:  # noqa: BLE001 # whatever is wrong with one frame, the others stay on the page
-            left_out, reason = len(frame), "cannot be rendered"
+            reasons = {"cannot be rendered": len(frame)}
             telemetry.error("sending", cause)
-        if left_out:
-            telemetry.dropped(left_out, reason)
-        return left_out
+        for reason, left_out in reasons.items():
+            if left_out:
+                telemetry.dropped(left_out, reason)
+        return sum(reasons.values())
 
     def _name(self, what: tuple[object, ...], text: str, now: float) -> None:
         """Log what cannot be shown: once, and again after it was absent for ``metric_expiration``."""
@@ -156,17 +164,17 @@ class PrometheusExporter:
         if what in self._named or len(self._named) < _MOST_NAMED:
             self._named[what] = now
 
-    def _put(self, frame: Frame, now: float) -> int:
-        """Take in a frame; returns how many of its series are not shown because others have the same labels."""
+    def _put(self, frame: Frame, now: float) -> dict[str, int]:
+        """Take in a frame; returns how many of its series are not shown, and why."""
         resource = frame.resource or self._context.resource
         name = metric_name(frame.name, frame.unit, frame.kind, suffixes=self._settings.add_metric_suffixes)
         table = self._table(frame, name, resource)
         collapsed = len(frame) - len(table.blocks)
-        duplicates = self._families.put(name, frame, table, now)
+        duplicates = self._families.put(name, frame, table)
         for origin in duplicates.taken:
             self._name((frame.stream.origin, origin), _rivalry(frame, origin), now)
         self._resources[resource] = now
-        return collapsed + duplicates.number
+        return {"duplicate series": collapsed + duplicates.number, "page limit": duplicates.beyond}
 
     def _table(self, frame: Frame, name: Name, resource: Mapping[str, str]) -> LabelTable:
         labelled = self._settings.resource_to_telemetry_conversion.enabled
@@ -181,6 +189,8 @@ class PrometheusExporter:
 
     def _expire(self, now: float) -> None:
         before = now - self._settings.metric_expiration
+        if self._families.end_silent(now, self._context.clock.time_ns(), self._settings.metric_expiration):
+            self._clear()
         if self._families.oldest() < before:
             self._families.expire(before)
             self._clear()
@@ -193,27 +203,34 @@ class PrometheusExporter:
 
     def scrape(self, request: Request) -> Response:
         """The page, in the format and encoding that the request accepts."""
-        openmetrics = wants_openmetrics(request.headers.get("accept", ""))
+        accept, created = request.headers.get("accept", ""), self._settings.created_timestamps
+        openmetrics = wants_openmetrics(accept)
+        created = openmetrics and (takes_created(accept) if created == "auto" else created)
         packed = wants_gzip(request.headers.get("accept-encoding", ""))
         headers = {"Content-Type": OPENMETRICS_TYPE if openmetrics else TEXT_TYPE, "Vary": "Accept, Accept-Encoding"}
         if packed:
             headers["Content-Encoding"] = "gzip"
-        return Response(self._page(self._presses[openmetrics], packed=packed), headers=headers)
+        return Response(self._page(self._presses[openmetrics, created], packed=packed), headers=headers)
 
     def _page(self, press: Press, *, packed: bool) -> bytes:
-        now = self._context.clock.monotonic()
         with self._lock:
-            self._expire(now)
-            page = press.fresh(now, packed=packed)
+            self._expire(self._context.clock.monotonic())
+            page = self._fresh(press, packed=packed)
         if page is not None:
             return page
         own = self._own_metrics(press.format.openmetrics)  # outside of the lock: it reads other components' gauges
         with self._lock:
-            page = press.fresh(self._context.clock.monotonic(), packed=packed)
+            page = self._fresh(press, packed=packed)
             if page is not None:  # made for another scraper while this one waited for the lock
                 return page
+            self._families.scrapes += 1
             tail = without_names(own, self._families.names()) + (b"# EOF\n" if press.format.openmetrics else b"")
             return press.page(self._render, tail, self._context.clock.monotonic, packed=packed)
+
+    def _fresh(self, press: Press, *, packed: bool) -> bytes | None:
+        page = press.fresh(self._context.clock.monotonic(), packed=packed)
+        self._families.scrapes += page is not None
+        return page
 
     def _own_metrics(self, openmetrics: bool) -> bytes:  # noqa: FBT001 # the context's own signature
         try:

@@ -22,9 +22,9 @@ def merged(frame: Frame, wanted: NDArray[np.float64]) -> Frame:
     """The histogram with those of its bounds alone that are ``wanted`` (float64 in its unit, in any order).
 
     The last bucket stays the one without an upper bound. Counts, sums and times are the same. Bounds that the histogram
-    does not have are passed over; one that has none of them is returned as it is, as is what is no histogram.
+    does not have are passed over; one without any of them is returned as it is, and so is all else.
     """
-    if frame.kind is not Kind.HISTOGRAM or frame.bounds is None:
+    if frame.kind is not Kind.HISTOGRAM or frame.bounds is None or frame.values.dtype.kind not in "uif":
         return frame
     kept = positions_of(wanted, frame.bounds)
     if not len(kept) or len(kept) == len(frame.bounds):

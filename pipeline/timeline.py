@@ -19,10 +19,15 @@ _AHEAD = "the wall clock was set back to before a start time; times go on from w
 
 @dataclass(frozen=True, slots=True)
 class Instant:
-    """A moment: ns since the epoch, and ns on a clock that never jumps."""
+    """A moment: ns since the epoch, and ns on a clock that never jumps.
+
+    ``ahead``: of the wall clock, see above. A start time given out now must not be later than those before, or times
+    would never follow the wall clock again.
+    """
 
     time_unix_nano: int
     monotonic_nano: int
+    ahead: bool = False
 
 
 @dataclass
@@ -36,10 +41,10 @@ class Timeline:
     def now(self, newest_start: int = 0) -> Instant:
         """The present moment. ``newest_start``: the latest start time that was given out by the last moment."""
         monotonic, time = round(self.clock.monotonic() * 1e9), self.clock.time_ns()
-        if time < newest_start:
+        if ahead := time < newest_start:
             time = self._latest.time_unix_nano + monotonic - self._latest.monotonic_nano
             self.telemetry.error("clock", _AHEAD)
         else:
             self.telemetry.recovered("clock")
-        self._latest = Instant(time, monotonic)
+        self._latest = Instant(time, monotonic, ahead)
         return self._latest

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,6 +30,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--full-length", action="store_true", help="run soaks as long, and self-tests as often, as CI does"
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """All processes of this run share what they compiled, and nothing with an earlier run."""
+    if not hasattr(config, "workerinput"):
+        folder = tempfile.TemporaryDirectory(prefix="ebpf-sidecar-programs-")
+        os.environ["CACHE_DIRECTORY"] = folder.name
+        config.add_cleanup(folder.cleanup)
 
 
 def _alone(item: pytest.Item | None) -> bool:

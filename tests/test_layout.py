@@ -63,11 +63,11 @@ def test_nobody_imports_a_folder_by_its_short_name():
     assert {} == by_file(short)
 
 
-def test_only_the_loader_imports_bcc():
+def test_one_file_imports_bcc():
     """The process that runs for months holds no compiler."""
     users = [path.name for path in SOURCES if any(name.split(".")[0] == "bcc" for name in imports(path))]
 
-    assert ["loader.py"] == users
+    assert ["bcc_compiler.py"] == users
 
 
 def test_files_are_small():

@@ -10,6 +10,7 @@ from .kernels import kernel_matrix
 from .memory import map_memory
 from .metrics import added_by_rate, own_telemetry, receiver_metrics
 from .overview import benches, commands, configurations, hooks, make_targets, markers, modules, tests
+from .page import page_sizes
 from .probes import probes
 from .sample import sample
 
@@ -26,6 +27,7 @@ __all__ = [
     "markers",
     "modules",
     "own_telemetry",
+    "page_sizes",
     "probes",
     "receiver_metrics",
     "sample",

@@ -90,7 +90,7 @@ def receiver_telemetry() -> list[tuple[Instrument, Kind]]:
 def exporter_telemetry() -> list[tuple[Instrument, Kind]]:
     """What the Prometheus exporter publishes about its page."""
     telemetry = _Published()
-    PrometheusExporter(PrometheusSettings(), fake_context(ComponentKind.EXPORTER, "prometheus", telemetry=telemetry))
+    PrometheusExporter(PrometheusSettings(), fake_context(ComponentKind.EXPORTER, "x", telemetry=telemetry)).start()
     return telemetry.described
 
 
@@ -98,10 +98,8 @@ def exporter_telemetry() -> list[tuple[Instrument, Kind]]:
 def own_telemetry() -> str:
     """The service's own counters and gauges."""
     shown = [(each, Kind.COUNTER) for each in COUNTERS] + [(each, Kind.GAUGE) for each in QUEUE_GAUGES]
-    return _table(
-        (each.name, each.unit, kind, (), each.description)
-        for each, kind in [*shown, *exporter_telemetry(), *receiver_telemetry()]
-    )
+    shown += [*receiver_telemetry(), *exporter_telemetry()]
+    return _table((each.name, each.unit, kind, (), each.description) for each, kind in shown)
 
 
 def _table(metrics: Iterable[tuple[str, str, Kind, Iterable[str], str]]) -> str:

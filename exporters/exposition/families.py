@@ -9,16 +9,20 @@ two counters in turn would look like one that restarts all the time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...pipeline.frame import Frame, Kind
+from ...pipeline.frame import Frame, Frames, Kind
+from ...pipeline.ids import ComponentId
 from ...pipeline.streams import Origin, Stream
 from .labels import LabelTable
 from .names import Name
+from .page_limit import Cost, PageLimit, Size
+from .readings import Reading, Readings
 from .series import Points
 from .stream_series import StreamSeries
 
@@ -26,14 +30,15 @@ from .stream_series import StreamSeries
 @dataclass(frozen=True, slots=True)
 class Duplicates:
     """Series that cannot be shown because others have their labels. ``twice``: others of the same reading, which the
-    later ones replaced; ``taken``: how many are another origin's."""
+    later ones replaced; ``taken``: how many are another origin's. ``beyond``: for how many more there is no room."""
 
     twice: int = 0
     taken: Mapping[Origin, int] = field(default_factory=dict)
+    beyond: int = 0
 
     @property
     def number(self) -> int:
-        """All of them."""
+        """All that have others' labels."""
         return self.twice + sum(self.taken.values())
 
 
@@ -46,23 +51,44 @@ class Family:
     unit: str
     description: str
     bounds: NDArray[np.float64] | None
-    streams: dict[Stream, StreamSeries]
+    cost: Cost
+    streams: dict[Stream, StreamSeries] = field(default_factory=dict)
 
     def parts(self) -> tuple[Points, ...]:
         """The series in the order of the page."""
         return tuple(part for series in self.streams.values() for part in series.parts())
 
-    def update(self, frame: Frame, table: LabelTable, now: float) -> Duplicates:
-        """Take a newer frame in, but for series that another stream has."""
+    def begin(self, source: ComponentId | None, reading: Reading, present: Collection[Stream]) -> None:
+        """A batch of a receiver comes, with the streams ``present``: what it should have measured and did not goes."""
+        for stream, series in list(self.streams.items()):
+            if stream.origin.source != source:
+                continue
+            series.begin(reading)
+            missing = stream not in present and reading.misses(series.reading.number, series.reading.batch)
+            if missing and series.momentary:
+                del self.streams[stream]
+
+    def end(self, source: ComponentId | None, now: float, time: int) -> None:
+        """A receiver is silent: nothing is measured now, and no value has to wait for the next reading."""
+        for stream, series in list(self.streams.items()):
+            if stream.origin.source == source and series.momentary:
+                del self.streams[stream]
+            elif stream.origin.source == source:
+                series.reveal(now, time)
+
+    def update(self, frame: Frame, table: LabelTable, reading: Reading, limit: PageLimit) -> Duplicates:
+        """Take a newer frame in, but for series that another stream has, and for new ones beyond the limit."""
         mine = self.streams.get(frame.stream)
         taken = self._taken(frame.stream, mine, table.blocks)
         without = set().union(*taken.values())
+        beyond = limit.beyond(self.cost, table.blocks, mine.parts() if mine else (), without)
+        without |= beyond
         twice = 0
         if mine is None:
-            self.streams[frame.stream] = StreamSeries.of(frame, table, now, without)
+            self.streams[frame.stream] = StreamSeries.of(frame, table, reading, without)
         else:
-            twice = mine.update(frame, table, now, without)
-        return Duplicates(twice, {stream.origin: len(blocks) for stream, blocks in taken.items()})
+            twice = mine.update(frame, table, reading, without)
+        return Duplicates(twice, {stream.origin: len(blocks) for stream, blocks in taken.items()}, len(beyond))
 
     def _taken(self, stream: Stream, mine: StreamSeries | None, blocks: list[str]) -> dict[Stream, set[str]]:
         """The series that the frame would share with another stream, which keeps them for as long as it reports them.
@@ -108,13 +134,28 @@ _TARGET = Name("target", "target_info", "target_info", "")
 
 @dataclass
 class Families:
-    """All families of a page, none of which uses another's names."""
+    """All families of a page, none of which uses another's names.
 
+    ``start``: since when there is a page, ns since the epoch: what counts from before that is not new. None: nothing is
+    new, and no series is shown as 0 first.
+    """
+
+    start: int | None = None
+    limit: PageLimit = field(default_factory=lambda: PageLimit(Size(sys.maxsize, sys.maxsize)))
     _families: dict[Name, Family] = field(default_factory=dict)
     _owners: dict[str, Name] = field(default_factory=lambda: {"target": _TARGET, "target_info": _TARGET})
 
+    def __post_init__(self) -> None:
+        self._readings = Readings(self.start)
+        self.scrapes = 0
+        """How often the page was asked for."""
+
     def __iter__(self) -> Iterator[Family]:
         return iter(sorted(self._families.values(), key=lambda family: family.name.text))
+
+    def measure(self) -> None:
+        """Look how much of the limit is in use, before a batch."""
+        self.limit.begin((family.cost, family.parts()) for family in self._families.values())
 
     def table(self, name: Name, stream: Stream) -> LabelTable | None:
         """The labels of the stream's newest frame in the family of that name."""
@@ -126,21 +167,42 @@ class Families:
         """Every name that is taken on the page."""
         return frozenset(self._owners)
 
-    def put(self, name: Name, frame: Frame, table: LabelTable, now: float) -> Duplicates:
-        """Take in a frame; returns which of its series are duplicates. Raises `RefusedError`."""
+    def begin(self, batch: Frames, now: float) -> None:
+        """A batch comes, at ``now`` in monotonic seconds; its frames are to be `put` next."""
+        for source in {frame.stream.origin.source for frame in batch}:
+            frames = [frame for frame in batch if frame.stream.origin.source == source]
+            reading = self._readings.begin(source, frames, now, self.scrapes)
+            present = {frame.stream for frame in frames}
+            for family in list(self._families.values()):
+                family.begin(source, reading, present)
+                self._remove_empty(family)
+
+    def end_silent(self, now: float, time: int, patience: float) -> bool:
+        """Show what there is of receivers whose next reading is overdue; whether that changes anything.
+
+        ``patience``: after how many seconds it is where a receiver was read only once.
+        """
+        silent = self._readings.silent(now, patience)
+        for source in silent:
+            for family in list(self._families.values()):
+                family.end(source, now, time)
+                self._remove_empty(family)
+        return bool(silent)
+
+    def put(self, name: Name, frame: Frame, table: LabelTable) -> Duplicates:
+        """Take in a frame of a batch that began; returns which of its series are duplicates. Raises `RefusedError`."""
         if frame.values.dtype.kind not in "uifb":
             raise RefusedError(
                 "no numbers", _conflict(frame, f"has values of type {frame.values.dtype}", "give numbers")
             )
-        family = self._families.get(name)
+        family, reading = self._families.get(name), self._readings.newest[frame.stream.origin.source]
         if family is None or not family.parts():
             self._remove(name)
             if not len(frame):
                 return Duplicates()  # without series there is nothing to claim names for
             self._claim(name, frame)
-            streams = {frame.stream: StreamSeries.of(frame, table, now)}
-            self._families[name] = Family(name, frame.kind, frame.unit, frame.description, frame.bounds, streams)
-            return Duplicates()
+            family = self._families[name] = self._family(name, frame)
+            return family.update(frame, table, reading, self.limit)
         if family.kind is not frame.kind:
             raise RefusedError("conflicting type", _conflict(frame, f"is a {family.kind} already", _REPAIR))
         if family.unit != frame.unit:
@@ -149,8 +211,12 @@ class Families:
             if any(series.parts() for stream, series in family.streams.items() if stream != frame.stream):
                 raise RefusedError("conflicting bounds", _conflict(frame, "has other bounds already", _REPAIR))
             self._remove(name)
-            return self.put(name, frame, table, now)
-        return family.update(frame, table, now)
+            return self.put(name, frame, table)
+        return family.update(frame, table, reading, self.limit)
+
+    def _family(self, name: Name, frame: Frame) -> Family:
+        cost = self.limit.cost(name, frame.kind, frame.bounds, frame.description)
+        return Family(name, frame.kind, frame.unit, frame.description, frame.bounds, cost)
 
     def _claim(self, name: Name, frame: Frame) -> None:
         for claim in sorted(name.claims(frame.kind)):
@@ -158,6 +224,10 @@ class Families:
                 what = f'needs the name "{claim}", which "{owner.text}" has with another unit or type'
                 raise RefusedError("conflicting name", _conflict(frame, what, "rename one of them"))
         self._owners.update(dict.fromkeys(name.claims(frame.kind), name))
+
+    def _remove_empty(self, family: Family) -> None:
+        if not family.parts():
+            self._remove(family.name)
 
     def _remove(self, name: Name) -> None:
         family = self._families.pop(name, None)
@@ -169,8 +239,7 @@ class Families:
         for family in list(self._families.values()):
             if family.oldest() < before:
                 family.expire(before)
-                if not family.parts():
-                    self._remove(family.name)
+                self._remove_empty(family)
 
     def oldest(self) -> float:
         """When the series that expires first was exported."""

@@ -21,6 +21,18 @@ def wants_openmetrics(accept: str) -> bool:
     return openmetrics > 0 and openmetrics >= text
 
 
+def takes_created(accept: str) -> bool:
+    """Whether a scraper of OpenMetrics is known to read ``_created`` as the time since when something counts.
+
+    Prometheus does where it is told to use such times, and then it likes protobuf, which we do not speak, even better;
+    otherwise it would keep them as series of their own.
+    """
+    ranges = list(_ranges(accept))
+    protobuf = max((quality for media, _, quality in ranges if media == "application/vnd.google.protobuf"), default=0.0)
+    text = max((quality for media, _, quality in ranges if media == "application/openmetrics-text"), default=0.0)
+    return protobuf > 0 and protobuf >= text
+
+
 def wants_gzip(accept_encoding: str) -> bool:
     """Whether the answer may be compressed."""
     qualities = {coding: quality for coding, _, quality in _ranges(accept_encoding)}

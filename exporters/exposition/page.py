@@ -59,7 +59,7 @@ class Format:
         parts = family.parts()
         histogram = family.kind is Kind.HISTOGRAM
         write, size = (self._histogram, _HISTOGRAMS_AT_ONCE) if histogram else (self._numbers, _NUMBERS_AT_ONCE)
-        pieces = [write(family, few).encode() for part in parts for few in part.slices(size)]
+        pieces = [write(family, few.shown()).encode() for part in parts for few in part.slices(size)]
         return [self._head(family).encode(), *pieces] if pieces else []
 
     def _head(self, family: Family) -> str:
@@ -81,11 +81,16 @@ class Format:
         name = family.name.sample if self.openmetrics else family.name.text
         texts = self._stamped(number_texts(points.values), points)
         if self.openmetrics and self.created and family.kind is Kind.COUNTER:
-            created = self._stamped(_seconds(points.starts), points)
-            template = f"{name}%s%s\n{family.name.family}_created%s%s\n"
-            rows = zip(points.blocks, texts, points.blocks, created, strict=True)
-            return "".join(map(template.__mod__, rows))
+            rows = zip(points.blocks, texts, self._created(family, points), strict=True)
+            return "".join(map(f"{name}%s%s\n%s".__mod__, rows))
         return f"{name}" + f"\n{name}".join(map(add, points.blocks, texts)) + "\n"
+
+    def _created(self, family: Family, points: Points) -> list[str]:
+        """For each series the line that says since when it counts, empty where that is not known."""
+        stamps, name = self._stamped(_seconds(points.starts), points), f"{family.name.family}_created"
+        starts = (points.starts > 0).tolist()
+        lines = zip(points.blocks, stamps, starts, strict=True)
+        return [f"{name}{block}{stamp}\n" if known else "" for block, stamp, known in lines]
 
     def _stamped(self, texts: Sequence[str], points: Points) -> Sequence[str]:
         """The numbers, followed by when they were read where that is wanted."""
@@ -112,8 +117,8 @@ class Format:
             template += f"{name}_{suffix}%s%s\n"
             columns += (points.blocks, self._stamped(number_texts(values), points))
         if self.openmetrics and self.created:
-            template += f"{name}_created%s%s\n"
-            columns += (points.blocks, self._stamped(_seconds(points.starts), points))
+            template += "%s"
+            columns.append(self._created(family, points))
         return "".join(map(template.__mod__, zip(*columns, strict=True)))
 
 

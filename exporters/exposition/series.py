@@ -20,7 +20,8 @@ class Points:
     """Series of one family; arrays with one entry (row) per block.
 
     ``ids``: of the rows, see `RowSet`. ``blocks``: label text. ``times``, ``starts``: nanoseconds since the epoch.
-    ``seen``: monotonic seconds at which the series was last exported.
+    ``seen``: monotonic seconds at which the series was last exported. ``hidden``: for how many more readings the series
+    is shown as 0, see `zero_first`.
     """
 
     ids: NDArray[np.uint64]
@@ -30,6 +31,7 @@ class Points:
     times: NDArray[np.int64]
     starts: NDArray[np.uint64]
     seen: NDArray[np.float64]
+    hidden: NDArray[np.uint8]
 
     @classmethod
     def of(cls, frame: Frame, table: LabelTable, now: float) -> Points:
@@ -45,6 +47,7 @@ class Points:
             np.broadcast_to(np.int64(frame.time_unix_nano), shape),  # a view: one number in memory
             frame.start_times(),
             np.broadcast_to(np.float64(now), shape),
+            np.zeros(shape, np.uint8),
         )
 
     def __len__(self) -> int:
@@ -67,8 +70,8 @@ class Points:
 
     def _chosen(self, which: NDArray[np.bool_] | slice, blocks: list[str]) -> Points:
         sums = None if self.sums is None else self.sums[which]
-        times, starts, seen = self.times[which], self.starts[which], self.seen[which]
-        return Points(self.ids[which], blocks, self.values[which], sums, times, starts, seen)
+        columns = (self.times[which], self.starts[which], self.seen[which], self.hidden[which])
+        return Points(self.ids[which], blocks, self.values[which], sums, *columns)
 
     def without(self, blocks: Collection[str]) -> Points:
         """The series whose labels are not among ``blocks``."""
@@ -80,6 +83,10 @@ class Points:
         """Which series the other ones hold, too, by their labels."""
         blocks = set(other.blocks)
         return np.fromiter((block in blocks for block in self.blocks), np.bool_, len(self))
+
+    def shown(self) -> Points:
+        """The same series as they stand on the page."""
+        return self.as_zero(self.hidden > 0)
 
     def as_zero(self, mask: NDArray[np.bool_]) -> Points:
         """The same series, with nothing counted where the mask is true."""
@@ -98,10 +105,10 @@ class Points:
         if not len(self):
             return other
         sums = None if self.sums is None or other.sums is None else np.concatenate((self.sums, other.sums))
-        pairs = ((self.values, other.values), (self.times, other.times), (self.starts, other.starts))
-        values, times, starts = (np.concatenate(pair) for pair in pairs)
-        ids, seen = np.concatenate((self.ids, other.ids)), np.concatenate((self.seen, other.seen))
-        return Points(ids, self.blocks + other.blocks, values, sums, times, starts, seen)
+        columns = ("times", "starts", "seen", "hidden")
+        pairs = [(getattr(self, name), getattr(other, name)) for name in ("ids", "values", *columns)]
+        ids, values, *rest = (np.concatenate(pair) for pair in pairs)
+        return Points(ids, self.blocks + other.blocks, values, sums, *rest)
 
     def added_to(self, earlier: Points, *, by_id: bool) -> Points:
         """These deltas on top of what the same rows had counted before, and since when.

@@ -2,48 +2,85 @@
 """The series that one stream has in a metric family: those of its newest frame, and those that earlier ones held.
 
 A row is recognised by its id: when it is described anew (a name became known), its old series makes way at once, or a
-sum over the page would count the row twice. Rows that the newest frame does not hold keep their last value.
+sum over the page would count the row twice. Rows that the newest frame does not hold keep their last value where they
+count; what was measured at a moment is gone with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ...pipeline.frame import Frame, Temporality
+from ...pipeline.frame import Frame, Kind, Temporality
 from ...pipeline.streams import Stream
 from .labels import LabelTable
+from .readings import Reading
 from .series import Points
+from .zero_first import hidden, known_starts, one_reading_later
+
+_COUNTING = (Kind.COUNTER, Kind.HISTOGRAM)
+_NO_ROWS = np.empty(0, np.uint64)
 
 
 @dataclass(slots=True)
 class StreamSeries:
-    """``live``: what is on the page of the newest frame, which was read at ``time`` (ns since the epoch), exported at
-    ``exported`` (monotonic seconds), and has the labels of ``table``. ``kept``: series of earlier frames."""
+    """``live``: what is on the page of the newest frame, which came with ``reading``, was read at ``time`` (ns since
+    the epoch), and has the labels of ``table``. ``kept``: series of earlier frames. ``counts``: new ones are 0 first.
+    ``momentary``: values say nothing beyond their reading, in which several frames may have come (``in_parts``)."""
 
     live: Points
     table: LabelTable
     time: int
-    exported: float
+    reading: Reading
+    counts: bool
+    momentary: bool
     kept: Points | None = None
+    in_parts: bool = False
+    waiting: NDArray[np.uint64] = field(default_factory=lambda: _NO_ROWS)
+    """Ids of the rows that were 0 up to the newest reading."""
     apart: dict[Stream, tuple[object, ...]] = field(default_factory=dict)
     """Streams found to have no labels in common with this one, and what was compared."""
 
     @classmethod
-    def of(cls, frame: Frame, table: LabelTable, now: float, without: Collection[str] = ()) -> StreamSeries:
+    def of(cls, frame: Frame, table: LabelTable, reading: Reading, without: Collection[str] = ()) -> StreamSeries:
         """The series of a first frame, but for those with the label blocks ``without``."""
-        return cls(Points.of(frame, table, now).without(without), table, frame.time_unix_nano, now)
+        live, counts = Points.of(frame, table, reading.exported).without(without), frame.kind in _COUNTING
+        if counts:
+            live = replace(live, hidden=hidden(live, (), reading.since, _NO_ROWS))
+        momentary = not counts and frame.temporality is not Temporality.DELTA
+        return cls(live, table, frame.time_unix_nano, reading, counts, momentary)
+
+    @property
+    def exported(self) -> float:
+        """When the newest frame came, monotonic seconds."""
+        return self.reading.exported
 
     def parts(self) -> tuple[Points, ...]:
         """The series in the order of the page."""
         return tuple(part for part in (self.live, self.kept) if part is not None and len(part))
 
-    def update(self, frame: Frame, table: LabelTable, now: float, without: Collection[str] = ()) -> int:
+    def begin(self, reading: Reading) -> None:
+        """Another reading begins, whether this stream is in it or not."""
+        if reading.batch == 0:
+            self.waiting = np.concatenate([_NO_ROWS, *(part.ids[part.hidden > 0] for part in self.parts())])
+            self._advance(scraped=reading.scrapes > self.reading.scrapes, now=reading.exported, time=reading.time)
+
+    def reveal(self, now: float, time: int) -> None:
+        """No reading is to be expected: show every series' value."""
+        self._advance(scraped=True, now=now, time=time)
+
+    def _advance(self, *, scraped: bool, now: float, time: int) -> None:
+        self.live = one_reading_later(self.live, scraped=scraped, now=now, time=time)
+        if self.kept is not None:
+            self.kept = one_reading_later(self.kept, scraped=scraped, now=now, time=time)
+
+    def update(self, frame: Frame, table: LabelTable, reading: Reading, without: Collection[str] = ()) -> int:
         """Take a newer frame in. Returns how many series were overwritten though they were read at the same time:
         these came twice."""
-        new, twice = Points.of(frame, table, now).without(without), 0
+        new, twice = Points.of(frame, table, reading.exported).without(without), 0
         later = frame.time_unix_nano != self.time  # if not, it is a second part of the same reading
         if not later:
             again = new.also_in(self.live)
@@ -53,14 +90,20 @@ class StreamSeries:
         if frame.temporality is Temporality.DELTA:
             for part in self.parts():
                 new = new.added_to(part, by_id=later)
-        if table is not self.table or not later:
+        if self.counts:
+            zero = hidden(new, self.parts(), reading.since, self.waiting)
+            new = replace(new, hidden=zero, starts=known_starts(new, self.parts()))
+        if table is not self.table or not later or self.momentary:
             self.kept = self._left_by(table, by_id=later)
-        self.live, self.table, self.time, self.exported = new, table, frame.time_unix_nano, now
+        self.live, self.table, self.time, self.reading = new, table, frame.time_unix_nano, reading
+        self.in_parts = not later
         return twice
 
     def _left_by(self, table: LabelTable, *, by_id: bool) -> Points:
         """What is left of earlier frames: series of rows that are not in ``table``, with labels that are not either."""
         old = self.live if self.kept is None else self.kept.joined(self.live)
+        if self.momentary and by_id:  # the rest of a reading in parts may be still to come
+            old = old.take((old.times >= self.time) & self.in_parts)
         if by_id and len(old):
             old = old.take(~np.isin(old.ids, table.ids))
         return old.without(set(old.blocks).intersection(table.blocks))
@@ -82,13 +125,11 @@ class StreamSeries:
         return set()
 
     def expire(self, before: float) -> None:
-        """Forget series that were last exported earlier than ``before``."""
-        if self.exported < before:  # a frame is exported as a whole
-            self.live = self.live.take(np.zeros(len(self.live), dtype=np.bool_))
+        """Forget series that were last exported earlier than ``before``, once their value was shown."""
+        self.live = self.live.take((self.live.seen >= before) | (self.live.hidden > 0))
         if self.kept is not None:
-            self.kept = self.kept.take(self.kept.seen >= before)
+            self.kept = self.kept.take((self.kept.seen >= before) | (self.kept.hidden > 0))
 
     def oldest(self) -> float:
         """When the series that expires first was exported."""
-        kept = self.kept.seen.min() if self.kept is not None and len(self.kept) else self.exported
-        return min(self.exported, float(kept))
+        return min((float(part.seen.min()) for part in self.parts()), default=self.exported)

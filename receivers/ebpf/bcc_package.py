@@ -6,6 +6,7 @@ It comes with the system and is not on PyPI, so a virtual environment sees it on
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 import sysconfig
@@ -14,6 +15,7 @@ from pathlib import Path
 from ...pipeline.isolation import start
 
 SYSTEM_PYTHON = "/usr/bin/python3"
+_VERSION = "version.py"
 _FOLDER = "import bcc; print(bcc.__path__[0])"
 _SECONDS = 30
 
@@ -33,6 +35,17 @@ def system_folder(python: str = SYSTEM_PYTHON) -> str:
             child.kill()
             return ""
     return said.decode(errors="replace").strip() if child.returncode == 0 else ""
+
+
+def bcc_version() -> str:
+    """What the installed BCC says of itself, without importing it; empty where there is none."""
+    spec = importlib.util.find_spec("bcc")
+    if spec is None or spec.origin is None:
+        return ""
+    try:
+        return Path(spec.origin).with_name(_VERSION).read_text(encoding="utf-8")
+    except OSError:
+        return ""
 
 
 def how_to_see(folder: str) -> str:

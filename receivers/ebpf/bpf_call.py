@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bpf(2) system call, as far as a reader of maps needs it.
+"""The bpf(2) system call.
 
-On descriptors that were handed over it needs no capability
-(kernel 6.1 and later).
+What a reader of maps does with descriptors that were handed over needs no capability (kernel 6.1 and later).
 """
 
 from __future__ import annotations
@@ -28,21 +27,33 @@ _ATTRIBUTES = 128
 class Command(IntEnum):
     """bpf(2) commands."""
 
+    MAP_CREATE = 0
     UPDATE = 2
+    PROG_LOAD = 5
     INFO = 15
+    RAW_TRACEPOINT_OPEN = 17
     LOOKUP_BATCH = 24
     DELETE_BATCH = 27
 
 
 def kernel_call(command: int, attributes: bytearray) -> int:
     """The real one."""
+    try:
+        opened(command, attributes)
+    except OSError as error:
+        return error.errno or errno.EINVAL
+    return 0
+
+
+def opened(command: int, attributes: bytearray) -> int:
+    """The same for a command that opens a descriptor, which is returned. Raises `OSError`."""
     libc = _libc()
     buffer = (ctypes.c_char * len(attributes)).from_buffer(attributes)
-    while libc.syscall(BPF_NUMBER[platform.machine()], command, buffer, len(attributes)) != 0:
+    while (found := int(libc.syscall(BPF_NUMBER[platform.machine()], command, buffer, len(attributes)))) < 0:
         number = ctypes.get_errno()
-        if number != errno.EAGAIN:
-            return number
-    return 0
+        if number != errno.EAGAIN:  # the verifier gives up for a signal
+            raise OSError(number, os.strerror(number))
+    return found
 
 
 def element(call: BpfCall, command: Command, fd: int, key: int, value: int) -> int:

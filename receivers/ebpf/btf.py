@@ -13,12 +13,13 @@ KERNEL_BTF = Path("/sys/kernel/btf/vmlinux")
 
 _MAGIC = 0xEB9F
 _INT, _PTR, _ARRAY, _STRUCT, _UNION, _ENUM, _TYPEDEF = 1, 2, 3, 4, 5, 6, 8
-_FUNC_PROTO, _VAR, _DATASEC, _DECL_TAG, _ENUM64 = 13, 14, 15, 17, 19
+_FUNC, _FUNC_PROTO, _VAR, _DATASEC, _DECL_TAG, _ENUM64 = 12, 13, 14, 15, 17, 19
 _NAMED = (_STRUCT, _UNION, _TYPEDEF)
 _MODIFIERS = (9, 10, 11, 18)  # volatile, const, restrict, type_tag: what they wrap is what counts
-# bytes after the 12 of each type: fixed, or per member
-_FIXED = {_INT: 4, _ARRAY: 12, _VAR: 4, _DECL_TAG: 4}
-_PER_MEMBER = {_STRUCT: 12, _UNION: 12, _ENUM: 8, _FUNC_PROTO: 8, _DATASEC: 12, _ENUM64: 12}
+# words of 4 bytes after the 3 of each type: fixed, or per member
+_FIXED = {_INT: 1, _ARRAY: 3, _VAR: 1, _DECL_TAG: 1}
+_PER_MEMBER = {_STRUCT: 3, _UNION: 3, _ENUM: 2, _FUNC_PROTO: 2, _DATASEC: 3, _ENUM64: 3}
+_KINDS = 32
 
 
 class Btf:
@@ -61,6 +62,14 @@ class Btf:
         arguments = [self._word(prototype + 16 + 8 * i) for i in range(count)]
         return tuple(self._type_name(argument) for argument in arguments[1:])  # the first is the program's own context
 
+    def function(self, name: str) -> int | None:
+        """The type id of a function of the kernel."""
+        wanted = struct.pack("<I", self._name_offset(name))
+        for number, position in enumerate(self._positions[1:], 1):
+            if self._types[position : position + 4] == wanted and self._kind(position) == _FUNC:
+                return number
+        return None
+
     def enumerator(self, name: str) -> int | None:
         """The value of an enum's constant."""
         wanted = self._name_offset(name)
@@ -71,16 +80,20 @@ class Btf:
         return None
 
     def _index(self) -> None:
-        unpack, data, position, end = struct.unpack_from, self._types, 0, len(self._types)
-        while position < end:
-            name, info = unpack("<II", data, position)
+        # the one loop over all types, some 130,000: words and lists are twice as fast as unpacking and mappings
+        words, at, end = memoryview(self._types).cast("I"), 0, len(self._types) // 4
+        fixed = [3 + _FIXED.get(kind, 0) for kind in range(_KINDS)]
+        per_member = [_PER_MEMBER.get(kind, 0) for kind in range(_KINDS)]
+        named, enums, add = self._named, self._enums, self._positions.append
+        while at < end:
+            info = words[at + 1]
             kind = info >> 24 & 0x1F
-            self._positions.append(position)
-            if kind in _NAMED and name:
-                self._named.setdefault((kind, name), position)
+            add(4 * at)
+            if kind in _NAMED:
+                named.setdefault((kind, words[at]), 4 * at)
             elif kind == _ENUM:
-                self._enums.append(position)
-            position += 12 + _FIXED.get(kind, 0) + _PER_MEMBER.get(kind, 0) * (info & 0xFFFF)
+                enums.append(4 * at)
+            at += fixed[kind] + per_member[kind] * (info & 0xFFFF)
 
     def _word(self, position: int) -> int:
         return int.from_bytes(self._types[position : position + 4], "little")
@@ -93,7 +106,8 @@ class Btf:
 
     def _find(self, kind: int, name: str) -> int | None:
         # a name can stand in the strings more than once only in split BTF, which the kernel's own is not
-        return self._named.get((kind, self._name_offset(name)))
+        wanted = self._name_offset(name)
+        return self._named.get((kind, wanted)) if wanted else None
 
     def _member(self, position: int, name: int) -> int | None:
         """Bits from the struct at ``position`` to the member; anonymous structs and unions are looked into."""

@@ -62,7 +62,7 @@ class Collection:
         newest = max((tally.newest_start for tally in self.reading.tallies.values()), default=self.own.start)
         now = self.timeline.now(newest)  # not before: what was done up to here may wait for a disk
         monotonic = now.monotonic_nano / 1e9
-        self.reading.update(monotonic, now.time_unix_nano)
+        self.reading.update(monotonic, now.time_unix_nano, ahead=now.ahead)
         moment = Moment(now.time_unix_nano, self.resource)
         frames = self.reading.frames(moment)
         self.canary.notice(frames)
@@ -199,5 +199,6 @@ def _load(probes: list[Probe], settings: EbpfSettings, hierarchy: Hierarchy, con
         strict=settings.strict,
         budget=settings.max_map_memory,
         targets=kernel_targets(settings.targets, context.paths.proc),
+        program_cache=settings.program_cache,
     )
     return load(probes, request, timeout=settings.load_timeout, privileged=context.privileged)

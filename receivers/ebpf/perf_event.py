@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One processor's perf event that runs a program: perf_event_open(2)."""
+"""Perf events that run a program: perf_event_open(2)."""
 
 from __future__ import annotations
 
@@ -8,28 +8,48 @@ import fcntl
 import os
 import platform
 import struct
+from dataclasses import dataclass
 
-SOFTWARE_EVENT = 1
-"""PERF_TYPE_SOFTWARE."""
+SOFTWARE_EVENT, TRACEPOINT_EVENT = 1, 2
+"""PERF_TYPE_SOFTWARE, PERF_TYPE_TRACEPOINT."""
 
 _NUMBER = {"x86_64": 298, "aarch64": 241}
-_ATTRIBUTES = struct.Struct("<IIQQ40x")  # struct perf_event_attr as it was at first: type, size, config, sample_period
+_ATTRIBUTES = struct.Struct("<IIQQ32xQ8x")  # struct perf_event_attr: type, size, config, sample_period, config1
 _CLOSE_ON_EXEC = 8
 _SET_PROGRAM, _ENABLE = 0x40042408, 0x2400
 
 
+@dataclass(frozen=True, slots=True)
+class PerfEvent:
+    """``type`` and ``config`` as in struct perf_event_attr. ``function``: of the kernel, for a probe of it."""
+
+    type: int
+    config: int
+    function: str = ""
+
+    def open(self, program: int, processor: int) -> int:
+        """Run ``program`` at every single event of ``processor``, until the descriptor is closed. Raises `OSError`.
+
+        Tracepoints and probes of functions run it on all processors, whichever is named.
+        """
+        function = ctypes.create_string_buffer(self.function.encode())
+        address = ctypes.addressof(function) if self.function else 0
+        packed = _ATTRIBUTES.pack(self.type, _ATTRIBUTES.size, self.config, 1, address)
+        attributes = ctypes.create_string_buffer(packed)
+        libc = ctypes.CDLL(None, use_errno=True)
+        opened = int(libc.syscall(_NUMBER[platform.machine()], attributes, -1, processor, -1, _CLOSE_ON_EXEC))
+        if opened < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+        try:
+            fcntl.ioctl(opened, _SET_PROGRAM, program)
+            fcntl.ioctl(opened, _ENABLE, 0)
+        except OSError:
+            os.close(opened)
+            raise
+        return opened
+
+
 def open_event(program: int, event: int, processor: int) -> int:
-    """Run ``program`` at every single ``event`` of ``processor``, until the descriptor is closed. Raises `OSError`."""
-    attributes = ctypes.create_string_buffer(_ATTRIBUTES.pack(SOFTWARE_EVENT, _ATTRIBUTES.size, event, 1))
-    libc = ctypes.CDLL(None, use_errno=True)
-    opened = int(libc.syscall(_NUMBER[platform.machine()], attributes, -1, processor, -1, _CLOSE_ON_EXEC))
-    if opened < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    try:
-        fcntl.ioctl(opened, _SET_PROGRAM, program)
-        fcntl.ioctl(opened, _ENABLE, 0)
-    except OSError:
-        os.close(opened)
-        raise
-    return opened
+    """Run ``program`` at every single software ``event`` of ``processor``. Raises `OSError`."""
+    return PerfEvent(SOFTWARE_EVENT, event).open(program, processor)

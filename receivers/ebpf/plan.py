@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from .probe import COMPILED_AS, ON_FUNCTIONS
+from .probe import BY_BTF, ON_FUNCTIONS
 from .refusal import NO_OBJECTION, Why, joined
 from .request import HookRequest, LoadRequest, Way
 from .rights import release_of
@@ -106,7 +106,7 @@ def _missing(way: Way, events: Events, types: Types | None, release: tuple[int, 
     absent = _absent(way, events)
     if absent:
         return absent
-    if (way.btf or way.attach in COMPILED_AS) and types is None:
+    if (way.btf or way.attach in BY_BTF) and types is None:
         needs = "needs the kernel's type information (CONFIG_DEBUG_INFO_BTF), which this kernel lacks"
         return Why("no BTF", f"{way.event} {needs}")
     fields = [field for field in way.btf if types and _number(field, types) is None]
@@ -121,7 +121,7 @@ def _missing(way: Way, events: Events, types: Types | None, release: tuple[int, 
 def _absent(way: Way, events: Events) -> Why:
     """Why there is nothing of that name to hook; empty when there is."""
     if way.attach in ON_FUNCTIONS:
-        by_breakpoint = way.attach not in COMPILED_AS
+        by_breakpoint = way.attach not in BY_BTF
         if by_breakpoint and (why := events.why_no_kprobes()):
             return Why("no kprobes", why)
         return Why(f"no function {way.event}", events.why_not_function(way.event))

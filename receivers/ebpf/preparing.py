@@ -38,16 +38,15 @@ def request_for(
     budget: int = BUDGET,
     machine: Machine | None = None,
     targets: KernelTargets = EVERYBODY,
+    program_cache: str | None = None,
 ) -> LoadRequest:
     """The request for ``probes``. Raises `ProbeError` with all mistakes in ``chosen`` and ``budget``, one a line.
 
     ``budget``: bytes of kernel memory for all maps. ``machine``: what it is shared out for, this one unless told.
-    ``targets``: whom to measure.
+    ``targets``: whom to measure. ``program_cache``: as in `LoadRequest`.
     """
     chosen, table, machine = chosen or {}, syscall_table(), machine or this_machine()
-    mistakes = [mistake for probe in probes for mistake in check_settings(probe, chosen.get(probe.name, {}))]
-    if mistakes:
-        raise ProbeError("\n".join(mistakes))
+    _refuse_mistakes(probes, chosen)
     sizes = _sizes(probes, budget, machine, targets)
     values = {probe.name: _with_defaults(probe, chosen.get(probe.name, {})) for probe in probes}
     return LoadRequest(
@@ -64,9 +63,16 @@ def request_for(
         by_process=by_process,
         strict=strict,
         preallocate=sizes.preallocated,
+        program_cache=program_cache,
         sets=targets.sets,
         parts={probe.name: Part(_files([probe]), _own_maps([probe])) for probe in probes},
     )
+
+
+def _refuse_mistakes(probes: Sequence[Probe], chosen: Chosen) -> None:
+    mistakes = [mistake for probe in probes for mistake in check_settings(probe, chosen.get(probe.name, {}))]
+    if mistakes:
+        raise ProbeError("\n".join(mistakes))
 
 
 def this_machine() -> Machine:

@@ -19,8 +19,8 @@ PERF_EVENTS: Mapping[str, int] = {"page_faults_min": 5, "page_faults_maj": 6}
 """The kernel's software events that a program can follow, each time they happen (perf_event_open(2))."""
 CALL_FIELDS = ("follow", "cause", "timed", "direction", "advice", "restarts", "resumes")
 """The bytes of ``struct call`` in bpf/thread.h that a probe may set, in their order; the rest is unused."""
-COMPILED_AS = {"fentry": "kfunc__", "fexit": "kretfunc__"}
-"""What BCC wants a program's name to begin with; the rest is the function, which is resolved when it is loaded."""
+BY_BTF: tuple[AttachKind, ...] = ("fentry", "fexit")
+"""Ways at functions that the kernel finds by its type information; the program is loaded for one function."""
 DECODERS = ("syscall", "errno", "device")
 ELSE = "else"
 """The entry of a table of words for all values that it does not list."""

@@ -18,7 +18,6 @@ from .canary_actions import NO_ACTION, Action
 from .probe import (
     ATTACH_KINDS,
     CALL_FIELDS,
-    COMPILED_AS,
     DECODERS,
     ELSE,
     KINDS,
@@ -165,8 +164,6 @@ def _alternative(node: Node) -> Alternative:
     wrong = _wrong_event(attach, event)
     if wrong:
         node.child(attach).wrong(f'"{event}" {wrong}')
-    elif wrong := _wrong_program(attach, event, program):
-        node.child("program").wrong(f'"{program}" {wrong}')
     if node.has("until") and not _RELEASE.fullmatch(node.text("until")):
         node.child("until").wrong(f'"{node.text("until")}" must be a kernel release, as in "7.0"')
     versions = (node.text("since"), node.text("until"), node.text("commit"))
@@ -179,15 +176,6 @@ def _wrong_event(attach: AttachKind, event: str) -> str:
     if attach == "perf_event":
         return "" if event in PERF_EVENTS else f"is unknown{did_you_mean(event, PERF_EVENTS)}"
     return "" if _EVENT.fullmatch(event) else "must be written category:event"
-
-
-def _wrong_program(attach: AttachKind, event: str, program: str) -> str:
-    if attach in COMPILED_AS:
-        needed = COMPILED_AS[attach] + event
-        return "" if program == needed else f"must be called {needed}; BCC finds the function by it"
-    # whatever the program's type is, newer versions read a module and a function from such a name: see tracing_names.py
-    prefix = next((prefix for prefix in COMPILED_AS.values() if program.startswith(prefix)), "")
-    return f"must not begin with {prefix}, which BCC takes for fentry or fexit; choose another name" if prefix else ""
 
 
 def _map(node: Node) -> MapSpec:

@@ -46,14 +46,14 @@ class Reading:
     shown: Sequence[Shown]
     cleaning: Cleaning
 
-    def update(self, now: float, time: int = 0) -> None:
+    def update(self, now: float, time: int = 0, *, ahead: bool = False) -> None:
         """Read every map once, and clean up where that is due. Raises `ProbeError`.
 
-        ``now``: monotonic seconds; ``time``: the same moment, ns since the epoch.
+        ``now``: monotonic seconds; ``time``: the same moment, ns since the epoch; ``ahead``: of the wall clock.
         """
         tallies = list(self.tallies.values())
         self.cleaning.before_reading(tallies, now)
-        keys = [tally.update(now, time) for tally in tallies]
+        keys = [tally.update(now, time, ahead=ahead) for tally in tallies]
         self.cleaning.after_reading(tallies, keys)
 
     def without(self, maps: Collection[str]) -> Reading:

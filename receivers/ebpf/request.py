@@ -56,6 +56,7 @@ class LoadRequest:
     by system call number. ``maps``: C names to hand over. ``drop_reasons``: in index order. ``preallocate``: all
     entries of maps are made beforehand. ``sets``: keys (hexadecimal) to put into maps, by C name. ``parts``: by probe.
     ``careful``: try in children what is to be compiled, because the compiler ended the process before.
+    ``program_cache``: the folder that keeps what was compiled; None for the usual one, empty for none.
     """
 
     probes: tuple[str, ...]
@@ -72,6 +73,7 @@ class LoadRequest:
     strict: bool = False
     preallocate: bool = False
     careful: bool = False
+    program_cache: str | None = None
     sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     parts: Mapping[str, Part] = field(default_factory=dict)
 

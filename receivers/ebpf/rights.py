@@ -130,6 +130,13 @@ def before_loading(standing: Standing) -> Diagnosis | None:
     return _memlock(standing)
 
 
+def raise_memlock(standing: Standing) -> None:
+    """Before 5.11, maps and programs count as locked memory; with the capability, the limit is ours to lift."""
+    if standing.release < _NO_MEMLOCK:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
 def missing_capabilities(standing: Standing) -> tuple[str, ...]:
     """The capabilities that loading and attaching needs and the process lacks."""
     needed = ("CAP_BPF", "CAP_PERFMON") if standing.release >= _OWN_CAPABILITIES else ("CAP_SYS_ADMIN",)

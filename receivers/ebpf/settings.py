@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -14,6 +15,7 @@ from ...pipeline.wording import shown
 from .attribution import GroupBy
 from .preparing import check_settings, sizes_of
 from .probe_file import find_probes, read_probe
+from .program_cache import DEFAULT_FOLDER
 from .sizing import BUDGET
 from .targets import TargetSettings
 
@@ -57,6 +59,18 @@ class EbpfSettings(Settings):
     elsewhere go before these."""
     load_timeout: Annotated[float, Within("1s", "1h")] = 60.0
     """How long compiling and attaching may take."""
+
+    program_cache: str | None = None
+    """Folder that keeps what was compiled, so that the next start on the same kernel needs no compiler: an absolute
+    path, open to the service's user alone; empty: keep nothing. Unless it is set, ``$CACHE_DIRECTORY`` (systemd), or
+    ``/var/cache/ebpf-sidecar``."""
+
+    @field_validator("program_cache")
+    @classmethod
+    def _absolute(cls, value: str | None) -> str | None:
+        if value and not Path(value).is_absolute():
+            raise ValueError(f"{shown(value)} is not an absolute path; write one, as {DEFAULT_FOLDER}")
+        return value
 
     @field_validator("probes", mode="before", json_schema_input_type=list[str] | dict[str, dict[str, Any] | None])
     @classmethod

@@ -11,10 +11,11 @@ from itertools import chain
 from ...pipeline.frame import Frame
 from ...pipeline.rows import RowSet
 from .descriptors import release
+from .filling import packed
 from .loaded import Loaded
 from .metrics import Moment, gauge_frame
 from .overhead import Overhead
-from .probe import CALL_FIELDS, Probe
+from .probe import Probe
 
 REASON = "max_overhead"
 """Why a hook is not attached any more."""
@@ -110,13 +111,8 @@ def _rewrite_calls(loaded: Loaded, before: Calls, after: Calls) -> None:
     if loaded.calls is None:
         return
     for number in before:
-        loaded.calls.write(number, packed(after.get(number, {})))
+        loaded.calls.write(number, int.from_bytes(packed(after.get(number, {})), sys.byteorder))
 
 
 def _percent(share: float | None) -> str:
     return f"{100 * (share or 0.0):.3g}%"
-
-
-def packed(fields: Mapping[str, int]) -> int:
-    """``struct call`` as the number that its eight bytes make."""
-    return int.from_bytes(bytes(fields.get(name, 0) for name in CALL_FIELDS).ljust(8, b"\0"), sys.byteorder)

@@ -9,7 +9,7 @@ before programs of tracepoints.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 _INCLUDE = re.compile(r'#include "([\w./-]+)"\s*(?:/\*.*\*/|//.*)?\s*')
@@ -18,16 +18,15 @@ _LARGEST = 4 << 20
 _LICENSE = "#define BPF_LICENSE Dual BSD/GPL"
 
 
-def assemble(files: Iterable[Path], shared: Path | None = None, first: Sequence[str] = ()) -> str:
+def assemble(files: Iterable[Path], shared: Path | None = None) -> str:
     """The text of ``files`` in this order, each file and each header that they include in quotes once.
 
     ``shared``: the folder of headers that are not beside the file that includes them, for probes that others bring.
-    ``first``: lines before all files. Raises `OSError` for a file that is not there, ValueError for one that cannot be
-    a part of a probe.
+    Raises `OSError` for a file that is not there, ValueError for one that cannot be a part of a probe.
     """
     seen: set[Path] = set()
     lines = [line for path in files for line in _lines(path, shared, seen)]
-    return "\n".join([_LICENSE, *first, *lines, ""])
+    return "\n".join([_LICENSE, *lines, ""])
 
 
 def _lines(path: Path, shared: Path | None, seen: set[Path]) -> list[str]:

@@ -95,13 +95,15 @@ class Tally:
         """The latest start time that a row was given, ns since the epoch; a time before it must not be shown."""
         return max(totals.newest_start for totals in self._totals)
 
-    def update(self, now: float, time: int = 0) -> Keys:
+    def update(self, now: float, time: int = 0, *, ahead: bool = False) -> Keys:
         """Read the map and add what happened since the last reading; the keys that are in it.
 
-        ``now``: monotonic seconds; ``time``: the same moment, ns since the epoch.
+        ``now``: monotonic seconds; ``time``: the same moment, ns since the epoch; ``ahead``: of the wall clock.
         """
         time = max(time, self.start)
-        self._now, self._before, self._time = now, min(self._time, time), time  # no row begins after its first reading
+        # no row begins after its first reading, nor later than others while times wait for the wall clock
+        self._before = min(self._time, time, self.newest_start if ahead else time)
+        self._now, self._time = now, time
         for view, totals in enumerate(self._totals):
             if totals.full():
                 self._make_room(view, totals)
@@ -134,9 +136,8 @@ class Tally:
         rows = np.zeros((len(keys), len(self.views)), np.intp)
         for i, (view, totals) in enumerate(zip(self.views, self._totals, strict=True)):
             groups = view.groups_of(keys)
-            # a group that was forgotten, or shared the overflow row, starts with what happened since the last reading
-            start = self._before if totals.forgotten or totals.overflowed else self.start
-            rows[:, i] = [-1 if group is None else totals.row(group, self._now, start) for group in groups]
+            # a group without a row had counted nothing by the last reading, or its count was given up, or is elsewhere
+            rows[:, i] = [-1 if group is None else totals.row(group, self._now, self._before) for group in groups]
         return rows
 
     def _make_room(self, view: int, totals: Totals) -> None:

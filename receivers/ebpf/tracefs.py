@@ -41,21 +41,41 @@ class Tracefs:
 
         Names are taken whole: a compiler's cold part (``name.cold``) can be probed, but is never reached.
         """
-        return "" if name in self._functions else f"this kernel has no function {name} that can be probed"
+        lines, befores = self._functions
+        wanted = (before + name.encode() + after for before in befores for after in (b"\n", b" ", b"\t"))
+        return "" if any(each in lines for each in wanted) else f"this kernel has no function {name} that can be probed"
 
     @cached_property
-    def _functions(self) -> frozenset[str]:
+    def _functions(self) -> tuple[bytes, tuple[bytes, ...]]:
+        """Lines with all names, and what stands before a name; after it stands at most a module's."""
         try:
-            lines = (self.root / "available_filter_functions").read_text(encoding="ascii", errors="replace")
+            return b"\n" + (self.root / "available_filter_functions").read_bytes(), (b"\n",)
         except OSError:  # without CONFIG_DYNAMIC_FTRACE
-            lines = _KALLSYMS.read_text(encoding="ascii", errors="replace")
-            return frozenset(fields[2] for line in lines.splitlines() if (fields := line.split())[1] in "tT")
-        return frozenset(line.partition(" ")[0] for line in lines.splitlines())
+            return _KALLSYMS.read_bytes(), (b" T ", b" t ")
 
     def fields(self, event: str) -> tuple[str, ...]:
         """The fields of the tracepoint, those common to all left out. Raises `OSError` when there is no such event."""
         found = _FIELD.findall(self._format(event).read_text(encoding="ascii", errors="replace"))
         return tuple(name for name in found if not name.startswith("common_"))
+
+    def format(self, event: str) -> str:
+        """The kernel's description of a tracepoint; empty when it has none of that name."""
+        try:
+            return self._format(event).read_text(encoding="ascii", errors="replace")
+        except OSError:
+            return ""
+
+    def number(self, event: str) -> int:
+        """The tracepoint's, by which perf events are opened. Raises `OSError`."""
+        return int(self._format(event).with_name("id").read_text(encoding="ascii"))
+
+    def kprobe_type(self) -> int:
+        """The type of perf events at functions. Raises `OSError`."""
+        return int((self.kprobes / "type").read_text(encoding="ascii"))
+
+    def kretprobe_bit(self) -> int:
+        """What a perf event's configuration is for a function's return. Raises `OSError`."""
+        return 1 << int((self.kprobes / "format/retprobe").read_text(encoding="ascii").partition(":")[2])
 
     def _format(self, event: str) -> Path:
         category, _, name = event.partition(":")

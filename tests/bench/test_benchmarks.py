@@ -53,6 +53,19 @@ def test_a_tick_has_the_series_that_were_asked_for(bench, shape):
     assert page > 0
 
 
+def test_a_page_grows_with_its_processes_and_loses_no_count(bench):
+    """Short-lived ones included; with all buckets it is more than twice as long."""
+    page = bench("page")
+    runs = {name: page.Run(settings).go(100, settled=20, ticks=2) for name, settings in page.SHAPES.items()}
+    few = page.Run({"page_limit": {"series": 100}}).go(0, settled=20, ticks=2)
+
+    assert [0, 0] == [runs[name].lost for name in ("before", "default")]
+    assert runs["before"].series[-1] > 2 * runs["default"].series[-1]
+    assert len(runs["before"].page) > 2 * len(runs["default"].page)
+    assert few.lost > 0
+    assert all(run.packed * 10 < len(run.page) for run in runs.values())
+
+
 @kernel
 @pytest.mark.parallel
 def test_a_real_map_is_read_whole(bench):

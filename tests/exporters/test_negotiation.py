@@ -3,7 +3,7 @@
 
 import pytest
 
-from ebpf_sidecar.exporters.exposition.negotiation import wants_gzip, wants_openmetrics
+from ebpf_sidecar.exporters.exposition.negotiation import takes_created, wants_gzip, wants_openmetrics
 
 PROMETHEUS_2 = (
     "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
@@ -43,6 +43,24 @@ PROMETHEUS_PROTOBUF = (
 def test_the_format_is_the_one_liked_best(accept, openmetrics):
     """Text 0.0.4 wherever OpenMetrics is not asked for."""
     assert openmetrics == wants_openmetrics(accept)
+
+
+@pytest.mark.parametrize(
+    ("accept", "taken"),
+    [
+        (PROMETHEUS_PROTOBUF, True),
+        ("application/vnd.google.protobuf,application/openmetrics-text", True),
+        (PROMETHEUS_2, False),
+        (PROMETHEUS_3, False),
+        ("application/openmetrics-text,application/vnd.google.protobuf;q=0.5", False),
+        ("application/vnd.google.protobuf;q=0", False),
+        ("application/openmetrics-text", False),
+        ("", False),
+    ],
+)
+def test_created_timestamps_go_to_who_likes_protobuf_best(accept, taken):
+    """Prometheus does so where it was told to use them; others would keep each as a series."""
+    assert taken == takes_created(accept)
 
 
 @pytest.mark.parametrize(

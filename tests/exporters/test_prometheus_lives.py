@@ -3,13 +3,16 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
+import pytest
 from hypothesis import given
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from served import OPENMETRICS, SECOND, Served, people
 from strategies import counters_with_resets
 
-from ebpf_sidecar.pipeline import Kind
+from ebpf_sidecar.pipeline import ComponentKind, Kind, Temporality
+from ebpf_sidecar.pipeline.component import ComponentId
 from ebpf_sidecar.pipeline.testing import NOON, frame
 
 
@@ -25,6 +28,81 @@ def test_rows_that_vanish_keep_their_value_until_they_expire(served):
 
     assert ['work_total{who="b"} 5', 'work_total{who="a"} 1'] == before == at_the_limit
     assert ['work_total{who="b"} 5'] == served.samples()
+
+
+LEVELS = {"kind": Kind.GAUGE}
+
+
+def level(second, values, rows, name="level", **parts):
+    """A gauge at a second."""
+    return frame(name, values, rows, time_unix_nano=NOON + second * SECOND, **{**LEVELS, **parts})
+
+
+@pytest.mark.parametrize("kind", [Kind.GAUGE, Kind.UPDOWNCOUNTER])
+def test_what_was_not_measured_disappears_with_the_reading(served, kind):
+    """A row of a metric, or the whole metric: a percentage of the last minute's work is no news of this one."""
+    served.export(level(0, [1, 2], people("a", "b"), kind=kind), frame("work", [1], people("a")))
+    served.export(level(1, [3], people("b", first_id=1), kind=kind))
+    one = served.samples()
+    served.export(frame("work", [1], people("a"), time_unix_nano=NOON + 2 * SECOND))
+
+    assert ['level{who="b"} 3.0', 'work_total{who="a"} 1'] == one
+    assert ['work_total{who="a"} 1'] == served.samples()
+    assert "level" not in served.page()
+
+
+def test_changes_of_a_level_are_added_up_while_it_does_not_change(served):
+    """What is not told of has not changed."""
+    for second, changes in enumerate(([1, 2], [3])):
+        rows = people("a", "b")
+        rows = rows if second == 0 else rows.take(np.array([1]))
+        served.export(level(second, changes, rows, kind=Kind.UPDOWNCOUNTER, temporality=Temporality.DELTA))
+    served.export(frame("work", [1], time_unix_nano=NOON + 2 * SECOND))
+
+    assert ['level{who="b"} 5.0', 'level{who="a"} 1.0', "work_total 1"] == served.samples()
+
+
+def test_another_receivers_reading_takes_no_gauge_away(served):
+    """It measures something else, and more often."""
+    left, right = (ComponentId(ComponentKind.RECEIVER, "r", name) for name in ("left", "right"))
+    served.export(level(0, [1], people("a"), source=left))
+    for second in range(1, 5):
+        served.export(level(second, [second], people("b"), name="other", source=right))
+
+    assert ['level{who="a"} 1.0', 'other{who="b"} 4.0'] == served.samples()
+
+
+def test_a_receiver_in_two_pipelines_takes_no_gauge_of_the_other_one_away(served):
+    """Each reading comes twice: a gauge goes when its own pipeline's batch comes without it."""
+    seen = []
+    for second in range(4):
+        served.export(frame("work", [1], time_unix_nano=NOON + second * SECOND), level(second, [1], people("a")))
+        seen.append(served.samples())
+        there = (
+            [level(second, [2], people("b", first_id=1)), level(second, [2], people("c"), name="more")]
+            if second < 2
+            else []
+        )
+        served.export(frame("work", [1], people("z"), time_unix_nano=NOON + second * SECOND), *there)
+        seen.append(served.samples())
+
+    measured = [{line.split('"')[1] for line in samples if "work" not in line} for samples in seen]
+    assert [{"a"}, *[{"a", "b", "c"}] * 4, {"a", "b"}, {"a"}, {"a"}] == measured
+
+
+def test_a_silent_receivers_gauges_disappear(served):
+    """After three intervals without a reading, as health says; its counters stay until they expire."""
+    for second in range(2):
+        served.clock.advance(10)
+        served.export(
+            level(10 * second, [1], people("a")), frame("work", [1], time_unix_nano=NOON + 10 * second * SECOND)
+        )
+    served.clock.advance(30)
+    before = served.samples()
+    served.clock.advance(0.1)
+
+    assert ['level{who="a"} 1.0', "work_total 1"] == before
+    assert ["work_total 1"] == served.samples()
 
 
 def test_rows_that_return_go_on(served):

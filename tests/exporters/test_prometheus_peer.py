@@ -2,31 +2,24 @@
 """Prometheus itself reads our page."""
 
 import json
-import shutil
 import subprocess
 import threading
 import time
-import urllib.parse
 import urllib.request
 from contextlib import contextmanager
 
 import pytest
+from scraping import first_answer, needs, prometheus, query
 
 from ebpf_sidecar.exporters.prometheus import FACTORY
 from ebpf_sidecar.pipeline import ComponentKind, Kind, RowSet
 from ebpf_sidecar.pipeline.clock import SystemClock
-from ebpf_sidecar.pipeline.endpoint import Address
 from ebpf_sidecar.pipeline.server import HttpServers
 from ebpf_sidecar.pipeline.testing import fake_context, frame
 
 pytestmark = pytest.mark.peer
 
 ROWS = RowSet.of([{"k8s.pod.name": "web"}, {"k8s.pod.name": 'a "b"\\\n'}])
-
-
-def needs(program):
-    """Skips the test where the program is not installed."""
-    return pytest.mark.skipif(shutil.which(program) is None, reason=f"{program} is not installed (package prometheus)")
 
 
 def frames(seconds):
@@ -63,50 +56,6 @@ def test_promtool_finds_nothing_to_complain_about():
 
 
 @contextmanager
-def prometheus(folder, target):
-    """A Prometheus server that scrapes ``target`` each second; yields its own address."""
-    (folder / "prometheus.yml").write_text(
-        json.dumps(
-            {
-                "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
-                "scrape_configs": [{"job_name": "sidecar", "static_configs": [{"targets": [target]}]}],
-            }
-        )
-    )
-    with Address("127.0.0.1", 0).listen() as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    arguments = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            ["prometheus", *arguments, f"--web.listen-address={address}"], stdout=log, stderr=log
-        )
-    try:
-        yield address
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def query(address, expression):
-    """The result of an instant query; empty while Prometheus is starting."""
-    url = f"http://{address}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
-    try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return json.load(answer)["data"]["result"]
-    except OSError:
-        return []
-
-
-def first_answer(address, expression, accept, seconds=30):
-    """The result of a query as soon as it is accepted, or the last one when time is up."""
-    deadline, pause = time.monotonic() + seconds, threading.Event()
-    while not accept(result := query(address, expression)) and time.monotonic() < deadline:
-        pause.wait(0.2)  # a real server in real time: there is nothing to be notified by
-    return result
-
-
-@needs("prometheus")
-@contextmanager
 def counting():
     """An exporter whose numbers grow ten times a second: where it can be scraped."""
     servers, stopped = HttpServers(), threading.Event()
@@ -130,6 +79,7 @@ def counting():
         servers.shutdown()
 
 
+@needs("prometheus")
 def test_a_real_prometheus_scrapes_us_and_answers_queries(tmp_path):
     """Target up, rates right, nasty label values intact, buckets usable for quantiles, metadata known."""
     with counting() as target, prometheus(tmp_path, target) as address:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from served import SECOND, Served
+from served import OPENMETRICS, SECOND, Served
 
 from ebpf_sidecar.pipeline import ComponentKind, RowSet, Temporality, Text
 from ebpf_sidecar.pipeline.component import Paths
@@ -44,6 +44,21 @@ def test_a_row_that_comes_back_under_a_new_name_replaces_what_was_kept_of_it(ser
         served.export(work(second, rows))
 
     assert {"full": 6, "b": 1} == shown(served)
+
+
+def test_a_row_that_is_described_anew_has_no_created_timestamp(served):
+    """Who takes its new series for 0 at that time would count once more what stood under its old name."""
+    old_and_new = [
+        {1: ("a", 5), 2: ("b", 1)},
+        {1: ("full", 6), 2: ("b", 1)},
+        {1: ("full", 7), 2: ("b", 1), 3: ("c", 1)},
+    ]
+    served = Served({"created_timestamps": True})
+    for second, rows in enumerate(old_and_new):
+        served.export(work(second, rows, start_time_unix_nano=NOON))
+    lines = [line.split(" ")[0] for line in served.page(OPENMETRICS).splitlines() if "_created" in line]
+
+    assert ['work_created{who="b"}', 'work_created{who="c"}'] == lines
 
 
 def test_rows_that_exchange_their_labels_keep_their_values(served):

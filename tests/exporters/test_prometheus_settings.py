@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What users may ask for: labels, names, timestamps, and the resource."""
 
+import pytest
 from served import OPENMETRICS, SECOND, Served, people
 
 from ebpf_sidecar.pipeline.testing import NOON, frame
@@ -57,17 +58,30 @@ def test_timestamps_are_written_where_asked_for():
     assert 'work_total{who="a"} 3 1767268801.500\n' in served.page(OPENMETRICS)
 
 
-def test_created_samples_are_written_where_asked_for():
-    """OpenMetrics only, and off by default."""
-    parts = {"start_time_unix_nano": NOON - SECOND // 2}
-    frames = (frame("work", [1], **parts), frame("wait", [[1, 2]], bounds=[1], **parts))
-    served, plain = Served({"created_timestamps": True}), Served()
-    served.export(*frames)
-    plain.export(*frames)
+USES_CREATED = {"accept": f"application/vnd.google.protobuf;q=0.6,{OPENMETRICS['accept']};q=0.5"}
 
-    assert "work_created 1767268799.500\n" in served.page(OPENMETRICS)
-    assert "wait_created 1767268799.500\n" in served.page(OPENMETRICS)
-    assert "_created" not in served.page() + plain.page(OPENMETRICS)
+
+@pytest.mark.parametrize(
+    ("setting", "asked"), [(None, USES_CREATED), ("auto", USES_CREATED), (True, OPENMETRICS), (True, USES_CREATED)]
+)
+def test_created_timestamps_go_to_who_uses_them(setting, asked):
+    """Or to all where that is set; in OpenMetrics only, and of what is known to start then."""
+    parts = {"start_time_unix_nano": NOON - SECOND // 2}
+    served = Served({} if setting is None else {"created_timestamps": setting})
+    served.export(frame("work", [1], **parts), frame("wait", [[1, 2]], bounds=[1], **parts), frame("unknown", [1]))
+    created = [line for line in served.page(asked).splitlines() if "_created" in line]
+
+    assert ["wait_created 1767268799.500", "work_created 1767268799.500"] == created
+    assert "_created" not in served.page()
+    assert (setting is True) == ("_created" in served.page(OPENMETRICS))
+
+
+def test_no_created_timestamps_where_they_are_turned_off():
+    """Whoever asks."""
+    served = Served({"created_timestamps": False})
+    served.export(frame("work", [1], start_time_unix_nano=NOON))
+
+    assert "_created" not in served.page(USES_CREATED)
 
 
 def test_names_can_do_without_suffixes():

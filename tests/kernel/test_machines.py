@@ -17,7 +17,6 @@ from ebpf_sidecar.receivers.ebpf.probe_file import find_probes, read_probe
 from ebpf_sidecar.receivers.ebpf.source import assemble
 from ebpf_sidecar.receivers.ebpf.targets import TargetSettings, kernel_targets
 from ebpf_sidecar.receivers.ebpf.tracefs import find_tracefs
-from ebpf_sidecar.receivers.ebpf.tracing_names import renaming, with_module
 
 BPF = Path(__file__).parents[2] / "bpf"
 
@@ -62,11 +61,11 @@ def test_all_programs_compile_for_each_architecture(architecture, release, targe
     plan = make_plan(request, EveryFunction(tracefs), Btf.of_kernel(), release)
     programs = {way.program for choice in plan.choices for way in choice.ways}
     asked = {
-        "text": assemble(map(Path, request.files), first=renaming(sorted(programs))),
+        "text": assemble(Path(file) for file in request.files),
         "flags": [f"-D{name}={value}" for name, value in plan.macros.items()]
         # Debian 13: on x86-64 its compiler wants CET by default, which no other target has
-        + ["-Wno-everything", "-fcf-protection=none", "-DMODULE_KFUNC_PROBE"],  # names as newer versions want them
-        "programs": sorted(map(with_module, programs)),
+        + ["-Wno-everything", "-fcf-protection=none"],
+        "programs": sorted(programs),
     }
 
     done = subprocess.run(

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import os
-import struct
 import subprocess
 import sys
 from dataclasses import replace
@@ -168,7 +167,7 @@ def test_strict_wants_all_or_nothing(page_cache):
 def test_a_loader_that_takes_too_long_is_stopped(page_cache):
     """The wait is bounded."""
     with pytest.raises(LoadError, match=r"did not finish within 0.01 s; raise the timeout") as caught:
-        load([page_cache], request_for([page_cache]), timeout=0.01)
+        load([page_cache], request_for([page_cache], program_cache=""), timeout=0.01)
 
     assert "timeout" == caught.value.failure
 
@@ -189,7 +188,7 @@ def test_without_bcc_what_to_do_is_named(page_cache, tmp_path, monkeypatch):
     with pytest.raises(
         LoadError, match=r"install the package python3-bpfcc|environment does not see it; ln -s"
     ) as caught:
-        load([page_cache], request_for([page_cache]))
+        load([page_cache], request_for([page_cache], program_cache=""))
 
     assert "bcc" == caught.value.failure
 
@@ -242,34 +241,3 @@ def test_low_exponents_are_exact(run_slots):
 def run_slots(run):
     """The slots that the kernel's own code gives."""
     return lambda *values, lowest=8: run("slots.py", BPF, lowest, 29, *values)
-
-
-@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the program is for x86")
-def test_32_bit_programs_are_not_taken_for_what_their_numbers_mean_elsewhere(attach, tmp_path):
-    """Number 20 is getpid for i386, writev for x86-64: 23 of them (and exit, else write) are set aside and counted."""
-    program = tmp_path / "compat"
-    program.write_bytes(elf_of_32_bit())
-    program.chmod(0o755)
-    try:
-        subprocess.run([program], check=True)
-    except OSError:
-        pytest.skip("this kernel runs no 32-bit programs")
-    loaded = attach("syscalls")
-
-    subprocess.run([program], check=True)
-
-    keys, _ = loaded.maps["syscall_stats"].read()
-    assert 24 == loaded.drops.read()["compat_calls"]
-    assert b"compat" not in keys["comm"]
-
-
-def elf_of_32_bit():
-    """The smallest program that calls getpid 23 times and exits."""
-    call = b"\xb8\x14\0\0\0\xcd\x80\x4e"  # mov eax, 20; int 0x80; dec esi
-    code = b"\xbe\x17\0\0\0" + call + b"\x75" + struct.pack("b", -len(call) - 2)  # mov esi, 23; ... jnz
-    code += b"\xb8\x01\0\0\0\x31\xdb\xcd\x80"  # exit(0)
-    base, headers = 0x8048000, 84
-    identity = b"\x7fELF\1\1\1" + bytes(9)
-    header = struct.pack("<HHIIIIIHHHHHH", 2, 3, 1, base + headers, 52, 0, 0, 52, 32, 1, 0, 0, 0)
-    segment = struct.pack("<IIIIIIII", 1, 0, base, base, headers + len(code), headers + len(code), 5, 4096)
-    return identity + header + segment + code

@@ -2,16 +2,18 @@
 """Turning a probe off on the running kernel, while those that share its programs go on."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
+from ebpf_sidecar.receivers.ebpf.filling import packed
 from ebpf_sidecar.receivers.ebpf.maps import KernelMap
 from ebpf_sidecar.receivers.ebpf.overhead import Overhead
 from ebpf_sidecar.receivers.ebpf.preparing import calls_for
 from ebpf_sidecar.receivers.ebpf.probe_file import read_probe
 from ebpf_sidecar.receivers.ebpf.run_statistics import run_statistics
-from ebpf_sidecar.receivers.ebpf.shedding import Shedding, packed
+from ebpf_sidecar.receivers.ebpf.shedding import Shedding
 
 BPF = Path(__file__).parents[2] / "bpf"
 PAGES = 256
@@ -79,7 +81,8 @@ def test_calls_that_only_the_probe_followed_are_followed_no_more(shed_one, three
     rows = {int(key["key"]): int(value[0]) for key, value in zip(*left.calls.read(), strict=True)}
     numbers = calls_for([read_probe(BPF / "page_cache.yaml")], {})
 
-    assert {number: packed(fields) for number, fields in numbers.items()} == {n: v for n, v in rows.items() if v}
+    followed = {number: value.to_bytes(8, sys.byteorder) for number, value in rows.items() if value}
+    assert {number: packed(fields) for number, fields in numbers.items()} == followed
 
 
 def test_what_is_off_is_taken_out_of_the_kernel(shed_one, three):

@@ -29,7 +29,7 @@ def test_a_start_never_moves_and_no_row_is_read_before_it(steps):
         for who in counted:
             kernel_map.count(who)
         now = timeline.now(tally.newest_start)
-        tally.clear(tally.update(now.monotonic_nano / 1e9, now.time_unix_nano))
+        tally.clear(tally.update(now.monotonic_nano / 1e9, now.time_unix_nano, ahead=now.ahead))
         snapshot = tally.snapshot()
         for row, start in zip(snapshot.rows.ids.tolist(), snapshot.starts.tolist(), strict=True):
             assert starts.setdefault(row, start) == start <= now.time_unix_nano
@@ -52,7 +52,7 @@ class Played:
     def notice(self, frames):
         """Nothing to learn from."""
 
-    def update(self, now=None, time=None):
+    def update(self, now=None, time=None, *, ahead=False):
         self.passes("cgroups" if now is None else "maps")
         self.seen += [] if now is None else [(now, time)]
 
@@ -82,3 +82,32 @@ def test_a_time_is_that_of_the_reading():
 
         assert [(100.0 + waited, moment)] == seen
         assert {(moment, (100 + waited) * SECOND)} == {(each.time_unix_nano, each.monotonic_nano) for each in frames}
+
+
+def test_a_row_counts_since_the_reading_before_its_first():
+    """It had counted nothing by then; exporters know from it what is new."""
+    kernel_map = FakeMap()
+    tally = tally_of(kernel_map, start=NOON)
+    for second, who in ((10, 1), (20, 2), (30, 3)):
+        kernel_map.count(who)
+        tally.update(float(second), NOON + second * SECOND)
+    rows = tally.snapshot()
+    starts = dict(zip([record["who"] for record in rows.rows.records()], rows.starts.tolist(), strict=True))
+
+    assert {"1": NOON, "2": NOON + 10 * SECOND, "3": NOON + 20 * SECOND} == starts
+
+
+def test_a_wall_clock_that_was_set_back_is_followed_again_however_many_rows_begin():
+    """As long as it was set back by, times go on from where they were; new rows must not make that last forever."""
+    clock, kernel_map, ahead = FakeClock(NOON), FakeMap(), []
+    timeline = Timeline(clock, RecordedTelemetry())
+    tally = tally_of(kernel_map, start=timeline.now().time_unix_nano)
+    for who in range(12):
+        clock.advance(10.0)
+        clock.jump(-60.0 if who == 3 else 0.0)
+        kernel_map.count(who)
+        now = timeline.now(tally.newest_start)
+        tally.update(now.monotonic_nano / 1e9, now.time_unix_nano, ahead=now.ahead)
+        ahead.append(now.time_unix_nano - clock.time_ns())
+
+    assert [0] * 3 + [60 * SECOND] * 4 + [0] * 5 == ahead

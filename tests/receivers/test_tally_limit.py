@@ -49,7 +49,7 @@ def test_beyond_the_limit_stale_rows_without_entries_give_way():
 
 
 def test_a_row_that_was_given_up_and_returns_counts_since_the_last_reading():
-    """It starts at 0 again, which it did not have before; others count since the start."""
+    """It starts at 0 again, which it did not have before."""
     kernel_map = FakeMap()
     tally = tally_of(kernel_map, limit=2, stale_after=10.0, forget_after=10.0)
     kernel_map.count(1)

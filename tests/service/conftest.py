@@ -33,10 +33,11 @@ processors:
   container: {{}}
   rate: {{}}
 exporters:
-  prometheus: {{endpoint: "127.0.0.1:{port}", histogram_bounds: {bounds}}}
+  prometheus: {{endpoint: "127.0.0.1:{port}", histogram_bounds: {bounds}, start_at_zero: false}}
+{exporters}
 service:
   pipelines:
-    metrics: {{receivers: [ebpf], processors: [map_cleanup, container, rate], exporters: [prometheus]}}
+    metrics: {{receivers: [ebpf], processors: [map_cleanup, container, rate], exporters: [prometheus{names}]}}
 """
 
 
@@ -165,13 +166,16 @@ def serving(command, folder):
     started = []
 
     def serve(interval=0.2, probes="[page_cache, block_io, syscalls]", cleanup="keep_recent", cleanup_interval="30s",
-              group_by="[container, executable]", *, before=(), bounds="default", **settings):  # fmt: skip
+              group_by="[container, executable]", *, before=(), bounds="default", pages=(), **settings):  # fmt: skip
         port = free_port()
         config, log = folder / f"config{port}.yaml", folder / f"log{port}"
         more = "".join(f", {name}: {value}" for name, value in settings.items())
+        exporters = "\n".join(f'  prometheus/{name}: {{endpoint: "127.0.0.1:{port}", path: /{name}, {also}}}'
+                              for name, also in pages)  # fmt: skip
+        names = "".join(f", prometheus/{name}" for name, _ in pages)
         config.write_text(CONFIG.format(interval=f"{int(interval * 1000)}ms", probes=probes, cleanup=cleanup, port=port,
                                         cleanup_interval=cleanup_interval, group_by=group_by, bounds=bounds,
-                                        more=more))  # fmt: skip
+                                        more=more, exporters=exporters, names=names))  # fmt: skip
         with log.open("wb") as output:
             process = subprocess.Popen([*before, *command, "run", "--config", str(config)], stderr=output)
         service = Service(process, port, interval, log)

@@ -11,7 +11,7 @@ from ....pipeline.checks import Finding, Verdict
 from ....pipeline.errors import ProbeError
 from ..plan import Choice, make_plan
 from ..preparing import request_for
-from ..probe import COMPILED_AS, Probe
+from ..probe import BY_BTF, Probe
 from ..rights import release_of
 from .machine import Machine
 
@@ -41,7 +41,7 @@ def _finding(choice: Choice, probe: Probe, release: tuple[int, int], *, grave: b
         way = choice.ways[0]
         others = f" (instead of another: {choice.reason})" if choice.reason else ""
         # only loading such a program tells whether a security module allows it
-        certain = Verdict.NOTE if way.attach in COMPILED_AS else Verdict.OK
+        certain = Verdict.NOTE if way.attach in BY_BTF else Verdict.OK
         unsure = "; whether it may be loaded is known once it is tried" if certain is Verdict.NOTE else ""
         return Finding(*name, certain, f"{way.attach} {way.event}{others}{unsure}")
     absent = [metric.name for metric in probe.metrics if choice.hook.name in metric.hooks]

@@ -35,12 +35,12 @@ int by_kprobe(struct pt_regs *ctx) { return came_by(WAY_KPROBE); }
 int by_kretprobe(struct pt_regs *ctx) { return came_by(WAY_KRETPROBE); }
 #endif
 
-#ifdef HAVE_KFUNC__VFS_READ
-int kfunc__vfs_read(u64 *passed) { return came_by(WAY_FENTRY); }
+#ifdef HAVE_ENTERS_VFS_READ
+int enters_vfs_read(u64 *passed) { return came_by(WAY_FENTRY); }
 #endif
 
-#ifdef HAVE_KRETFUNC__VFS_READ
-int kretfunc__vfs_read(u64 *passed) { return came_by(WAY_FEXIT); }
+#ifdef HAVE_LEAVES_VFS_READ
+int leaves_vfs_read(u64 *passed) { return came_by(WAY_FEXIT); }
 #endif
 
 #ifdef HAVE_BY_PERF_EVENT

@@ -7,7 +7,7 @@ import pytest
 
 from ebpf_sidecar.receivers.ebpf.btf import Btf
 
-INT, PTR, STRUCT, UNION, ENUM, TYPEDEF, CONST, FUNC_PROTO = 1, 2, 4, 5, 6, 8, 10, 13
+INT, PTR, STRUCT, UNION, ENUM, TYPEDEF, CONST, FUNC, FUNC_PROTO = 1, 2, 4, 5, 6, 8, 10, 12, 13
 
 
 class Writer:
@@ -56,6 +56,7 @@ def btf():
     prototype = writer.prototype(void, pointer, status, number)
     writer.add(TYPEDEF, "btf_trace_rq_done", writer.add(PTR, "", prototype))
     values = b"".join(struct.pack("<II", writer.name(name), value) for name, value in (("a_id", 0), ("memory_id", 4)))
+    writer.add(FUNC, "read_page", prototype)
     writer.add(ENUM, "ids", 4, values, members=2)
     return Btf(writer.blob())
 
@@ -85,6 +86,11 @@ def test_a_tracepoints_arguments_are_named_by_their_types(btf):
 def test_an_enums_constants_have_values(btf):
     """Also 0."""
     assert [0, 4, None] == [btf.enumerator(name) for name in ("a_id", "memory_id", "nothing")]
+
+
+def test_a_function_has_the_number_of_its_type(btf):
+    """By which the kernel is told what a program is compiled for; a struct of that name is no function."""
+    assert [12, None, None] == [btf.function(name) for name in ("read_page", "request", "nothing")]
 
 
 @pytest.mark.parametrize("data", [b"", b"\0" * 100, b"ELF and more than enough bytes"])

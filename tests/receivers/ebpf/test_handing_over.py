@@ -159,3 +159,30 @@ def test_functions_are_known_by_their_whole_name(tmp_path):
         with_kprobes.why_no_kprobes(),
         without.why_no_kprobes(),
     )
+
+
+def test_without_the_list_of_functions_the_kernels_symbols_are_taken(tmp_path, monkeypatch):
+    """Data of that name is no function."""
+    symbols = tmp_path / "kallsyms"
+    symbols.write_text("0 T filemap_read\n0 t ext4_read\t[ext4]\n0 D jiffies\n0 t filemap_read.cold\n")
+    monkeypatch.setattr("ebpf_sidecar.receivers.ebpf.tracefs._KALLSYMS", symbols)
+    tracefs = Tracefs(tmp_path)
+
+    known = [not tracefs.why_not_function(name) for name in ("filemap_read", "ext4_read", "jiffies", "read")]
+
+    assert [True, True, False, False] == known
+
+
+def test_perf_events_have_the_kernels_numbers(tmp_path):
+    """A tracepoint's is in tracefs, those of functions are where the kernel lists its event sources."""
+    event = tmp_path / "events" / "filemap" / "mm_filemap_fault"
+    event.mkdir(parents=True)
+    (event / "id").write_text("513\n")
+    (event / "format").write_text("name: mm_filemap_fault\n")
+    (tmp_path / "format").mkdir()
+    (tmp_path / "format/retprobe").write_text("config:0\n")
+    (tmp_path / "type").write_text("8\n")
+    tracefs = Tracefs(tmp_path, tmp_path)
+
+    assert (513, 8, 1) == (tracefs.number("filemap:mm_filemap_fault"), tracefs.kprobe_type(), tracefs.kretprobe_bit())
+    assert ["name: mm_filemap_fault\n", ""] == [tracefs.format(f"filemap:{n}") for n in ("mm_filemap_fault", "none")]

@@ -184,10 +184,6 @@ def test_a_function_is_written_alone(changed):
     ("alternative", "mistake"),
     [
         ({"fentry": "a:b", "program": "x"}, 'fentry: "a:b" must be the name of a function'),
-        ({"fentry": "f", "program": "x"}, 'program: "x" must be called kfunc__f; BCC finds the function by it'),
-        ({"fexit": "f", "program": "f"}, 'program: "f" must be called kretfunc__f; BCC finds the function by it'),
-        ({"kprobe": "f", "program": "kfunc__f"},
-         'program: "kfunc__f" must not begin with kfunc__, which BCC takes for fentry or fexit; choose another name'),
         ({"perf_event": "page_fault_maj", "program": "x"},
          'perf_event: "page_fault_maj" is unknown; did you mean "page_faults_maj"?'),
         ({"kprobe": "f", "program": "x", "until": "soon"}, 'until: "soon" must be a kernel release, as in "7.0"'),

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How long the Prometheus page is, and what it takes to make it, by configuration and by what the machine does.
+
+    python bench/page.py [short-lived processes, default 5000]
+
+A machine that builds software (`measuring/build_machine.py`): 600 pairs of cgroup and process that are always there,
+and 5,000 processes that live for a second in the eight minutes of the run, each with a name of its own. Readings every
+ten seconds pass through `container` and `rate` to the exporter, which is scraped now and then. "series" and "MB" are
+the page's at the end of the run, "most" the most series that it had; "gzip" is what a scraper gets that takes it.
+Milliseconds are medians. Before: all buckets that are counted, and a page without a limit. "counts lost": calls that
+the kernel counted and the page does not show, of all series together.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from measuring.build_machine import INTERVAL, SETTLED, BuildMachine
+from measuring.printing import say, table
+
+from ebpf_sidecar.exporters.prometheus import FACTORY, PrometheusExporter
+from ebpf_sidecar.pipeline import ComponentKind, Frame, Kind
+from ebpf_sidecar.pipeline.component import Request
+from ebpf_sidecar.pipeline.testing import FakeClock, fake_context
+
+TICKS, SCRAPED = 48, 8
+"""Readings in eight minutes, and how many of them go by between two scrapes: a page without a limit takes its time."""
+SHOWN_LATER = 2
+"""Readings until the page shows what a new series has counted."""
+UNLIMITED = {"page_limit": {"series": 10**8, "size": "10GiB"}}
+SHAPES: Mapping[str, Mapping[str, Any]] = {
+    "before": {"histogram_bounds": "full", **UNLIMITED},
+    "default": {},
+}
+PLAIN = Request("GET", "/metrics", {})
+GZIP = Request("GET", "/metrics", {"accept-encoding": "gzip"})
+COUNTED = "ebpf.syscall.duration"
+
+
+@dataclass
+class Run:
+    """One configuration, and what was seen of it."""
+
+    settings: Mapping[str, Any]
+    exporting: list[float] = field(default_factory=list)
+    scraping: list[float] = field(default_factory=list)
+    series: list[int] = field(default_factory=list)
+    page: bytes = b""
+    packed: int = 0
+    lost: int = 0
+
+    def go(self, processes: int, settled: int = SETTLED, ticks: int = TICKS) -> Run:
+        """The whole run: so many processes come and go beside those that are always there."""
+        machine, clock = BuildMachine(settled), FakeClock()
+        context = fake_context(ComponentKind.EXPORTER, "prometheus", clock=clock)
+        exporter = PrometheusExporter(FACTORY.settings(**self.settings), context)
+        for tick in range(ticks + SHOWN_LATER):
+            frames = machine.tick(tick, processes * min(tick + 1, ticks) // ticks)
+            self.exporting.append(milliseconds(lambda frames=frames: exporter.export(frames)))
+            if (tick + 1) % SCRAPED == 0 or tick + 1 >= ticks:
+                self.scraping.append(milliseconds(lambda: exporter.scrape(PLAIN)))
+                self.page = exporter.scrape(PLAIN).body
+                self.series.append(series_of(self.page))
+            clock.advance(INTERVAL)
+        self.packed = len(exporter.scrape(GZIP).body)
+        self.lost = counted(frames) - shown(self.page.decode())
+        return self
+
+    def cells(self) -> list[object]:
+        """A line of the table."""
+        times = [statistics.median(self.exporting), statistics.median(self.scraping)]
+        sizes = [len(self.page) / 1e6, self.packed / 1e6]
+        return [f"{self.series[-1]:,}", f"{max(self.series):,}", *sizes, *times, f"{self.lost:,}"]
+
+
+def milliseconds(work: Callable[[], object]) -> float:
+    """How long it takes."""
+    begin = time.perf_counter()
+    work()
+    return 1e3 * (time.perf_counter() - begin)
+
+
+def series_of(page: bytes) -> int:
+    """Lines that are no comments."""
+    return sum(not line.startswith(b"#") for line in page.splitlines())
+
+
+def counted(frames: Sequence[Frame]) -> int:
+    """Calls that the receiver knows of."""
+    return sum(int(frame.values.sum()) for frame in frames if frame.name == COUNTED and frame.kind is Kind.HISTOGRAM)
+
+
+def shown(page: str) -> int:
+    """Calls on the page."""
+    lines = (line for line in page.split("\n") if line.startswith("ebpf_syscall_duration_seconds_count"))
+    return sum(int(line.rsplit(" ", 1)[1]) for line in lines)
+
+
+def main() -> None:
+    """Print the table."""
+    processes = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
+    heads = ("configuration", "series", "most", "MB", "gzip", "export ms", "scrape ms", "counts lost")
+    rows = []
+    for name, settings in SHAPES.items():
+        say(f"  {name}")
+        rows.append([name, *Run(settings).go(processes).cells()])
+    print(table(heads, rows))
+
+
+if __name__ == "__main__":
+    main()

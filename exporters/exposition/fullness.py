@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Says how full a page is: as gauges, in the log before it is full, and when it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from pydantic import Field
+
+from ...pipeline.component import Context
+from ...pipeline.settings import Bytes, Settings
+from .page_limit import CALM, NEAR, PageLimit, Size
+
+_REPAIR = (
+    "raise page_limit, or measure less (targets, group_by and probes of the receiver ebpf; histogram_bounds of this "
+    "exporter)"
+)
+
+
+class PageLimitSettings(Settings):
+    """How long a page may become."""
+
+    series: int = Field(default=50_000, ge=1)
+    """The most series, as Prometheus counts them: lines that are no comments. From 80 % on the log warns. New series
+    that find no room are left out and counted as dropped (``page limit``); those that are shown go on."""
+    size: Bytes = 16 * 2**20
+    """The same in bytes before compression, each number counted with its longest form."""
+
+    def limit(self) -> Size:
+        """Both."""
+        return Size(self.series, max(1, self.size))
+
+
+class Fullness:
+    """What is said of one page. ``report`` after each export."""
+
+    def __init__(self, limit: PageLimit, context: Context) -> None:
+        self._limit, self._telemetry, self._logger = limit, context.telemetry, context.logger
+        self._near = self._full = False
+
+    def publish(self) -> None:
+        """Show the size and the limits among the service's own metrics."""
+        for name, unit, description, read in self._gauges():
+            self._telemetry.observe(f"ebpf_sidecar.exporter.{name}", unit, description, read)
+
+    def _gauges(self) -> Iterator[tuple[str, str, str, Callable[[], float]]]:
+        limit = self._limit
+        yield "page_series", "{series}", "Series on the page, the service's own left out", lambda: limit.used.series
+        yield "page_series_limit", "{series}", "Series that the page may have", lambda: limit.most.series
+        yield "page_size", "By", "Bytes that the page has at most, before compression", lambda: limit.used.bytes
+        yield "page_size_limit", "By", "Bytes that the page may have", lambda: limit.most.bytes
+
+    def report(self) -> None:
+        """Log what changed."""
+        share, full = self._limit.share(), bool(self._limit.left_out)
+        if full and not self._full:
+            self._logger.warning(
+                "the page is full (%s): %d new series are left out and counted as dropped; %s",
+                self._said(), self._limit.left_out, _REPAIR,
+            )  # fmt: skip
+        elif share >= NEAR and not self._near and not full:
+            self._logger.warning(
+                "the page is nearly full (%s): what does not fit any more will be left out; %s", self._said(), _REPAIR
+            )
+        elif self._full and not full:
+            self._logger.info("the page has room again for all series (%s)", self._said())
+        self._full = full
+        self._near = share >= NEAR or (self._near and share >= CALM)
+
+    def _said(self) -> str:
+        used, most = self._limit.used, self._limit.most
+        size = f"{used.bytes / 2**20:.1f} of {most.bytes / 2**20:.1f} MiB"
+        return f"{used.series:,} of {most.series:,} series, {size}"

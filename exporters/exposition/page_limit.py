@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How many series and bytes a page may have. What is full takes no new series; those that it has go on.
+
+Bytes are counted as if each number had its longest form, so that a page does not outgrow its limit while its numbers
+grow. The service's own metrics and ``target_info`` are not among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...pipeline.frame import Kind
+from .names import Name
+from .series import Points
+
+_INTEGER, _FLOAT = 20, 24
+"""Characters of 2**64 - 1, and of the longest float that is read back without loss."""
+_TIME = 15
+"""Characters of a blank and a time in seconds with milliseconds."""
+NEAR = 0.8
+"""The part of a limit from which on it is warned of."""
+CALM = 0.7
+"""The part of it below which the next warning is due: a page that comes and goes about `NEAR` is no news each time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Lines that are no comments, and bytes at most."""
+
+    series: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: Size) -> Size:
+        return Size(self.series + other.series, self.bytes + other.bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What the points of one family take on the page.
+
+    ``series``: of each point. ``lines``: of each point, those included that scrapers do not keep. ``point``: bytes of
+    all its lines but for the labels. ``head``: bytes of the comments.
+    """
+
+    series: int
+    lines: int
+    point: int
+    head: int
+
+    @classmethod
+    def of(cls, name: Name, kind: Kind, bounds: NDArray[np.float64] | None, description: str, extra: Extra) -> Cost:
+        """For a family of that name. ``bounds``: of a histogram."""
+        longest = len(name.sample) + len("_created")
+        histogram = kind is Kind.HISTOGRAM and bounds is not None
+        lines = 3 + len(bounds[np.isfinite(bounds)]) if histogram and bounds is not None else 1
+        le = len(',le=""') + _FLOAT if histogram else 0
+        counting = kind in (Kind.COUNTER, Kind.HISTOGRAM)
+        series = lines + (counting and extra.created is True)
+        lines += counting and bool(extra.created)
+        line = longest + le + (_INTEGER if counting else _FLOAT) + (_TIME if extra.timestamps else 0) + len("\n")
+        line += _FLOAT - _INTEGER if histogram else 0  # sums are floats
+        comment = len("# HELP ") + longest + len(" histogram\n")
+        head = 3 * comment + 2 * _length((str(description),))  # each character may be escaped
+        return cls(series, lines, lines * line, head)
+
+    def of_points(self, number: int, label_bytes: int) -> Size:
+        """The size of so many points with label blocks of so many bytes together."""
+        return Size(number * self.series, number * self.point + self.lines * label_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """What a page shows beside values."""
+
+    timestamps: bool = False
+    created: bool | Literal["auto"] = False
+    """``auto``: lines that are no series, to scrapers that know what they mean."""
+
+
+@dataclass
+class PageLimit:
+    """Admits series while there is room. Not thread-safe."""
+
+    most: Size
+    extra: Extra = Extra()
+    used: Size = Size()
+    left_out: int = 0
+    """Series that were not admitted since `begin`."""
+    _lengths: dict[int, tuple[list[str], int]] = field(default_factory=dict)
+
+    def cost(self, name: Name, kind: Kind, bounds: NDArray[np.float64] | None, description: str) -> Cost:
+        """What a point of that family takes."""
+        return Cost.of(name, kind, bounds, description, self.extra)
+
+    def begin(self, families: Iterable[tuple[Cost, Iterable[Points]]]) -> None:
+        """Measure what is on the page now."""
+        # a list of labels stays the same object while rows do not change; it is held here, so no other has its id
+        known, self._lengths = self._lengths, {}
+        self.used, self.left_out = Size(), 0
+        for cost, parts in families:
+            self.used += Size(0, cost.head)
+            for part in parts:
+                blocks = part.blocks
+                _, length = self._lengths[id(blocks)] = known.get(id(blocks)) or (blocks, _length(blocks))
+                self.used += cost.of_points(len(blocks), length)
+
+    def beyond(self, cost: Cost, blocks: list[str], shown: Collection[Points], without: set[str]) -> set[str]:
+        """The labels among ``blocks`` for which there is no room.
+
+        ``shown``: the series that the page has of the same stream. ``without``: labels that are left out anyway.
+        """
+        if any(part.blocks is blocks for part in shown):
+            return set()
+        there = without.union(*(part.blocks for part in shown))
+        new = [block for block in blocks if block not in there]
+        needed = cost.of_points(len(new), _length(new))
+        if self._fits(needed):
+            self.used += needed
+            return set()
+        fitting = self._fitting(cost, new)
+        self.left_out += cost.series * (len(new) - fitting)
+        self.used += cost.of_points(fitting, _length(new[:fitting]))
+        return set(new[fitting:])
+
+    def _fits(self, needed: Size) -> bool:
+        used = self.used + needed
+        return used.series <= self.most.series and used.bytes <= self.most.bytes
+
+    def _fitting(self, cost: Cost, new: list[str]) -> int:
+        """How many of ``new`` there is room for."""
+        taken = np.cumsum(cost.point + cost.lines * _lengths(new))
+        by_bytes = int(np.searchsorted(taken, self.most.bytes - self.used.bytes, side="right"))
+        return min(by_bytes, max(0, self.most.series - self.used.series) // cost.series)
+
+    def share(self) -> float:
+        """How much of the limit is in use, from 0 to 1."""
+        return max(self.used.series / self.most.series, self.used.bytes / self.most.bytes)
+
+
+def _length(blocks: Sequence[str]) -> int:
+    """Bytes of all blocks together."""
+    return int(_lengths(blocks).sum())
+
+
+def _lengths(blocks: Sequence[str]) -> NDArray[np.int64]:
+    """Bytes of each block."""
+    if all(map(str.isascii, blocks)):  # in C, as nearly always
+        return np.fromiter(map(len, blocks), np.int64, len(blocks))
+    return np.fromiter((len(block.encode("utf-8", "replace")) for block in blocks), np.int64, len(blocks))

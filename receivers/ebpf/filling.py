@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fills maps that programs only read, before anything is attached: no program may decide by half a set."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+from .bpf_call import Command, element, kernel_call
+from .probe import CALL_FIELDS
+from .refusal import Refused
+from .rights import Diagnosis, Failure
+
+_VALUE_BYTES = 8
+
+
+def fill_calls(maps: Mapping[str, int], calls: Mapping[int, Mapping[str, int]]) -> None:
+    """What to do for each system call, by number. ``maps``: descriptors by name. Raises `Refused`."""
+    for number, fields in calls.items():
+        _update("calls", maps["calls"], number.to_bytes(4, sys.byteorder), packed(fields))
+
+
+def fill_sets(maps: Mapping[str, int], sets: Mapping[str, Sequence[str]]) -> None:
+    """Keys (hexadecimal), by the map's name. Raises `Refused`."""
+    for name, keys in sets.items():
+        for key in keys:
+            _update(name, maps[name], bytes.fromhex(key), bytes(_VALUE_BYTES))
+
+
+def packed(fields: Mapping[str, int]) -> bytes:
+    """``struct call`` of bpf/thread.h."""
+    return bytes(fields.get(name, 0) for name in CALL_FIELDS).ljust(_VALUE_BYTES, b"\0")
+
+
+def _update(name: str, descriptor: int, key: bytes, value: bytes) -> None:
+    buffers = ctypes.create_string_buffer(key, len(key)), ctypes.create_string_buffer(value, len(value))
+    number = element(kernel_call, Command.UPDATE, descriptor, *map(ctypes.addressof, buffers))
+    if number:
+        raise Refused(Diagnosis(Failure.ATTACH, f'map "{name}": {os.strerror(number)}'))

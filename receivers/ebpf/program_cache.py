@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps what was compiled, so that the next start on the same kernel needs no compiler.
+
+What is found here is loaded into the kernel by root, so the folder and its files must be our own and closed to others.
+A damaged file is as good as none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from .bytecode import Bytecode
+
+MOST_FILES = 32
+"""How many are kept; the one that was not used for the longest time goes first."""
+_MOST_BYTES = 4 << 20
+_FORM = "1"
+"""Changes with what a file holds."""
+DEFAULT_FOLDER = "/var/cache/ebpf-sidecar"
+_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
+def default_folder(environ: Mapping[str, str]) -> str:
+    """Where systemd says (``CacheDirectory=`` of the unit), or where programs of the system keep such things."""
+    return environ.get("CACHE_DIRECTORY", "").partition(":")[0] or DEFAULT_FOLDER
+
+
+def key_of(parts: Iterable[str]) -> str:
+    """The name of what is compiled from ``parts``: everything that decides what the compiler makes."""
+    digest = hashlib.sha256()
+    for part in (_FORM, *parts):
+        encoded = part.encode(errors="surrogateescape")
+        digest.update(b"%d:%s" % (len(encoded), encoded))
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramCache:
+    """Files in ``folder``, which is made when there is something to keep."""
+
+    folder: Path
+
+    def find(self, key: str) -> Bytecode | None:
+        """What was kept by this key, unless it is damaged or somebody else could have written it."""
+        try:
+            content = self._read(key)
+            digest, _, body = content.partition(b"\n")
+            if digest.decode() != hashlib.sha256(body).hexdigest():
+                return None
+            return Bytecode.from_json(json.loads(body))
+        except (OSError, KeyError, TypeError, ValueError, AttributeError):
+            return None
+
+    def keep(self, key: str, bytecode: Bytecode) -> None:
+        """Keep it where possible: on a read-only disk, every start compiles."""
+        body = json.dumps(bytecode.to_json()).encode()
+        content = hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+        with suppress(OSError):
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if _is_ours(self.folder.lstat(), stat.S_ISDIR):
+                self._write(key, content)
+                self._forget_oldest()
+
+    def _read(self, key: str) -> bytes:
+        if not _is_ours(self.folder.lstat(), stat.S_ISDIR):
+            return b""
+        descriptor = os.open(self.folder / key, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            if not _is_ours(os.fstat(descriptor), stat.S_ISREG):
+                return b""
+            with suppress(OSError):
+                os.utime(descriptor)
+            return file.read(_MOST_BYTES)
+
+    def _write(self, key: str, content: bytes) -> None:
+        """At once or not at all: two services may start together, and a machine may stop in the middle."""
+        passing = self.folder / f"{key}.{os.getpid()}"
+        descriptor = os.open(passing, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+            passing.replace(self.folder / key)
+        except OSError:
+            passing.unlink(missing_ok=True)
+            raise
+
+    def _forget_oldest(self) -> None:
+        files = sorted(self.folder.iterdir(), key=lambda file: file.lstat().st_mtime, reverse=True)
+        for file in files[MOST_FILES:]:
+            file.unlink(missing_ok=True)
+
+
+def _is_ours(found: os.stat_result, kind: Callable[[int], bool]) -> bool:
+    return kind(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & _OTHERS
