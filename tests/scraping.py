@@ -35,9 +35,9 @@ def needs(program):
 
 
 @contextmanager
-def prometheus(folder, target, *, program=DEBIAN, interval="1s", path="/metrics", options=()):
-    """A Prometheus server that scrapes ``target`` at ``interval``; yields its own address."""
-    job = {"job_name": "sidecar", "metrics_path": path, "static_configs": [{"targets": [target]}]}
+def prometheus(folder, target, *, program=DEBIAN, interval="1s", path="/metrics", options=(), more=()):
+    """A Prometheus server that scrapes ``target`` at ``interval``; yields its own address. ``more``: of the job."""
+    job = {"job_name": "sidecar", "metrics_path": path, "static_configs": [{"targets": [target]}], **dict(more)}
     config = {"global": {"scrape_interval": interval, "scrape_timeout": interval}, "scrape_configs": [job]}
     folder.mkdir(exist_ok=True)
     (folder / "prometheus.yml").write_text(json.dumps(config))

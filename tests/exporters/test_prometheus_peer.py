@@ -9,7 +9,7 @@ import urllib.request
 from contextlib import contextmanager
 
 import pytest
-from scraping import first_answer, needs, prometheus, query
+from scraping import MAKE, current, first_answer, needs, prometheus, query
 
 from ebpf_sidecar.exporters.prometheus import FACTORY
 from ebpf_sidecar.pipeline import ComponentKind, Kind, RowSet
@@ -18,6 +18,7 @@ from ebpf_sidecar.pipeline.server import HttpServers
 from ebpf_sidecar.pipeline.testing import fake_context, frame
 
 pytestmark = pytest.mark.peer
+CURRENT = current()
 
 ROWS = RowSet.of([{"k8s.pod.name": "web"}, {"k8s.pod.name": 'a "b"\\\n'}])
 
@@ -101,3 +102,21 @@ def test_a_real_prometheus_scrapes_us_and_answers_queries(tmp_path):
     assert [{"type": "histogram", "help": "Issue to completion", "unit": "seconds"}] == metadata[
         "ebpf_block_io_duration_seconds"
     ]
+
+
+@pytest.mark.skipif(CURRENT is None, reason=f"there is no current Prometheus; {MAKE}")
+def test_a_current_prometheus_makes_native_histograms_of_ours(tmp_path):
+    """One series each, with our own bounds and without loss, because it is told to; we speak no protobuf for that."""
+    native, name = {"convert_classic_histograms_to_nhcb": True}, "ebpf_block_io_duration_seconds"
+    with counting() as target, prometheus(tmp_path, target, program=CURRENT, more=native) as address:
+        first_answer(address, name, bool)
+        counts, fast, classic = (
+            [each["value"][1] for each in query(address, asked)]
+            for asked in (
+                f'histogram_count({name}{{k8s_pod_name="web"}})',
+                f'histogram_fraction(0, 0.001, {name}{{k8s_pod_name="web"}}) * 6',
+                f"{name}_bucket",
+            )
+        )
+
+    assert (["6"], ["1"], []) == (counts, fast, classic)
