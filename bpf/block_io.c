@@ -48,7 +48,7 @@ int complete_raw(struct bpf_raw_tracepoint_args *ctx)
 int merge_raw(struct bpf_raw_tracepoint_args *ctx)
 {
     u64 address = ctx->args[ARG_BLOCK_RQ_MERGE_REQUEST];
-    struct request *request = requests.lookup(&address);
+    struct request *request = request_at(address);
     struct io_value *row;
 
     if (!request)
@@ -56,7 +56,7 @@ int merge_raw(struct bpf_raw_tracepoint_args *ctx)
     row = io_row(&request->key);
     if (row)
         __sync_fetch_and_add(&row->merged, 1);
-    requests.delete(&address);
+    forget_request(address);
     return 0;
 }
 #endif
@@ -74,7 +74,7 @@ static __always_inline void bio_merged(u64 bio)
     struct io_value *row;
 
     key.operation = read_u32(bio + OFFSET_BIO_BI_OPF) & OPERATION_MASK;
-    owner_of_current(&key.owner);
+    owner_of_bio(&key.owner, bio);
     row = io_row(&key);
     if (row)
         __sync_fetch_and_add(&row->merged, 1);

@@ -2,8 +2,10 @@
 #ifndef EBPF_SIDECAR_BLOCK_IO_REQUESTS_H
 #define EBPF_SIDECAR_BLOCK_IO_REQUESTS_H
 
-#include "block_io_rows.h"
 #include "block_io_errors.h"
+#include "block_io_owner.h"
+#include "block_io_rows.h"
+#include "near.h"
 
 /* A request on its way, by the address of the kernel's own: addresses survive merges at either end, sectors do not. */
 struct request {
@@ -19,23 +21,102 @@ struct request {
  * demand then costs over 300 ns more at either end (measured on 6.18). */
 BPF_TABLE("hash", u64, struct request, requests, REQUESTS_ENTRIES);
 
-static __always_inline u32 device_of(u64 address)
-{
-#ifdef OFFSET_REQUEST_RQ_DISK
-    u64 disk = read_pointer(address + OFFSET_REQUEST_RQ_DISK);
-#else
-    /* The disk moved from the request to its queue in 5.17. */
-    u64 disk = read_pointer(read_pointer(address + OFFSET_REQUEST_Q) + OFFSET_REQUEST_QUEUE_DISK);
-#endif
+/* Beside it, near at hand (near.h). A request is in one place, and nobody else changes that meanwhile. */
+struct near_request {
+    u64 key;
+    u64 claims;
+    struct request state;
+} OWN_CACHE_LINES;
+BPF_F_TABLE("array", u32, struct near_request, near_requests, NEAR_REQUESTS_ENTRIES, NEAR_FLAGS);
 
-    return number_of_disk(disk);
+static __always_inline struct near_request *place_of_request(u64 address)
+{
+    u32 place = (address * 0x9e3779b97f4a7c15ULL >> 32) & (NEAR_REQUESTS_ENTRIES - 1);
+
+    return near_requests.lookup(&place);
 }
 
-static __always_inline void describe_request(struct request *fresh, u64 address)
+static __always_inline struct request *request_at(u64 address)
 {
-    owner_of_current(&fresh->key.owner);
-    fresh->key.device = device_of(address);
-    fresh->key.operation = read_u32(address + OFFSET_REQUEST_CMD_FLAGS) & OPERATION_MASK;
+    struct near_request *near = place_of_request(address);
+
+    return near && near->key == (address ^ NO_WORD) ? &near->state : requests.lookup(&address);
+}
+
+/* To be called when it is nowhere yet. */
+static __always_inline struct request *keep_request(u64 address, struct request *fresh)
+{
+    struct near_request *near = place_of_request(address);
+
+    if (near && !near->key && claim(&near->claims)) {
+        near->key = address ^ NO_WORD;
+        near->state = *fresh;
+        return &near->state;
+    }
+    requests.update(&address, fresh);
+    return requests.lookup(&address);
+}
+
+static __always_inline void forget_request(u64 address)
+{
+    struct near_request *near = place_of_request(address);
+
+    if (!near || near->key != (address ^ NO_WORD)) {
+        requests.delete(&address);
+        return;
+    }
+    near->key = 0;
+    __sync_fetch_and_add(&near->claims, -1);
+}
+
+/* What is needed of the kernel's own request. */
+struct seen {
+    u64 queue;
+    u64 bio;
+    u32 flags;
+    u32 bytes;
+};
+
+#define HEAD 64 /* bytes: one read takes no longer than one of a single field */
+#if OFFSET_REQUEST_Q <= HEAD - 8 && OFFSET_REQUEST_BIO <= HEAD - 8 && OFFSET_REQUEST_CMD_FLAGS <= HEAD - 4 && \
+    OFFSET_REQUEST_DATA_LEN <= HEAD - 4
+static __always_inline void look_at(struct seen *seen, u64 address)
+{
+    u64 head[HEAD / 8] = {};
+    char *at = (char *)head;
+
+    bpf_probe_read_kernel(head, HEAD, (void *)address);
+    seen->queue = *(u64 *)(at + OFFSET_REQUEST_Q);
+    seen->bio = *(u64 *)(at + OFFSET_REQUEST_BIO);
+    seen->flags = *(u32 *)(at + OFFSET_REQUEST_CMD_FLAGS);
+    seen->bytes = *(u32 *)(at + OFFSET_REQUEST_DATA_LEN);
+}
+#else
+static __always_inline void look_at(struct seen *seen, u64 address)
+{
+    seen->queue = read_pointer(address + OFFSET_REQUEST_Q);
+    seen->bio = read_pointer(address + OFFSET_REQUEST_BIO);
+    seen->flags = read_u32(address + OFFSET_REQUEST_CMD_FLAGS);
+    seen->bytes = read_u32(address + OFFSET_REQUEST_DATA_LEN);
+}
+#endif
+
+static __always_inline u32 device_of(u64 address, u64 queue)
+{
+#ifdef OFFSET_REQUEST_RQ_DISK
+    return number_of_disk(read_pointer(address + OFFSET_REQUEST_RQ_DISK));
+#else
+    /* The disk moved from the request to its queue in 5.17. */
+    return number_of_disk(read_pointer(queue + OFFSET_REQUEST_QUEUE_DISK));
+#endif
+}
+
+static __always_inline void describe_request(struct request *fresh, u64 address, struct seen *seen)
+{
+    look_at(seen, address);
+    owner_of_bio(&fresh->key.owner, seen->bio);
+    fresh->key.device = device_of(address, seen->queue);
+    fresh->key.operation = seen->flags & OPERATION_MASK;
 }
 
 /* The kernel uses the address again although no completion was seen: programs can miss events. */
@@ -51,24 +132,30 @@ static __always_inline void count_unfinished(struct request *before)
         __sync_fetch_and_add(&row->lost, 1);
 }
 
+static __always_inline struct request *keep_or_replace(u64 address, struct request *before, struct request *fresh)
+{
+    if (before) {
+        count_unfinished(before);
+        *before = *fresh;
+        return before;
+    }
+    before = keep_request(address, fresh);
+    if (!before)
+        count_drop(DROPPED_REQUESTS);
+    return before;
+}
+
 static __always_inline void request_inserted(u64 address)
 {
-    struct request fresh = {}, *before;
+    struct request fresh = {}, *before = request_at(address);
+    struct seen seen;
 
-    describe_request(&fresh, address);
-    fresh.inserted = bpf_ktime_get_ns();
-    if (!requests.insert(&address, &fresh))
-        return;
-    before = requests.lookup(&address);
-    if (!before) {
-        count_drop(DROPPED_REQUESTS);
-        return;
-    }
     /* A request that comes back from the device keeps its owner and its first time. */
-    if (before->requeued)
+    if (before && before->requeued)
         return;
-    count_unfinished(before);
-    *before = fresh;
+    describe_request(&fresh, address, &seen);
+    fresh.inserted = bpf_ktime_get_ns();
+    keep_or_replace(address, before, &fresh);
 }
 
 static __always_inline void count_issued(struct request *request, u64 address)
@@ -86,24 +173,17 @@ static __always_inline void count_issued(struct request *request, u64 address)
 static __always_inline void request_issued_at_once(u64 address, struct request *before)
 {
     struct request fresh = {};
+    struct seen seen;
 
-    describe_request(&fresh, address);
-    if (before) {
-        count_unfinished(before);
-        *before = fresh;
-    } else {
-        requests.update(&address, &fresh);
-        before = requests.lookup(&address);
-    }
+    describe_request(&fresh, address, &seen);
+    before = keep_or_replace(address, before, &fresh);
     if (before)
         count_issued(before, address);
-    else
-        count_drop(DROPPED_REQUESTS);
 }
 
 static __always_inline void request_issued(u64 address)
 {
-    struct request *request = requests.lookup(&address);
+    struct request *request = request_at(address);
 
     if (request && !request->issued)
         count_issued(request, address);
@@ -113,7 +193,7 @@ static __always_inline void request_issued(u64 address)
 
 static __always_inline void request_requeued(u64 address)
 {
-    struct request *request = requests.lookup(&address);
+    struct request *request = request_at(address);
     struct io_value *row;
 
     if (!request)
@@ -160,11 +240,10 @@ static __always_inline void count_request_error(struct request *request)
 static __always_inline void request_failed_at_once(u64 address, u32 error)
 {
     struct request fresh = {.error = error};
+    struct seen seen;
 
-    if (!read_u32(address + OFFSET_REQUEST_DATA_LEN))
-        return;
-    describe_request(&fresh, address);
-    if (!is_left_out(&fresh.key.owner))
+    describe_request(&fresh, address, &seen);
+    if (seen.bytes && !is_left_out(&fresh.key.owner))
         count_request_error(&fresh);
 }
 
@@ -172,7 +251,7 @@ static __always_inline void request_failed_at_once(u64 address, u32 error)
  * block layer may fail a request that it never issued: that is an error without a duration. */
 static __always_inline void request_completed(u64 address, u32 error, u32 bytes)
 {
-    struct request *request = requests.lookup(&address);
+    struct request *request = request_at(address);
 
     if (!request) {
         if (error)
@@ -190,7 +269,7 @@ static __always_inline void request_completed(u64 address, u32 error, u32 bytes)
         if (request->error)
             count_request_error(request);
     }
-    requests.delete(&address);
+    forget_request(address);
 }
 
 #endif

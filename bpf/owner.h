@@ -50,12 +50,25 @@ static __always_inline u32 read_u32(u64 address)
     return value;
 }
 
+#if RELEASE >= 511
+/* The current task, and a field of it or of what it points to: the verifier knows their types, so each is one
+ * instruction. A read by address takes about 10 ns (measured on 6.18). */
+#define current_task() ((u64)bpf_get_current_task_btf())
+#define FIELD(address, offset)                                                            \
+    ({                                                                                    \
+        u64 value;                                                                        \
+        asm volatile("%0 = *(u64 *)(%1 + %2)" : "=r"(value) : "r"(address), "i"(offset)); \
+        value;                                                                            \
+    })
+#else
+#define current_task() bpf_get_current_task()
+#define FIELD(address, offset) read_pointer((address) + (offset))
+#endif
+
 #if defined(CGROUP_SUBSYSTEM) || defined(OFFSET_CSS_SET_DFL_CGRP)
-/* Inode of the task's directory in the hierarchy that tells containers apart. kernfs ids are inode numbers since 5.5.
- */
-static __always_inline u64 cgroup_of_task(u64 task)
+/* Inode of the directory in the hierarchy that tells containers apart. kernfs ids are inode numbers since 5.5. */
+static __always_inline u64 cgroup_of_set(u64 set)
 {
-    u64 set = read_pointer(task + OFFSET_TASK_STRUCT_CGROUPS);
 #ifdef CGROUP_SUBSYSTEM
     u64 state = read_pointer(set + OFFSET_CSS_SET_SUBSYS + 8 * CGROUP_SUBSYSTEM);
     u64 cgroup = read_pointer(state + OFFSET_CGROUP_SUBSYS_STATE_CGROUP);
@@ -66,12 +79,21 @@ static __always_inline u64 cgroup_of_task(u64 task)
 
     return read_pointer(node + OFFSET_KERNFS_NODE_ID);
 }
+
+static __always_inline u64 cgroup_of_task(u64 task)
+{
+    return cgroup_of_set(read_pointer(task + OFFSET_TASK_STRUCT_CGROUPS));
+}
 #endif
 
 static __always_inline u64 cgroup_of_current(void)
 {
 #ifdef CGROUP_SUBSYSTEM
-    return cgroup_of_task(bpf_get_current_task()); /* the helper knows only v2 */
+    /* the helper knows only v2 */
+    u64 set = FIELD(current_task(), OFFSET_TASK_STRUCT_CGROUPS);
+    u64 cgroup = FIELD(FIELD(set, OFFSET_CSS_SET_SUBSYS + 8 * CGROUP_SUBSYSTEM), OFFSET_CGROUP_SUBSYS_STATE_CGROUP);
+
+    return FIELD(FIELD(cgroup, OFFSET_CGROUP_KN), OFFSET_KERNFS_NODE_ID);
 #else
     return bpf_get_current_cgroup_id();
 #endif
@@ -102,8 +124,9 @@ static __always_inline void name_of_current_process(struct owner *owner)
 {
     char comm[16] = {}; /* nothing of a longer, former name may stay behind the end */
 
-#ifdef OFFSET_TASK_STRUCT_GROUP_LEADER
-    name_of_task(bpf_get_current_task(), comm);
+#if defined(OFFSET_TASK_STRUCT_GROUP_LEADER) && defined(OFFSET_TASK_STRUCT_COMM)
+    bpf_probe_read_kernel_str(
+        comm, sizeof(comm), (void *)(FIELD(current_task(), OFFSET_TASK_STRUCT_GROUP_LEADER) + OFFSET_TASK_STRUCT_COMM));
 #else
     bpf_get_current_comm(comm, sizeof(comm));
 #endif

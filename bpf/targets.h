@@ -88,4 +88,15 @@ static __always_inline void leave_out_unless_target(u64 task, struct owner *owne
 #endif
 }
 
+/* The same for who is known by the cgroup alone. */
+static __always_inline void leave_out_unless_target_cgroup(struct owner *owner)
+{
+#if defined(TARGET_NAMES) || defined(TARGET_NAMESPACES)
+    __builtin_memset(owner, 0, sizeof(*owner));
+#elif defined(TARGET_CGROUPS)
+    if (!target_cgroups.lookup(&owner->cgroup))
+        __builtin_memset(owner, 0, sizeof(*owner));
+#endif
+}
+
 #endif

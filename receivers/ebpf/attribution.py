@@ -9,7 +9,8 @@ from enum import StrEnum
 from typing import Any
 
 from .cgroup_path import container_directory
-from .cgroups import CgroupTree, shown
+from .cgroups import shown
+from .io_cgroups import Tree
 from .layout import Keys
 from .totals import Group
 
@@ -44,7 +45,7 @@ class Attribution:
     ``choosing``: whether the kernel leaves somebody out; owners without a cgroup are then nobody's.
     """
 
-    tree: CgroupTree
+    tree: Tree
     group_by: Sequence[GroupBy]
     choosing: bool = False
     _asked: set[int] = field(default_factory=set)
@@ -80,6 +81,6 @@ class Attribution:
             GroupBy.CONTAINER: lambda owner: container_directory(self.tree.path(owner[0])),
             GroupBy.CGROUP: lambda owner: self.tree.path(owner[0]),
             GroupBy.EXECUTABLE: lambda owner: command_name(owner[2]),
-            GroupBy.PID: lambda owner: int(owner[1]),
+            GroupBy.PID: lambda owner: int(owner[1]) or "",  # I/O that belongs to a cgroup alone
         }
         return readers[part]

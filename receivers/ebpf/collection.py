@@ -18,6 +18,7 @@ from .canary import Canary
 from .canary_actions import Actions
 from .cgroup_watch import CgroupWatch
 from .cgroups import CgroupTree, Hierarchy, find_hierarchy
+from .io_cgroups import with_io
 from .late_calls import LateCalls
 from .loaded import Loaded
 from .loading import load
@@ -116,7 +117,8 @@ def open_collection(
         hierarchy = _hierarchy_of(loaded, hierarchy, context)
         timeline = Timeline(context.clock, context.telemetry)
         start = timeline.now().time_unix_nano
-        attribution = Attribution(CgroupTree(hierarchy), settings.group_by, settings.targets.choosing)
+        tree = with_io(CgroupTree(hierarchy), context.paths.cgroup)
+        attribution = Attribution(tree, settings.group_by, settings.targets.choosing)
         reading = reading_of(probes, loaded, attribution, start=start, cleanup=cleanup, limit=settings.max_rows)
         canary = _canary(probes, loaded, settings, context)
         programs = ProgramFrames(loaded, start, release_of(os.uname().release), _counting(settings, context, held))

@@ -49,6 +49,13 @@ def test_grouped_by_cgroup_and_pid_nothing_is_merged(tree):
     assert [(f"/{CONTAINER}/system.slice", 7)] == attribution.owners(keys((nested, 7, b"java")))
 
 
+def test_what_belongs_to_a_cgroup_alone_has_neither_name_nor_process(tree):
+    """I/O that a kernel thread passes on for a cgroup: the empty word means that an attribute is absent."""
+    attribution = Attribution(tree, [GroupBy.CGROUP, GroupBy.EXECUTABLE, GroupBy.PID])
+
+    assert [(f"/{CONTAINER}", "", "")] == attribution.owners(keys((inode(tree, CONTAINER), 0, b"")))
+
+
 def test_a_cgroup_made_later_is_found(tree):
     """The tree is walked again when an unknown id appears."""
     attribution = Attribution(tree, [GroupBy.CGROUP])

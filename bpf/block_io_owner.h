@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
+#ifndef EBPF_SIDECAR_BLOCK_IO_OWNER_H
+#define EBPF_SIDECAR_BLOCK_IO_OWNER_H
+
+/* To whom I/O belongs: the kernel notes a cgroup in each bio. That is the submitter's own, or that of whose work a
+ * kernel thread does: writes back its pages, passes its I/O on to the disk below, or after a limit made it wait. */
+#include "owner.h"
+
+#if defined(OFFSET_BIO_BI_BLKG) && defined(OFFSET_BLKCG_GQ_BLKCG) && defined(OFFSET_BLKCG_CSS) &&             \
+    defined(ENUM_IO_CGRP_ID) && defined(OFFSET_CGROUP_LEVEL) && defined(OFFSET_CGROUP_SUBSYS_STATE_CGROUP) && \
+    defined(OFFSET_CGROUP_KN) && defined(OFFSET_KERNFS_NODE_ID) && defined(OFFSET_CSS_SET_SUBSYS) &&          \
+    defined(OFFSET_TASK_STRUCT_CGROUPS) && defined(OFFSET_CGROUP_ROOT_HIERARCHY_ID)
+#define BIO_HAS_OWNER
+
+/* Where the controller io has a hierarchy of its own (v1), numbers in ours may mean other directories. Those of its
+ * hierarchy are marked by the highest bit, which no kernfs id has: the reader finds their paths there. */
+#define OF_IO_HIERARCHY (1ULL << 63)
+#define SETS_LOOKED_AT 4
+
+static __always_inline u64 id_of_cgroup(u64 cgroup)
+{
+    return read_pointer(read_pointer(cgroup + OFFSET_CGROUP_KN) + OFFSET_KERNFS_NODE_ID);
+}
+
+#ifdef CGROUP_SUBSYSTEM
+static __always_inline bool is_below(u64 cgroup, u64 above)
+{
+    u32 level = read_u32(above + OFFSET_CGROUP_LEVEL);
+
+    if (read_u32(cgroup + OFFSET_CGROUP_LEVEL) < level)
+        return 0;
+#ifdef OFFSET_CGROUP_ANCESTORS
+    return read_pointer(cgroup + OFFSET_CGROUP_ANCESTORS + 8 * (u64)level) == above;
+#else
+    return read_pointer(cgroup + OFFSET_CGROUP_ANCESTOR_IDS + 8 * (u64)level) == id_of_cgroup(above); /* before 6.1 */
+#endif
+}
+
+/* The cgroup of our hierarchy that all processes of a cgroup of io's hierarchy are in; 0 when there is none, or several
+ * or it would take long to know. */
+static __always_inline u64 cgroup_of_its_processes(u64 cgroup)
+{
+    u64 end = cgroup + OFFSET_CGROUP_CSET_LINKS, at = read_pointer(end), found = 0, one;
+    u32 i;
+
+#pragma unroll
+    for (i = 0; i < SETS_LOOKED_AT; i++) {
+        if (at == end)
+            return found;
+        one = cgroup_of_set(read_pointer(at - OFFSET_CGRP_CSET_LINK_CSET_LINK + OFFSET_CGRP_CSET_LINK_CSET));
+        if (found && found != one)
+            return 0;
+        found = one;
+        at = read_pointer(at);
+    }
+    return at == end ? found : 0;
+}
+#endif
+
+/* `own`: of the current task. */
+static __always_inline bool is_in_or_below(u64 own, u64 cgroup)
+{
+#ifdef CGROUP_SUBSYSTEM
+    return is_below(FIELD(own, OFFSET_CGROUP_SUBSYS_STATE_CGROUP), cgroup);
+#else
+    return bpf_get_current_ancestor_cgroup_id(read_u32(cgroup + OFFSET_CGROUP_LEVEL)) == id_of_cgroup(cgroup);
+#endif
+}
+
+static __always_inline u64 number_in_rows(u64 cgroup)
+{
+#ifdef CGROUP_SUBSYSTEM
+    u64 found = cgroup_of_its_processes(cgroup);
+
+    return found ? found : id_of_cgroup(cgroup) | OF_IO_HIERARCHY;
+#else
+    /* 0 is v2's; io may still have another one, whose numbers mean nothing here */
+    u32 hierarchy = read_u32(read_pointer(cgroup + OFFSET_CGROUP_ROOT) + OFFSET_CGROUP_ROOT_HIERARCHY_ID);
+
+    return hierarchy ? 0 : id_of_cgroup(cgroup);
+#endif
+}
+
+/* The bio's cgroup as rows are kept by; 0 when the submitter is in it or below: then it is the submitter's own I/O, and
+ * the submitter's cgroup says more where io is not enabled in it. Mostly both have the same state of the controller. */
+static __always_inline u64 cgroup_of_bio(u64 bio)
+{
+    u64 group = bio ? read_pointer(bio + OFFSET_BIO_BI_BLKG) : 0;
+    u64 owner = group ? read_pointer(group + OFFSET_BLKCG_GQ_BLKCG) : 0;
+    u64 set = FIELD(current_task(), OFFSET_TASK_STRUCT_CGROUPS);
+    u64 own = FIELD(set, OFFSET_CSS_SET_SUBSYS + 8 * ENUM_IO_CGRP_ID), cgroup;
+
+    if (!owner || owner + OFFSET_BLKCG_CSS == own)
+        return 0;
+    cgroup = read_pointer(owner + OFFSET_BLKCG_CSS + OFFSET_CGROUP_SUBSYS_STATE_CGROUP);
+    return is_in_or_below(own, cgroup) ? 0 : number_in_rows(cgroup);
+}
+#endif
+
+/* Fills a zeroed owner. A bio has no process, so what is its own has no name. */
+static __always_inline void owner_of_bio(struct owner *owner, u64 bio)
+{
+#ifdef BIO_HAS_OWNER
+    owner->cgroup = cgroup_of_bio(bio);
+    if (owner->cgroup)
+        leave_out_unless_target_cgroup(owner);
+    else
+#endif
+        owner_of_current(owner);
+}
+
+#endif

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cgroups of I/O where the controller io has a hierarchy of its own: version 1, or io on version 2 beside version 1.
+
+The kernel notes in each bio a cgroup of io's hierarchy. Its number may mean another directory in the hierarchy that
+rows are kept by, so such numbers are marked (bpf/block_io_owner.h) and are looked up here, by path: runtimes use the
+same path in all hierarchies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from .cgroups import CgroupTree, Hierarchy
+
+OF_IO = 1 << 63
+"""The mark, a bit that no number of a directory has."""
+
+
+class Tree(Protocol):
+    """Paths of cgroups by kernel id."""
+
+    def learn(self) -> None:
+        """Walk the directories once."""
+
+    def path(self, cgroup_id: int) -> str:
+        """The cgroup's path below its hierarchy's root; empty when never seen."""
+
+    def knows(self, cgroup_id: int) -> bool:
+        """Whether the id was seen in a walk."""
+
+
+@dataclass(frozen=True, slots=True)
+class WithIo:
+    """The tree that rows are kept by (``own``), and for marked numbers that of ``io``."""
+
+    own: Tree
+    io: Tree
+
+    def learn(self) -> None:
+        """Walk both."""
+        self.own.learn()
+        self.io.learn()
+
+    def path(self, cgroup_id: int) -> str:
+        """The path in the hierarchy that the number is of."""
+        return self.io.path(cgroup_id ^ OF_IO) if cgroup_id & OF_IO else self.own.path(cgroup_id)
+
+    def knows(self, cgroup_id: int) -> bool:
+        """Whether it is known there."""
+        return self.io.knows(cgroup_id ^ OF_IO) if cgroup_id & OF_IO else self.own.knows(cgroup_id)
+
+
+def with_io(tree: CgroupTree, cgroup_root: Path) -> Tree:
+    """``tree`` itself where io is in the same hierarchy; ``cgroup_root`` is usually /sys/fs/cgroup."""
+    if tree.hierarchy.controller in ("v2", "blkio"):
+        return tree
+    version_1 = cgroup_root / "blkio"
+    root = version_1 if version_1.exists() else cgroup_root / "unified"
+    return WithIo(tree, CgroupTree(Hierarchy("blkio", root)))
