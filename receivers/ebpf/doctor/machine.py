@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +13,7 @@ from ..btf import KERNEL_BTF, Btf
 from ..plan import Types
 from ..rights import Standing, standing_in
 from ..tracefs import PLACES, Tracefs, find_tracefs, is_mounted
+from .bio_devices import BioDevice, read_bio_devices
 from .kernel_config import KernelConfig, read_kernel_config
 from .surroundings import Cgroups, Namespaces, read_cgroups, read_namespaces
 from .system import System
@@ -47,6 +48,7 @@ class Machine:
     sysctls: Mapping[str, int]
     cgroups: Cgroups
     namespaces: Namespaces
+    bio_devices: Sequence[BioDevice] = ()
 
 
 def read_machine(system: System, root: Path = Path("/")) -> Machine:
@@ -64,6 +66,7 @@ def read_machine(system: System, root: Path = Path("/")) -> Machine:
         sysctls=_sysctls(root / "proc/sys/kernel"),
         cgroups=read_cgroups(root),
         namespaces=read_namespaces(root),
+        bio_devices=read_bio_devices(root),
     )
 
 

@@ -45,7 +45,7 @@ def ways():
 
 def btf(fields):
     """Type information with these fields (``struct.field``), one after the other."""
-    types, strings = b"", b"\0"
+    types, strings, known = b"", b"\0", {}
     structs = {}
     for field in fields:
         name, _, member = field.partition(".")
@@ -53,8 +53,8 @@ def btf(fields):
     for name, members in structs.items():
         places = []
         for text in (name, *members):
-            places.append(len(strings))
-            strings += text.encode() + b"\0"
+            places.append(known.setdefault(text, len(strings)))  # each text stands there once
+            strings += text.encode() + b"\0" if places[-1] == len(strings) else b""
         types += struct.pack("<III", places[0], STRUCT << 24 | len(members), 64)
         types += b"".join(struct.pack("<III", place, 0, 64 * i) for i, place in enumerate(places[1:]))
     return struct.pack("<HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(types), len(types), len(strings)) + types + strings
