@@ -21,6 +21,7 @@ from pydantic import Field
 from ..pipeline.component import ComponentKind, Context, Factory, Stability
 from ..pipeline.errors import ExportError
 from ..pipeline.frame import Frames
+from ..pipeline.histogram_bounds import HistogramBounds, chosen
 from ..pipeline.output import OUTPUT_CLOSED, standard_output
 from ..pipeline.plugins import hookimpl
 from ..pipeline.settings import Settings
@@ -37,6 +38,8 @@ class DebugSettings(Settings):
     """``table``: aligned columns for people; ``json``: one JSON object per line for programs."""
     limit: int = Field(default=20, ge=0)
     """The most points written of each metric of a batch; how many more there were is said. 0: no limit."""
+    histogram_bounds: HistogramBounds = "full"
+    """Which buckets are written: ``full``, ``default`` or a list, as for the exporter ``prometheus``."""
     every: int = Field(default=1, ge=1)
     """Write only the first of every so many batches."""
 
@@ -57,7 +60,8 @@ class DebugExporter:
         if (self._batches - 1) % self._settings.every:
             return
         try:
-            self._write("".join(f"{line}\n" for line in self._lines(frames)))
+            merged = [chosen(frame, self._settings.histogram_bounds) for frame in frames]
+            self._write("".join(f"{line}\n" for line in self._lines(merged)))
         except BrokenPipeError as cause:
             self._context.finished(OUTPUT_CLOSED)
             raise ExportError("whoever read standard output has gone", retry=False) from cause

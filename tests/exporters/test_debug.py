@@ -72,6 +72,15 @@ def test_the_limit_can_be_lifted(capsys):
     assert (30, False) == (written.count("ebpf.many"), "more" in written)
 
 
+@pytest.mark.parametrize(("asked", "buckets"), [(None, [1, 2, 3]), ("full", [1, 2, 3]), ("default", [3, 3])])
+def test_all_buckets_are_written_unless_fewer_are_asked_for(capsys, asked, buckets):
+    """Who looks at what flows through a pipeline wants to see all of it."""
+    histogram = frame("wait", [[1, 2, 3]], bounds=[0.001, 1], advised_bounds=[1.0])
+    exporter(format="json", **({"histogram_bounds": asked} if asked else {})).export([histogram])
+
+    assert buckets == json.loads(capsys.readouterr().out)["buckets"]
+
+
 def test_batches_can_be_skipped(capsys):
     """The first of every three is written."""
     sampled = exporter(every=3, format="json", verbosity="normal")
