@@ -9,6 +9,7 @@ PAGE = 4096
 MIB = 64
 PAGES = MIB * 256
 EXACT = 0.005
+TRIES = 5
 
 pytestmark = pytest.mark.parallel
 
@@ -74,18 +75,17 @@ def test_every_workload_is_counted_in_pages(serve, work, forget, big_file, tmp_p
 def test_the_rate_processor_shows_the_hit_rate_of_the_interval(serve, work, forget, big_file):
     """All cold is a hit rate near 0, all warm near 100, in the interval in which it happened."""
     service = serve(interval=1.0, probes="[page_cache]")
-    forget(big_file)
-    work("cold", "files.py", "sequential", big_file, MIB, 1 << 16)
-    work("warm", "files.py", "sequential", big_file, MIB, 1 << 16)
-    page = service.settled()
-    name = "ebpf_cache_hit_rate_percent"
-    seen = {
-        comm: [rate for scrape in (*service.pages, page) for rate in scrape.rows(name, comm=comm).values()]
-        for comm in ("cold", "warm")
-    }
 
-    assert 5 > min(seen["cold"])
-    assert 95 < max(seen["warm"])
+    def rates(comm, cold):
+        if cold:
+            forget(big_file)
+        work(comm, "files.py", "sequential", big_file, MIB, 1 << 16)
+        service.settled()
+        return [rate for page in service.pages for rate in page.rows("ebpf_cache_hit_rate_percent", comm=comm).values()]
+
+    # on a busy machine an interval may be over before anybody looks at its page; then once more
+    assert any(5 > min(rates("cold", cold=True), default=100) for _ in range(TRIES))
+    assert any(95 < max(rates("warm", cold=False), default=0) for _ in range(TRIES))
 
 
 def test_a_process_that_lives_between_two_readings_is_counted(serve, work, forget, big_file):
