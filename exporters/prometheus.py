@@ -61,7 +61,8 @@ class PrometheusSettings(Settings):
     const_labels: dict[str, str] = {}  # noqa: RUF012 # pydantic copies defaults
     """Labels put on every sample; they win over attributes of the same name."""
     metric_expiration: Interval = 300.0
-    """How long a series that is no longer reported keeps its last value on the page."""
+    """How long a counter or histogram that is no longer reported keeps its last value on the page; a gauge disappears
+    with the interval in which it was not measured."""
     start_at_zero: bool = True
     """Show a new counter or histogram as 0 until it was scraped, for two collection intervals at most."""
     histogram_bounds: HistogramBounds = "default"

@@ -53,6 +53,8 @@ HTTP_REFUSED = Instrument(
 )
 
 COUNTERS = (RECEIVED, REFUSED, INCOMING, OUTGOING, SENT, SEND_FAILED, ENQUEUE_FAILED, DROPPED, ERRORS, HTTP_REFUSED)
+RARE = (DROPPED, ERRORS, HTTP_REFUSED)
+"""Counters whose series appear with the first event; the others are there with 0 from the start."""
 
 QUEUE_SIZE = Instrument("ebpf_sidecar.exporter.queue_size", "{batch}", "Batches waiting for an exporter")
 QUEUED = Instrument(

@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 
-from .ledger import COUNTERS, Attributes, Instrument, Ledger
+from .ledger import COUNTERS, RARE, Attributes, Instrument, Ledger
 
 log = logging.getLogger(__name__)
 _EOF = b"# EOF\n"
@@ -45,6 +45,19 @@ def _regardless_of_the_switch() -> Iterator[None]:
         os.environ[OTEL_SDK_DISABLED] = switch
 
 
+def _zero_first(read: Read) -> Read:
+    """Shows each series as 0 the first time, or Prometheus would see no increase in the first error of a kind."""
+    known: set[Attributes] = set()
+
+    def shown(instrument: Instrument) -> Mapping[Attributes, Any]:
+        counts = read(instrument)
+        new = counts.keys() - known
+        known.update(new)
+        return {attributes: 0 if attributes in new else value for attributes, value in counts.items()}
+
+    return shown
+
+
 class SelfMetrics:
     """Publishes a ledger; one per service."""
 
@@ -58,7 +71,7 @@ class SelfMetrics:
         self._meter = self._provider.get_meter("ebpf_sidecar")
         ProcessCollector(registry=self._registry)
         for counter in COUNTERS:
-            self._create_counter(counter, ledger.counts)
+            self._create_counter(counter, _zero_first(ledger.counts) if counter in RARE else ledger.counts)
         ledger.new_gauge = self._create_gauge
         ledger.new_counter = self._create_counter
 

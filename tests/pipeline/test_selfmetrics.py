@@ -9,7 +9,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as lenient
 
 from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind
-from ebpf_sidecar.pipeline.ledger import QUEUE_SIZE, SENT, Ledger
+from ebpf_sidecar.pipeline.ledger import ERRORS, QUEUE_SIZE, SENT, Ledger
 from ebpf_sidecar.pipeline.selfmetrics import SelfMetrics
 from ebpf_sidecar.pipeline.telemetry import ComponentTelemetry
 
@@ -42,6 +42,20 @@ def test_counters_and_gauges_appear_in_both_formats(ledger):
         assert 7 == page["ebpf_sidecar_exporter_sent_metric_points_total", label]
         assert 3 == page["ebpf_sidecar_exporter_queue_size", label]
     assert any(name[0] == "process_resident_memory_bytes" for name in old)
+
+
+def test_the_first_error_of_a_kind_is_an_increase():
+    """Its series is 0 on the first page that it is on; what is read elsewhere does not wait."""
+    ledger = Ledger()
+    shown, telemetry = SelfMetrics(ledger, {}), ComponentTelemetry(ID, ledger, logging.getLogger("test"))
+    series, pages = ("ebpf_collector_errors_total", ("component", "exporter prometheus"), ("stage", "sending")), []
+    for _ in range(3):
+        telemetry.error("sending", "no")
+        pages.append(samples(strict(shown.exposition(True).decode() + "# EOF\n"))[series])
+    shown.shutdown()
+
+    assert [0, 2, 3] == pages
+    assert [3] == list(ledger.counts(ERRORS).values())
 
 
 def test_a_component_counts_and_shows_and_is_forgotten(ledger):
