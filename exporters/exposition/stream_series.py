@@ -9,7 +9,7 @@ count; what was measured at a moment is gone with it.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from ...pipeline.streams import Stream
 from .labels import LabelTable
 from .readings import Reading
 from .series import Points
-from .zero_first import hidden, known_starts, one_reading_later
+from .zero_first import introduced, one_reading_later
 
 _COUNTING = (Kind.COUNTER, Kind.HISTOGRAM)
 _NO_ROWS = np.empty(0, np.uint64)
@@ -49,7 +49,7 @@ class StreamSeries:
         """The series of a first frame, but for those with the label blocks ``without``."""
         live, counts = Points.of(frame, table, reading.exported).without(without), frame.kind in _COUNTING
         if counts:
-            live = replace(live, hidden=hidden(live, (), reading.since, _NO_ROWS))
+            live = introduced(live, (), reading.since, _NO_ROWS)
         momentary = not counts and frame.temporality is not Temporality.DELTA
         return cls(live, table, frame.time_unix_nano, reading, counts, momentary)
 
@@ -91,8 +91,7 @@ class StreamSeries:
             for part in self.parts():
                 new = new.added_to(part, by_id=later)
         if self.counts:
-            zero = hidden(new, self.parts(), reading.since, self.waiting)
-            new = replace(new, hidden=zero, starts=known_starts(new, self.parts()))
+            new = introduced(new, self.parts(), reading.since, self.waiting)
         if table is not self.table or not later or self.momentary:
             self.kept = self._left_by(table, by_id=later)
         self.live, self.table, self.time, self.reading = new, table, frame.time_unix_nano, reading

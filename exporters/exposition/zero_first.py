@@ -21,37 +21,39 @@ READINGS = 2
 """For how many readings a new series is 0 at most."""
 
 
-def hidden(new: Points, shown: Sequence[Points], since: int, waiting: NDArray[np.uint64]) -> NDArray[np.uint8]:
-    """For how many readings from now on each series of ``new`` is 0.
+def introduced(new: Points, shown: Sequence[Points], since: int, waiting: NDArray[np.uint64]) -> Points:
+    """The series of ``new``, with for how many readings from now on each is 0, and since when it is known to count.
 
     ``shown``: the series of the same stream up to now. ``since``: the time of the reading before, ns since the epoch.
-    ``waiting``: ids of the rows that were 0 up to this reading; under another name they have to be seen so, too.
+    ``waiting``: ids of the rows that were 0 up to this reading; under another name they have to be seen so, too. Where
+    a row that was shown gets another name the start is 0, for unknown: who takes its new series for 0 up to there would
+    count a second time what stood under the old one.
     """
     for part in shown:
         if new.blocks is part.blocks:
-            return part.hidden
-    result = np.zeros(len(new), np.uint8)
-    chosen = np.flatnonzero((new.starts >= np.uint64(since)) | np.isin(new.ids, waiting)).tolist()
-    if not chosen:
-        return result
-    labels = {new.blocks[position] for position in chosen}
-    left = {label: 0 for part in shown for label in labels.intersection(part.blocks)}
-    for part in (part.take(part.hidden > 0) for part in shown):
-        left.update(zip(part.blocks, part.hidden.tolist(), strict=True))
-    result[chosen] = [left.get(new.blocks[position], READINGS) for position in chosen]
-    return result
-
-
-def known_starts(new: Points, shown: Sequence[Points]) -> NDArray[np.uint64]:
-    """Since when the series of ``new`` count, 0 where a row got another name: of what it counted since its start a part
-    stood under the old one, and who takes the new one for 0 up to there would count that a second time."""
+            return replace(new, hidden=part.hidden, starts=np.where(part.starts == 0, part.starts, new.starts))
+    there = set[str]().union(*(part.blocks for part in shown))
+    strange = np.fromiter((block not in there for block in new.blocks), np.bool_, len(new))
+    born, hidden, starts = new.starts >= np.uint64(since), np.zeros(len(new), np.uint8), new.starts.copy()
+    hidden[strange & (born | np.isin(new.ids, waiting))] = READINGS
+    renamed = strange.copy()
+    renamed[strange] = np.isin(new.ids[strange], np.concatenate([new.ids[:0], *(part.ids for part in shown)]))
+    starts[renamed] = 0
+    anything_known = bool(new.starts.any())
     for part in shown:
-        if new.blocks is part.blocks:
-            return np.where(part.starts == 0, np.uint64(0), new.starts)
-    before = {label: start for part in shown for label, start in zip(part.blocks, part.starts.tolist(), strict=True)}
-    there = np.isin(new.ids, np.concatenate([new.ids[:0], *(part.ids for part in shown)]))
-    known = [before.get(label, not old) for label, old in zip(new.blocks, there.tolist(), strict=True)]
-    return np.where(np.array(known, np.bool_), new.starts, np.uint64(0))
+        _continue(new, part.take((part.hidden > 0) | ((part.starts == 0) & anything_known)), hidden, starts)
+    return replace(new, hidden=hidden, starts=starts)
+
+
+def _continue(new: Points, part: Points, hidden: NDArray[np.uint8], starts: NDArray[np.uint64]) -> None:
+    """What is 0, or of which the start is not known, stays so under its labels."""
+    if not len(part):
+        return
+    before = {block: position for position, block in enumerate(part.blocks)}
+    here = [position for position, block in enumerate(new.blocks) if block in before]
+    old = [before[new.blocks[position]] for position in here]
+    hidden[here] = part.hidden[old]
+    starts[here] = np.where(part.starts[old] == 0, np.uint64(0), starts[here])
 
 
 def one_reading_later(points: Points, *, scraped: bool, now: float, time: int) -> Points:
