@@ -5,6 +5,14 @@ Text format 0.0.4 and OpenMetrics 1.0 as the scraper asks, compressed where it a
 the same endpoint with different paths. The service's own metrics stand at the end of the page. Where series of two
 receivers have the same labels, those of one are shown, and the others counted as dropped (``duplicate series``).
 
+A page has at most ``fold_beyond`` series. Where there would be more, the process names that did least of late (time and
+bytes of the last minutes) share rows: one for each cgroup, with ``process_executable_name="other"``, and beyond that
+one for all, with nothing but ``otel_metric_overflow="true"``. The three busiest names of each cgroup come first. No
+count is lost: in every interval the increases of all rows together are those that were counted, and no counter falls.
+A name that becomes busy begins at 0, and what it did before stays in ``other``. One that is no longer busy keeps its
+last value until ``metric_expiration``, and what it does from then on is in ``other``. Levels that add up (counts,
+bytes) are summed; percentages of shared rows are absent: divide the counters.
+
     exporters:
       prometheus: {endpoint: 127.0.0.1:18080}
       prometheus/short: {endpoint: ":9090", label_names: short, const_labels: {cluster: blue}}
@@ -17,7 +25,7 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 from weakref import WeakKeyDictionary
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from ..pipeline.component import ComponentKind, Context, Factory, Request, Response, Stability
 from ..pipeline.endpoint import Endpoint, Listening, UrlPath
@@ -37,6 +45,7 @@ from .exposition.negotiation import takes_created, wants_gzip, wants_openmetrics
 from .exposition.page import OPENMETRICS_TYPE, TEXT_TYPE, Format
 from .exposition.page_limit import Extra, PageLimit
 from .exposition.press import Press
+from .exposition.process_limit import LEAST, ProcessLimit
 
 _ANY = Resource()
 """Stands for all resources where they are no labels."""
@@ -65,6 +74,9 @@ class PrometheusSettings(Settings):
     with the interval in which it was not measured."""
     start_at_zero: bool = True
     """Show a new counter or histogram as 0 until it was scraped, for two collection intervals at most."""
+    fold_beyond: int | None = Field(default=10_000, ge=LEAST, le=100_000_000)
+    """From how many series on rows of processes that matter least are folded, as above. Some 300 are kept for the
+    service's own metrics. null: never."""
     histogram_bounds: HistogramBounds = "default"
     """Which buckets are shown. ``default``: about ten of each histogram, chosen for what it measures; ``full``: all
     that are counted; or a list of durations and sizes, powers of two of nanoseconds and bytes, as in
@@ -103,6 +115,8 @@ class PrometheusExporter:
         limit = PageLimit(settings.page_limit.limit(), extra)
         start = context.clock.time_ns() if settings.start_at_zero else None
         self._families, self._fullness = Families(start, limit), Fullness(limit, context)
+        most = None if settings.fold_beyond is None else min(settings.fold_beyond, max(LEAST, limit.most.series))
+        self._processes = ProcessLimit(most, settings.metric_expiration, extra, context)
         self._tables: WeakKeyDictionary[RowSet, dict[Mapping[str, str], LabelTable]] = WeakKeyDictionary()
         self._resources: dict[Mapping[str, str], float] = {}
         self._named: dict[tuple[object, ...], float] = {}
@@ -114,6 +128,7 @@ class PrometheusExporter:
     def start(self) -> None:
         """Serve the page. Raises `SidecarError` when the endpoint cannot be opened."""
         self._fullness.publish()
+        self._processes.publish()
         self._context.routes.add(self._settings.endpoint, self._settings.path, self.scrape)
         self._context.logger.info("serving http://%s%s", self._settings.endpoint, self._settings.path)
 
@@ -126,9 +141,10 @@ class PrometheusExporter:
         now = self._context.clock.monotonic()
         frames = [self._merged(frame) for frame in frames]
         with self._lock:
-            self._families.begin(frames, now)
+            shown = self._processes.within(frames, now)
+            self._families.begin(shown, now)
             self._families.measure()
-            left_out = sum(self._keep(frame, now) for frame in frames)
+            left_out = sum(self._keep(frame, now) for frame in shown)
             self._expire(now)
             self._clear()
             self._fullness.report()

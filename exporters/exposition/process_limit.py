@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps a page within a number of series: rows of processes that matter least are folded, see `Folding`."""
+
+from __future__ import annotations
+
+from ...pipeline.cardinality.folding import Folding
+from ...pipeline.component import Context
+from ...pipeline.frame import Frame, Frames
+from .names import Name
+from .page_limit import Cost, Extra
+
+OWN_SERIES = 300
+"""How many are kept for the service's own metrics at the end of the page and for ``target_info``."""
+LEAST = 1000
+_ANY = Name("", "", "", "")
+_FOLDED = (
+    'fold_beyond: %d process names share a row called "other" of their cgroup, so that the page keeps within %d '
+    "series; no count is lost, and ebpf_sidecar_exporter_folded_processes shows how many they are"
+)
+_OVERFLOWED = (
+    'fold_beyond: %d rows share one with the label otel_metric_overflow="true", because the page may have only %d '
+    "series; no count is lost, but their cgroups are; raise fold_beyond, or choose with the receiver's targets"
+)
+
+
+class ProcessLimit:
+    """Folds what would be beyond ``most`` series, None for any number. ``expiration``: of the page, in seconds."""
+
+    def __init__(self, most: int | None, expiration: float, extra: Extra, context: Context) -> None:
+        self._most, self._extra, self._context = most, extra, context
+        self._told = {_FOLDED: False, _OVERFLOWED: False}
+        self._folding = None if most is None else Folding(most - OWN_SERIES, expiration, self._series, self._failed)
+
+    def _series(self, frame: Frame) -> int:
+        """How many series each row of the frame has."""
+        return Cost.of(_ANY, frame.kind, frame.bounds, "", self._extra).series
+
+    def publish(self) -> None:
+        """Show among the service's own metrics what is folded."""
+        folding = self._folding
+        if folding is None:
+            return
+        observe, prefix = self._context.telemetry.observe, "ebpf_sidecar.exporter"
+        said = 'Process names of a cgroup that share a row called "other", because of fold_beyond'
+        observe(f"{prefix}.folded_processes", "{process}", said, lambda: folding.folded)
+        said = "Rows that share the overflow row, because of fold_beyond"
+        observe(f"{prefix}.overflowed_rows", "{row}", said, lambda: folding.overflowed)
+
+    def within(self, frames: Frames, now: float) -> Frames:
+        """What to put on the page of a batch. ``now``: monotonic seconds."""
+        if self._folding is None:
+            return frames
+        folded = self._folding.fold(frames, now)
+        self._tell(_FOLDED, self._folding.folded)
+        self._tell(_OVERFLOWED, self._folding.overflowed)
+        return folded
+
+    def _tell(self, message: str, number: int) -> None:
+        """Log it once."""
+        if number and not self._told[message]:
+            self._told[message] = True
+            self._context.logger.warning(message, number, self._most)
+
+    def _failed(self, cause: Exception) -> None:
+        self._context.telemetry.error("folding", cause)

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps frames within a budget: owners that matter least share rows, and the increases of all rows stay what they were.
+
+The decision is about owners (see `Owners`), for all their metrics. What is kept of streams, rows and owners is bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..frame import Frame, Frames, Kind
+from ..streams import Attendance, Stream
+from .owners import MEASURES, Owners, Positions
+from .plan import SHARED, Situation, named
+from .row_table import Taken
+from .stream_rows import Room, StreamRows
+
+HALF_LIFE = 120.0
+"""Seconds after which what an owner did weighs half as much as what it does now."""
+_SECONDS, _BYTES, _EVENTS = range(MEASURES)
+_WEIGHTS = np.array([1.0, 1.0, 0.01])
+_SCALES = {"s": (_SECONDS, 1.0), "By": (_BYTES, 1.0), "{page}": (_BYTES, 4096.0)}
+_MOST = 1e200
+"""More than anybody does: sums of it are finite."""
+SPARE_OWNERS = 1024
+"""How many owners without rows may be remembered besides as many as have some."""
+MOST_STREAMS = 10_000
+"""How many forgotten streams are remembered by name, so that their past is not counted twice if they return."""
+
+Result = TypeVar("Result")
+
+
+def one_each(frame: Frame) -> int:  # noqa: ARG001 # what a budget in rows counts
+    """Each row takes one of the budget."""
+    return 1
+
+
+class Folding:
+    """Frames in, frames out, one batch of a receiver at a time. Not thread-safe.
+
+    ``budget``: how many rows there may be, each weighing ``lines``. ``expiration``: for how many seconds a row that is
+    no longer reported goes on to take its place. ``failed`` is told about frames that cannot be judged: they pass.
+    """
+
+    def __init__(
+        self,
+        budget: int,
+        expiration: float,
+        lines: Callable[[Frame], int] = one_each,
+        failed: Callable[[Exception], None] = lambda cause: None,  # noqa: ARG005 # for budgets without a log
+    ) -> None:
+        self._budget, self._expiration, self._lines, self._failed = budget, expiration, lines, failed
+        self._owners = Owners()
+        self._streams: dict[Stream, StreamRows] = {}
+        self._attendance: Attendance[Stream] = Attendance()
+        self._gone: dict[Stream, int] = {}
+        self._judged = 0.0
+        self._many = SPARE_OWNERS
+        self.used = 0
+        """How much of the budget is in use."""
+        self.folded = 0
+        """How many owners have no rows of their own."""
+
+    @property
+    def overflowed(self) -> int:
+        """How many rows share an overflow row."""
+        return sum(stream.overflowed for stream in self._streams.values())
+
+    def memory(self) -> int:
+        """The bytes of all that is kept of rows."""
+        return sum(sum(stream.table.memory()) for stream in self._streams.values())
+
+    def fold(self, frames: Frames, now: float) -> list[Frame]:
+        """The frames within the budget. ``now``: monotonic seconds."""
+        with np.errstate(all="ignore"):  # infinite floats are nobody's fault here
+            return self._folded(frames, now)
+
+    def _folded(self, frames: Frames, now: float) -> list[Frame]:
+        before = now - self._expiration
+        self._forget(frames, before)
+        taken = [self._safely(self._take, frame, now) for frame in frames]
+        self._judge([each for each in taken if each], now)
+        room = self._decide(before)
+        shown = [None if each is None else self._safely(self._show, each, room, now) for each in taken]
+        self.used = self._budget - room.left
+        return [frame if each is None else each for frame, each in zip(frames, shown, strict=True)]
+
+    def _take(self, frame: Frame, now: float) -> Taken | None:
+        if frame.values.dtype.kind not in "uif":
+            return None
+        stream = self._streams.get(frame.stream)
+        if stream is None or not stream.table.fits(frame):
+            last = self._gone.pop(frame.stream, -1) if stream is None else int(stream.table.ids.max(initial=0))
+            stream = self._streams[frame.stream] = StreamRows(frame, self._lines(frame), last)
+        return stream.take(frame, self._owners.of(frame.rows), now)
+
+    def _safely(self, step: Callable[..., Result | None], *arguments: object) -> Result | None:
+        """None where a frame cannot be judged: it passes as it is."""
+        try:
+            return step(*arguments)
+        except Exception as cause:  # noqa: BLE001 # whatever is wrong with one frame, the others are kept in bounds
+            self._failed(cause)
+            return None
+
+    def _show(self, taken: Taken, room: Room, now: float) -> Frame:
+        stream = self._streams[taken.frame.stream]
+        return stream.show(taken, self._owners.named, room, now, now - self._expiration)
+
+    def _judge(self, taken: Sequence[Taken], now: float) -> None:
+        """Note how busy owners are."""
+        amounts = self._owners.amounts
+        amounts *= 0.5 ** ((now - self._judged) / HALF_LIFE)
+        amounts[amounts < 1e-9] = 0.0
+        self._judged = now
+        for each in taken:
+            if each.frame.kind in (Kind.COUNTER, Kind.HISTOGRAM):
+                owner = self._owners.of(each.frame.rows)
+                measure, weights = _measured(each)
+                known = owner >= 0
+                amounts[:, measure] += np.bincount(owner[known], weights[known], len(amounts))
+
+    def _busy(self) -> NDArray[np.float64]:
+        """How busy each owner is: its shares of the seconds, of the bytes and, little, of everything else."""
+        totals = self._owners.amounts.sum(axis=0)
+        return np.asarray((self._owners.amounts / np.where(totals > 0, totals, 1.0)) @ _WEIGHTS)
+
+    def _decide(self, before: float) -> Room:
+        """Who has rows of its own from now on, and what is left of the budget."""
+        owners = self._owners
+        on_page, alive = Weights(), Weights()
+        shared = taken = 0
+        for stream in self._streams.values():
+            place = stream.place(before)
+            shared += place.shared
+            taken += place.nobody
+            on_page.add(place.page, stream.lines)
+            if stream.seen >= before:
+                alive.add(place.live, stream.lines)
+        page, live = on_page.of(len(owners)), alive.of(len(owners))
+        situation = Situation(
+            self._budget, shared + taken, owners.groups, owners.named, owners.fresh, page, live, self._busy()
+        )
+        owners.named = named(situation)
+        owners.fresh = np.zeros(len(owners), np.bool_)
+        self.folded = int((~owners.named & (live > 0)).sum())
+        return Room(self._budget - shared - taken - int(page.sum()), int(SHARED * self._budget) - shared)
+
+    def _forget(self, frames: Frames, before: float) -> None:
+        """Give up streams that do not come any more, and owners without rows."""
+        streams = [frame.stream for frame in frames]
+        for source in dict.fromkeys(stream.origin.source for stream in streams):
+            mine = [stream for stream in streams if stream.origin.source == source]
+            for gone in self._attendance.batch(source, mine):
+                rows = self._streams.pop(gone, None)
+                if rows is not None and len(self._gone) < MOST_STREAMS:
+                    self._gone[gone] = int(rows.table.ids.max(initial=0))
+        if len(self._owners) >= self._many:
+            self._forget_owners(before)
+
+    def _forget_owners(self, before: float) -> None:
+        tables = [stream.table for stream in self._streams.values()]
+        numbers = self._owners.forget(
+            table.owner[rows] for table in tables for rows in (table.present, table.on_page(before))
+        )
+        self._many = 2 * len(self._owners) + SPARE_OWNERS
+        for stream in self._streams.values():
+            stream.renumber(numbers)
+
+
+class Weights:
+    """Sums up what rows weigh, by owner."""
+
+    def __init__(self) -> None:
+        self._owners: list[Positions] = []
+        self._lines: list[int] = []
+
+    def add(self, owners: Positions, lines: int) -> None:
+        """Rows of these owners, each of which takes so much of the budget."""
+        if len(owners):
+            self._owners.append(owners)
+            self._lines.append(lines)
+
+    def of(self, number: int) -> NDArray[np.float64]:
+        """The sum of each of so many owners."""
+        if not self._owners:
+            return np.zeros(number)
+        lines = np.repeat(self._lines, [len(owners) for owners in self._owners])
+        return np.bincount(np.concatenate(self._owners), lines.astype(np.float64), number).astype(np.float64)
+
+
+def _measured(taken: Taken) -> tuple[int, NDArray[np.float64]]:
+    """What a frame tells of how busy its rows were: one of the measures, and how much of it."""
+    measure, scale = _SCALES.get(taken.frame.unit, (_EVENTS, 1.0))
+    values = taken.growth[0] if measure == _EVENTS or len(taken.growth) == 1 else taken.growth[1]
+    return measure, np.clip(np.nan_to_num(values.sum(axis=1) * scale, nan=0.0), 0.0, _MOST)

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who has rows of their own: the three busiest owners of each cgroup, then the busiest of all, as the budget allows.
+
+Decisions last. Who has rows of its own counts twice as much as who has not, so two that are about as busy do not take
+turns. Who loses them goes on in a shared row, but its old series stay on the page until they expire, and take their
+place there until then. So only a part of the budget is given away at once:
+
+* up to `FILL` of it to anybody, and up to `KEEP` to the three busiest of a cgroup;
+* the rest is for what owners begin to do later (a system call not made before), and for rows that are shared.
+
+Where more than `CROWDED` is in use by rows that are alive, or somebody busier waits, the least busy have to go.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .owners import Mask, Positions
+
+BUSIEST = 3
+"""How many of each cgroup come before all others."""
+STAY = 2.0
+"""How many times as busy somebody must be to take the place of one who has rows of its own."""
+FILL, CROWDED, KEEP = 0.6, 0.8, 0.9
+SHARED = 0.3
+"""The part of the budget that rows called `other` may take; what would be more goes to the overflow row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What is decided on. Arrays have one entry per owner, in units of the budget.
+
+    ``page``: its own series on the page, those included that will expire; ``live``: the series that it has, or would
+    have. ``taken``: what owners leave no choice about (shared rows, rows of nobody). ``busy``: how busy it was of late.
+    """
+
+    budget: int
+    taken: int
+    groups: Positions
+    named: Mask
+    fresh: Mask
+    page: NDArray[np.float64]
+    live: NDArray[np.float64]
+    busy: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """Owners from the most to the least important; ``first``: which are among the busiest of their cgroup."""
+
+    order: Positions
+    first: Mask
+    within: Mask
+
+
+def named(situation: Situation) -> Mask:
+    """Which owners have rows of their own from now on."""
+    order = _order(situation)
+    waiting = order.within & ~situation.named & ((situation.busy > 0) | situation.fresh)
+    leaving = _leaving(situation, order, waiting)
+    return np.asarray((situation.named & ~leaving) | _coming(situation, order, waiting))
+
+
+def _order(now: Situation) -> _Order:
+    weight = now.busy * np.where(now.named, STAY, 1.0)
+    by_group = np.lexsort((-weight, now.groups))
+    groups = now.groups[by_group]
+    begins = np.flatnonzero(np.append(True, groups[1:] != groups[:-1])) if len(groups) else np.zeros(0, np.intp)
+    rank = np.empty(len(groups), np.intp)
+    rank[by_group] = np.arange(len(groups)) - np.repeat(begins, np.diff(np.append(begins, len(groups))))
+    tier = np.minimum(rank, BUSIEST)
+    order = np.lexsort((-weight, tier))
+    first, within = tier < BUSIEST, np.zeros(len(order), np.bool_)
+    used = now.taken + np.cumsum(np.maximum(now.live, now.page * now.named)[order])
+    within[order] = used <= np.where(first, CROWDED, FILL)[order] * now.budget
+    return _Order(order, first, within)
+
+
+def _leaving(now: Situation, order: _Order, waiting: Mask) -> Mask:
+    """The least important with rows of their own, as many as have to go."""
+    used = float(now.page[now.named].sum()) + now.taken  # without what will expire
+    need = used - FILL * now.budget if used > CROWDED * now.budget else 0.0
+    for limit, waits in ((KEEP, waiting & order.first), (FILL, waiting & ~order.first)):
+        if waits.any():
+            used += float(now.live[waits].sum())
+            need = max(need, used - limit * now.budget)
+    candidates = order.order[::-1]
+    candidates = candidates[(now.named & ~order.within)[candidates]]
+    leaving = np.zeros(len(now.named), np.bool_)
+    before = np.cumsum(now.page[candidates]) - now.page[candidates]
+    leaving[candidates[before < need]] = True
+    return leaving
+
+
+def _coming(now: Situation, order: _Order, waiting: Mask) -> Mask:
+    """Those who get rows of their own: new owners, and those whose old series have left the page."""
+    wanted = now.fresh | (waiting & (now.page == 0))
+    candidates = order.order[wanted[order.order]]
+    limit = np.where(order.first[candidates], KEEP, FILL) * now.budget
+    used = now.taken + now.page.sum() + np.cumsum(now.live[candidates])
+    coming = np.zeros(len(wanted), np.bool_)
+    coming[candidates[used <= limit]] = True
+    return coming

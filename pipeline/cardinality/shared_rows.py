@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rows of one stream that others share: one called `OTHER` for each cgroup, and one beyond that for all.
+
+Rows that differ in anything but the process keep that (system call, device, cause); the overflow row has no other
+attribute.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..rows import Column, RowSet, Text, once_per_row_set
+from .owners import EXECUTABLE, OTHER, OVERFLOW, PROCESS, Mask, Positions, distinct, present, texts
+from .row_table import Parts
+
+OVERFLOW_ID = 1 << 63
+"""The overflow row's id. Shared rows have ids of the upper half, made from what they are about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kinds:
+    """Which rows of a row set would share one. ``of_row``: the number of each row's kind. ``first``: the position of
+    one row of each kind. ``ids``: of the shared rows."""
+
+    of_row: Positions
+    first: Positions
+    ids: NDArray[np.uint64]
+
+
+@once_per_row_set
+def kinds_of(rows: RowSet) -> Kinds | None:
+    """The kinds of rows; None where rows name no processes, so that nothing of their cgroup could be shared."""
+    if not any(name in rows.columns for name in PROCESS):
+        return None
+    columns = {name: column for name, column in sorted(rows.columns.items()) if name not in PROCESS}
+    first, of_row = distinct(columns.values(), len(rows))
+    words = [texts(column).take(first).strings() for column in columns.values()]
+    records = zip(*words, strict=True) if words else ((),) * len(first)
+    ids = [_id([pair for pair in zip(columns, record, strict=True) if pair[1]]) for record in records]
+    return Kinds(of_row, first, np.array(ids, np.uint64))
+
+
+def _id(attributes: list[tuple[str, str]]) -> int:
+    digest = blake2b(repr(attributes).encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest) | OVERFLOW_ID
+
+
+def rows_with_shared(rows: RowSet, own: Positions, first: Positions, ids: NDArray[np.uint64]) -> RowSet:
+    """The rows at ``own`` by themselves, and after them those with ``ids``, described by the rows at ``first``; the
+    overflow row, of which no row is an example, comes last."""
+    overflow = len(ids) - len(first)
+    columns: dict[str, Column] = {}
+    nobody = Text.constant("", len(rows))
+    for name, column in {EXECUTABLE: nobody, **rows.columns, OVERFLOW: rows.columns.get(OVERFLOW, nobody)}.items():
+        if name in PROCESS:
+            columns[name] = _named(texts(column), own, len(first), OTHER if name == EXECUTABLE else "", overflow)
+        elif not overflow and not isinstance(column, Text):
+            columns[name] = np.concatenate([column[own], column[first]])
+        else:
+            same = texts(column).take(np.concatenate([own, first]))
+            columns[name] = _followed(same, "true" if name == OVERFLOW else "", overflow)
+    if not present(texts(columns[OVERFLOW])).any():
+        del columns[OVERFLOW]
+    return RowSet(np.concatenate([rows.ids[own], ids]), columns)
+
+
+def _named(column: Text, own: Positions, shared: int, name: str, overflow: int) -> Text:
+    return _followed(_followed(column.take(own), name, shared), "", overflow)
+
+
+def _followed(column: Text, word: str, times: int) -> Text:
+    """The column and, after it, ``word`` so many times."""
+    if not times:
+        return column
+    words = column.words if word in column.words else (*column.words, word)
+    codes = np.concatenate([column.codes, np.full(times, words.index(word), np.int32)])
+    return Text(codes, words)
+
+
+class SharedRows:
+    """The totals of a stream's shared rows. ``ids``, ``seen`` (monotonic seconds), ``start`` (ns since the epoch) and
+    each of ``totals`` have one entry per row."""
+
+    def __init__(self, like: Parts) -> None:
+        self._slots: dict[int, int] = {}
+        self.ids = np.zeros(0, np.uint64)
+        self.seen = np.zeros(0)
+        self.start = np.zeros(0, np.uint64)
+        self.totals = [part[:0] for part in like]
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def knows(self, id: int) -> bool:  # noqa: A002 # the word of the row sets
+        """Whether there is such a row."""
+        return id in self._slots
+
+    def slots(self, ids: NDArray[np.uint64], start: int) -> Positions:
+        """Where the rows with these ids are; those that are new begin at 0 and count since ``start``."""
+        slots = np.array([self._slots.setdefault(id, len(self._slots)) for id in ids.tolist()], np.intp)  # noqa: A001
+        new = len(self._slots) - len(self.ids)
+        if new:
+            self.ids = np.fromiter(self._slots, np.uint64, len(self._slots))
+            self.seen = np.append(self.seen, np.zeros(new))
+            self.start = np.append(self.start, np.full(new, start, np.uint64))
+            self.totals = [np.concatenate([t, np.zeros((new, *t.shape[1:]), t.dtype)]) for t in self.totals]
+        return slots
+
+    def add(self, slots: Positions, growth: Parts) -> None:
+        """Add ``growth`` to the rows at ``slots``, of which each may appear often."""
+        order = np.argsort(slots, kind="stable")
+        where, begins = np.unique(slots[order], return_index=True)
+        for total, part in zip(self.totals, growth, strict=True):
+            if len(where):
+                total[where] += np.add.reduceat(part[order], begins, axis=0)
+
+    def clear(self) -> None:
+        """What the rows hold does not grow: it is summed up anew in each batch."""
+        for total in self.totals:
+            total[:] = 0
+
+    def besides_overflow(self) -> int:
+        """How many rows there are but the overflow row."""
+        return len(self) - self.knows(OVERFLOW_ID)
+
+    def oldest(self) -> float:
+        """When the row was reported that expires first; infinite without rows."""
+        return float(self.seen.min(initial=np.inf))
+
+    def expire(self, before: float) -> None:
+        """Forget rows that were last reported earlier than ``before``: they begin at 0 when they return."""
+        kept: Mask = self.seen >= before
+        if kept.all():
+            return
+        self.ids, self.seen, self.start = self.ids[kept], self.seen[kept], self.start[kept]
+        self.totals = [total[kept] for total in self.totals]
+        self._slots = {id: slot for slot, id in enumerate(self.ids.tolist())}  # noqa: A001

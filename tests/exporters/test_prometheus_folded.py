@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A page of bounded size: `fold_beyond`."""
+
+import logging
+
+import numpy as np
+import pytest
+from served import SECOND, Served
+
+from ebpf_sidecar.exporters.exposition.process_limit import OWN_SERIES
+from ebpf_sidecar.exporters.prometheus import FACTORY
+from ebpf_sidecar.pipeline import Kind, RowSet, Text
+from ebpf_sidecar.pipeline.testing import NOON, frame
+
+PAIRS, CGROUPS, SHORT, TICKS = 600, 40, 5000, 10
+CALLS = ("read", "write", "openat", "close", "pread64", "fsync")
+BOUNDS = 1e-9 * 2.0 ** np.arange(10, 20)
+
+
+class Builds:
+    """A machine on which 600 pairs of cgroup and process work, while 5,000 short ones come and go."""
+
+    def __init__(self):
+        self.random = np.random.default_rng(1)
+        self.counts = np.zeros(((PAIRS + SHORT) * len(CALLS), len(BOUNDS) + 1), np.uint64)
+
+    def tick(self, number):
+        """What is reported: processes are for 30 ticks longer than they live."""
+        processes = np.arange(PAIRS + (number + 1) * SHORT // TICKS)
+        rows = (processes[:, None] * len(CALLS) + np.arange(len(CALLS))).reshape(-1)
+        busy = np.append(rows[: PAIRS * len(CALLS)], rows[-SHORT // TICKS * len(CALLS) :])
+        self.counts[busy] += self.random.integers(0, 5, (len(busy), 1)).astype(np.uint64)
+        time, owners = {"time_unix_nano": NOON + number * 10 * SECOND}, self.owners(processes)
+        calls = owners.take(np.repeat(processes, len(CALLS)))
+        syscalls = RowSet(rows, {**calls.columns, "syscall": Text.of(CALLS * len(processes))})
+        counts = self.counts[rows]
+        durations = frame("time", counts, syscalls, unit="s", bounds=BOUNDS, sums=counts.sum(axis=1), **time)
+        moved = frame("io", counts[:, 0], syscalls, unit="By", **time)
+        rates = frame("hit_rate", [50] * len(processes), owners, kind=Kind.GAUGE, unit="%", **time)
+        return [durations, moved, rates]
+
+    def owners(self, processes):
+        """Short processes are in one cgroup, that of the build."""
+        numbers = processes.tolist()
+        cgroups = (f"/system.slice/service-{n % CGROUPS if n < PAIRS else 0}.service" for n in numbers)
+        names = {"process.executable.name": Text.of(f"program-{n}" for n in numbers)}
+        return RowSet(processes, {"process.linux.cgroup": Text.of(cgroups), **names})
+
+
+def test_a_busy_build_machine_has_ten_thousand_series_and_two_megabytes():
+    """And all together show in each interval what was counted in it."""
+    served = Served({"start_at_zero": False})
+    builds, before, counted = Builds(), {}, 0
+    for number in range(TICKS):
+        served.export(*builds.tick(number))
+        served.clock.advance(10)
+        page = served.page()
+        lines = [line for line in page.splitlines() if not line.startswith("#")]
+        samples = (line.rsplit(" ", 1) for line in lines if line.startswith("io_"))
+        now = {name: int(value) for name, value in samples}
+        grown, counted = int(builds.counts[:, 0].sum()) - counted, int(builds.counts[:, 0].sum())
+
+        assert 2_000_000 > len(page)
+        assert 10_000 - OWN_SERIES >= len(lines) > 3000
+        assert before.keys() <= now.keys()
+        assert grown == sum(value - before.get(name, 0) for name, value in now.items())
+        before = now
+    assert {} == served.drops
+    assert "other" in page
+
+
+def test_what_was_folded_is_shown_and_said_once(caplog):
+    """How many process names, and how to see more; and what has lost even its cgroup."""
+    served = Served({"fold_beyond": 1000})
+    gauges = served.context.telemetry.gauges
+    with caplog.at_level(logging.WARNING):
+        for number in range(3):
+            served.export(*Builds().tick(number))
+
+    messages = [record.getMessage() for record in caplog.records]
+    assert 2 == len(messages)
+    assert "share a row called" in messages[0]
+    assert "otel_metric_overflow" in messages[1]
+    assert all(message.startswith("fold_beyond: ") for message in messages)
+    assert PAIRS < gauges["ebpf_sidecar.exporter.folded_processes"]() < PAIRS + SHORT
+    assert 0 < gauges["ebpf_sidecar.exporter.overflowed_rows"]()
+    assert 700 >= len(served.samples()) > 400
+
+
+def test_any_number_of_series_on_request():
+    """Nothing is folded, and nothing published about it."""
+    served = Served({"fold_beyond": None, "page_limit": {"series": 100_000, "size": "64MiB"}})
+    served.export(*Builds().tick(0))
+
+    assert (PAIRS + SHORT // TICKS) * (len(CALLS) * (len(BOUNDS) + 4) + 1) == len(served.samples())
+    assert set() == {name for name in served.context.telemetry.gauges if "folded" in name}
+
+
+def test_fewer_than_a_thousand_series_are_refused():
+    """The overflow rows and the service's own metrics alone take some of them."""
+    with pytest.raises(ValueError, match="1000"):
+        FACTORY.settings(fold_beyond=999)
