@@ -3,91 +3,8 @@
  * probes ask. The loader puts this file after the probes' own, whose handlers it calls. */
 #include <asm/ptrace.h>
 #include "thread.h"
-
-static __always_inline void describe_thread(struct thread *thread)
-{
-    struct owner owner = {};
-
-    owner_of_current(&owner);
-    thread->owner = owner;
-    thread->compat = IS_32_BIT(registers_of_current());
-}
-
-/* How often a process with more than one thread changed its name: each thread keeps the name in its state. */
-BPF_ARRAY(renames, u64, 1);
-
-static __always_inline u64 *renames_so_far(void)
-{
-    u32 zero = 0;
-
-    return renames.lookup(&zero);
-}
-
-static __always_inline void follow_name(struct thread *thread)
-{
-    u64 *count = renames_so_far();
-
-    if (count && thread->renames != *count) {
-        thread->renames = *count;
-        name_of_current_process(&thread->owner);
-    }
-}
-
-#ifdef TARGETS
-/* Decided once for each thread, and again when its cgroup, any name or the targets have changed since. */
-static __always_inline bool thread_is_target(struct thread *thread)
-{
-    u64 *count = renames_so_far(), cgroup = 0, state = targets_version() + (count ? *count : 0);
-    struct owner owner = {};
-
-#ifndef CGROUP_SUBSYSTEM
-    cgroup = bpf_get_current_cgroup_id();
-#endif
-    if (thread->seen_cgroup != cgroup || thread->seen_state != state) {
-        owner_of_current(&owner);
-        thread->owner = owner;
-        thread->seen_cgroup = cgroup;
-        thread->seen_state = state;
-    }
-    if (!is_left_out(&thread->owner))
-        return 1;
-    thread->inside = 0;
-    return 0;
-}
-#endif
-
-static __always_inline struct thread *new_far_thread(u32 tid)
-{
-    struct thread fresh = {}, *thread;
-
-    describe_thread(&fresh);
-    threads.update(&tid, &fresh);
-    thread = threads.lookup(&tid);
-    if (!thread)
-        count_drop(DROPPED_THREADS);
-    return thread;
-}
-
-/* On its own, so that calls of threads that are known do not pay for clearing a state. */
-static __always_inline struct thread *new_thread(void)
-{
-    u32 tid = bpf_get_current_pid_tgid();
-    struct near_thread *near = place_of_thread(tid);
-
-    if (!near || near->key || !claim(&near->claims))
-        return new_far_thread(tid);
-    __builtin_memset(&near->state, 0, sizeof(near->state));
-    describe_thread(&near->state);
-    near->key = tid ^ NO_WORD; /* last: the thread has no state until it is whole */
-    return &near->state;
-}
-
-static __always_inline struct thread *thread_for_call(void)
-{
-    struct thread *thread = current_thread();
-
-    return thread ? thread : new_thread();
-}
+#include "call_threads.h"
+#include "call_refused.h"
 
 static __always_inline void call_begins(u32 number, struct call *call)
 {
@@ -103,15 +20,8 @@ static __always_inline void call_begins(u32 number, struct call *call)
         count_drop(DROPPED_COMPAT_CALLS);
         return;
     }
-#ifndef CGROUP_SUBSYSTEM
-    /* Fresh for each call: container runtimes move processes, and on v2 it costs next to nothing. */
-    thread->owner.cgroup = bpf_get_current_cgroup_id();
-#endif
-    follow_name(thread);
+    follow_call(thread, number, call);
     thread->inside = 1;
-    thread->number = number;
-    thread->direction = call->direction;
-    thread->call = *call;
 #ifdef PROBE_PAGE_CACHE
     page_cache_call_begins(thread);
 #endif
@@ -122,10 +32,14 @@ static __always_inline void call_begins(u32 number, struct call *call)
 
 static __always_inline void call_ends(s64 result)
 {
-    struct thread *thread = thread_inside_call();
+    struct thread *thread = current_thread();
 
-    if (!thread)
+    if (!thread || !thread->inside) {
+#ifdef SEES_REFUSED_CALLS
+        call_never_began(thread, result);
+#endif
         return;
+    }
     thread->inside = 0;
     thread->owner.generation = current_generation();
 #ifdef PROBE_SYSCALLS
@@ -134,13 +48,6 @@ static __always_inline void call_ends(s64 result)
 #ifdef PROBE_PAGE_CACHE
     page_cache_hand_over(thread, result);
 #endif
-}
-
-static __always_inline struct call *followed_call(u32 number)
-{
-    struct call *call = calls.lookup(&number);
-
-    return call && call->follow ? call : NULL;
 }
 
 /* Raw tracepoints cost less, but from 7.0 on (a46023d5616e) their programs can be preempted, and the kernel skips a
@@ -188,8 +95,8 @@ int call_returns_classic(struct tracepoint__raw_syscalls__sys_exit *args)
 }
 #endif
 
-/* Nothing may create a thread's state after this: files are closed later, and their pages removed. Hence only
- * call_begins creates. */
+/* Nothing may create a thread's state after this: files are closed later, and their pages removed. Hence only calls do:
+ * there is none after it. */
 static __always_inline void thread_over(void)
 {
     u32 tid = bpf_get_current_pid_tgid();

@@ -173,16 +173,12 @@ static __always_inline void drop_pages_not_there(struct thread *thread, s64 resu
 #define O_DIRECT 0x4000
 #endif
 
-static __always_inline bool is_direct(u64 descriptor)
+static __always_inline bool is_direct(u32 descriptor)
 {
 #if defined(OFFSET_TASK_STRUCT_FILES) && defined(OFFSET_FILES_STRUCT_FDT) && defined(OFFSET_FDTABLE_FD) && \
     defined(OFFSET_FDTABLE_MAX_FDS) && defined(OFFSET_FILE_F_FLAGS)
-    u64 files = read_pointer(bpf_get_current_task() + OFFSET_TASK_STRUCT_FILES);
-    u64 table = read_pointer(files + OFFSET_FILES_STRUCT_FDT), file;
+    u64 file = file_of_descriptor(descriptor);
 
-    if (descriptor >= read_u32(table + OFFSET_FDTABLE_MAX_FDS))
-        return 0;
-    file = read_pointer(read_pointer(table + OFFSET_FDTABLE_FD) + 8 * descriptor);
     return file && read_u32(file + OFFSET_FILE_F_FLAGS) & O_DIRECT;
 #else
     return 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
 #include <asm/ptrace.h>
+#include "file_type.h"
 #include "histogram.h"
 #include "near.h"
 #include "thread.h"
@@ -7,20 +8,23 @@
 struct call_key {
     struct owner owner;
     u32 syscall;
-    u32 direction; /* follows from the syscall, so it adds no rows */
+    u16 direction; /* follows from the syscall, so it adds no rows */
+    u16 file_type;
 };
 
 struct call_value {
     u64 duration[SYSCALL_SLOTS];
     u64 duration_sum;
     u64 bytes;
+    u64 refused; /* calls that seccomp answered before they began, so they have no duration */
 };
 BPF_F_TABLE("hash", struct call_key, struct call_value, syscall_stats, SYSCALL_STATS_ENTRIES, MAP_FLAGS);
 
 struct error_key {
     struct owner owner;
     u32 syscall;
-    u32 error;
+    u16 error;
+    u16 file_type;
 };
 
 struct error_value {
@@ -102,7 +106,8 @@ static __always_inline void count_duration(struct thread *thread, u64 nanosecond
 
 static __always_inline void count_error(struct thread *thread, u32 error)
 {
-    struct error_key key = {.owner = thread->owner, .syscall = thread->number, .error = error};
+    struct error_key key = {
+        .owner = thread->owner, .syscall = thread->number, .error = error, .file_type = thread->file_type};
     struct error_value zero = {}, *row;
 
     row = syscall_errors.lookup_or_try_init(&key, &zero);
@@ -127,11 +132,16 @@ static __always_inline void count_advice(struct thread *thread, s64 result)
         __sync_fetch_and_add(&row->success, 1);
 }
 
-/* The thread's owner must have its generation set. */
+static __always_inline bool is_error(s64 result)
+{
+    return result < 0 && result >= -4095;
+}
+
+/* The thread's owner must have its generation set, and the file's type must be known. */
 static __always_inline void count_call(struct thread *thread, u64 nanoseconds, s64 result)
 {
     count_duration(thread, nanoseconds, result);
-    if (result < 0 && result >= -4095)
+    if (is_error(result))
         count_error(thread, -result);
     if (thread->call.advice)
         count_advice(thread, result);
@@ -186,6 +196,7 @@ static __always_inline void pause_call(struct thread *thread, s64 result)
     thread->paused_stack = USER_STACK(registers_of_current());
     thread->paused_number = thread->number;
     thread->paused_result = -result;
+    thread->paused_type = type_of_call(thread);
     thread->paused_by_handler = 0;
 }
 
@@ -210,6 +221,7 @@ int signal_tracepoint(struct tracepoint__signal__signal_deliver *args)
         return 0;
     }
     restore_paused_call(thread);
+    thread->file_type = thread->paused_type;
     thread->owner.generation = current_generation();
     count_call(thread, thread->paused_until - thread->paused_since, -EINTR);
     thread->paused_since = 0;
@@ -230,12 +242,32 @@ static __always_inline void syscalls_call_begins(struct thread *thread)
 
 static __always_inline void syscalls_call_returns(struct thread *thread, s64 result)
 {
+    u64 nanoseconds;
+
     if (thread->call.resumes)
         handler_returns(thread);
     if (!thread->call.timed)
         return;
-    if (is_interrupted(result))
+    if (is_interrupted(result)) {
         pause_call(thread, result);
-    else
-        count_call(thread, bpf_ktime_get_ns() - thread->started, result);
+        return;
+    }
+    nanoseconds = bpf_ktime_get_ns() - thread->started; /* first: finding the type takes time */
+    thread->file_type = type_of_call(thread);
+    count_call(thread, nanoseconds, result);
+}
+
+static __always_inline void syscalls_call_refused(struct thread *thread, s64 result)
+{
+    struct call_value *row;
+
+    thread->file_type = type_of_call(thread);
+    row = call_row((struct call_key *)&thread->owner);
+    if (row)
+        __sync_fetch_and_add(&row->refused, 1);
+    count_error(thread, -result);
+    if (!thread->call.advice)
+        return;
+    thread->advice = FOURTH_ARGUMENT(registers_of_current());
+    count_advice(thread, result);
 }

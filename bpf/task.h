@@ -26,4 +26,19 @@ static __always_inline u32 task_u32(u32 offset)
     return LOAD(32, CURRENT_TASK(), offset);
 }
 
+#if defined(OFFSET_TASK_STRUCT_FILES) && defined(OFFSET_FILES_STRUCT_FDT) && defined(OFFSET_FDTABLE_FD) && \
+    defined(OFFSET_FDTABLE_MAX_FDS)
+/* What the current task has opened by that descriptor, 0 if nothing. A table that grows is replaced as a whole: the
+ * size that bounds the look belongs to the table that is looked into. */
+static __always_inline u64 file_of_descriptor(u32 descriptor)
+{
+    u64 files = LOAD(64, CURRENT_TASK(), OFFSET_TASK_STRUCT_FILES);
+    u64 table = LOAD(64, files, OFFSET_FILES_STRUCT_FDT);
+
+    if (descriptor >= LOAD(32, table, OFFSET_FDTABLE_MAX_FDS))
+        return 0;
+    return read_pointer(read_pointer(table + OFFSET_FDTABLE_FD) + 8 * (u64)descriptor);
+}
+#endif
+
 #endif

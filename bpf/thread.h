@@ -18,11 +18,11 @@ struct call {
     u8 follow; /* keep a thread's state during this call */
     u8 cause;  /* of pages added during it, enum cause */
     u8 timed;
-    u8 direction; /* of the bytes it returns: 1 read, 2 write, 3 copy */
-    u8 advice;    /* its fourth argument is an advice */
-    u8 restarts;  /* it is restart_syscall, which stands for another call */
-    u8 resumes;   /* it is rt_sigreturn, which goes back to what a signal interrupted */
-    u8 unused;
+    u8 direction;  /* of the bytes it returns: 1 read, 2 write, 3 copy */
+    u8 advice;     /* its fourth argument is an advice */
+    u8 restarts;   /* it is restart_syscall, which stands for another call */
+    u8 resumes;    /* it is rt_sigreturn, which goes back to what a signal interrupted */
+    u8 descriptor; /* which argument is one; its upper four bits: which one counts where that is a pipe; 0: none */
 };
 BPF_ARRAY(calls, struct call, CALL_NUMBERS);
 
@@ -31,7 +31,8 @@ BPF_ARRAY(calls, struct call, CALL_NUMBERS);
 struct thread {
     struct owner owner; /* these three are the key of a call's row (struct call_key), used in place */
     u32 number;
-    u32 direction;
+    u16 direction;
+    u16 file_type; /* enum file_type (file_type.h), known when the call returns */
     struct call call;
     u32 inside;  /* 1 while the thread is inside a followed call */
     u32 compat;  /* 1: a 32-bit program, where only registers tell (see is_compat_call) */
@@ -50,14 +51,17 @@ struct thread {
     u64 dirtied;
 #endif
 #ifdef PROBE_SYSCALLS
+    u64 typed_mapping; /* the file that mapping_type was found of */
+    u64 mapping_type;
     u64 started;
     u64 advice;
     u64 paused_since; /* start of a call that a signal interrupted and that may be restarted; 0: none */
     u64 paused_until;
     u64 paused_stack;
     u32 paused_number;
-    u16 paused_result;     /* less its sign */
-    u16 paused_by_handler; /* 1: a handler was started, and has not returned to the call */
+    u16 paused_result;    /* less its sign */
+    u8 paused_by_handler; /* 1: a handler was started, and has not returned to the call */
+    u8 paused_type;
 #endif
 };
 BPF_F_TABLE("hash", u32, struct thread, threads, THREADS_ENTRIES, MAP_FLAGS);

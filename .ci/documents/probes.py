@@ -9,7 +9,17 @@ from ebpf_sidecar.exporters.exposition.names import metric_name
 from ebpf_sidecar.pipeline.frame import Kind
 from ebpf_sidecar.pipeline.histogram_bounds import SECONDS, format_nanoseconds
 from ebpf_sidecar.pipeline.settings import format_bytes
-from ebpf_sidecar.receivers.ebpf.probe import Alternative, Attribute, Hook, MapSpec, Metric, Probe, Slots, Spread
+from ebpf_sidecar.receivers.ebpf.probe import (
+    Alternative,
+    Attribute,
+    Hook,
+    MapSpec,
+    Metric,
+    Probe,
+    Setting,
+    Slots,
+    Spread,
+)
 from ebpf_sidecar.receivers.ebpf.probe_file import find_probes, read_probe
 
 from .text import block, bullets, code, codes, either, inline, paragraph, sentence, table
@@ -118,18 +128,24 @@ def _bounds(metric: Metric) -> list[str]:
 def _words(attribute: Attribute) -> str:
     if isinstance(attribute.decode, str):
         return _DECODED[attribute.decode]
-    return codes(dict.fromkeys(attribute.decode.values()))
+    words = codes(dict.fromkeys(word for word in attribute.decode.values() if word))
+    return words if all(attribute.decode.values()) else f"{words}, or absent"
 
 
 def _settings(probe: Probe) -> Iterator[str]:
     if not probe.settings:
         return
     yield f"### Settings of {probe.name}"
-    kinds = {"syscalls": "a list of names of system calls", "integer": "a whole number"}
     yield bullets(
-        f"{code(each.name)} ({kinds[each.type]}): {inline(each.description)}. Default: {code(_default(each.default))}."
+        f"{code(each.name)} ({_kind(each)}): {inline(each.description)}. Default: {code(_default(each.default))}."
         for each in probe.settings
     )
+
+
+def _kind(setting: Setting) -> str:
+    if setting.type == "words":
+        return f"a list of {codes(setting.words)}"
+    return {"syscalls": "a list of names of system calls", "integer": "a whole number"}[setting.type]
 
 
 def _default(value: tuple[str, ...] | int) -> str:

@@ -31,6 +31,26 @@ static void reads(int file, long operations, off_t size, size_t step)
             exit(1);
 }
 
+/* As many reads of a file that is in no page cache that anybody looks up (tmpfs): its type has to be found otherwise. */
+static void reads_in_memory(long operations)
+{
+    int file = memfd_create("memory", 0);
+
+    if (file < 0 || write(file, buffer, 4096) != 4096)
+        exit(1);
+    reads(file, operations, 512, 512);
+}
+
+/* What goes nowhere takes the kernel next to no time, so that what is added shows best. */
+static void writes_to_null(long operations)
+{
+    int nowhere = open("/dev/null", O_WRONLY);
+
+    for (long i = 0; i < operations; i++)
+        if (write(nowhere, buffer, 64) < 0)
+            exit(1);
+}
+
 /* Nobody asked for this call: what it costs is the price that every program pays. */
 static void other_calls(long operations)
 {
@@ -93,6 +113,10 @@ static void work(const struct job *job)
         reads(job->file, job->operations, job->size, 4096);
     else if (!strcmp(job->kind, "blocks"))
         reads(job->file, job->operations, job->size, 65536);
+    else if (!strcmp(job->kind, "memory"))
+        reads_in_memory(job->operations);
+    else if (!strcmp(job->kind, "null"))
+        writes_to_null(job->operations);
     else if (!strcmp(job->kind, "calls"))
         other_calls(job->operations);
     else if (!strcmp(job->kind, "mix"))

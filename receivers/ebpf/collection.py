@@ -24,7 +24,7 @@ from .loaded import Loaded
 from .loading import load
 from .metrics import Moment
 from .overhead import Overhead
-from .preparing import calls_for, request_for
+from .preparing import calls_for, request_for, with_settings
 from .probe import Probe
 from .probe_file import read_probe
 from .processors import Newcomers
@@ -110,7 +110,7 @@ def open_collection(
     settings: EbpfSettings, files: Mapping[str, Path], cleanup: MapCleanup, context: Context
 ) -> Collection:
     """Load the probes that ``settings`` name, found in ``files``. Raises `ProbeError` with what is missing."""
-    probes = [read_probe(files[name]) for name in settings.probes]
+    probes = [with_settings(read_probe(files[name]), chosen) for name, chosen in settings.probes.items()]
     hierarchy = find_hierarchy(context.paths.cgroup)
     with ExitStack() as held:  # what fails before the end leaves nothing behind
         loaded = held.enter_context(_load(probes, settings, hierarchy, context))

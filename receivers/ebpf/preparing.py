@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from ...pipeline.errors import ProbeError
 from ...pipeline.suggestions import did_you_mean
 from ...pipeline.wording import shown
 from .plan import SAFE_ON_DEMAND
-from .probe import Calls, Probe, Setting
+from .probe import Calls, Metric, Probe, Setting
 from .request import HookRequest, LoadRequest, Part, Way
 from .rights import release_of
 from .sizing import BUDGET, Machine, Sizes, alignment_of, near_name, possible_processors, sizes_for
@@ -56,7 +57,7 @@ def request_for(
         hooks=tuple(_hook(probe, i) for probe in probes for i in range(len(probe.hooks))),
         maps=_maps(probes, targets),
         macros={**_macros(probes, values, sizes, machine), **targets.macros},
-        btf=tuple(dict.fromkeys([*targets.btf, *(field for probe in probes for field in probe.btf)])),
+        btf=tuple(dict.fromkeys([*targets.btf, *(field for probe in probes for field in _fields(probe))])),
         calls=_calls(probes, values, table),
         drop_reasons=_drop_reasons(probes),
         cgroup_hierarchy=cgroup_hierarchy,
@@ -109,10 +110,45 @@ def check_settings(probe: Probe, chosen: Mapping[str, Any]) -> list[str]:
     return mistakes
 
 
+def with_settings(probe: Probe, chosen: Mapping[str, Any]) -> Probe:
+    """The probe with metrics whose attributes have only the words that its settings name."""
+    values = _with_defaults(probe, chosen)
+    return replace(probe, metrics=tuple(_narrowed(metric, values) for metric in probe.metrics))
+
+
+def _narrowed(metric: Metric, values: Mapping[str, Any]) -> Metric:
+    attributes = tuple(
+        replace(each, decode=_kept(each.decode, values[each.only.removeprefix("$")])) if each.only else each
+        for each in metric.attributes
+    )
+    return replace(metric, attributes=attributes)
+
+
+def _kept(decode: str | Mapping[int | str, str], words: Sequence[str]) -> str | Mapping[int | str, str]:
+    if isinstance(decode, str):
+        return decode
+    return {value: word for value, word in decode.items() if not word or word in words}
+
+
 def _check(setting: Setting, value: Any) -> list[str]:
     if setting.type == "integer":
         good = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST
         return [] if good else [f"{setting.name}: {shown(value)} is not a whole number below 2^63; write digits"]
+    return _wrong_words(setting, value) if setting.type == "words" else _wrong_calls(setting, value)
+
+
+def _wrong_words(setting: Setting, value: Any) -> list[str]:
+    if not isinstance(value, list | tuple):
+        advice = value if value in setting.words else ", ".join(setting.words)
+        return [f"{setting.name}: {shown(value)} is not a list of words; write [{advice}]"]
+    return [
+        f"{setting.name}: unknown word {shown(word)}{did_you_mean(str(word), setting.words)}"
+        for word in value
+        if word not in setting.words
+    ]
+
+
+def _wrong_calls(setting: Setting, value: Any) -> list[str]:
     if not isinstance(value, list | tuple):
         advice = value if isinstance(value, str) else "read, write"
         return [f"{setting.name}: {shown(value)} is not a list of system calls; write [{advice}]"]
@@ -132,6 +168,14 @@ def _files(probes: Sequence[Probe]) -> tuple[str, ...]:
     own = [probe.source for probe in probes]
     shared = [probe.path.parent / name for probe in probes for name in probe.programs]
     return tuple(dict.fromkeys(str(path.resolve()) for path in [*own, *shared]))
+
+
+def _fields(probe: Probe) -> Iterator[str]:
+    """What its programs want to know of the kernel's types, where the kernel tells."""
+    yield from probe.btf
+    for metric in probe.metrics:
+        for attribute in metric.attributes:
+            yield from attribute.btf
 
 
 def _hook(probe: Probe, position: int) -> HookRequest:

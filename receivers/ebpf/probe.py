@@ -10,6 +10,8 @@ from typing import Literal
 
 MetricKind = Literal["counter", "gauge", "histogram", "updowncounter"]
 AttachKind = Literal["tracepoint", "raw_tracepoint", "kprobe", "kretprobe", "fentry", "fexit", "perf_event"]
+SettingType = Literal["syscalls", "words", "integer"]
+SETTING_TYPES: tuple[SettingType, ...] = ("syscalls", "words", "integer")
 KINDS: tuple[MetricKind, ...] = ("counter", "gauge", "histogram", "updowncounter")
 ATTACH_KINDS: tuple[AttachKind, ...] = (
     "tracepoint", "raw_tracepoint", "kprobe", "kretprobe", "fentry", "fexit", "perf_event"
@@ -17,8 +19,8 @@ ATTACH_KINDS: tuple[AttachKind, ...] = (
 ON_FUNCTIONS: tuple[AttachKind, ...] = ("kprobe", "kretprobe", "fentry", "fexit")
 PERF_EVENTS: Mapping[str, int] = {"page_faults_min": 5, "page_faults_maj": 6}
 """The kernel's software events that a program can follow, each time they happen (perf_event_open(2))."""
-CALL_FIELDS = ("follow", "cause", "timed", "direction", "advice", "restarts", "resumes")
-"""The bytes of ``struct call`` in bpf/thread.h that a probe may set, in their order; the rest is unused."""
+CALL_FIELDS = ("follow", "cause", "timed", "direction", "advice", "restarts", "resumes", "descriptor")
+"""The bytes of ``struct call`` in bpf/thread.h that a probe may set, in their order."""
 BY_BTF: tuple[AttachKind, ...] = ("fentry", "fexit")
 """Ways at functions that the kernel finds by its type information; the program is loaded for one function."""
 DECODERS = ("syscall", "errno", "device")
@@ -104,12 +106,14 @@ class Calls:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What the user may set: ``syscalls`` (a list of names) or ``integer`` (becomes a macro of the same name)."""
+    """What the user may set: ``syscalls`` (a list of names), ``words`` (a list of some of ``words``) or ``integer``
+    (becomes a macro of the same name)."""
 
     name: str
-    type: Literal["syscalls", "integer"]
+    type: SettingType
     default: tuple[str, ...] | int
     description: str
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +161,17 @@ class Distinct:
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """An attribute of a metric from a key's field; ``decode`` is a decoder's name or a table of words by value."""
+    """An attribute of a metric from a key's field; ``decode`` is a decoder's name or a table of words by value.
+
+    ``only``: the setting (``$name``) whose words alone have a part in the metric, besides the empty one; ``btf``:
+    fields without which the kernel does not tell, so that the attribute is absent everywhere.
+    """
 
     name: str
     field: str
     decode: str | Mapping[int | str, str]
+    only: str = ""
+    btf: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

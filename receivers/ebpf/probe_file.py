@@ -4,11 +4,9 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
 
 import yaml
 
@@ -23,6 +21,7 @@ from .probe import (
     KINDS,
     ON_FUNCTIONS,
     PERF_EVENTS,
+    SETTING_TYPES,
     Alternative,
     AttachKind,
     Attribute,
@@ -39,6 +38,7 @@ from .probe import (
     Spread,
     Sum,
 )
+from .probe_references import wrong_references
 from .yaml_reader import Node
 
 _NEEDED = ("summary", "reading", "cost", "stability", "kernel", "settings", "hooks", "maps", "metrics")
@@ -49,7 +49,6 @@ _FUNCTION = re.compile(r"\w+")
 _MACRO = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _HIGHEST_EXPONENT = 63
 _RELEASE = re.compile(r"\d+\.\d+")
-_SETTING_TYPES: tuple[Literal["syscalls", "integer"], ...] = ("syscalls", "integer")
 
 
 def find_probes(folders: Iterable[Path]) -> Mapping[str, Path]:
@@ -75,7 +74,7 @@ def _described(path: Path, text: str) -> Probe:
     mistakes: list[str] = []
     probe = _probe(path, Node(yaml.safe_load(text), path.name, mistakes))
     if not mistakes:
-        mistakes.extend(_wrong_references(probe))
+        mistakes.extend(wrong_references(probe))
     if mistakes:
         raise ProbeError("\n".join(mistakes))
     return probe
@@ -108,10 +107,10 @@ def _settings(node: Node) -> tuple[Setting, ...]:
 
 
 def _setting(name: str, node: Node) -> Setting:
-    node = node.only(("type", "default", "description"), ("type", "default", "description"))
-    kind = node.choice("type", _SETTING_TYPES, "integer")
-    default = node.texts("default") if kind == "syscalls" else node.number("default")
-    return Setting(name, kind, default, node.text("description"))
+    node = node.only(("type", "default", "description", "words"), ("type", "default", "description"))
+    kind = node.choice("type", SETTING_TYPES, "integer")
+    default = node.number("default") if kind == "integer" else node.texts("default")
+    return Setting(name, kind, default, node.text("description"), node.texts("words"))
 
 
 def _macros(node: Node) -> Mapping[str, int]:
@@ -230,8 +229,9 @@ def _slots(node: Node) -> Slots:
 
 
 def _attribute(node: Node) -> Attribute:
-    node = node.only(("name", "field", "decode"), ("name", "field", "decode"))
-    return Attribute(node.text("name"), node.text("field"), _decode(node))
+    needed = ("name", "field", "decode")
+    node = node.only((*needed, "only", "btf"), needed)
+    return Attribute(node.text("name"), node.text("field"), _decode(node), node.text("only"), node.texts("btf"))
 
 
 def _decode(node: Node) -> str | Mapping[int | str, str]:
@@ -242,43 +242,3 @@ def _decode(node: Node) -> str | Mapping[int | str, str]:
         if not isinstance(key, int) and key != ELSE:
             node.child("decode").wrong(f'"{key}" must be a whole number or "{ELSE}"')
     return {key: str(word) for key, word in table.items()}
-
-
-def _wrong_references(probe: Probe) -> list[str]:
-    """What the parts of a probe say about each other must be true."""
-    hooks, maps = [hook.name for hook in probe.hooks], [spec.name for spec in probe.maps]
-    settings = [f"${setting.name}" for setting in probe.settings]
-    found: list[str] = []
-    for i, metric in enumerate(probe.metrics):
-        found += _unknown(f"metrics[{i}]::map", [metric.map], maps)
-        found += _unknown(f"metrics[{i}]::hooks", metric.hooks, hooks)
-    for i, hook in enumerate(probe.hooks):
-        moved = hook.canary.moves.partition(".")[0] if hook.canary else ""
-        found += _unknown(f"hooks[{i}]::canary::moves", [moved] if moved else [], maps)
-        found += _wrong_shown(f"hooks[{i}]::canary::shown_by", probe, hook)
-    for i, calls in enumerate(probe.calls):
-        found += _unknown(f"calls[{i}]::names", [calls.names] if isinstance(calls.names, str) else [], settings)
-    found += _twice("hooks", hooks) + _twice("maps", maps) + _twice("metrics", [each.name for each in probe.metrics])
-    return [f"{probe.path.name}::{mistake}" for mistake in found]
-
-
-def _wrong_shown(path: str, probe: Probe, hook: Hook) -> list[str]:
-    shown = hook.canary.shown_by if hook.canary else None
-    if shown is None:
-        return []
-    metric = next((each for each in probe.metrics if each.name == shown.metric), None)
-    if metric is None:
-        return _unknown(f"{path}::metric", [shown.metric], [each.name for each in probe.metrics])
-    if hook.name not in metric.hooks:
-        return [f'{path}::metric: "{shown.metric}" does not depend on the hook "{hook.name}"; name one that does']
-    return _unknown(f"{path}::where", shown.where, [each.name for each in metric.attributes])
-
-
-def _unknown(path: str, words: Iterable[str], known: Sequence[str]) -> list[str]:
-    return [f'{path}: unknown "{word}"{did_you_mean(word, known)}' for word in words if word not in known]
-
-
-def _twice(path: str, names: Sequence[Any]) -> list[str]:
-    return [
-        f'{path}: "{name}" stands there {count} times; keep one' for name, count in Counter(names).items() if count > 1
-    ]

@@ -19,6 +19,7 @@ struct pt_regs {
 #define USER_STACK(saved) SAVED(saved, sp)
 #define FIRST_ARGUMENT(saved) SAVED(saved, orig_x0) /* of a system call; the result takes its register */
 #define SECOND_ARGUMENT(saved) SAVED(saved, regs[1])
+#define THIRD_ARGUMENT(saved) SAVED(saved, regs[2])
 #define FOURTH_ARGUMENT(saved) SAVED(saved, regs[3])
 #define IS_32_BIT(saved) (SAVED(saved, pstate) >> 4 & 1) /* PSR_MODE32_BIT */
 #define FIRST_PASSED(context) ((context)->regs[0])       /* to a function in the kernel */
@@ -35,6 +36,7 @@ struct pt_regs {
 #define USER_STACK(saved) SAVED(saved, sp)
 #define FIRST_ARGUMENT(saved) SAVED(saved, di) /* of a system call */
 #define SECOND_ARGUMENT(saved) SAVED(saved, si)
+#define THIRD_ARGUMENT(saved) SAVED(saved, dx)
 #define FOURTH_ARGUMENT(saved) SAVED(saved, r10)
 #define IS_32_BIT(saved) (SAVED(saved, cs) == 0x23) /* __USER32_CS */
 #define FIRST_PASSED(context) ((context)->di)       /* to a function in the kernel */

@@ -9,6 +9,7 @@ from ....pipeline.checks import Examination, Verdict
 from ....pipeline.plugins import Plugins
 from ..probe_file import find_probes, read_probe
 from ..settings import EbpfSettings
+from .attribute_findings import attribute_findings
 from .disk_findings import disk_findings
 from .hook_findings import hook_findings
 from .kernel_findings import kernel_findings
@@ -44,6 +45,7 @@ def examine_machine(settings: EbpfSettings, machine: Machine) -> Examination:
         *surroundings_findings(machine),
         *disk_findings(machine, probes),
         *hook_findings(machine, probes, settings.probes, strict=settings.strict),
+        *attribute_findings(machine, probes),
     )
     refused = any(each.subject == "seccomp" and each.verdict is Verdict.PROBLEM for each in rights)
     return Examination(findings, advice_of(machine, needs, refused=refused))

@@ -56,8 +56,8 @@ class Case(Settings):
     """… or in the metric's unit, whichever is more. Four pages are one look of somebody else's at the same file."""
     at_most: bool = False
     """Whether what is expected is only an upper limit, and 0 wrong."""
-    needs: tuple[Literal["own_requests", "scheduler"], ...] = ()
-    """What the machine must have for it, see `places.Place`."""
+    needs: tuple[Literal["own_requests", "scheduler", "types"], ...] = ()
+    """What the machine must have for it, see `places.Place`; ``types``: the kernel tells its types (BTF)."""
 
 
 class Unchecked(Settings):

@@ -13,6 +13,7 @@ from typing import Any
 
 from ....pipeline.clock import Clock, SystemClock
 from ....pipeline.component import Paths
+from ..btf import KERNEL_BTF
 from ..canary import Liveness, examine
 from ..canary_actions import Actions
 from ..cgroups import find_hierarchy
@@ -71,7 +72,8 @@ class Session:
             )
 
     def _results(self, loaded: Loaded, place: Place, file: CaseFile) -> list[Result]:
-        bench = Bench(loaded.unavailable, place.lacks, place.problem)
+        lacks = {} if KERNEL_BTF.exists() else {"types": "the kernel does not tell its types (BTF)"}
+        bench = Bench(loaded.unavailable, place.lacks | lacks, place.problem)
         meter = meter_of(self.probes, loaded, find_hierarchy(self.paths.cgroup), self.clock)
         results = Runner(file, bench, meter, place, self.paths, self.progress).run()
         return [*results, *unchecked(file, [metric.name for probe in self.probes for metric in probe.metrics])]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ebpf_sidecar.pipeline.errors import ProbeError
-from ebpf_sidecar.receivers.ebpf.preparing import check_settings, request_for
+from ebpf_sidecar.receivers.ebpf.preparing import check_settings, request_for, with_settings
 from ebpf_sidecar.receivers.ebpf.probe_file import find_probes, read_probe
 from ebpf_sidecar.receivers.ebpf.request import LoadRequest
 from ebpf_sidecar.receivers.ebpf.sizing import BUDGET, Machine
@@ -42,7 +42,7 @@ def test_probes_add_to_what_is_done_for_a_call(probes):
     both = request_for([probes["page_cache"], probes["syscalls"]]).calls
     alone = request_for([probes["page_cache"]]).calls
 
-    assert {"follow": 1, "cause": 1, "timed": 1, "direction": 1} == both[NUMBERS["read"]]
+    assert {"follow": 1, "cause": 1, "timed": 1, "direction": 1, "descriptor": 1} == both[NUMBERS["read"]]
     assert {"cause": 3} == alone[NUMBERS["mmap"]]
 
 
@@ -98,6 +98,19 @@ def test_drops_are_told_apart_by_map(probes):
         ({"syscalls": ["fsink"]}, ['syscalls: unknown system call "fsink"; did you mean "fspick"?']),
         ({"syscalls": "fsync"}, ['syscalls: "fsync" is not a list of system calls; write [fsync]']),
         ({"syscalls": 5}, ['syscalls: "5" is not a list of system calls; write [read, write]']),
+        ({"duration_file_types": []}, []),
+        ({"duration_file_types": ["sokcet"]}, ['duration_file_types: unknown word "sokcet"; did you mean "socket"?']),
+        (
+            {"duration_file_types": "all"},
+            ['duration_file_types: "all" is not a list of words; write [file, block, pipe, socket, tty, other]'],
+        ),
+        (
+            {"duration_file_types": ["everything"]},
+            [
+                'duration_file_types: unknown word "everything"; '
+                'choose "block", "file", "other", "pipe", "socket" or "tty"',
+            ],
+        ),
         ({"syscalls": [["read"]]}, ['syscalls: unknown system call a list; did you mean "read"?']),
     ],
 )
@@ -123,3 +136,24 @@ def test_programs_count_in_pages_of_the_machine(probes, page):
 def test_programs_know_how_many_processors_share_a_map(probes):
     """Some kernels let the first of them take all of it."""
     assert 64 == request_for(list(probes.values()), machine=Machine(64)).macros["PROCESSORS"]
+
+
+def test_a_setting_chooses_which_words_of_an_attribute_a_metric_has(probes):
+    """Calls without a file type always have a duration; other metrics have all types."""
+    narrowed = with_settings(probes["syscalls"], {"duration_file_types": ["tty", "block"]})
+
+    words = {metric.name: words_of(metric) for metric in narrowed.metrics}
+    assert {0: "", 2: "block", 5: "tty"} == words["ebpf.syscall.duration"]
+    assert {0: "", 1: "file", 2: "block", 3: "pipe", 4: "socket", 5: "tty", 6: "other"} == words["ebpf.syscall.calls"]
+
+
+def test_by_default_durations_are_of_files_and_block_devices(probes):
+    """What waits for somebody else is on request."""
+    [duration] = [each for each in with_settings(probes["syscalls"], {}).metrics if each.kind == "histogram"]
+
+    assert {0: "", 1: "file", 2: "block"} == words_of(duration)
+
+
+def words_of(metric):
+    """The words of its file type, by value; empty where it has none."""
+    return next((each.decode for each in metric.attributes if each.name == "file.type"), {})

@@ -43,6 +43,11 @@ def ways():
     return [way for probe in probes() for hook in probe.hooks for way in hook.alternatives]
 
 
+def attribute_fields():
+    """What their attributes need of the kernel's types."""
+    return [field for probe in probes() for metric in probe.metrics for each in metric.attributes for field in each.btf]
+
+
 def btf(fields):
     """Type information with these fields (``struct.field``), one after the other."""
     types, strings, known = b"", b"\0", {}
@@ -66,6 +71,10 @@ class Tree:
 
     root: Path
     system: System = HOST
+
+    def types(self, fields):
+        """The kernel tells these fields of its types."""
+        return self.write("sys/kernel/btf/vmlinux", btf(fields))
 
     def write(self, path, content):
         file = self.root / path
@@ -150,7 +159,7 @@ def host(tmp_path):
     """Root on a host with a new kernel: nothing is wrong."""
     tree = Tree(tmp_path)
     config = "".join(f"{name}=y\n" for name in (*NEEDED, *USEFUL)) + "# CONFIG_SMACK is not set\n"
-    fields = dict.fromkeys(field for way in ways() for field in way.btf)
+    fields = dict.fromkeys([field for way in ways() for field in way.btf] + attribute_fields())
     tree.process().namespaces(FIRST).v2()
     tree.events(dict.fromkeys(way.event for way in ways() if ":" in way.event))
     tree.functions(dict.fromkeys(way.event for way in ways() if ":" not in way.event))
@@ -159,7 +168,7 @@ def host(tmp_path):
     tree.write("proc/sys/kernel/perf_event_paranoid", "2\n")
     tree.write("proc/sys/kernel/unprivileged_bpf_disabled", "2\n")
     tree.write("sys/kernel/security/lockdown", "none [integrity] confidentiality\n")
-    return tree.write("sys/kernel/btf/vmlinux", btf(fields))
+    return tree.types(fields)
 
 
 @pytest.fixture

@@ -77,3 +77,26 @@ def test_only_configured_probes_are_examined(host, name):
     found = host.examine(probes=[name]).examination.findings
 
     assert {name} == {each.subject.partition(":")[0] for each in found if each.area == "hook"}
+
+
+FILE_TYPE = ("attribute", "syscalls::file.type")
+
+
+def test_an_attribute_that_the_kernels_types_do_not_tell_is_said_to_be_absent(host):
+    """A note: its metrics are there without it."""
+    seen = host.remove("sys/kernel/btf/vmlinux").examine(probes=["syscalls"])
+
+    assert Verdict.NOTE == seen[FILE_TYPE].verdict
+    assert seen[FILE_TYPE].found.startswith("absent: no BTF; all is counted without it (ebpf.syscall.calls, ")
+    assert "use a kernel built with CONFIG_DEBUG_INFO_BTF=y" == seen[FILE_TYPE].fix
+    assert set() == seen.problems
+
+
+def test_an_attribute_that_lacks_a_field_names_it(host):
+    """Another kernel may have moved it."""
+    fields = next(each.btf for each in probe("syscalls").metrics[0].attributes if each.name == "file.type")
+    known = host.types(fields).examine(probes=["syscalls"])
+    unknown = host.types(each for each in fields if each != "super_block.s_magic").examine(probes=["syscalls"])
+
+    assert Verdict.OK == known[FILE_TYPE].verdict
+    assert "no field super_block.s_magic; all is counted" in unknown[FILE_TYPE].found

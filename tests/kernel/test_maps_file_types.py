@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What system calls work on, for files of every type."""
+
+import pytest
+from typed_calls import types_of
+
+from ebpf_sidecar.receivers.ebpf.syscall_table import syscall_table
+
+NUMBER = syscall_table().numbers
+PROBES = [("syscalls",), ("page_cache", "syscalls")]
+"""Alone each type is found by the descriptor; together some are known from the pages that were looked up."""
+
+pytestmark = pytest.mark.parallel
+
+
+@pytest.fixture
+def typed(attach_once, run):
+    """What a workload says, and how many of its calls had each type, by call."""
+
+    def typed(probes, action, path):
+        loaded = attach_once(*probes)
+        said = run("descriptors.py", action, path)
+        return said["result"], types_of(loaded, said["pid"])
+
+    return typed
+
+
+@pytest.mark.parametrize("probes", PROBES, ids="+".join)
+def test_each_type_of_file_is_told(attach_once, window, tmp_path, probes):
+    """Files on disk and in memory, direct reads, pipes, FIFOs, sockets, a terminal, devices, events, /proc and /sys."""
+    loaded, file = attach_once(*probes), tmp_path / "data"
+    file.write_bytes(b"x" * 8192)
+
+    ended = window("typed.py", "types", file, look=lambda pid: types_of(loaded, pid))
+
+    assert ended.facts == ended.after[NUMBER["readv"]]
+    assert {""} == {*ended.after[NUMBER["openat"]], *ended.after[NUMBER["mmap"]], *ended.after[NUMBER["unlink"]]}
+
+
+@pytest.mark.parametrize("probes", PROBES, ids="+".join)
+def test_copying_calls_have_the_type_of_what_they_read(typed, probes, file_of):
+    """Splice that of the end which is no pipe, if there is one."""
+    said, counted = typed(probes, "copied", file_of(8192))
+
+    assert {"file": said["sendfile"]} == counted[NUMBER["sendfile"]]
+    assert {"file": said["splice of a file"], "pipe": said["splice of pipes"]} == counted[NUMBER["splice"]]
+
+
+def test_descriptors_that_are_not_open_are_other(typed, file_of):
+    """Whatever their number."""
+    said, counted = typed(PROBES[0], "wrong", file_of(4096))
+
+    assert said == counted[NUMBER["readv"]]
+
+
+def test_types_are_right_while_the_table_of_open_files_grows(typed, file_of):
+    """A thread replaces it by larger ones while another reads."""
+    said, counted = typed(PROBES[0], "growing", file_of(4096))
+
+    assert said == counted[NUMBER["readv"]]
