@@ -28,7 +28,25 @@ static __always_inline u64 targets_version(void)
 }
 
 #ifdef TARGET_CGROUPS
+/* By id: 0 for those that are chosen, and what is made below them with them; else for those of which only what is made
+ * below is chosen. */
 BPF_F_TABLE("hash", u64, u64, target_cgroups, TARGET_CGROUPS_ENTRIES, MAP_FLAGS);
+
+static __always_inline bool is_chosen(u64 cgroup)
+{
+    u64 *only_below = target_cgroups.lookup(&cgroup);
+
+    return only_below && !*only_below;
+}
+
+/* The reader finds a new cgroup at its next reading: those that live shorter would never be measured. */
+static __always_inline void choose_below(u64 parent, u64 cgroup)
+{
+    u64 chosen = 0;
+
+    if (target_cgroups.lookup(&parent))
+        target_cgroups.update(&cgroup, &chosen);
+}
 #endif
 
 #ifdef TARGET_NAMES
@@ -63,7 +81,7 @@ static __always_inline bool is_target(u64 task, struct owner *owner)
         return TARGET_KERNEL_THREADS;
 #endif
 #ifdef TARGET_CGROUPS
-    if (!target_cgroups.lookup(&owner->cgroup))
+    if (!is_chosen(owner->cgroup))
         return 0;
 #endif
 #ifdef TARGET_NAMES
@@ -94,7 +112,7 @@ static __always_inline void leave_out_unless_target_cgroup(struct owner *owner)
 #if defined(TARGET_NAMES) || defined(TARGET_NAMESPACES)
     __builtin_memset(owner, 0, sizeof(*owner));
 #elif defined(TARGET_CGROUPS)
-    if (!target_cgroups.lookup(&owner->cgroup))
+    if (!is_chosen(owner->cgroup))
         __builtin_memset(owner, 0, sizeof(*owner));
 #endif
 }

@@ -70,11 +70,20 @@ class Attribution:
         return tuple(read(owner) for read in self._readers)
 
     def _learn(self, ids: set[int]) -> None:
-        """Walk the cgroup tree when there is an id for which it was not walked yet."""
-        unknown = {id_ for id_ in ids if not self.tree.knows(id_)}
+        """Ask the kernel what was made meanwhile, and walk the tree for an id for which it was not walked yet.
+
+        The ids have been read before: whoever has one had it told before that.
+        """
+        unknown = self._unknown(ids)
+        if unknown - self._asked:
+            self.tree.notice()
+            unknown = self._unknown(unknown)
         if unknown - self._asked:
             self.tree.learn()
-            self._asked = {id_ for id_ in unknown if not self.tree.knows(id_)}
+            self._asked = self._unknown(unknown)
+
+    def _unknown(self, ids: set[int]) -> set[int]:
+        return {id_ for id_ in ids if not self.tree.knows(id_)}
 
     def _reader(self, part: GroupBy) -> Callable[[Any], str | int]:
         readers: Mapping[GroupBy, Callable[[Any], str | int]] = {

@@ -16,6 +16,9 @@ from .generation import Generation
 from .maps import KernelMap
 from .targets import CGROUP_NUMBER
 
+ONLY_BELOW = 1
+"""The value of a cgroup that is not chosen, but all that are made in it, see bpf/targets.h."""
+
 
 def chosen_ids(patterns: Collection[str], found: Iterable[tuple[str, int]]) -> dict[int, str]:
     """The chosen among ``found`` (path, inode; parents first) by inode, with the pattern that chose each.
@@ -30,6 +33,12 @@ def chosen_ids(patterns: Collection[str], found: Iterable[tuple[str, int]]) -> d
         if pattern is not None:
             by_path[path] = ids[inode] = pattern
     return ids
+
+
+def parent_ids(patterns: Collection[str], found: Iterable[tuple[str, int]]) -> set[int]:
+    """The inodes among ``found`` (path, inode) of whose children each is chosen, whatever its name."""
+    stems = [pattern.removesuffix("/*") or "/" for pattern in patterns if pattern.endswith("/*")]
+    return {inode for path, inode in found if any(fnmatchcase(path, stem) for stem in stems)}
 
 
 def _matches(path: str, inode: int, pattern: str) -> bool:
@@ -51,18 +60,27 @@ class CgroupWatch:
     generation: Generation
     warn: Callable[[str], None]
     _present: set[int] = field(default_factory=set)
+    _above: set[int] = field(default_factory=set)
     _version: int = 0
     _missed: set[str] = field(default_factory=set)
 
-    def update(self) -> None:
-        """Walk the tree and tell the kernel what came and went. Raises `ProbeError`."""
-        chosen = chosen_ids(self.patterns, directories(self.root))
+    def update(self, made: Collection[int] = ()) -> None:
+        """Walk the tree and tell the kernel what came and went. Raises `ProbeError`.
+
+        ``made``: cgroups of which the kernel told since the last time, and which it may have chosen by itself.
+        """
+        found = list(directories(self.root))
+        chosen = chosen_ids(self.patterns, found)
+        above = parent_ids(self.patterns, found) - chosen.keys()
         self._say(set(self.patterns) - set(chosen.values()), len(chosen))
         # where there is no room for all, those that are measured already go on
         first = sorted(chosen, key=lambda inode: inode not in self._present)
         now = set(first[: self.targets.max_entries])
-        self.targets.delete(_keys(self._present - now))
+        above = set(sorted(above)[: self.targets.max_entries - len(now)])
+        self.targets.delete(_keys((self._present | self._above | set(made)) - now - above))
         self.targets.add(_keys(now - self._present))
+        self.targets.add(_keys(above - self._above), ONLY_BELOW)
+        self._above = above
         if now - self._present:
             # threads that were judged before are judged anew
             self._version += 1

@@ -18,11 +18,12 @@ from .canary import Canary
 from .canary_actions import Actions
 from .cgroup_watch import CgroupWatch
 from .cgroups import CgroupTree, Hierarchy, find_hierarchy
-from .io_cgroups import with_io
+from .io_cgroups import Tree, with_io
 from .late_calls import LateCalls
 from .loaded import Loaded
 from .loading import load
 from .metrics import Moment
+from .new_cgroups import NewCgroups
 from .overhead import Overhead
 from .preparing import calls_for, request_for, with_settings
 from .probe import Probe
@@ -50,6 +51,7 @@ class Collection:
     canary: Canary
     newcomers: Newcomers
     timeline: Timeline
+    tree: Tree
     watch: CgroupWatch | None = None
     shedding: Shedding | None = None
     held: ExitStack = field(default_factory=ExitStack)
@@ -57,8 +59,9 @@ class Collection:
 
     def collect(self) -> list[Frame]:
         """Read all maps: what the probes counted, and how the probes do. Raises `ProbeError`."""
+        made = self.tree.begin_reading()
         if self.watch:
-            self.watch.update()
+            self.watch.update(made)
         self.canary.when_due(self.timeline.clock.monotonic())
         newest = max((tally.newest_start for tally in self.reading.tallies.values()), default=self.own.start)
         now = self.timeline.now(newest)  # not before: what was done up to here may wait for a disk
@@ -117,7 +120,9 @@ def open_collection(
         hierarchy = _hierarchy_of(loaded, hierarchy, context)
         timeline = Timeline(context.clock, context.telemetry)
         start = timeline.now().time_unix_nano
-        tree = with_io(CgroupTree(hierarchy), context.paths.cgroup)
+        new = NewCgroups(loaded.new_cgroups)
+        tree = with_io(CgroupTree(hierarchy, new.take), context.paths.cgroup, new.take_of_io)
+        tree.learn()  # from now on the kernel tells of those that are made
         attribution = Attribution(tree, settings.group_by, settings.targets.choosing)
         reading = reading_of(probes, loaded, attribution, start=start, cleanup=cleanup, limit=settings.max_rows)
         canary = _canary(probes, loaded, settings, context)
@@ -137,6 +142,7 @@ def open_collection(
             canary,
             newcomers,
             timeline,
+            tree,
             watch,
             shedding,
             held.pop_all(),

@@ -8,18 +8,23 @@ same path in all hierarchies.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from .cgroups import CgroupTree, Hierarchy
-
-OF_IO = 1 << 63
-"""The mark, a bit that no number of a directory has."""
+from .cgroups import CgroupTree, Hierarchy, nothing_new
+from .new_cgroups import OF_IO, NewCgroup
 
 
 class Tree(Protocol):
     """Paths of cgroups by kernel id."""
+
+    def begin_reading(self) -> set[int]:
+        """Take in what was made since the last reading, and forget what went: the ids of the rows' hierarchy."""
+
+    def notice(self) -> None:
+        """Take in what the kernel tells of now."""
 
     def learn(self) -> None:
         """Walk the directories once."""
@@ -28,7 +33,7 @@ class Tree(Protocol):
         """The cgroup's path below its hierarchy's root; empty when never seen."""
 
     def knows(self, cgroup_id: int) -> bool:
-        """Whether the id was seen in a walk."""
+        """Whether the id has a path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,16 @@ class WithIo:
 
     own: Tree
     io: Tree
+
+    def begin_reading(self) -> set[int]:
+        """That of both."""
+        self.io.begin_reading()
+        return self.own.begin_reading()
+
+    def notice(self) -> None:
+        """That of both."""
+        self.own.notice()
+        self.io.notice()
 
     def learn(self) -> None:
         """Walk both."""
@@ -52,10 +67,13 @@ class WithIo:
         return self.io.knows(cgroup_id ^ OF_IO) if cgroup_id & OF_IO else self.own.knows(cgroup_id)
 
 
-def with_io(tree: CgroupTree, cgroup_root: Path) -> Tree:
-    """``tree`` itself where io is in the same hierarchy; ``cgroup_root`` is usually /sys/fs/cgroup."""
+def with_io(tree: CgroupTree, cgroup_root: Path, take: Callable[[], list[NewCgroup]] = nothing_new) -> Tree:
+    """``tree`` itself where io is in the same hierarchy; ``cgroup_root`` is usually /sys/fs/cgroup.
+
+    ``take``: what was made in io's.
+    """
     if tree.hierarchy.controller in ("v2", "blkio"):
         return tree
     version_1 = cgroup_root / "blkio"
     root = version_1 if version_1.exists() else cgroup_root / "unified"
-    return WithIo(tree, CgroupTree(Hierarchy("blkio", root)))
+    return WithIo(tree, CgroupTree(Hierarchy("blkio", root), take))

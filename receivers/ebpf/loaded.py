@@ -95,6 +95,10 @@ class Loaded:
     """The set of chosen cgroups, where some were chosen."""
     calls: KernelMap | None = None
     """What the shared programs do for each system call, where probes follow any."""
+    own_hooks: tuple[HookStatus, ...] = ()
+    """Those of no probe: what they tell is for the reader. Their programs are not among ``programs``."""
+    new_cgroups: KernelMap | None = None
+    """Cgroups made since they were last taken out, where the kernel tells of them; see new_cgroups.py."""
     _closed: list[bool] = field(default_factory=list, repr=False, compare=False)
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,27 +72,31 @@ def _load(request: LoadRequest) -> tuple[dict[str, Any], list[int]]:
     maps = by_name(bytecode, descriptors)
     fill_calls(maps, done.request.calls)
     fill_sets(maps, request.sets)
-    loader = ProgramLoader(bytecode, descriptors, kernel)
-    hooks = [
-        *loader.attach_all(plan.choices),
-        *(
-            status(hook, None, Why("does not compile", done.broken[hook.probe]))
-            for hook in request.hooks
-            if hook.probe in done.broken
-        ),
-    ]
+    own, loader = (ProgramLoader(bytecode, descriptors, kernel) for _ in range(2))
+    own_hooks = own.attach_all(plan.own)  # first: the names of all that is counted are then known
+    hooks = [*loader.attach_all(plan.choices), *_uncompiled(request, done.broken)]
     _refuse_if_nothing_works(hooks, loader, request)
     handed = [layout for layout in bytecode.maps if layout.name in done.request.maps]
     answer = {
         "maps": [_description(layout) for layout in handed],
         "hooks": hooks,
-        "programs": {name: len(attachments) for name, attachments in loader.attachments.items()},
+        "own_hooks": own_hooks,
+        "programs": {name: len(each) for name, each in [*own.attachments.items(), *loader.attachments.items()]},
         "compile_seconds": seconds,
         "peak_rss_bytes": _peak_rss(),
         "cgroup_hierarchy": plan.cgroup_hierarchy,
     }
-    attachments = [descriptor for each in loader.attachments.values() for descriptor in each]
-    return answer, [maps[layout.name] for layout in handed] + [*loader.programs.values(), *attachments]
+    programs = [*own.programs.values(), *loader.programs.values()]
+    attached = [*own.attachments.values(), *loader.attachments.values()]
+    attachments = [descriptor for each in attached for descriptor in each]
+    return answer, [maps[layout.name] for layout in handed] + programs + attachments
+
+
+def _uncompiled(request: LoadRequest, broken: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """The status of the hooks of ``broken`` probes."""
+    for hook in request.hooks:
+        if hook.probe in broken:
+            yield status(hook, None, Why("does not compile", broken[hook.probe]))
 
 
 def _tracefs(standing: rights.Standing) -> Tracefs:
@@ -138,7 +142,7 @@ def _surroundings(request: LoadRequest, tracefs: Tracefs) -> Iterator[str]:
     yield bcc_version()
     yield os.environ.get("ARCH", "")
     yield from (file.read_text(encoding="utf-8") for file in sorted(Path(request.headers, "include").rglob("*.h")))
-    ways = (way for hook in request.hooks for way in hook.ways if way.attach == "tracepoint")
+    ways = (way for hook in (*request.hooks, *request.own_hooks) for way in hook.ways if way.attach == "tracepoint")
     yield from (tracefs.format(way.event) for way in ways)
 
 

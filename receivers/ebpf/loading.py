@@ -24,6 +24,7 @@ from .loaded import Drops, HookStatus, Loaded, Program
 from .maps import KernelMap
 from .metric_fields import why_not_made
 from .near import map_places
+from .new_cgroups import CGROUP_MADE, NEW_CGROUPS
 from .probe import Probe
 from .request import LoadRequest
 from .rights import Failure, too_few_descriptors
@@ -151,17 +152,20 @@ def _tail(log: IO[bytes], lines: int = 8) -> str:
 
 def _loaded(probes: Sequence[Probe], request: LoadRequest, answer: Any, descriptors: list[int]) -> Loaded:
     described = answer["maps"]
-    counted = {metric.map for probe in probes for metric in probe.metrics} | {_CONTROL, _DROPS}
+    counted = {metric.map for probe in probes for metric in probe.metrics} | {_CONTROL, _DROPS, NEW_CGROUPS}
     maps = {each["name"]: (each, fd, each["name"] in counted) for each, fd in zip(described, descriptors, strict=False)}
     specs = {spec.name: spec.published for probe in probes for spec in probe.maps if spec.name in maps}
     readable, unreadable = _readable(specs, maps)
     hooks = tuple(HookStatus(**each) for each in answer["hooks"])
+    own_hooks = tuple(HookStatus(**each) for each in answer["own_hooks"])
     rest = descriptors[len(described) :]  # programs, then what keeps each attached
+    programs = tuple(_programs(answer["programs"], rest))
+    own = {hook.program for hook in own_hooks}
     return Loaded(
         maps=readable,
         hooks=hooks,
         unavailable={**_not_made(probes, readable, unreadable), **_unavailable(probes, hooks)},
-        programs=tuple(_programs(answer["programs"], rest)),
+        programs=tuple(program for program in programs if program.name not in own),
         drops=Drops(_map(_DROPS, *maps[_DROPS]), [specs.get(reason, reason) for reason in request.drop_reasons]),
         generation=Generation(_map(_CONTROL, *maps[_CONTROL])),
         cgroup_hierarchy=answer["cgroup_hierarchy"],
@@ -170,7 +174,13 @@ def _loaded(probes: Sequence[Probe], request: LoadRequest, answer: Any, descript
         descriptors=tuple(descriptors),
         targets=_map(TARGET_CGROUPS, *maps[TARGET_CGROUPS]) if TARGET_CGROUPS in maps else None,
         calls=_map(CALLS, *maps[CALLS]) if CALLS in maps else None,
+        own_hooks=own_hooks,
+        new_cgroups=_map(NEW_CGROUPS, *maps[NEW_CGROUPS]) if _has(own_hooks, CGROUP_MADE) else None,
     )
+
+
+def _has(hooks: Sequence[HookStatus], program: str) -> bool:
+    return any(hook.program == program for hook in hooks)
 
 
 def _readable(

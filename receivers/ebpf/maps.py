@@ -95,9 +95,9 @@ class KernelMap:
             # the kernel stops at a key that is not there: go on behind it
             done += count if number == 0 else count + 1
 
-    def add(self, keys: Keys) -> None:
-        """Put entries in whose values are zero; keys that are there already are no error."""
-        value = np.zeros(self.columns, np.uint64)
+    def add(self, keys: Keys, value_of_all: int = 0) -> None:
+        """Put entries in, or change them, whose values are all the same."""
+        value = np.full(self.columns, value_of_all, np.uint64)
         for key in np.ascontiguousarray(keys).view(np.uint8).reshape(len(keys), keys.dtype.itemsize):
             number = element(self.call, Command.UPDATE, self.fd, key.ctypes.data, value.ctypes.data)
             self._check(number, (0,), "add to")

@@ -64,9 +64,13 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``cgroup_hierarchy``: where ids come from really: ``v2`` when the kernel does not tell where v1's are."""
+    """``cgroup_hierarchy``: where ids come from really: ``v2`` when the kernel does not tell where v1's are.
+
+    ``own``: of hooks that belong to no probe.
+    """
 
     choices: tuple[Choice, ...]
+    own: tuple[Choice, ...]
     macros: Mapping[str, str]
     cgroup_hierarchy: str
 
@@ -74,6 +78,7 @@ class Plan:
 def make_plan(request: LoadRequest, events: Events, types: Types | None, release: tuple[int, int]) -> Plan:
     """What to compile and attach for ``request`` on a kernel with these events and types."""
     choices = tuple(_choose(hook, events, types, release) for hook in request.hooks)
+    own = tuple(_choose(hook, events, types, release) for hook in request.own_hooks)
     cgroup = _cgroup_macros(request.cgroup_hierarchy, types)
     macros: dict[str, str] = {
         **{name: str(value) for name, value in request.macros.items()},
@@ -87,10 +92,10 @@ def make_plan(request: LoadRequest, events: Events, types: Types | None, release
         **_registers(release, types),
         **cgroup,
     }
-    for choice in choices:
+    for choice in (*choices, *own):
         for way in choice.ways:
             macros.update(_way_macros(way, events, types))
-    return Plan(choices, macros, request.cgroup_hierarchy if cgroup else "v2")
+    return Plan(choices, own, macros, request.cgroup_hierarchy if cgroup else "v2")
 
 
 def _choose(hook: HookRequest, events: Events, types: Types | None, release: tuple[int, int]) -> Choice:

@@ -12,6 +12,7 @@ from typing import Any
 from ...pipeline.errors import ProbeError
 from ...pipeline.suggestions import did_you_mean
 from ...pipeline.wording import shown
+from .new_cgroups import BTF, HOOK, MAP, NEW_CGROUPS
 from .plan import SAFE_ON_DEMAND
 from .probe import Calls, Metric, Probe, Setting
 from .request import HookRequest, LoadRequest, Part, Way
@@ -52,12 +53,12 @@ def request_for(
     values = {probe.name: _with_defaults(probe, chosen.get(probe.name, {})) for probe in probes}
     return LoadRequest(
         probes=tuple(probe.name for probe in probes),
-        files=_files(probes),
+        files=(*_files(probes), str(_HEADERS / f"{NEW_CGROUPS}.c")),
         headers=str(_HEADERS),
         hooks=tuple(_hook(probe, i) for probe in probes for i in range(len(probe.hooks))),
         maps=_maps(probes, targets),
         macros={**_macros(probes, values, sizes, machine), **targets.macros},
-        btf=tuple(dict.fromkeys([*targets.btf, *(field for probe in probes for field in _fields(probe))])),
+        btf=tuple(dict.fromkeys([*BTF, *targets.btf, *(field for probe in probes for field in _fields(probe))])),
         calls=_calls(probes, values, table),
         drop_reasons=_drop_reasons(probes),
         cgroup_hierarchy=cgroup_hierarchy,
@@ -67,6 +68,7 @@ def request_for(
         program_cache=program_cache,
         sets=targets.sets,
         parts={probe.name: Part(_files([probe]), _own_maps([probe])) for probe in probes},
+        own_hooks=(HOOK,),
     )
 
 
@@ -88,7 +90,7 @@ def sizes_of(probes: Sequence[Probe], budget: int, machine: Machine | None = Non
 
     Raises ValueError when ``budget`` is too small for them.
     """
-    specs = [spec for probe in probes for spec in probe.maps]
+    specs = [MAP, *(spec for probe in probes for spec in probe.maps)]
     return sizes_for([*specs, *([CGROUPS] if by_cgroup else [])], budget, machine or this_machine())
 
 
@@ -188,7 +190,7 @@ def _hook(probe: Probe, position: int) -> HookRequest:
 
 
 def _maps(probes: Sequence[Probe], targets: KernelTargets) -> tuple[str, ...]:
-    return tuple(dict.fromkeys([*_SHARED_MAPS, *_target_maps(targets), *_own_maps(probes)]))
+    return tuple(dict.fromkeys([*_SHARED_MAPS, NEW_CGROUPS, *_target_maps(targets), *_own_maps(probes)]))
 
 
 def _own_maps(probes: Sequence[Probe]) -> tuple[str, ...]:
@@ -240,4 +242,4 @@ def _names(calls: Calls, values: Mapping[str, Any]) -> Sequence[str]:
 
 def _drop_reasons(probes: Sequence[Probe]) -> tuple[str, ...]:
     maps = [spec.name for probe in probes for spec in probe.maps]
-    return tuple(dict.fromkeys([*maps, *(reason for probe in probes for reason in probe.drops)]))
+    return tuple(dict.fromkeys([*maps, *(reason for probe in probes for reason in probe.drops), NEW_CGROUPS]))

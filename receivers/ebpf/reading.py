@@ -14,7 +14,7 @@ from ...pipeline.component import MapCleanup
 from ...pipeline.frame import Frame, Kind
 from ...pipeline.rows import RowSet, Text, once_per_row_set
 from .attribution import ATTRIBUTES, Attribution, GroupBy
-from .cgroup_path import container_of
+from .cgroups import UNKNOWN
 from .cleaning import Cleaning
 from .decode import Decoders
 from .loaded import Loaded
@@ -109,25 +109,26 @@ def _by_map(probes: Sequence[Probe], loaded: Loaded) -> dict[str, list[Metric]]:
 
 
 def coverage(frames: Sequence[Frame]) -> float | None:
-    """The share of what was counted that belongs to a container; None when nothing was counted.
+    """The share of what was counted whose cgroup is known; None when nothing was counted.
 
-    It is the mean of the counters' own shares, each weighing the same: pages, calls and bytes cannot be added up.
+    Of that it is certain which container it belongs to, or that it is of none; the rest may be anybody's. It is the
+    mean of the counters' own shares, each weighing the same: pages, calls and bytes cannot be added up.
     """
     shares = [share for frame in frames if (share := _share(frame)) is not None]
     return sum(shares) / len(shares) if shares else None
 
 
 def _share(frame: Frame) -> float | None:
-    if frame.kind is not Kind.COUNTER or (inside := _in_containers(frame.rows)) is None:
+    if frame.kind is not Kind.COUNTER or (known := _known(frame.rows)) is None:
         return None
     total = int(frame.values.sum())
-    return int(frame.values[inside].sum()) / total if total else None
+    return int(frame.values[known].sum()) / total if total else None
 
 
 @once_per_row_set
-def _in_containers(rows: RowSet) -> NDArray[np.bool_] | None:
-    """Which rows belong to a container; None where rows do not tell."""
+def _known(rows: RowSet) -> NDArray[np.bool_] | None:
+    """The rows of known cgroups; None where rows do not tell."""
     column = rows.columns.get(_CGROUP)
     if not isinstance(column, Text):
         return None
-    return np.array([container_of(path) is not None for path in column.words], np.bool_)[column.codes]
+    return np.array([path != UNKNOWN for path in column.words], np.bool_)[column.codes]

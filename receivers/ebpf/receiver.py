@@ -87,6 +87,11 @@ class EbpfReceiver:
                 message = "hook %s::%s is not attached (no metric is absent for it): %s"
                 self._context.logger.warning(message, hook.probe, hook.hook, hook.in_brief)
 
+        for hook in loaded.own_hooks:
+            if not hook.attached:
+                message = "containers that live shorter than an interval stay unknown: %s is not attached: %s"
+                self._context.logger.warning(message, hook.hook, hook.reason)
+
     def _publish(self, collection: Collection) -> None:
         observe = self._context.telemetry.observe
         prefix = "ebpf_sidecar.receiver"

@@ -34,6 +34,11 @@ class HookRequest:
     name: str
     ways: tuple[Way, ...]
 
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> HookRequest:
+        """From what JSON makes of it."""
+        return cls(data["probe"], data["name"], tuple(map(Way.from_json, data["ways"])))
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -57,6 +62,7 @@ class LoadRequest:
     entries of maps are made beforehand. ``sets``: keys (hexadecimal) to put into maps, by C name. ``parts``: by probe.
     ``careful``: try in children what is to be compiled, because the compiler ended the process before.
     ``program_cache``: the folder that keeps what was compiled; None for the usual one, empty for none.
+    ``own_hooks``: of no probe, but of the reader, which can do without them.
     """
 
     probes: tuple[str, ...]
@@ -76,6 +82,7 @@ class LoadRequest:
     program_cache: str | None = None
     sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     parts: Mapping[str, Part] = field(default_factory=dict)
+    own_hooks: tuple[HookRequest, ...] = ()
 
     def only(self, probes: Collection[str]) -> LoadRequest:
         """The same for some of the probes."""
@@ -99,11 +106,9 @@ class LoadRequest:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> LoadRequest:
         """The inverse of `to_json`, after a trip through JSON."""
-        hooks = tuple(
-            HookRequest(hook["probe"], hook["name"], tuple(map(Way.from_json, hook["ways"]))) for hook in data["hooks"]
-        )
+        hooks = {key: tuple(map(HookRequest.from_json, data[key])) for key in ("hooks", "own_hooks")}
         calls = {int(number): fields for number, fields in data["calls"].items()}
         sequences = {key: tuple(data[key]) for key in ("probes", "files", "maps", "btf", "drop_reasons")}
         sets = {name: tuple(keys) for name, keys in data["sets"].items()}
         parts = {name: Part.from_json(part) for name, part in data["parts"].items()}
-        return cls(**{**data, **sequences, "hooks": hooks, "calls": calls, "sets": sets, "parts": parts})
+        return cls(**{**data, **sequences, **hooks, "calls": calls, "sets": sets, "parts": parts})

@@ -83,7 +83,7 @@ class SelfFrames:
             points = (self._rows_of(tuple(known)), list(known.values()))
             gauges.append(gauge("ebpf.probe.live", "{hook}", description, points))
         if coverage is not None:
-            description = "Share of what was counted that belongs to a container: the mean of all counters' shares"
+            description = "Share of what was counted whose cgroup is known: the mean of all counters' shares"
             gauges.append(gauge("ebpf.attribution.coverage", "1", description, (self._one, [coverage])))
         return [*gauges, self._dropped(moment)]
 

@@ -44,7 +44,8 @@ class TargetSettings(Settings):
     cgroups: tuple[str, ...] = ()
     """Cgroups by path as in ``/proc/<pid>/cgroup`` (with ``*`` and ``?``) or by id (up to 11 digits: the number that
     ``stat -c %i`` shows for the directory), or containers by id (12 or more digits, as ``docker ps`` shows); what is
-    nested in them included. Those that come later are found at the next reading."""
+    nested in them included. Those that come later are measured from the start where they are nested in a chosen one or
+    the pattern is a path that ends with ``/*``, else from the next reading on."""
     executables: tuple[str, ...] = ()
     """Processes by name as in ``/proc/<pid>/comm``; longer names are cut to its 15 bytes."""
     pid_namespaces: tuple[int | Literal["self"], ...] = ()

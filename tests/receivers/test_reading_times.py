@@ -53,8 +53,8 @@ class Played:
         """Nothing to learn from."""
 
     def update(self, now=None, time=None, *, ahead=False):
-        self.passes("cgroups" if now is None else "maps")
-        self.seen += [] if now is None else [(now, time)]
+        self.passes("cgroups" if time is None else "maps")
+        self.seen += [] if time is None else [(now, time)]
 
     def frames(self, moment, *_):
         return [frame("c", [1], time_unix_nano=moment.time_unix_nano)]
@@ -68,8 +68,16 @@ def collected(slow):
     still = SimpleNamespace(update=lambda: None)
     parts = {"reading": played, "own": played, "programs": played, "canary": played, "watch": played}
     timeline = Timeline(clock, RecordedTelemetry())
+    tree = SimpleNamespace(begin_reading=set)
     collection = Collection(
-        **parts, loaded=None, resource={}, newcomers=still, timeline=timeline, shedding=None, held=ExitStack()
+        **parts,
+        tree=tree,
+        loaded=None,
+        resource={},
+        newcomers=still,
+        timeline=timeline,
+        shedding=None,
+        held=ExitStack(),
     )
     return played.seen, collection.collect()
 

@@ -28,6 +28,8 @@ class Collection:
         HookStatus("syscalls", "signal", "", "nor this"),
     )
 
+    own_hooks = (HookStatus("", "cgroup_made", "", "no such event"),)
+
     def __init__(self, clock, takes=0.0):
         self.unavailable = {"ebpf.cache.read_attempts": "not there; build another kernel"}
         self.loaded, self.clock, self.takes = self, clock, takes

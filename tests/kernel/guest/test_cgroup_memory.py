@@ -11,6 +11,10 @@ from pathlib import Path
 import pytest
 from traces import BETWEEN_NS, spans, thread_of
 
+from ebpf_sidecar.receivers.ebpf.attribution import Attribution, GroupBy
+from ebpf_sidecar.receivers.ebpf.cgroups import CgroupTree, find_hierarchy
+from ebpf_sidecar.receivers.ebpf.new_cgroups import NewCgroups
+
 WORKLOAD = Path(__file__).parents[1] / "workloads" / "pressure.py"
 MEMCG = 2
 MIB = 1 << 20
@@ -75,6 +79,30 @@ def test_a_victim_of_many_threads_is_killed_once(load_once, rows, cgroup):
     assert -9 == code
     assert 1 == fields(cgroup / "memory.events")["oom_kill"]
     assert [1] == rows(loaded, "memory_stats", pid)["oom_kills"]
+
+
+@pytest.mark.proves("ebpf.memory.oom_kills", oracle="the path of a cgroup that is gone")
+def test_a_victim_is_named_after_a_cgroup_that_is_gone(load_once, cgroup):
+    """As in a crash loop: container and pod were made and removed between two readings."""
+    loaded = load_once("memory")
+    root = Path("/sys/fs/cgroup")
+    tree = CgroupTree(find_hierarchy(root), NewCgroups(loaded.new_cgroups).take)
+    tree.learn()
+    pod, container = cgroup / "pod", cgroup / "pod" / "container"
+    for above in (cgroup, pod):
+        above.mkdir(exist_ok=True)
+        (above / "cgroup.subtree_control").write_text("+memory")
+    container.mkdir()
+
+    pid, code = press("bursts", container, 64)
+    container.rmdir()
+    pod.rmdir()
+
+    kernel_map = loaded.maps["memory_stats"]
+    keys, values = kernel_map.read()
+    killed = keys[(values[:, kernel_map.value_fields["oom_kills"]] > 0).all(axis=1) & (keys["tgid"] == pid)]
+    assert -9 == code
+    assert [("/sidecar-test/pod/container",)] == Attribution(tree, [GroupBy.CGROUP]).owners(killed)
 
 
 @pytest.mark.proves("ebpf.memory.oom_kills", oracle="memory.events")

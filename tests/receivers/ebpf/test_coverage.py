@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much of what was counted belongs to a container."""
+"""Of how much of what was counted the cgroup is known."""
 
 from math import isclose
 
@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from ebpf_sidecar.pipeline import Kind, RowSet
 from ebpf_sidecar.pipeline.testing import frame
-from ebpf_sidecar.receivers.ebpf.cgroup_path import container_of
 from ebpf_sidecar.receivers.ebpf.reading import coverage
 
 CGROUP = "process.linux.cgroup"
@@ -28,8 +27,8 @@ def test_it_is_the_mean_of_the_counters_shares(counters):
     """Row by row, in whole numbers; a counter of which nothing happened says nothing."""
     frames = [frame(f"c{n}", [count for _, count in each], rows_of(each)) for n, each in enumerate(counters)]
     totals = [sum(count for _, count in each) for each in counters]
-    inside = [sum(count for path, count in each if container_of(path)) for each in counters]
-    shares = [part / total for part, total in zip(inside, totals, strict=True) if total]
+    known = [sum(count for path, count in each if path) for each in counters]
+    shares = [part / total for part, total in zip(known, totals, strict=True) if total]
     found = coverage(frames)
 
     assert (found is None) == (not shares)
@@ -37,10 +36,19 @@ def test_it_is_the_mean_of_the_counters_shares(counters):
 
 
 def test_each_counter_weighs_the_same_whatever_its_unit():
-    """A million bytes outside and one call inside of containers: half."""
-    rows = RowSet.of([{CGROUP: POD}, {CGROUP: "/"}])
+    """A million bytes of nobody knows whom and one call of a container: half."""
+    rows = RowSet.of([{CGROUP: POD}, {CGROUP: ""}])
 
     assert 0.5 == coverage([frame("calls", [1, 0], rows), frame("io", [0, 10**6], rows, unit="By")])
+
+
+def test_what_runs_outside_of_containers_is_known_to_do_so():
+    """A machine without any container has full coverage; a container that nobody could name takes from it."""
+    outside = RowSet.of([{CGROUP: "/"}, {CGROUP: "/system.slice/cron.service"}])
+    one_unknown = RowSet.of([{CGROUP: "/"}, {CGROUP: POD}, {CGROUP: ""}])
+
+    assert 1.0 == coverage([frame("c", [5, 7], outside)])
+    assert 0.75 == coverage([frame("c", [5, 1, 2], one_unknown)])
 
 
 def test_counts_near_the_largest_are_exact():

@@ -30,11 +30,11 @@ def test_a_request_survives_json(probes):
     assert request == LoadRequest.from_json(json.loads(json.dumps(request.to_json())))
 
 
-def test_shared_programs_come_last_and_once(probes):
-    """They call the handlers of all probes before them."""
+def test_shared_programs_come_after_the_probes_and_once(probes):
+    """They call the handlers of all probes before them; what serves the reader stands alone."""
     request = request_for([probes["page_cache"], probes["syscalls"]])
 
-    assert ["page_cache.c", "syscalls.c", "call.c"] == [Path(file).name for file in request.files]
+    assert ["page_cache.c", "syscalls.c", "call.c", "new_cgroups.c"] == [Path(file).name for file in request.files]
 
 
 def test_probes_add_to_what_is_done_for_a_call(probes):

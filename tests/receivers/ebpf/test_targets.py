@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from ebpf_sidecar.pipeline.errors import ProbeError
 from ebpf_sidecar.receivers.ebpf.attribution import Attribution, GroupBy
-from ebpf_sidecar.receivers.ebpf.cgroup_watch import CgroupWatch, chosen_ids
+from ebpf_sidecar.receivers.ebpf.cgroup_watch import ONLY_BELOW, CgroupWatch, chosen_ids
 from ebpf_sidecar.receivers.ebpf.cgroups import CgroupTree, Hierarchy
 from ebpf_sidecar.receivers.ebpf.targets import KernelTargets, TargetSettings, kernel_targets
 
@@ -56,13 +56,18 @@ class PlayedMap:
     max_entries = 4096
 
     def __init__(self):
-        self.keys, self.writes = set(), []
+        self.values, self.writes = {}, []
 
-    def add(self, keys):
-        self.keys |= set(keys["key"].tolist())
+    def add(self, keys, value=0):
+        self.values |= dict.fromkeys(keys["key"].tolist(), value)
 
     def delete(self, keys):
-        self.keys -= set(keys["key"].tolist())
+        for key in keys["key"].tolist():
+            self.values.pop(key, None)
+
+    @property
+    def keys(self):
+        return set(self.values)
 
     def write(self, key, value):
         self.writes.append((key, value))
@@ -97,6 +102,32 @@ def test_cgroups_that_come_and_go_are_told_to_the_kernel(watched):
     assert expected == first
     assert inodes(root / "app-1") == kernel.keys
     assert [(1, 1)] == control.writes
+
+
+def test_of_a_cgroup_all_of_whose_children_are_chosen_the_kernel_is_told(tmp_path):
+    """It then chooses those that are made in it, however short they live, but never the cgroup itself."""
+    kernel = PlayedMap()
+    watch = CgroupWatch(["/docker/*", "/x*/*"], tmp_path, kernel, SimpleNamespace(control=PlayedMap()), print)
+    for name in ("docker", "xy", "other", "docker/web"):
+        (tmp_path / name).mkdir()
+    docker, xy, web = ((tmp_path / name).stat().st_ino for name in ("docker", "xy", "docker/web"))
+    watch.update()
+    told = dict(kernel.values)
+    (tmp_path / "xy").rmdir()
+    watch.update()
+
+    assert {docker: ONLY_BELOW, xy: ONLY_BELOW, web: 0} == told
+    assert {docker: ONLY_BELOW, web: 0} == kernel.values
+
+
+def test_what_the_kernel_chose_by_itself_is_taken_back_when_it_is_gone(watched):
+    """It may have come and gone between two looks at the directories; those that are there stay."""
+    root, watch, kernel, _, _ = watched
+    (root / "app-1").mkdir()
+    kernel.values |= {4711: 0} | dict.fromkeys(inodes(root / "app-1"), 0)
+    watch.update({4711, *inodes(root / "app-1")})
+
+    assert inodes(root / "app-1") == kernel.keys
 
 
 def test_a_pattern_that_matches_nothing_is_said_once(watched):
