@@ -7,8 +7,8 @@ A machine that builds software (`measuring/build_machine.py`): 600 pairs of cgro
 and 5,000 processes that live for a second in the eight minutes of the run, each with a name of its own. Readings every
 ten seconds pass through `container` and `rate` to the exporter, which is scraped now and then. "series" and "MB" are
 the page's at the end of the run, "most" the most series that it had; "gzip" is what a scraper gets that takes it.
-Milliseconds are medians. Before: all buckets that are counted, and a page without a limit. "counts lost": calls that
-the kernel counted and the page does not show, of all series together.
+Milliseconds are medians. Before: all buckets that are counted, a row for each pair, and no limit. "counts lost": calls
+that the kernel counted and the page does not show, of all series together.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ TICKS, SCRAPED = 48, 8
 """Readings in eight minutes, and how many of them go by between two scrapes: a page without a limit takes its time."""
 SHOWN_LATER = 2
 """Readings until the page shows what a new series has counted."""
-UNLIMITED = {"page_limit": {"series": 10**8, "size": "10GiB"}}
+UNLIMITED = {"fold_beyond": None, "page_limit": {"series": 10**8, "size": "10GiB"}}
 SHAPES: Mapping[str, Mapping[str, Any]] = {
     "before": {"histogram_bounds": "full", **UNLIMITED},
+    "without folding": UNLIMITED,
     "default": {},
 }
 PLAIN = Request("GET", "/metrics", {})

@@ -17,11 +17,14 @@ from .text import block, code, table
 from .tree import ROOT
 
 _UNLIMITED = {"page_limit": {"series": 10**6, "size": "1GiB"}}
+_ALL = ("page_cache", "block_io", "syscalls")
+_UNFOLDED = "fold_beyond: null"
 _CONFIGURATIONS: tuple[tuple[str, tuple[str, ...], Mapping[str, Any]], ...] = (
-    ("as it comes", ("page_cache", "block_io", "syscalls"), {}),
-    (code("histogram_bounds: full"), ("page_cache", "block_io", "syscalls"), {"histogram_bounds": "full"}),
-    (code("probes: [page_cache, block_io]"), ("page_cache", "block_io"), {}),
-    (code("probes: [page_cache]"), ("page_cache",), {}),
+    ("as it comes", _ALL, {}),
+    ("as it comes, `probes: [page_cache, block_io]`", _ALL[:2], {}),
+    ("as it comes, `probes: [page_cache]`", _ALL[:1], {}),
+    (code(_UNFOLDED), _ALL, {"fold_beyond": None}),
+    (f"{code(_UNFOLDED)}, {code('histogram_bounds: full')}", _ALL, {"fold_beyond": None, "histogram_bounds": "full"}),
 )
 _PROCESSES = (10, 100, 600)
 _READINGS = 2  # percentages come with the second one

@@ -5,6 +5,7 @@ import documents
 import pytest
 from documents.components import factories
 from documents.metrics import receiver_frames
+from documents.page import page_size
 from documents.probes import all_probes, prometheus_name
 
 from ebpf_sidecar.pipeline.component import ComponentKind
@@ -82,3 +83,15 @@ def test_the_metrics_of_no_probe_are_there():
     names += [each.remainder[0] for each in PERCENTAGES if each.remainder]
 
     assert [] == [name for name in names if f"| `{name}` " not in text]
+
+
+@pytest.mark.parametrize("processes", [100, 600])
+def test_a_default_page_is_as_short_as_the_documents_promise(processes):
+    """At most 10,000 series and 2 MB, for however many processes; with all buckets and rows it is many times that."""
+    probes = ("page_cache", "block_io", "syscalls")
+    series, size = page_size(probes, (), processes)
+    before, _ = page_size(probes, (("fold_beyond", None), ("histogram_bounds", "full")), processes)
+
+    assert series <= 10_000
+    assert size <= 2_000_000
+    assert before > 3 * series
