@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...pipeline.frame import Frame, Frames, Kind
-from ...pipeline.ids import ComponentId
 from ...pipeline.streams import Origin, Stream
 from .labels import LabelTable
 from .names import Name
@@ -58,22 +57,23 @@ class Family:
         """The series in the order of the page."""
         return tuple(part for series in self.streams.values() for part in series.parts())
 
-    def begin(self, source: ComponentId | None, reading: Reading, present: Collection[Stream]) -> None:
-        """A batch of a receiver comes, with the streams ``present``: what it should have measured and did not goes."""
+    def begin(self, readings: Mapping[Origin, Reading], present: Collection[Stream]) -> None:
+        """A batch of these readings comes, with the streams ``present``: what should be among them and is not goes."""
         for stream, series in list(self.streams.items()):
-            if stream.origin.source != source:
+            reading = readings.get(stream.origin)
+            if reading is None:
                 continue
             series.begin(reading)
             missing = stream not in present and reading.misses(series.reading.number, series.reading.batch)
             if missing and series.momentary:
                 del self.streams[stream]
 
-    def end(self, source: ComponentId | None, now: float, time: int) -> None:
-        """A receiver is silent: nothing is measured now, and no value has to wait for the next reading."""
+    def end(self, origins: Collection[Origin], now: float, time: int) -> None:
+        """Receivers are silent: nothing is measured now, and no value has to wait for the next reading."""
         for stream, series in list(self.streams.items()):
-            if stream.origin.source == source and series.momentary:
+            if stream.origin in origins and series.momentary:
                 del self.streams[stream]
-            elif stream.origin.source == source:
+            elif stream.origin in origins:
                 series.reveal(now, time)
 
     def update(self, frame: Frame, table: LabelTable, reading: Reading, limit: PageLimit) -> Duplicates:
@@ -169,13 +169,11 @@ class Families:
 
     def begin(self, batch: Frames, now: float) -> None:
         """A batch comes, at ``now`` in monotonic seconds; its frames are to be `put` next."""
-        for source in {frame.stream.origin.source for frame in batch}:
-            frames = [frame for frame in batch if frame.stream.origin.source == source]
-            reading = self._readings.begin(source, frames, now, self.scrapes)
-            present = {frame.stream for frame in frames}
-            for family in list(self._families.values()):
-                family.begin(source, reading, present)
-                self._remove_empty(family)
+        readings = self._readings.begin(batch, now, self.scrapes)
+        present = {frame.stream for frame in batch}
+        for family in list(self._families.values()):
+            family.begin(readings, present)
+            self._remove_empty(family)
 
     def end_silent(self, now: float, time: int, patience: float) -> bool:
         """Show what there is of receivers whose next reading is overdue; whether that changes anything.
@@ -183,10 +181,9 @@ class Families:
         ``patience``: after how many seconds it is where a receiver was read only once.
         """
         silent = self._readings.silent(now, patience)
-        for source in silent:
-            for family in list(self._families.values()):
-                family.end(source, now, time)
-                self._remove_empty(family)
+        for family in list(self._families.values()) if silent else ():
+            family.end(silent, now, time)
+            self._remove_empty(family)
         return bool(silent)
 
     def put(self, name: Name, frame: Frame, table: LabelTable) -> Duplicates:
@@ -195,7 +192,7 @@ class Families:
             raise RefusedError(
                 "no numbers", _conflict(frame, f"has values of type {frame.values.dtype}", "give numbers")
             )
-        family, reading = self._families.get(name), self._readings.newest[frame.stream.origin.source]
+        family, reading = self._families.get(name), self._readings.newest[frame.stream.origin]
         if family is None or not family.parts():
             self._remove(name)
             if not len(frame):

@@ -6,12 +6,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from math import inf
 
-from ...pipeline.frame import Frames
-from ...pipeline.ids import ComponentId
+from ...pipeline.frame import Frame, Frames
 from ...pipeline.increase import moment
+from ...pipeline.streams import Origin
 
 SILENT_INTERVALS = 3
 """After so many intervals without a reading a receiver is silent, as for ``/health``."""
+REMEMBERED = 10_000
+"""Of how many origins the newest reading is remembered. When one returns after it was forgotten, all of its rows that
+began since the page was opened are taken for new."""
 _NEVER = 2**64 - 1
 
 
@@ -46,34 +49,47 @@ class Reading:
 
 @dataclass
 class Readings:
-    """The newest reading of each receiver. ``start``: a time before the first one, see `Families`."""
+    """The newest reading of each receiver; of one that passes on what others send, of each of these.
+
+    ``start``: a time before the first one, see `Families`.
+    """
 
     start: int | None
-    newest: dict[ComponentId | None, Reading] = field(default_factory=dict)
-    _ended: set[ComponentId | None] = field(default_factory=set)
+    newest: dict[Origin, Reading] = field(default_factory=dict)
+    _ended: set[Origin] = field(default_factory=set)
 
-    def begin(self, source: ComponentId | None, batch: Frames, now: float, scrapes: int) -> Reading:
-        """Note a batch of a receiver; the reading that it belongs to."""
-        time, at = max(frame.time_unix_nano for frame in batch), max(map(moment, batch))
-        old, first = self.newest.get(source), _NEVER if self.start is None else self.start
+    def begin(self, batch: Frames, now: float, scrapes: int) -> dict[Origin, Reading]:
+        """Note a batch; the readings that it belongs to."""
+        frames: dict[Origin, list[Frame]] = {}
+        for frame in batch:
+            frames.setdefault(frame.stream.origin, []).append(frame)
+        readings = {origin: self._next(origin, each, now, scrapes) for origin, each in frames.items()}
+        for origin in readings:
+            self.newest.pop(origin, None)
+        self.newest |= readings  # at the end: they stay in the order of their last reading
+        self._ended.difference_update(readings)
+        while len(self.newest) > REMEMBERED:
+            forgotten = next(iter(self.newest))
+            del self.newest[forgotten]
+            self._ended.discard(forgotten)
+        return readings
+
+    def _next(self, origin: Origin, frames: Frames, now: float, scrapes: int) -> Reading:
+        time, at = max(frame.time_unix_nano for frame in frames), max(map(moment, frames))
+        old, first = self.newest.get(origin), _NEVER if self.start is None else self.start
         if old is None:
-            new = Reading(time, first, at, now, scrapes)
-        elif old.time == time:
-            new = replace(old, batch=old.batch + 1, exported=now, scrapes=scrapes)
-        else:
-            # the wall clock may have been set back
-            since = _NEVER if self.start is None else min(old.time, time)
-            new = Reading(time, since, at, now, scrapes, _interval(old, at), old.number + 1)
-        self.newest[source] = new
-        self._ended.discard(source)
-        return new
+            return Reading(time, first, at, now, scrapes)
+        if old.time == time:
+            return replace(old, batch=old.batch + 1, exported=now, scrapes=scrapes)
+        # the wall clock may have been set back
+        since = _NEVER if self.start is None else min(old.time, time)
+        return Reading(time, since, at, now, scrapes, _interval(old, at), old.number + 1)
 
-    def silent(self, now: float, patience: float) -> list[ComponentId | None]:
-        """Receivers that have become silent, each once; see `Reading.is_silent`."""
-        silent = [source for source, reading in self.newest.items() if reading.is_silent(now, patience)]
-        found = [source for source in silent if source not in self._ended]
-        self._ended.update(found)
-        return found
+    def silent(self, now: float, patience: float) -> set[Origin]:
+        """Who has become silent, each once; see `Reading.is_silent`."""
+        silent = {origin for origin, reading in self.newest.items() if reading.is_silent(now, patience)} - self._ended
+        self._ended |= silent
+        return silent
 
 
 def _interval(old: Reading, at: int) -> float:

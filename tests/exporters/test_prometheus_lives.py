@@ -72,6 +72,18 @@ def test_another_receivers_reading_takes_no_gauge_away(served):
     assert ['level{who="a"} 1.0', 'other{who="b"} 4.0'] == served.samples()
 
 
+def test_a_sender_takes_no_gauge_of_another_one_away(served):
+    """A receiver may pass on what many send, each at times of its own."""
+    for second in range(4):
+        sender = {"host.name": "a" if second % 2 else "b"}
+        served.export(level(second, [second], people(sender["host.name"]), resource=sender))
+    both = [line for line in served.samples() if line.startswith("level")]
+    served.export(frame("work", [1], resource={"host.name": "b"}, time_unix_nano=NOON + 5 * SECOND))
+
+    assert {'level{who="a"} 3.0', 'level{who="b"} 2.0'} == set(both)
+    assert ['level{who="a"} 3.0'] == [line for line in served.samples() if line.startswith("level")]
+
+
 def test_a_receiver_in_two_pipelines_takes_no_gauge_of_the_other_one_away(served):
     """Each reading comes twice: a gauge goes when its own pipeline's batch comes without it."""
     seen = []
