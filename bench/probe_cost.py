@@ -4,19 +4,19 @@
     python bench/probe_cost.py [scale of the loops, default 1.0 [part of a workload's name]]
 
 Needs root, a C compiler, fio for the direct reads and a memory cgroup for shortage of memory. The probes are all that
-come with the product, loaded without the service. First table: nanoseconds of one run of a program as
-kernel.bpf_stats_enabled counts them ("ns/run"); what is counted in the same moments of a program that does nothing on
-the same hook ("empty": the counting itself); the difference ("net"); runs per operation, and the net nanoseconds of an
-operation. The rows "all" have the mean of all runs. The counts are machine-wide: what starts the loop is in them, and
-of other programs what they did in the least disturbed of several repetitions. Second table: the mean of a program's
-runs in all workloads, of which one operation of each counts alike, and the programs that do not meet the target. With
-part of a workload's name, that is all. Third table: a loop's processor time without and with the probes, in turn, with
-the counting off; "added" and "ratio" are medians over the pairs. Fourth table, the only one with `empty` for a name:
-what `page_cache` and `syscalls` add to calls, and how many times as much that is as what programs add that do nothing
-on the same hooks; each of the three is the best of several rounds in turn, since what disturbs only adds. The file's
-type of a read is known where pages are looked up; else it is found through the table of open files. For comparison, the
-sums for one cached read that were measured for the design (counting included): 201 ns in three programs of a prototype,
-319 ns in a predecessor that counted less.
+come with the product but block_waits (see requests.py), loaded without the service. First table: nanoseconds of one run
+of a program as kernel.bpf_stats_enabled counts them ("ns/run"); what is counted in the same moments of a program that
+does nothing on the same hook ("empty": the counting itself); the difference ("net"); runs per operation, and the net
+nanoseconds of an operation. The rows "all" have the mean of all runs. The counts are machine-wide: what starts the loop
+is in them, and of other programs what they did in the least disturbed of several repetitions. Second table: the mean of
+a program's runs in all workloads, of which one operation of each counts alike, and the programs that do not meet the
+target. With part of a workload's name, that is all. Third table: a loop's processor time without and with the probes,
+in turn, with the counting off; "added" and "ratio" are medians over the pairs. Fourth table, the only one with `empty`
+for a name: what `page_cache` and `syscalls` add to calls, and how many times as much that is as what programs add that
+do nothing on the same hooks; each of the three is the best of several rounds in turn, since what disturbs only adds.
+The file's type of a read is known where pages are looked up; else it is found through the table of open files. For
+comparison, the sums for one cached read that were measured for the design (counting included): 201 ns in three programs
+of a prototype, 319 ns in a predecessor that counted less.
 """
 
 from __future__ import annotations

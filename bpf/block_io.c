@@ -65,16 +65,10 @@ int merge_raw(struct bpf_raw_tracepoint_args *ctx)
 /* What is asked of the disk has become part of a request that waits: counted for who asks. */
 static __always_inline void bio_merged(u64 bio)
 {
-#ifdef OFFSET_BIO_BI_BDEV
-    u64 disk = read_pointer(read_pointer(bio + OFFSET_BIO_BI_BDEV) + OFFSET_BLOCK_DEVICE_BD_DISK);
-#else
-    u64 disk = read_pointer(bio + OFFSET_BIO_BI_DISK); /* before 5.12 */
-#endif
-    struct io_key key = {.device = number_of_disk(disk)};
+    struct io_key key = {};
     struct io_value *row;
 
-    key.operation = read_u32(bio + OFFSET_BIO_BI_OPF) & OPERATION_MASK;
-    owner_of_bio(&key.owner, bio);
+    describe_bio(&key, bio);
     row = io_row(&key);
     if (row)
         __sync_fetch_and_add(&row->merged, 1);

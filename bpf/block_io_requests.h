@@ -3,7 +3,6 @@
 #define EBPF_SIDECAR_BLOCK_IO_REQUESTS_H
 
 #include "block_io_errors.h"
-#include "block_io_owner.h"
 #include "block_io_rows.h"
 #include "near.h"
 

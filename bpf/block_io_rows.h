@@ -2,15 +2,8 @@
 #ifndef EBPF_SIDECAR_BLOCK_IO_ROWS_H
 #define EBPF_SIDECAR_BLOCK_IO_ROWS_H
 
+#include "block_io_key.h"
 #include "histogram.h"
-#include "owner.h"
-
-/* What is told: one row for each owner, device and operation. */
-struct io_key {
-    struct owner owner;
-    u32 device; /* major << 20 | minor */
-    u32 operation;
-};
 
 /* What each request changes stands together, because it is rarely in the processor's cache; and behind the histograms:
  * rows are read from the front, so that what completes meanwhile seems to be in flight, and never fewer than none. */
@@ -30,19 +23,6 @@ BPF_F_TABLE("hash", struct io_key, struct io_value, block_stats, BLOCK_STATS_ENT
 
 /* All zero: a new row is copied from here, because io_value does not fit on the stack (512 bytes). */
 BPF_ARRAY(blank_io, struct io_value, 1);
-
-#define OPERATION_MASK 0xff /* REQ_OP_MASK */
-
-static __always_inline u32 number_of_disk(u64 disk)
-{
-#if OFFSET_GENDISK_FIRST_MINOR == OFFSET_GENDISK_MAJOR + 4
-    u64 both = read_pointer(disk + OFFSET_GENDISK_MAJOR); /* x86-64 and arm64 are little-endian */
-
-    return (u32)both << 20 | both >> 32;
-#else
-    return read_u32(disk + OFFSET_GENDISK_MAJOR) << 20 | read_u32(disk + OFFSET_GENDISK_FIRST_MINOR);
-#endif
-}
 
 /* Sets the generation in the key. */
 static __always_inline struct io_value *io_row(struct io_key *key)

@@ -122,11 +122,17 @@ static __always_inline void name_of_task(u64 task, char *comm)
 /* Name of the process, not of the thread: a JVM names each thread, and each name would become a row. */
 static __always_inline void name_of_current_process(struct owner *owner)
 {
-    char comm[16] = {}; /* nothing of a longer, former name may stay behind the end */
+    char comm[16] __attribute__((aligned(8))) = {}; /* nothing of a longer, former name may stay behind the end */
 
 #if defined(OFFSET_TASK_STRUCT_GROUP_LEADER) && defined(OFFSET_TASK_STRUCT_COMM)
-    bpf_probe_read_kernel_str(
-        comm, sizeof(comm), (void *)(FIELD(current_task(), OFFSET_TASK_STRUCT_GROUP_LEADER) + OFFSET_TASK_STRUCT_COMM));
+    u64 leader = FIELD(current_task(), OFFSET_TASK_STRUCT_GROUP_LEADER);
+
+#if RELEASE >= 517 /* from there on nothing stays behind the end in the kernel, either */
+    ((u64 *)comm)[0] = FIELD(leader, OFFSET_TASK_STRUCT_COMM);
+    ((u64 *)comm)[1] = FIELD(leader, OFFSET_TASK_STRUCT_COMM + 8);
+#else
+    bpf_probe_read_kernel_str(comm, sizeof(comm), (void *)(leader + OFFSET_TASK_STRUCT_COMM));
+#endif
 #else
     bpf_get_current_comm(comm, sizeof(comm));
 #endif

@@ -2,8 +2,8 @@
 """Receiver ``ebpf``: counts in the kernel what storage does, and reads the counts at each interval.
 
 Needs root, or CAP_BPF and CAP_PERFMON (and tracefs); no kernel headers. Probes that come with the product:
-``page_cache``, ``block_io`` and ``syscalls``, which are loaded unless told otherwise, ``memory`` and ``page_faults``. A
-hook that this kernel does not have makes its metrics absent, never zero.
+``page_cache``, ``block_io`` and ``syscalls``, which are loaded unless told otherwise, ``memory``, ``page_faults`` and
+``block_waits``. A hook that this kernel does not have makes its metrics absent, never zero.
 
     receivers:
       ebpf: {collection_interval: 10s, probes: [page_cache, block_io, syscalls], group_by: [container, executable]}

@@ -20,7 +20,7 @@ from .sizing import BUDGET
 from .targets import TargetSettings
 
 DEFAULT_PROBES = ("page_cache", "block_io", "syscalls")
-SHED = ("page_faults", "syscalls", "block_io", "page_cache", "memory")
+SHED = ("page_faults", "block_waits", "syscalls", "block_io", "page_cache", "memory")
 """In the order in which users lose least: what others tell as well first, what nobody else tells last."""
 
 

@@ -2,13 +2,13 @@
 """Whose a request is: I/O that waits for its cgroup's limit is handed to the disk by a kernel thread."""
 
 import os
-import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from loop_devices import completed, loop_device
 
 from ebpf_sidecar.receivers.ebpf.cgroups import find_hierarchy
 from ebpf_sidecar.receivers.ebpf.io_cgroups import OF_IO
@@ -29,16 +29,9 @@ for page in range(int(sys.argv[2])):
 
 @pytest.fixture
 def disk(tmp_path):
-    """A loop device of 1 MiB, which counts its requests for itself."""
-    if shutil.which("losetup") is None:
-        pytest.skip("losetup is not installed")
-    (tmp_path / "disk").write_bytes(bytes(1 << 20))
-    command = ["losetup", "--find", "--show", tmp_path / "disk"]
-    made = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if made.returncode:
-        pytest.skip("no loop device can be made here")
-    yield Path(made.stdout.strip())
-    subprocess.run(["losetup", "--detach", made.stdout.strip()], check=True)
+    """Of our own."""
+    with loop_device(tmp_path / "disk") as disk:
+        yield disk
 
 
 @contextmanager
@@ -72,11 +65,6 @@ def limited(disk):
 def reading(disk, *folders):
     """A process in these cgroups that reads the disk's first pages past the cache, one after the other."""
     return subprocess.Popen([sys.executable, "-S", "-E", "-c", READER, disk, str(READS), *folders])
-
-
-def completed(disk):
-    """Reads so far, by the kernel's own count."""
-    return int((Path("/sys/block") / disk.name / "stat").read_text().split()[0])
 
 
 def requests_by_owner(loaded, disk):

@@ -224,7 +224,7 @@ def test_the_default_budget_is_checked_as_any_other(monkeypatch):
     ("settings", "order"),
     [
         ({}, ("syscalls", "block_io", "page_cache")),
-        ({"probes": ["memory", "page_faults"]}, ("page_faults", "memory")),
+        ({"probes": ["memory", "block_waits", "page_faults"]}, ("page_faults", "block_waits", "memory")),
         ({"max_overhead": "2%", "shed": ["page_cache", "syscalls"]}, ("page_cache", "syscalls")),
     ],
 )

@@ -113,3 +113,22 @@ def test_reads_that_wait_for_a_limit_belong_to_the_cgroup_of_the_reader(load_onc
 
     assert SIZE // 8 <= kernel == sum(told)
     assert 0 < told[1]
+
+
+@pytest.mark.proves("ebpf.block.io.throttle.duration", oracle="the caller's own clock")
+def test_the_wait_for_a_limit_is_what_the_reads_take(load_once, disk, tmp_path):
+    """One after the other, at a rate that is nothing to the disk; all but the first few have to wait."""
+    loaded, file = load_once("block_waits"), tmp_path / "file"
+    file.write_bytes(bytes(SIZE // 8))
+    os.sync()
+    with cgroup(ROOT) as own:
+        (own / "io.max").write_text(f"{os.major(disk)}:{os.minor(disk)} rbps={SIZE // 8}")
+        began = time.monotonic()
+        run_in(own, READER, file, SIZE // 8)
+        took, requests = time.monotonic() - began, kernels(own, disk)["rios"]
+        keys, values = loaded.maps["block_limits"].read()
+        told = values[keys["cgroup"] == own.stat().st_ino].sum(axis=0)
+
+    fields = loaded.maps["block_limits"].value_fields
+    assert 0 < told[fields["duration"]].sum() <= requests
+    assert 0.5 < told[fields["duration_sum"]].sum() / 1e9 <= took

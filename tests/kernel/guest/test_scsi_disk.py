@@ -183,6 +183,25 @@ def test_seconds_that_requests_wait_equal_those_that_the_kernel_traces(disk, loa
     assert sum(waited) == pytest.approx(after["queue_sum"][0] - before["queue_sum"][0], rel=0.1)
 
 
+@pytest.mark.proves("ebpf.block.io.wait.duration", oracle="block_bio_queue and block_getrq")
+def test_seconds_that_writers_wait_for_a_tag_equal_those_that_the_kernel_traces(disk, load_once, rows, traced):
+    """Four requests at a time, and 64 writers."""
+    loaded = load_once("block_waits")
+    before = rows(loaded, "block_waits", device=number_of(disk))
+
+    with (
+        slow(disk),
+        set_to(disk, "queue/nr_requests", "4"),
+        traced("block/block_bio_queue", "block/block_getrq") as lines,
+    ):
+        write_pages_at_once(disk, range(0, 64 * 65536, 65536))
+
+    after = rows(loaded, "block_waits", device=number_of(disk))
+    waited = spans([line for line in lines if f" {name_of(disk)} " in line], request_of, "bio_queue", "getrq")
+    assert 64 == len(waited) >= sum(after["duration"]) - sum(before["duration"]) > 32
+    assert sum(waited) == pytest.approx(after["duration_sum"][0] - before["duration_sum"][0], rel=0.1)
+
+
 def name_of(disk):
     """As the kernel traces it."""
     device = disk.stat().st_rdev

@@ -239,7 +239,7 @@ def test_a_probe_is_a_pair_and_the_first_folder_wins(tmp_path):
     found = find_probes([tmp_path, BPF])
 
     assert tmp_path / "page_cache.yaml" == found["page_cache"]
-    assert {"page_cache", "syscalls", "block_io", "memory", "page_faults"} == set(found)
+    assert {"page_cache", "syscalls", "block_io", "block_waits", "memory", "page_faults"} == set(found)
 
 
 WHOLE = {name: yaml.safe_load((BPF / f"{name}.yaml").read_text()) for name in ("memory", "page_faults")}

@@ -17,6 +17,8 @@ SLOTS = {
     "ebpf.block.io.duration": "BLOCK_SLOTS",
     "ebpf.block.io.queue.duration": "BLOCK_SLOTS",
     "ebpf.block.io.size": "SIZE_SLOTS",
+    "ebpf.block.io.wait.duration": "WAIT_SLOTS",
+    "ebpf.block.io.throttle.duration": "WAIT_SLOTS",
     "ebpf.memory.direct_reclaim.duration": "RECLAIM_SLOTS",
 }
 
@@ -38,6 +40,8 @@ def shipped():
         ("ebpf.block.io.duration", 16.384e-6, LONGEST),
         ("ebpf.block.io.queue.duration", 16.384e-6, LONGEST),
         ("ebpf.block.io.size", 512, 16 * 2**20),
+        ("ebpf.block.io.wait.duration", 16.384e-6, LONGEST),
+        ("ebpf.block.io.throttle.duration", 16.384e-6, LONGEST),
     ],
 )
 def test_a_histogram_shows_about_ten_bounds_by_default(metric, first, last):

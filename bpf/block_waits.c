@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
+#include "block_io_key.h"
+#include "histogram.h"
+#include "lru.h"
+#include "near.h"
+
+/* What is asked of a disk before a request is made of it, by the address of the kernel's bio. */
+
+struct wait_value {
+    u64 duration[WAIT_SLOTS];
+    u64 duration_sum;
+};
+BPF_F_TABLE("hash", struct io_key, struct wait_value, block_waits, BLOCK_WAITS_ENTRIES, MAP_FLAGS);
+BPF_F_TABLE("hash", struct io_key, struct wait_value, block_limits, BLOCK_LIMITS_ENTRIES, MAP_FLAGS);
+
+static __always_inline void count_wait(struct wait_value *row, u64 waited)
+{
+    __sync_fetch_and_add(&row->duration[histogram_slot(waited, WAIT_LOWEST, WAIT_SLOTS)], 1);
+    __sync_fetch_and_add(&row->duration_sum, waited);
+}
+
+/* ---- from its arrival until it has a request ---- */
+
+/* The oldest are given up: what fails in between never gets a request. */
+struct asked {
+    u64 arrived;
+};
+BPF_F_TABLE("lru_hash", u64, struct asked, asked, ASKED_ENTRIES, LRU_FLAGS(ASKED_ENTRIES));
+
+struct near_asked {
+    u64 key;
+    u64 claims;
+    struct asked state;
+} OWN_CACHE_LINES;
+BPF_F_TABLE("array", u32, struct near_asked, near_asked, NEAR_ASKED_ENTRIES, NEAR_FLAGS);
+
+#define GIVEN_UP_NS 60000000000ULL /* what stands in a place for so long has failed */
+
+static __always_inline struct near_asked *place_of_asked(u64 bio)
+{
+    u32 place = (bio * 0x9e3779b97f4a7c15ULL >> 32) & (NEAR_ASKED_ENTRIES - 1);
+
+    return near_asked.lookup(&place);
+}
+
+/* Others (zram, dm, md) hand on bios, and what they keep never gets a request. */
+static __always_inline bool makes_requests(u64 bio)
+{
+    u64 queue = read_pointer(disk_of_bio(bio) + OFFSET_GENDISK_QUEUE);
+
+    return read_pointer(queue + OFFSET_REQUEST_QUEUE_MQ_OPS) != 0;
+}
+
+/* Before a bio takes the room of others, it is made sure that it will leave it again. */
+static __always_inline void keep_asked(u64 bio)
+{
+    struct near_asked *near = place_of_asked(bio);
+    struct asked fresh = {.arrived = bpf_ktime_get_ns()};
+    u64 key = bio ^ NO_WORD, taken = near ? near->key : 0;
+
+    if (near && (taken ? taken == key || fresh.arrived - near->state.arrived > GIVEN_UP_NS : claim(&near->claims))) {
+        near->state = fresh;
+        near->key = key;
+    } else if (makes_requests(bio)) {
+        asked.update(&bio, &fresh);
+    }
+}
+
+/* When it arrived; 0 when that was not seen. */
+static __always_inline u64 take_asked(u64 bio)
+{
+    struct near_asked *near = place_of_asked(bio);
+    struct asked *far;
+    u64 arrived;
+
+    if (near && near->key == (bio ^ NO_WORD)) {
+        arrived = near->state.arrived;
+        near->key = 0;
+        __sync_fetch_and_add(&near->claims, -1);
+        return arrived;
+    }
+    far = asked.lookup(&bio);
+    arrived = far ? far->arrived : 0;
+    if (far)
+        asked.delete(&bio);
+    return arrived;
+}
+
+static __always_inline void request_made(u64 bio)
+{
+    u64 arrived = take_asked(bio), waited = bpf_ktime_get_ns() - arrived;
+    struct wait_value zero = {}, *row;
+    struct io_key key = {};
+
+    if (!arrived || waited < SHORTEST_WAIT)
+        return;
+    describe_bio(&key, bio);
+    if (is_left_out(&key.owner))
+        return;
+    key.owner.generation = current_generation();
+    row = block_waits.lookup(&key);
+    if (!row)
+        row = block_waits.lookup_or_try_init(&key, &zero);
+    if (row)
+        count_wait(row, waited);
+    else
+        count_drop(DROPPED_BLOCK_WAITS);
+}
+
+/* ---- until then, where a cgroup has a limit ---- */
+
+#ifdef HAVE_LIMIT_FUNCTION
+struct limited {
+    u64 since;
+    u64 thread;
+};
+BPF_F_TABLE("lru_hash", u64, struct limited, limited, LIMITED_ENTRIES, LRU_FLAGS(LIMITED_ENTRIES));
+
+int limit_function(struct pt_regs *ctx)
+{
+    u64 bio = FIRST_PASSED(ctx);
+    struct limited fresh = {.since = bpf_ktime_get_ns(), .thread = bpf_get_current_pid_tgid()};
+    struct limited *before = limited.lookup(&bio);
+
+    /* Before 5.16 it comes here again, from the kernel thread that lets it go on. */
+    if (!before || before->thread == fresh.thread)
+        limited.update(&bio, &fresh);
+    return 0;
+}
+
+/* Who had to wait comes from another thread than it went in. */
+static __always_inline void limit_passed(u64 bio)
+{
+    struct limited *before = limited.lookup(&bio);
+    struct wait_value zero = {}, *row = NULL;
+    struct io_key key = {};
+    u64 waited;
+
+    if (!before)
+        return;
+    waited = before->thread == bpf_get_current_pid_tgid() ? 0 : bpf_ktime_get_ns() - before->since;
+    limited.delete(&bio);
+    if (!waited)
+        return;
+    describe_bio(&key, bio);
+    if (is_left_out(&key.owner))
+        return;
+    key.owner.generation = current_generation();
+    row = block_limits.lookup_or_try_init(&key, &zero);
+    if (row)
+        count_wait(row, waited);
+    else
+        count_drop(DROPPED_BLOCK_LIMITS);
+}
+#endif
+
+/* ---- entry points; before 5.11 the queue was passed first: the loader finds the bio in the kernel's types ---- */
+
+#ifdef HAVE_ARRIVED_RAW
+int arrived_raw(struct bpf_raw_tracepoint_args *ctx)
+{
+    u64 bio = ctx->args[ARG_BLOCK_BIO_QUEUE_BIO];
+
+#ifdef HAVE_LIMIT_FUNCTION
+    limit_passed(bio);
+#endif
+    keep_asked(bio);
+    return 0;
+}
+#endif
+
+#ifdef HAVE_REQUEST_MADE_RAW
+int request_made_raw(struct bpf_raw_tracepoint_args *ctx)
+{
+    request_made(ctx->args[ARG_BLOCK_GETRQ_BIO]);
+    return 0;
+}
+#endif
+
+/* It became part of a request that is there already. */
+#ifdef HAVE_APPENDED_RAW
+int appended_raw(struct bpf_raw_tracepoint_args *ctx)
+{
+    take_asked(ctx->args[ARG_BLOCK_BIO_BACKMERGE_BIO]);
+    return 0;
+}
+#endif
+
+#ifdef HAVE_PREPENDED_RAW
+int prepended_raw(struct bpf_raw_tracepoint_args *ctx)
+{
+    take_asked(ctx->args[ARG_BLOCK_BIO_FRONTMERGE_BIO]);
+    return 0;
+}
+#endif

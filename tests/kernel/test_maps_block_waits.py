@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is asked of a disk before there is a request for it."""
+
+import mmap
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from loop_devices import completed, loop_device
+from traces import request_of, spans
+
+pytestmark = pytest.mark.parallel
+
+PAGE, READS = 4096, 64
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """Of our own."""
+    with loop_device(tmp_path / "disk") as disk:
+        yield disk
+
+
+def read_at_once(disk, readers):
+    """Read each page past the cache, by as many threads."""
+    descriptor = os.open(disk, os.O_RDONLY | os.O_DIRECT)
+    with ThreadPoolExecutor(readers) as pool:
+        list(pool.map(lambda page: os.preadv(descriptor, [mmap.mmap(-1, PAGE)], PAGE * page), range(READS)))
+    os.close(descriptor)
+
+
+def waits(loaded, disk):
+    """Count and seconds of a disk's waits for requests."""
+    number, found = disk.stat().st_rdev, loaded.maps["block_waits"]
+    keys, values = found.read()
+    mine = values[keys["device"] == (os.major(number) << 20 | os.minor(number))].sum(axis=0)
+    fields = found.value_fields
+    return int(mine[fields["duration"]].sum()), int(mine[fields["duration_sum"]].sum())
+
+
+@contextmanager
+def four_requests(disk):
+    """No more at a time: the fewest that the kernel allows."""
+    folder = Path("/sys/block") / disk.name / "queue"
+    if "mq-deadline" not in (folder / "scheduler").read_text():
+        pytest.skip("the kernel has no scheduler mq-deadline")
+    (folder / "scheduler").write_text("mq-deadline")
+    (folder / "nr_requests").write_text("4")
+    yield
+
+
+def test_every_request_has_had_its_wait_where_all_are_counted(attach_once, disk):
+    """As many as the disk counts, whichever thread asked."""
+    loaded = attach_once("block_waits", chosen={"block_waits": {"shortest_wait": 0}})
+    before, counted = completed(disk), waits(loaded, disk)[0]
+
+    read_at_once(disk, 2)
+
+    assert READS <= completed(disk) - before == waits(loaded, disk)[0] - counted
+
+
+@pytest.mark.alone
+def test_seconds_waited_for_a_request_equal_those_that_the_kernel_traces(attach_once, disk, traced):
+    """Thirty-two readers, and four requests."""
+    loaded = attach_once("block_waits", chosen={"block_waits": {"shortest_wait": 0}})
+    before = waits(loaded, disk)[1]
+
+    with four_requests(disk), traced("block/block_bio_queue", "block/block_getrq") as lines:
+        read_at_once(disk, 32)
+
+    number = disk.stat().st_rdev
+    mine = [line for line in lines if f" {os.major(number)},{os.minor(number)} " in line]
+    waited = spans(mine, request_of, "bio_queue", "getrq")
+    assert READS == len(waited)
+    assert sum(waited) == pytest.approx(waits(loaded, disk)[1] - before, rel=0.1)
+
+
+def test_what_did_not_wait_is_not_counted(attach_once, disk):
+    """A second is more than any of these reads takes."""
+    loaded = attach_once("block_waits", chosen={"block_waits": {"shortest_wait": 10**9}})
+
+    read_at_once(disk, 1)
+
+    assert (0, 0) == waits(loaded, disk)
