@@ -7,7 +7,8 @@ Percentages, where their counters are there: ``ebpf.cache.hit_rate`` and ``ebpf.
 Where Prometheus scrapes, its own ``rate()`` is the better choice; these rates are for back ends that cannot compute.
 
 An interval ends with each batch. There are no rates in the first one, none for rows in which nothing could be
-measured, and never negative ones: a counter that starts again counts from its new start time.
+measured (they leave the page of ``prometheus`` with the interval before), and never negative ones: a counter that
+starts again counts from its new start time.
 
     processors:
       rate: {metrics: [ebpf.block.io.size, "ebpf.syscall.*"]}

@@ -100,3 +100,30 @@ def test_fewer_than_a_thousand_series_are_refused():
     """The overflow rows and the service's own metrics alone take some of them."""
     with pytest.raises(ValueError, match="1000"):
         FACTORY.settings(fold_beyond=999)
+
+
+def test_series_that_begin_with_0_and_rows_that_are_shared_add_up_together():
+    """Who looks at each reading sees in increases all that was counted; what is new is told an interval later."""
+    random, served = np.random.default_rng(2), Served({"fold_beyond": 1000, "metric_expiration": "60s"})
+    totals, starts, changed, last, increases = {}, {}, {}, {}, 0
+    for reading in range(28):
+        time = NOON + reading * 10 * SECOND
+        for process in random.integers(0, 300 + 40 * reading, 400).tolist() if reading < 25 else ():
+            starts.setdefault(process, time - (10 * SECOND if reading else 0))
+            totals[process], changed[process] = totals.get(process, 0) + int(random.integers(1, 9)), reading
+        shown = [process for process in totals if changed[process] > reading - 10]
+        columns = {
+            "process.linux.cgroup": Text.of(f"/{process % 7}" for process in shown),
+            "process.executable.name": Text.of(f"program-{process}" for process in shown),
+        }
+        rows, begun = RowSet(np.array(shown, np.uint64), columns), np.array([starts[p] for p in shown], np.uint64)
+        served.export(frame("work", [totals[p] for p in shown], rows, time_unix_nano=time, start_time_unix_nano=begun))
+        for name, value in (line.rsplit(" ", 1) for line in served.samples() if line.startswith("work")):
+            # what returns begins anew, at 0
+            increases += int(value) - last.get(name, int(value)) if int(value) >= last.get(name, 0) else int(value)
+            last[name] = int(value)
+        served.clock.advance(10)
+
+    assert len(totals) > 1000
+    assert any("other" in name for name in last)
+    assert sum(totals.values()) == increases
