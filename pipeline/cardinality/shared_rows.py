@@ -90,7 +90,7 @@ class SharedRows:
         self.ids = np.zeros(0, np.uint64)
         self.seen = np.zeros(0)
         self.start = np.zeros(0, np.uint64)
-        self.totals = [part[:0] for part in like]
+        self.totals = [part[:0].copy() for part in like]  # frames are read-only
 
     def __len__(self) -> int:
         return len(self._slots)

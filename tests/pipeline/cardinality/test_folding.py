@@ -40,6 +40,17 @@ def test_what_fits_passes_untouched():
     assert (0, 0) == (folding.folded, folding.overflowed)
 
 
+@pytest.mark.parametrize("kind", Kind)
+def test_levels_that_add_up_pass_untouched_where_there_is_room(kind):
+    """Nothing is shared, and nothing fails, whatever a frame holds."""
+    parts = {"bounds": [1]} if kind is Kind.HISTOGRAM else {"kind": kind}
+    held, failed = [[1, 2]] * 5 if kind is Kind.HISTOGRAM else [1] * 5, []
+    came = at(0, "level", held, crowd(5), unit="By", **parts)
+
+    assert [came] == Folding(1000, EXPIRATION, failed=failed.append).fold([came], 0.0)
+    assert [] == failed
+
+
 def test_a_process_is_folded_in_all_its_metrics_or_in_none():
     """Its rows differ in number and form; what decides is the process."""
     machine, page = Machine(), Page(60)
