@@ -9,7 +9,8 @@
 #if defined(OFFSET_BIO_BI_BLKG) && defined(OFFSET_BLKCG_GQ_BLKCG) && defined(OFFSET_BLKCG_CSS) &&             \
     defined(ENUM_IO_CGRP_ID) && defined(OFFSET_CGROUP_LEVEL) && defined(OFFSET_CGROUP_SUBSYS_STATE_CGROUP) && \
     defined(OFFSET_CGROUP_KN) && defined(OFFSET_KERNFS_NODE_ID) && defined(OFFSET_CSS_SET_SUBSYS) &&          \
-    defined(OFFSET_TASK_STRUCT_CGROUPS) && defined(OFFSET_CGROUP_ROOT_HIERARCHY_ID)
+    defined(OFFSET_TASK_STRUCT_CGROUPS) && defined(OFFSET_CGROUP_ROOT_HIERARCHY_ID) &&                        \
+    defined(OFFSET_CSS_SET_DFL_CGRP)
 #define BIO_HAS_OWNER
 
 /* Where the controller io has a hierarchy of its own (v1), numbers in ours may mean other directories. Those of its
@@ -22,7 +23,7 @@ static __always_inline u64 id_of_cgroup(u64 cgroup)
     return read_pointer(read_pointer(cgroup + OFFSET_CGROUP_KN) + OFFSET_KERNFS_NODE_ID);
 }
 
-#ifdef CGROUP_SUBSYSTEM
+/* Or the same. */
 static __always_inline bool is_below(u64 cgroup, u64 above)
 {
     u32 level = read_u32(above + OFFSET_CGROUP_LEVEL);
@@ -36,6 +37,7 @@ static __always_inline bool is_below(u64 cgroup, u64 above)
 #endif
 }
 
+#ifdef CGROUP_SUBSYSTEM
 /* The cgroup of our hierarchy that all processes of a cgroup of io's hierarchy are in; 0 when there is none, or several
  * or it would take long to know. */
 static __always_inline u64 cgroup_of_its_processes(u64 cgroup)
@@ -56,16 +58,6 @@ static __always_inline u64 cgroup_of_its_processes(u64 cgroup)
     return at == end ? found : 0;
 }
 #endif
-
-/* `own`: of the current task. */
-static __always_inline bool is_in_or_below(u64 own, u64 cgroup)
-{
-#ifdef CGROUP_SUBSYSTEM
-    return is_below(FIELD(own, OFFSET_CGROUP_SUBSYS_STATE_CGROUP), cgroup);
-#else
-    return bpf_get_current_ancestor_cgroup_id(read_u32(cgroup + OFFSET_CGROUP_LEVEL)) == id_of_cgroup(cgroup);
-#endif
-}
 
 static __always_inline u64 number_in_rows(u64 cgroup)
 {
@@ -88,12 +80,17 @@ static __always_inline u64 cgroup_of_bio(u64 bio)
     u64 group = bio ? read_pointer(bio + OFFSET_BIO_BI_BLKG) : 0;
     u64 owner = group ? read_pointer(group + OFFSET_BLKCG_GQ_BLKCG) : 0;
     u64 set = FIELD(current_task(), OFFSET_TASK_STRUCT_CGROUPS);
-    u64 own = FIELD(set, OFFSET_CSS_SET_SUBSYS + 8 * ENUM_IO_CGRP_ID), cgroup;
+    u64 state = FIELD(set, OFFSET_CSS_SET_SUBSYS + 8 * ENUM_IO_CGRP_ID), own, cgroup;
 
-    if (!owner || owner + OFFSET_BLKCG_CSS == own)
+    if (!owner || owner + OFFSET_BLKCG_CSS == state)
         return 0;
     cgroup = read_pointer(owner + OFFSET_BLKCG_CSS + OFFSET_CGROUP_SUBSYS_STATE_CGROUP);
-    return is_in_or_below(own, cgroup) ? 0 : number_in_rows(cgroup);
+#ifdef CGROUP_SUBSYSTEM
+    own = FIELD(state, OFFSET_CGROUP_SUBSYS_STATE_CGROUP);
+#else
+    own = FIELD(set, OFFSET_CSS_SET_DFL_CGRP);
+#endif
+    return is_below(own, cgroup) ? 0 : number_in_rows(cgroup);
 }
 #endif
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
+#include <asm/ptrace.h>
 #include "block_io_key.h"
 #include "histogram.h"
 #include "lru.h"
