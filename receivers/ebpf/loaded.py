@@ -78,7 +78,7 @@ class Loaded:
 
     ``maps``: by published name. ``unavailable``: reasons by metric; such metrics must be absent, never zero.
     ``cgroup_hierarchy``: where the ids in keys come from: ``v2``, or the name of a v1 controller.
-    ``compile_seconds`` and ``peak_rss_bytes``: what the loader took.
+    ``compile_seconds`` and ``peak_rss_bytes``: what the loader took. ``kept``: an earlier start had compiled it.
     """
 
     maps: Mapping[str, KernelMap]
@@ -99,6 +99,7 @@ class Loaded:
     """Those of no probe: what they tell is for the reader. Their programs are not among ``programs``."""
     new_cgroups: KernelMap | None = None
     """Cgroups made since they were last taken out, where the kernel tells of them; see new_cgroups.py."""
+    kept: bool = False
     _closed: list[bool] = field(default_factory=list, repr=False, compare=False)
 
     def close(self) -> None:

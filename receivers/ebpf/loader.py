@@ -13,6 +13,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,15 @@ from .request import LoadRequest
 from .source import assemble
 from .tracefs import Tracefs, find_tracefs, is_mounted, mount_tracefs
 from .trial import in_child
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    """What is loaded. ``kept``: an earlier start compiled it."""
+
+    plan: Plan
+    bytecode: Bytecode
+    kept: bool
 
 
 def main() -> None:
@@ -62,11 +72,11 @@ def _load(request: LoadRequest) -> tuple[dict[str, Any], list[int]]:
     kernel = Kernel(_tracefs(standing), Btf.of_kernel(), standing)
     began = time.monotonic()
 
-    def compiled(some: LoadRequest) -> tuple[Plan, Bytecode]:
+    def compiled(some: LoadRequest) -> _Object:
         return _compiled(some, make_plan(some, kernel.tracefs, kernel.types, standing.release), kernel)
 
     done = compile_what_can_be(request, compiled, in_child(compiled, _log) if request.careful else None)
-    plan, bytecode = done.result
+    plan, bytecode = done.result.plan, done.result.bytecode
     seconds = time.monotonic() - began
     descriptors = create_maps(bytecode, standing)
     maps = by_name(bytecode, descriptors)
@@ -83,6 +93,7 @@ def _load(request: LoadRequest) -> tuple[dict[str, Any], list[int]]:
         "own_hooks": own_hooks,
         "programs": {name: len(each) for name, each in [*own.attachments.items(), *loader.attachments.items()]},
         "compile_seconds": seconds,
+        "kept": done.result.kept,
         "peak_rss_bytes": _peak_rss(),
         "cgroup_hierarchy": plan.cgroup_hierarchy,
     }
@@ -114,7 +125,7 @@ def _tracefs(standing: rights.Standing) -> Tracefs:
     return found
 
 
-def _compiled(request: LoadRequest, plan: Plan, kernel: Kernel) -> tuple[Plan, Bytecode]:
+def _compiled(request: LoadRequest, plan: Plan, kernel: Kernel) -> _Object:
     """What an earlier start compiled from the same, or else what the compiler makes of it."""
     try:
         text = assemble(map(Path, request.files), Path(request.headers))
@@ -128,7 +139,7 @@ def _compiled(request: LoadRequest, plan: Plan, kernel: Kernel) -> tuple[Plan, B
     bytecode = kept or _compile(text, flags, request.headers, kernel.standing)
     if cache and not kept:
         cache.keep(key, bytecode)
-    return plan, bytecode
+    return _Object(plan, bytecode, kept is not None)
 
 
 def _cache(request: LoadRequest) -> ProgramCache | None:

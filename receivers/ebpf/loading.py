@@ -170,6 +170,7 @@ def _loaded(probes: Sequence[Probe], request: LoadRequest, answer: Any, descript
         generation=Generation(_map(_CONTROL, *maps[_CONTROL])),
         cgroup_hierarchy=answer["cgroup_hierarchy"],
         compile_seconds=answer["compile_seconds"],
+        kept=answer["kept"],
         peak_rss_bytes=answer["peak_rss_bytes"],
         descriptors=tuple(descriptors),
         targets=_map(TARGET_CGROUPS, *maps[TARGET_CGROUPS]) if TARGET_CGROUPS in maps else None,

@@ -75,6 +75,8 @@ class ProgramLoader:
             self._load_and_attach(way)
         except Refused as refusal:
             found = refusal.diagnosis
+            if found.failure is rights.Failure.DESCRIPTORS:  # of this process, so that all others would fail as well
+                raise
             if way.attach in BY_BTF and self.programs:
                 found = rights.refused_way(found, way.attach)
             self.failure = self.failure if self.refusals else found.failure

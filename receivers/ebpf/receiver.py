@@ -72,11 +72,11 @@ class EbpfReceiver:
     def _say(self, loaded: Loaded) -> None:
         attached = sum(hook.attached for hook in loaded.hooks)
         self._context.logger.info(
-            "attached %d of %d hooks of %s; compiled in %.2fs",
+            "attached %d of %d hooks of %s; %s",
             attached,
             len(loaded.hooks),
             ", ".join(self._settings.probes),
-            loaded.compile_seconds,
+            "compiled at an earlier start" if loaded.kept else f"compiled in {loaded.compile_seconds:.2f}s",
         )
         for metric, reason in loaded.unavailable.items():
             message = 'metric %s is absent: %s ("ebpf-sidecar doctor" says more)'
@@ -98,7 +98,12 @@ class EbpfReceiver:
         observe(f"{prefix}.collection_duration", "s", "Time that the last reading took", lambda: self._duration)
         count = self._context.telemetry.count
         count(f"{prefix}.missed_intervals", "{interval}", "Readings that were late", lambda: self._missed)
-        observe(f"{prefix}.load_duration", "s", "Time to compile the probes", lambda: collection.loaded.compile_seconds)
+        observe(
+            f"{prefix}.load_duration",
+            "s",
+            "Time to compile the probes, or to find them",
+            lambda: collection.loaded.compile_seconds,
+        )
         observe(
             f"{prefix}.overflowed_groups",
             "{group}",

@@ -45,6 +45,7 @@ def test_what_was_kept_is_what_was_compiled(attach, rows, read, cache, without_b
     kept = attach(*NAMES, program_cache=cache)
     pid = read(MIB)
 
+    assert (compiled.kept, kept.kept) == (False, True)
     assert compiled.hooks == kept.hooks
     assert MIB // 4096 <= rows(kept, "cache_stats_map", pid)["lookups"][0]
     for name in ("cache_stats_map", "fault_stats"):
@@ -65,6 +66,7 @@ def test_what_was_damaged_is_compiled_anew(attach, tmp_path):
 
     loaded = attach("syscalls", program_cache=str(cache))
 
+    assert not loaded.kept
     assert all(hook.attached for hook in loaded.hooks)
     assert whole == file.read_bytes()
 

@@ -22,6 +22,7 @@ class Collection:
     """Probes that the test plays."""
 
     compile_seconds = 0.4
+    kept = False
     hooks = (
         HookStatus("page_cache", "page_add", "add", ""),
         HookStatus("page_cache", "page_lookup", "", "not there; build another kernel", brief="no lookups"),
@@ -145,6 +146,17 @@ def test_what_is_absent_is_said_with_its_reason(parts, caplog):
     assert absent in caplog.messages
     assert "hook syscalls::signal is not attached (no metric is absent for it): nor this" in caplog.messages
     assert not any("page_lookup" in message for message in caplog.messages)
+
+
+def test_what_was_compiled_before_is_said_to_be(parts, caplog):
+    """Nobody has to wonder why the start took no time."""
+    _, collection, *_, sink, receiver = parts
+    collection.kept = True
+
+    with caplog.at_level("INFO"):
+        receiver.start(sink)
+
+    assert any(message.endswith("syscalls; compiled at an earlier start") for message in caplog.messages)
 
 
 def test_shutting_down_without_start_is_safe(parts):

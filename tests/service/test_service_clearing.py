@@ -31,9 +31,9 @@ def falls(pages):
 def test_clear_after_read_under_full_load_loses_nothing(serve, tmp_path, full_length):
     """Every read at full speed is on the page, although the maps were emptied five times a second; nothing ever fell.
 
-    A minute at full length, else 12 s.
+    A minute at full length, else 6 s.
     """
-    seconds = 60 if full_length else 12
+    seconds = 60 if full_length else 6
     service = serve(INTERVAL, cleanup="clear_after_read", cleanup_interval="200ms")
     # the service sees the whole machine: names that no other run of this test has
     idle_name, *names = (f"{name}-{os.getpid()}" for name in ("idle", *(f"ham{n}" for n in range(PROCESSES))))
