@@ -22,9 +22,11 @@ MAKE = "`make peer-prometheus` builds it"
 
 
 def current(environment=os.environ):
-    """The newest Prometheus that was built for tests; None where there is none."""
+    """The newest Prometheus that was built for tests; None where there is none, or none for us."""
     home = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ebpf-sidecar" / "prometheus"
     home = Path(environment.get("EBPF_SIDECAR_PROMETHEUS") or home)
+    if not os.access(home, os.R_OK | os.X_OK):
+        return None
     built = sorted(home.glob("*/prometheus"), key=lambda path: [int(part) for part in path.parent.name.split(".")])
     return built[-1] if built else None
 
