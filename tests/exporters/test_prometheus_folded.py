@@ -23,19 +23,24 @@ class Builds:
     def __init__(self):
         self.random = np.random.default_rng(1)
         self.counts = np.zeros(((PAIRS + SHORT) * len(CALLS), len(BOUNDS) + 1), np.uint64)
+        comes = np.append(np.zeros(PAIRS, np.int64), np.arange(SHORT) * TICKS // SHORT)
+        self.starts = (NOON + np.repeat(comes - 1, len(CALLS)) * 10 * SECOND).astype(np.uint64)
 
-    def tick(self, number):
-        """What is reported: processes are for 30 ticks longer than they live."""
-        processes = np.arange(PAIRS + (number + 1) * SHORT // TICKS)
+    def tick(self, number, idle=False):
+        """What is reported: processes are for longer than they live. A row counts since the tick before its first."""
+        processes = np.arange(PAIRS + min(number + 1, TICKS) * SHORT // TICKS)
         rows = (processes[:, None] * len(CALLS) + np.arange(len(CALLS))).reshape(-1)
         busy = np.append(rows[: PAIRS * len(CALLS)], rows[-SHORT // TICKS * len(CALLS) :])
-        self.counts[busy] += self.random.integers(0, 5, (len(busy), 1)).astype(np.uint64)
+        if not idle:
+            self.counts[busy] += self.random.integers(0, 5, (len(busy), 1)).astype(np.uint64)
         time, owners = {"time_unix_nano": NOON + number * 10 * SECOND}, self.owners(processes)
+        time["start_time_unix_nano"] = self.starts[rows]
         calls = owners.take(np.repeat(processes, len(CALLS)))
         syscalls = RowSet(rows, {**calls.columns, "syscall": Text.of(CALLS * len(processes))})
         counts = self.counts[rows]
         durations = frame("time", counts, syscalls, unit="s", bounds=BOUNDS, sums=counts.sum(axis=1), **time)
         moved = frame("io", counts[:, 0], syscalls, unit="By", **time)
+        time["start_time_unix_nano"] = 0
         rates = frame("hit_rate", [50] * len(processes), owners, kind=Kind.GAUGE, unit="%", **time)
         return [durations, moved, rates]
 
@@ -47,6 +52,12 @@ class Builds:
         return RowSet(processes, {"process.linux.cgroup": Text.of(cgroups), **names})
 
 
+def moved(page):
+    """The series of bytes moved, by what they are of."""
+    samples = (line.rsplit(" ", 1) for line in page.splitlines() if line.startswith("io_"))
+    return {name: int(value) for name, value in samples}
+
+
 def test_a_busy_build_machine_has_ten_thousand_series_and_two_megabytes():
     """And all together show in each interval what was counted in it."""
     served = Served({"start_at_zero": False})
@@ -54,19 +65,30 @@ def test_a_busy_build_machine_has_ten_thousand_series_and_two_megabytes():
     for number in range(TICKS):
         served.export(*builds.tick(number))
         served.clock.advance(10)
-        page = served.page()
-        lines = [line for line in page.splitlines() if not line.startswith("#")]
-        samples = (line.rsplit(" ", 1) for line in lines if line.startswith("io_"))
-        now = {name: int(value) for name, value in samples}
-        grown, counted = int(builds.counts[:, 0].sum()) - counted, int(builds.counts[:, 0].sum())
+        page, total = served.page(), int(builds.counts[:, 0].sum())
+        now, lines = moved(page), [line for line in page.splitlines() if not line.startswith("#")]
 
         assert 2_000_000 > len(page)
         assert 10_000 - OWN_SERIES >= len(lines) > 3000
         assert before.keys() <= now.keys()
-        assert grown == sum(value - before.get(name, 0) for name, value in now.items())
-        before = now
+        assert total - counted == sum(value - before.get(name, 0) for name, value in now.items())
+        before, counted = now, total
     assert {} == served.drops
     assert "other" in page
+
+
+def test_prometheus_finds_every_count_by_increase(served):
+    """It takes the first value of a series for its past: so what is new, or shared for the first time, is 0 first. All
+    that waited for that has come two ticks later."""
+    builds, before, increase, past = Builds(), {}, 0, None
+    for number in range(TICKS + 3):
+        served.export(*builds.tick(number, idle=number >= TICKS))
+        served.clock.advance(10)
+        now = moved(served.page())
+        increase += sum(value - before.get(name, value) for name, value in now.items())
+        past, before = (sum(now.values()) if past is None else past), now
+
+    assert int(builds.counts[:, 0].sum()) - past == increase
 
 
 def test_what_was_folded_is_shown_and_said_once(caplog):
