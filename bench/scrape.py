@@ -72,7 +72,8 @@ def frames(over: RowSet, tick: int) -> list[Frame]:
 def exporter() -> PrometheusExporter:
     """A fresh exporter whose page is not limited."""
     limit = {"series": 1_000_000, "size": "1GiB"}
-    return PrometheusExporter(FACTORY.settings(page_limit=limit), fake_context(ComponentKind.EXPORTER, "prometheus"))
+    settings = FACTORY.settings(page_limit=limit, fold_beyond=None)
+    return PrometheusExporter(settings, fake_context(ComponentKind.EXPORTER, "prometheus"))
 
 
 def milliseconds(work: Callable[[int], object], runs: int = 5) -> float:

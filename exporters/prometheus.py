@@ -74,7 +74,7 @@ class PrometheusSettings(Settings):
     with the interval in which it was not measured."""
     start_at_zero: bool = True
     """Show a new counter or histogram as 0 until it was scraped, for two collection intervals at most."""
-    fold_beyond: int | None = Field(default=10_000, ge=LEAST, le=100_000_000)
+    fold_beyond: int | None = Field(default=9_000, ge=LEAST, le=100_000_000)
     """From how many series on rows of processes that matter least are folded, as above. Some 300 are kept for the
     service's own metrics. null: never."""
     histogram_bounds: HistogramBounds = "default"

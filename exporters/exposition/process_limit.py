@@ -43,7 +43,7 @@ class ProcessLimit:
         observe, prefix = self._context.telemetry.observe, "ebpf_sidecar.exporter"
         said = 'Process names of a cgroup that share a row called "other", because of fold_beyond'
         observe(f"{prefix}.folded_processes", "{process}", said, lambda: folding.folded)
-        said = "Rows that share the overflow row, because of fold_beyond"
+        said = "Rows that counted something in the last reading and share the overflow row, because of fold_beyond"
         observe(f"{prefix}.overflowed_rows", "{row}", said, lambda: folding.overflowed)
 
     def within(self, frames: Frames, now: float) -> Frames:

@@ -43,7 +43,8 @@ class Folding:
     """Frames in, frames out, one batch of a receiver at a time. Not thread-safe.
 
     ``budget``: how many rows there may be, each weighing ``lines``. ``expiration``: for how many seconds a row that is
-    no longer reported goes on to take its place. ``failed`` is told about frames that cannot be judged: they pass.
+    no longer reported goes on to take its place. ``failed`` is told about frames that cannot be judged, which pass;
+    without it errors are raised.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class Folding:
         budget: int,
         expiration: float,
         lines: Callable[[Frame], int] = one_each,
-        failed: Callable[[Exception], None] = lambda cause: None,  # noqa: ARG005 # for budgets without a log
+        failed: Callable[[Exception], None] | None = None,
     ) -> None:
         self._budget, self._expiration, self._lines, self._failed = budget, expiration, lines, failed
         self._owners = Owners()
@@ -82,6 +83,7 @@ class Folding:
     def _folded(self, frames: Frames, now: float) -> list[Frame]:
         before = now - self._expiration
         self._forget(frames, before)
+        self._renumber(self._owners.add(frame.rows for frame in frames))
         taken = [self._safely(self._take, frame, now) for frame in frames]
         self._judge([each for each in taken if each], now)
         room = self._decide(before)
@@ -102,7 +104,9 @@ class Folding:
         """None where a frame cannot be judged: it passes as it is."""
         try:
             return step(*arguments)
-        except Exception as cause:  # noqa: BLE001 # whatever is wrong with one frame, the others are kept in bounds
+        except Exception as cause:  # whatever is wrong with one frame, the others are kept in bounds
+            if self._failed is None:
+                raise
             self._failed(cause)
             return None
 
@@ -142,7 +146,15 @@ class Folding:
                 alive.add(place.live, stream.lines)
         page, live = on_page.of(len(owners)), alive.of(len(owners))
         situation = Situation(
-            self._budget, shared + taken, owners.groups, owners.named, owners.fresh, page, live, self._busy()
+            self._budget,
+            shared + taken,
+            owners.groups,
+            owners.named,
+            owners.fresh,
+            page,
+            live,
+            self._busy(),
+            owners.turns,
         )
         owners.named = named(situation)
         owners.fresh = np.zeros(len(owners), np.bool_)
@@ -167,8 +179,13 @@ class Folding:
             table.owner[rows] for table in tables for rows in (table.present, table.on_page(before))
         )
         self._many = 2 * len(self._owners) + SPARE_OWNERS
-        for stream in self._streams.values():
-            stream.renumber(numbers)
+        self._renumber(numbers)
+
+    def _renumber(self, numbers: Positions | None) -> None:
+        """Follow the owners' new numbers, if they have other ones."""
+        if numbers is not None:
+            for stream in self._streams.values():
+                stream.renumber(numbers)
 
 
 class Weights:

@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whom rows are about: an owner is one process name in one cgroup, whatever is measured of it."""
+"""Whom rows are about: an owner is one process name in one cgroup or container, whatever is measured of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..rows import Column, RowSet, Text, once_per_row_set
+from ..rows import RowSet, Text, once_per_row_set
+from .identity import Hashes, attribute_hashes, texts
 
-CGROUP = "process.linux.cgroup"
+ABOUT = ("process.", "container.", "k8s.")
+"""How the names of attributes begin that say whom a row is about; a container's rows may have no cgroup's path."""
 EXECUTABLE = "process.executable.name"
 PROCESS = (EXECUTABLE, "process.pid")
 """The attributes that rows lose when they share one of their cgroup; the name becomes `OTHER`."""
@@ -28,64 +29,55 @@ Positions = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
 
-def texts(column: Column) -> Text:
-    """A column as text, in which an attribute can be absent."""
-    return column if isinstance(column, Text) else Text.of(map(str, column.tolist()))
-
-
-@dataclass
 class Owners:
-    """All owners that have rows, numbered. Arrays have one entry per owner.
+    """All owners that have rows, in the order of their `identity`. Arrays have one entry per owner.
 
-    ``groups``: the number of the owner's cgroup. ``amounts``: owners × `MEASURES`, what it did, of late weighing more.
-    ``named``: whether it has rows of its own. ``fresh``: not decided yet.
+    ``groups``: the identity of the owner's cgroup or container. ``amounts``: owners × `MEASURES`, what it did, of late
+    weighing more. ``named``: whether it has rows of its own. ``fresh``: not decided yet. ``turns``: who came first.
     """
 
     def __init__(self) -> None:
-        self._index: dict[tuple[str, ...], int] = {}
-        self._cgroups: dict[str, int] = {}
-        self._epoch = 0
-        self.groups = np.zeros(0, np.intp)
+        self._hashes = np.zeros(0, np.uint64)
+        self.groups = np.zeros(0, np.uint64)
         self.amounts = np.zeros((0, MEASURES))
         self.named = np.zeros(0, np.bool_)
         self.fresh = np.zeros(0, np.bool_)
-        self.of = once_per_row_set(self._of, version=lambda: self._epoch)
+        self.turns = np.zeros(0, np.int64)
+        self._came = 0
+        self._identities = once_per_row_set(_identities)
 
     def __len__(self) -> int:
-        return len(self._index)
+        return len(self._hashes)
 
-    def _of(self, rows: RowSet) -> Positions:
-        """The owner's number of each row, or `NOBODY`, `OTHERS` or `OVERFLOWED`."""
-        columns = [texts(rows.columns[name]) for name in (CGROUP, *PROCESS) if name in rows.columns]
-        names = [name for name in (CGROUP, *PROCESS) if name in rows.columns]
-        first, kinds = distinct(columns, len(rows))
-        chosen = [column.take(first).strings() for column in columns]
-        records = [dict(zip(names, words, strict=True)) for words in zip(*chosen, strict=True)] or [{}] * len(first)
-        numbers = np.array([self._number(record) for record in records], np.intp)
-        owners = numbers[kinds] if len(rows) else np.zeros(0, np.intp)
-        self._grow()
-        marked = rows.columns.get(OVERFLOW)
-        if marked is not None:
-            owners[present(texts(marked))] = OVERFLOWED
-        return owners
+    def add(self, rows: Iterable[RowSet]) -> Positions | None:
+        """Make those among the owners of ``rows`` who are not there yet.
 
-    def _number(self, record: dict[str, str]) -> int:
-        if not any(record.values()):
-            return NOBODY
-        if record.get(EXECUTABLE) == OTHER:
-            return OTHERS
-        key = tuple(record.get(name, "") for name in (CGROUP, *PROCESS))
-        return self._index.setdefault(key, len(self._index))
+        Returns the new number of each old one; None where nothing changed.
+        """
+        found = [self._identities(each) for each in rows]
+        if not found:
+            return None
+        hashes, first = np.unique(np.concatenate([hashes for hashes, _, _ in found]), return_index=True)
+        new = (hashes != 0) & ~np.isin(hashes, self._hashes)
+        if not new.any():
+            return None
+        number = int(new.sum())
+        order = np.argsort(np.append(self._hashes, hashes[new]), kind="stable")
+        groups = np.concatenate([groups for _, groups, _ in found])[first[new]]
+        moved = np.argsort(order, kind="stable")[: len(self)]
+        self._hashes = np.append(self._hashes, hashes[new])[order]
+        self.groups = np.append(self.groups, groups)[order]
+        self.amounts = np.concatenate([self.amounts, np.zeros((number, MEASURES))])[order]
+        self.named = np.append(self.named, np.zeros(number, np.bool_))[order]
+        self.fresh = np.append(self.fresh, np.ones(number, np.bool_))[order]
+        self.turns = np.append(self.turns, self._came + first[new])[order]
+        self._came += int(first.max()) + 1
+        return moved
 
-    def _grow(self) -> None:
-        """Places for those that were not there."""
-        new = list(self._index)[len(self.groups) :]
-        if new:
-            groups = [self._cgroups.setdefault(key[0], len(self._cgroups)) for key in new]
-            self.groups = np.append(self.groups, np.array(groups, np.intp))
-            self.amounts = np.concatenate([self.amounts, np.zeros((len(new), MEASURES))])
-            self.named = np.append(self.named, np.zeros(len(new), np.bool_))
-            self.fresh = np.append(self.fresh, np.ones(len(new), np.bool_))
+    def of(self, rows: RowSet) -> Positions:
+        """The owner's number of each row, or `NOBODY`, `OTHERS` or `OVERFLOWED`. They must have been added."""
+        hashes, _, special = self._identities(rows)
+        return np.asarray(np.where(special < 0, special, np.searchsorted(self._hashes, hashes)))
 
     def forget(self, seen: Iterable[Positions]) -> Positions:
         """Forget owners that are not among ``seen``.
@@ -95,26 +87,26 @@ class Owners:
         kept = np.zeros(len(self), np.bool_)
         for numbers in seen:
             kept[numbers[numbers >= 0]] = True
-        keys = [key for key, keep in zip(self._index, kept.tolist(), strict=True) if keep]
-        self._index = {key: number for number, key in enumerate(keys)}
-        self._cgroups = {}
-        self.groups = np.array([self._cgroups.setdefault(key[0], len(self._cgroups)) for key in keys], np.intp)
+        self._hashes, self.groups = self._hashes[kept], self.groups[kept]
         self.amounts, self.named, self.fresh = self.amounts[kept], self.named[kept], self.fresh[kept]
-        self._epoch += 1
+        self.turns = self.turns[kept]
         return np.where(kept, np.cumsum(kept) - 1, FORGOTTEN)
 
 
-def present(column: Text) -> Mask:
-    """Which rows have the attribute."""
-    return np.array([bool(word) for word in column.words], np.bool_)[column.codes]
+def _identities(rows: RowSet) -> tuple[Hashes, Hashes, Positions]:
+    """The identity of each row's owner and of its cgroup, 0 where it has none; and what it is instead, or 0."""
+    named = {name: column for name, column in rows.columns.items() if name.startswith(ABOUT)}
+    hashes = attribute_hashes(named, len(rows))
+    groups = attribute_hashes({name: column for name, column in named.items() if name not in PROCESS}, len(rows))
+    special = np.where(hashes == 0, NOBODY, 0)
+    if EXECUTABLE in named:
+        special[has(texts(named[EXECUTABLE]), OTHER)] = OTHERS
+    if OVERFLOW in rows.columns:
+        special[~has(texts(rows.columns[OVERFLOW]), "")] = OVERFLOWED
+    hashes[special < 0] = 0
+    return hashes, groups, special
 
 
-def distinct(columns: Iterable[Column], length: int) -> tuple[Positions, Positions]:
-    """The position of one row of each kind, and the number of the kind of each row; alike in all ``columns``."""
-    kinds = np.zeros(length, np.intp)
-    first = np.zeros(min(1, length), np.intp)
-    for column in columns:
-        codes = column.codes if isinstance(column, Text) else np.unique(column, return_inverse=True)[1]
-        combined = kinds * (int(codes.max(initial=0)) + 1) + codes
-        _, first, kinds = np.unique(combined, return_index=True, return_inverse=True)
-    return first, kinds
+def has(column: Text, word: str) -> Mask:
+    """Which rows have that word."""
+    return np.array([each == word for each in column.words], np.bool_)[column.codes]

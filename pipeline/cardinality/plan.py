@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .identity import Hashes
 from .owners import Mask, Positions
 
 BUSIEST = 3
@@ -35,16 +36,18 @@ class Situation:
 
     ``page``: its own series on the page, those included that will expire; ``live``: the series that it has, or would
     have. ``taken``: what owners leave no choice about (shared rows, rows of nobody). ``busy``: how busy it was of late.
+    ``turns``: who came first, which decides between equals.
     """
 
     budget: int
     taken: int
-    groups: Positions
+    groups: Hashes
     named: Mask
     fresh: Mask
     page: NDArray[np.float64]
     live: NDArray[np.float64]
     busy: NDArray[np.float64]
+    turns: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +69,16 @@ def named(situation: Situation) -> Mask:
 
 def _order(now: Situation) -> _Order:
     weight = now.busy * np.where(now.named, STAY, 1.0)
-    by_group = np.lexsort((-weight, now.groups))
+    by_group = np.lexsort((now.turns, -weight, now.groups))
     groups = now.groups[by_group]
     begins = np.flatnonzero(np.append(True, groups[1:] != groups[:-1])) if len(groups) else np.zeros(0, np.intp)
     rank = np.empty(len(groups), np.intp)
     rank[by_group] = np.arange(len(groups)) - np.repeat(begins, np.diff(np.append(begins, len(groups))))
     tier = np.minimum(rank, BUSIEST)
-    order = np.lexsort((-weight, tier))
+    order = np.lexsort((now.turns, -weight, tier))
     first, within = tier < BUSIEST, np.zeros(len(order), np.bool_)
-    used = now.taken + np.cumsum(np.maximum(now.live, now.page * now.named)[order])
-    within[order] = used <= np.where(first, CROWDED, FILL)[order] * now.budget
+    costs = np.maximum(now.live, now.page * now.named)
+    within[order] = _fitting(costs[order], np.where(first, CROWDED, FILL)[order] * now.budget, now.taken)
     return _Order(order, first, within)
 
 
@@ -99,8 +102,20 @@ def _coming(now: Situation, order: _Order, waiting: Mask) -> Mask:
     """Those who get rows of their own: new owners, and those whose old series have left the page."""
     wanted = now.fresh | (waiting & (now.page == 0))
     candidates = order.order[wanted[order.order]]
-    limit = np.where(order.first[candidates], KEEP, FILL) * now.budget
-    used = now.taken + now.page.sum() + np.cumsum(now.live[candidates])
+    limits = np.where(order.first[candidates], KEEP, FILL) * now.budget
     coming = np.zeros(len(wanted), np.bool_)
-    coming[candidates[used <= limit]] = True
+    coming[candidates] = _fitting(now.live[candidates], limits, now.taken + float(now.page.sum()))
     return coming
+
+
+def _fitting(costs: NDArray[np.float64], limits: NDArray[np.float64], used: float) -> Mask:
+    """Which fit, the first ones first; one that is too large does not keep out those behind it."""
+    fitting = np.zeros(len(costs), np.bool_)
+    smallest, largest = float(costs.min(initial=np.inf)), float(limits.max(initial=0.0))
+    for place, (cost, limit) in enumerate(zip(costs.tolist(), limits.tolist(), strict=True)):
+        if used + smallest > largest:
+            break
+        if used + cost <= limit:
+            fitting[place] = True
+            used += cost
+    return fitting

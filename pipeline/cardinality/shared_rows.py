@@ -8,45 +8,44 @@ attribute.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..rows import Column, RowSet, Text, once_per_row_set
-from .owners import EXECUTABLE, OTHER, OVERFLOW, PROCESS, Mask, Positions, distinct, present, texts
+from .identity import Hashes, attribute_hashes, texts
+from .owners import EXECUTABLE, OTHER, OVERFLOW, PROCESS, Mask, Positions, has
 from .row_table import Parts
 
 OVERFLOW_ID = 1 << 63
-"""The overflow row's id. Shared rows have ids of the upper half, made from what they are about."""
+"""The overflow row's id. Others that are shared have odd ids of the upper half, made from what they are about."""
 
 
 @dataclass(frozen=True, slots=True)
-class Kinds:
-    """Which rows of a row set would share one. ``of_row``: the number of each row's kind. ``first``: the position of
-    one row of each kind. ``ids``: of the shared rows."""
+class Sharing:
+    """Which rows would share one. ``ids``: the id of the shared row, for each row. ``first``: the position of one row
+    for each of ``distinct``, which are ascending."""
 
-    of_row: Positions
+    ids: Hashes
+    distinct: Hashes
     first: Positions
-    ids: NDArray[np.uint64]
+
+    def examples(self, ids: Hashes) -> Positions:
+        """The position of a row for each of the ids, -1 where none is here."""
+        if not len(self.distinct):
+            return np.full(len(ids), -1, np.intp)
+        place = np.minimum(np.searchsorted(self.distinct, ids), len(self.distinct) - 1)
+        return np.where(self.distinct[place] == ids, self.first[place], -1)
 
 
 @once_per_row_set
-def kinds_of(rows: RowSet) -> Kinds | None:
-    """The kinds of rows; None where rows name no processes, so that nothing of their cgroup could be shared."""
+def sharing_of(rows: RowSet) -> Sharing | None:
+    """How rows would share those of their cgroup; None where they name no processes."""
     if not any(name in rows.columns for name in PROCESS):
         return None
-    columns = {name: column for name, column in sorted(rows.columns.items()) if name not in PROCESS}
-    first, of_row = distinct(columns.values(), len(rows))
-    words = [texts(column).take(first).strings() for column in columns.values()]
-    records = zip(*words, strict=True) if words else ((),) * len(first)
-    ids = [_id([pair for pair in zip(columns, record, strict=True) if pair[1]]) for record in records]
-    return Kinds(of_row, first, np.array(ids, np.uint64))
-
-
-def _id(attributes: list[tuple[str, str]]) -> int:
-    digest = blake2b(repr(attributes).encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest) | OVERFLOW_ID
+    columns = {name: column for name, column in rows.columns.items() if name not in PROCESS}
+    ids = attribute_hashes(columns, len(rows)) | np.uint64(OVERFLOW_ID + 1)
+    return Sharing(ids, *np.unique(ids, return_index=True))
 
 
 def rows_with_shared(rows: RowSet, own: Positions, first: Positions, ids: NDArray[np.uint64]) -> RowSet:
@@ -62,14 +61,14 @@ def rows_with_shared(rows: RowSet, own: Positions, first: Positions, ids: NDArra
             columns[name] = np.concatenate([column[own], column[first]])
         else:
             same = texts(column).take(np.concatenate([own, first]))
-            columns[name] = _followed(same, "true" if name == OVERFLOW else "", overflow)
-    if not present(texts(columns[OVERFLOW])).any():
+            columns[name] = _followed(same.trimmed(), "true" if name == OVERFLOW else "", overflow)
+    if has(texts(columns[OVERFLOW]), "").all():
         del columns[OVERFLOW]
     return RowSet(np.concatenate([rows.ids[own], ids]), columns)
 
 
 def _named(column: Text, own: Positions, shared: int, name: str, overflow: int) -> Text:
-    return _followed(_followed(column.take(own), name, shared), "", overflow)
+    return _followed(_followed(column.take(own).trimmed(), name, shared), "", overflow)
 
 
 def _followed(column: Text, word: str, times: int) -> Text:
@@ -82,15 +81,15 @@ def _followed(column: Text, word: str, times: int) -> Text:
 
 
 class SharedRows:
-    """The totals of a stream's shared rows. ``ids``, ``seen`` (monotonic seconds), ``start`` (ns since the epoch) and
-    each of ``totals`` have one entry per row."""
+    """The totals of a stream's shared rows. ``ids``, ``grown`` and ``seen`` (when it grew, and was reported last, in
+    monotonic seconds), ``start`` (ns since the epoch) and each of ``totals`` have one entry per row."""
 
     def __init__(self, like: Parts) -> None:
         self._slots: dict[int, int] = {}
         self.ids = np.zeros(0, np.uint64)
-        self.seen = np.zeros(0)
+        self.grown, self.seen = np.zeros(0), np.zeros(0)
         self.start = np.zeros(0, np.uint64)
-        self.totals = [part[:0].copy() for part in like]  # frames are read-only
+        self.totals = [np.zeros((0, *part.shape[1:]), part.dtype) for part in like]
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -105,7 +104,7 @@ class SharedRows:
         new = len(self._slots) - len(self.ids)
         if new:
             self.ids = np.fromiter(self._slots, np.uint64, len(self._slots))
-            self.seen = np.append(self.seen, np.zeros(new))
+            self.grown, self.seen = (np.append(times, np.zeros(new)) for times in (self.grown, self.seen))
             self.start = np.append(self.start, np.full(new, start, np.uint64))
             self.totals = [np.concatenate([t, np.zeros((new, *t.shape[1:]), t.dtype)]) for t in self.totals]
         return slots
@@ -136,6 +135,7 @@ class SharedRows:
         kept: Mask = self.seen >= before
         if kept.all():
             return
-        self.ids, self.seen, self.start = self.ids[kept], self.seen[kept], self.start[kept]
+        self.ids, self.start = self.ids[kept], self.start[kept]
+        self.grown, self.seen = self.grown[kept], self.seen[kept]
         self.totals = [total[kept] for total in self.totals]
         self._slots = {id: slot for slot, id in enumerate(self.ids.tolist())}  # noqa: A001

@@ -10,13 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..frame import Frame, Kind
 from ..rows import RowSet, once_per_row_set
+from .identity import Hashes
 from .owners import NOBODY, OVERFLOWED, Mask, Positions
 from .row_table import Parts, RowTable, Taken, parts_of
-from .shared_rows import OVERFLOW_ID, SharedRows, kinds_of, rows_with_shared
+from .shared_rows import OVERFLOW_ID, SharedRows, rows_with_shared, sharing_of
 
 _LAYOUTS = 8
 _NEVER = float("-inf")
@@ -38,13 +38,12 @@ class Room:
         self.left -= len(places) * lines
         return admitted
 
-    def admit_shared(self, lines: int) -> bool:
-        """Whether there is room for one more row that is shared."""
-        if min(self.left, self.shared) < lines:
-            return False
-        self.left -= lines
-        self.shared -= lines
-        return True
+    def admit_shared(self, wanted: int, lines: int) -> int:
+        """How many of the ``wanted`` new rows that are shared have room."""
+        admitted = min(wanted, max(0, min(self.left, self.shared)) // lines)
+        self.left -= admitted * lines
+        self.shared -= admitted * lines
+        return admitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +56,6 @@ class Place:
     live: Positions
     nobody: int
     shared: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Sharing:
-    """Which rows share one. ``members``: positions in the frame. ``slots``: for each, where its shared row is.
-    ``ids``: of the shared rows, the overflow row last. ``first``: an example of each other one."""
-
-    members: Positions
-    slots: Positions
-    ids: NDArray[np.uint64]
-    first: Positions
 
 
 class StreamRows:
@@ -118,46 +106,64 @@ class StreamRows:
         table.shown[at[own]] = now
         if begins.any():
             table.begin_anew(at[begins])
-        sharing = self._sharing(taken, np.flatnonzero(~own | begins), room) if is_additive(taken.frame) else None
-        if sharing is not None:
-            self._add(taken, sharing, now)
-        if own.all() and not table.offsets and (sharing is None or not len(sharing.ids)):
+        self.overflowed = 0
+        ids = np.zeros(0, np.uint64)
+        if is_additive(taken.frame):
+            self._share(taken, ~own | begins, room, now)
+            ids = self._reported(taken.frame.rows, now, before)
+        if own.all() and not table.offsets and not len(ids):
             return taken.frame
-        return self._frame(taken, np.flatnonzero(own), sharing)
+        return self._frame(taken, np.flatnonzero(own), ids)
 
-    def _sharing(self, taken: Taken, members: Positions, room: Room) -> _Sharing:
-        rows, owner = taken.frame.rows, self.table.owner[taken.at[members]]
-        kinds = kinds_of(rows)
-        kind = np.full(len(members), -1, np.intp)
-        if kinds is not None:
-            kind = np.where((owner == OVERFLOWED) | (owner == NOBODY), kind, kinds.of_row[members])
-        present, inverse = np.unique(kind, return_inverse=True)
-        admitted = np.array([self._has_place(kinds.ids[k], room) for k in present if k >= 0] if kinds else [], np.bool_)
-        admitted = np.append(np.zeros(int(len(present) > len(admitted)), np.bool_), admitted)  # -1 comes first
-        chosen = present[admitted]
-        ids = kinds.ids[chosen] if kinds else np.zeros(0, np.uint64)
-        if not admitted.all():
-            ids = np.append(ids, np.uint64(OVERFLOW_ID))
-        since = taken.since or int(taken.frame.start_times()[members].min(initial=taken.frame.time_unix_nano))
-        slots = self.shared.slots(ids, since)
-        slot_of = np.full(len(present), slots[-1] if len(slots) else 0, np.intp)
-        slot_of[admitted] = slots[: len(chosen)]
-        self.overflowed = int((~admitted)[inverse].sum())
-        return _Sharing(members, slot_of[inverse], ids, kinds.first[chosen] if kinds else chosen)
-
-    def _has_place(self, id: np.uint64, room: Room) -> bool:  # noqa: A002 # the word of the row sets
-        return self.shared.knows(int(id)) or room.admit_shared(self.lines)
-
-    def _add(self, taken: Taken, sharing: _Sharing, now: float) -> None:
+    def _share(self, taken: Taken, folded: Mask, room: Room, now: float) -> None:
+        """Add what ``folded`` rows counted to the rows that they share, as far as there is room for these."""
         if not self.table.cumulative:
             self.shared.clear()
-        self.shared.add(sharing.slots, tuple(part[sharing.members] for part in taken.growth))
-        self.shared.seen[self.shared.slots(sharing.ids, 0)] = now
+        members = np.flatnonzero(folded & np.any([part.any(axis=1) for part in taken.growth], axis=0))
+        ids, first, kind = np.unique(self._wanted(taken, members), return_index=True, return_inverse=True)
+        admitted = self._admitted(ids, first, room)
+        overflow = np.full(int(not admitted.all()), OVERFLOW_ID, np.uint64)
+        since = taken.since or int(taken.frame.start_times()[members].min(initial=taken.frame.time_unix_nano))
+        slots = self.shared.slots(np.append(ids[admitted], overflow), since)
+        slot_of = np.full(len(ids), slots[-1] if len(slots) else 0, np.intp)
+        slot_of[admitted] = slots[: int(admitted.sum())]
+        self.overflowed = int((~admitted)[kind].sum())
+        self.shared.add(slot_of[kind], tuple(part[members] for part in taken.growth))
+        self.shared.grown[slots] = now
 
-    def _frame(self, taken: Taken, own: Positions, sharing: _Sharing | None) -> Frame:
+    def _wanted(self, taken: Taken, members: Positions) -> Hashes:
+        """The id of the row that each member should share."""
+        owner, sharing = self.table.owner[taken.at[members]], sharing_of(taken.frame.rows)
+        wanted = np.full(len(members), OVERFLOW_ID, np.uint64)
+        if sharing is not None:
+            joins = (owner != OVERFLOWED) & (owner != NOBODY)
+            wanted[joins] = sharing.ids[members[joins]]
+        return wanted
+
+    def _reported(self, rows: RowSet, now: float, before: float) -> Hashes:
+        """The shared rows to report, the overflow row last: those that grew not long ago, and have a row here.
+
+        Others are left to expire, as their place may be needed, long after what is in them was seen.
+        """
+        sharing, shared = sharing_of(rows), self.shared
+        lately = shared.grown >= ((before + now) / 2 if self.table.cumulative else now)
+        here = shared.ids == np.uint64(OVERFLOW_ID) if sharing is None else sharing.examples(shared.ids) >= 0
+        overflow = shared.ids == np.uint64(OVERFLOW_ID)
+        shared.seen[lately & (here | overflow)] = now
+        return np.append(shared.ids[lately & here & ~overflow], shared.ids[lately & overflow])
+
+    def _admitted(self, ids: Hashes, first: Positions, room: Room) -> Mask:
+        """Which of these shared rows there are, or have room, in the order of ``first``; never the overflow row, whose
+        place is kept."""
+        admitted = np.isin(ids, self.shared.ids)
+        admitted[ids == np.uint64(OVERFLOW_ID)] = False
+        new = np.flatnonzero(~admitted & (ids != np.uint64(OVERFLOW_ID)))
+        new = new[np.argsort(first[new])]
+        admitted[new[: room.admit_shared(len(new), self.lines)]] = True
+        return admitted
+
+    def _frame(self, taken: Taken, own: Positions, ids: Hashes) -> Frame:
         frame, at = taken.frame, taken.at[own]
-        nothing = np.zeros(0, np.intp)
-        ids, first = (sharing.ids, sharing.first) if sharing else (np.zeros(0, np.uint64), nothing)
         slots = self.shared.slots(ids, 0)
         parts: Parts = tuple(
             np.concatenate([part, total[slots]])
@@ -166,7 +172,7 @@ class StreamRows:
         starts = np.maximum(frame.start_times()[own], self.table.begun[at])
         return replace(
             frame,
-            rows=_laid_out(frame.rows, own, first, ids),
+            rows=_laid_out(frame.rows, own, ids),
             values=parts[0] if frame.values.ndim > 1 else parts[0][:, 0],
             sums=parts[1][:, 0] if len(parts) > 1 else None,
             start_time_unix_nano=0 if frame.kind is Kind.GAUGE else np.append(starts, self.shared.start[slots]),
@@ -179,7 +185,7 @@ def _layouts(rows: RowSet) -> dict[tuple[bytes, bytes], RowSet]:  # noqa: ARG001
     return {}
 
 
-def _laid_out(rows: RowSet, own: Positions, first: Positions, ids: NDArray[np.uint64]) -> RowSet:
+def _laid_out(rows: RowSet, own: Positions, ids: Hashes) -> RowSet:
     if not len(ids) and len(own) == len(rows):
         return rows
     layouts, key = _layouts(rows), (own.tobytes(), ids.tobytes())
@@ -187,6 +193,8 @@ def _laid_out(rows: RowSet, own: Positions, first: Positions, ids: NDArray[np.ui
     if made is None:
         if len(layouts) >= _LAYOUTS:
             layouts.clear()
+        sharing = sharing_of(rows)
+        first = sharing.examples(ids[ids != np.uint64(OVERFLOW_ID)]) if sharing else np.zeros(0, np.intp)
         made = layouts[key] = rows_with_shared(rows, own, first, ids)
     return made
 

@@ -33,7 +33,7 @@ processors:
   container: {{}}
   rate: {{}}
 exporters:
-  prometheus: {{endpoint: "127.0.0.1:{port}", histogram_bounds: {bounds}, start_at_zero: false}}
+  prometheus: {{endpoint: "127.0.0.1:{port}", histogram_bounds: {bounds}, start_at_zero: false, fold_beyond: null}}
 {exporters}
 service:
   pipelines:
