@@ -1,43 +1,38 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
 #include <asm/ptrace.h>
-#include "page_cache_rows.h"
-#include "page_cache_causes.h"
-#include "page_cache_lookups.h"
+#include "page_cache_adds.h"
+#include "page_cache_results.h"
 
 /* ---- pages added ---- */
 
-static __always_inline void pages_added(u64 pages)
-{
-    struct thread *thread = current_thread();
-    bool inside = thread && thread->inside;
-    struct cache_value *row;
-    u32 cause;
+#ifdef HAVE_ADD_RAW
+#ifdef OFFSET_FOLIO_INDEX
+#define MAPPING_OF(folio) read_pointer((folio) + OFFSET_FOLIO_MAPPING)
+#define INDEX_OF(folio) read_pointer((folio) + OFFSET_FOLIO_INDEX)
+#else
+#define MAPPING_OF(folio) read_pointer((folio) + OFFSET_PAGE_MAPPING)
+#define INDEX_OF(folio) read_pointer((folio) + OFFSET_PAGE_INDEX)
+#endif
 
-    if (thread_is_left_out(thread))
-        return;
-    cause = inside ? thread->call.cause : cause_from_registers();
-    if (is_huge_page(cause, pages))
-        return;
-    cause = place_of_add(cause, pages);
-    if (inside) {
-        thread->counted += pages;
-        thread->adds[cause] += pages;
-        return;
-    }
-    row = cache_row_of_current();
-    if (row)
-        __sync_fetch_and_add(&row->adds[cause], pages);
+int add_raw(struct bpf_raw_tracepoint_args *ctx)
+{
+    u64 folio = ctx->args[0];
+
+    pages_added(MAPPING_OF(folio), INDEX_OF(folio), pages_of_folio(folio));
+    return 0;
 }
+#endif
 
 #ifdef HAVE_ADD_TRACEPOINT
 int add_tracepoint(struct tracepoint__filemap__mm_filemap_add_to_page_cache *args)
 {
 #ifdef FIELD_MM_FILEMAP_ADD_TO_PAGE_CACHE_ORDER
-    pages_added(1ULL << (args->order & 63));
+    u64 pages = 1ULL << (args->order & 63);
 #else
-    /* Before 5.17 (large folios) each event is one page and the field does not exist. */
-    pages_added(1);
+    u64 pages = 1; /* before 5.17 (large folios) each event is one page and the field does not exist */
 #endif
+
+    pages_added(file_of_numbers(args->i_ino, args->s_dev), args->index, pages);
     return 0;
 }
 #endif
@@ -74,21 +69,6 @@ int remove_tracepoint(struct tracepoint__filemap__mm_filemap_delete_from_page_ca
 #endif
 
 /* ---- pages that became dirty, and whose way to disk began ---- */
-
-static __always_inline u64 pages_of_folio(u64 folio)
-{
-#ifdef ENUM_PG_HEAD
-    if (!(read_pointer(folio + OFFSET_FOLIO_FLAGS) >> ENUM_PG_HEAD & 1))
-        return 1;
-#endif
-#if defined(OFFSET_FOLIO_NR_PAGES)
-    return read_u32(folio + OFFSET_FOLIO_NR_PAGES);
-#elif defined(OFFSET_FOLIO_FOLIO_NR_PAGES)
-    return read_u32(folio + OFFSET_FOLIO_FOLIO_NR_PAGES);
-#else
-    return 1; /* before 5.16 what becomes dirty is a page */
-#endif
-}
 
 static __always_inline void pages_dirtied(u64 pages)
 {
@@ -160,9 +140,13 @@ int lookup_raw(struct bpf_raw_tracepoint_args *ctx)
 {
     u64 mapping = ctx->args[0], index = ctx->args[1], last = ctx->args[2];
 
-    if (last > index)
+    bool rounded = 0;
+
+    if (last > index) {
+        rounded = smallest_order(mapping);
         last = last_page_in_file(mapping, index, last);
-    pages_looked_up(mapping, index, last);
+    }
+    pages_looked_up(mapping, index, last, rounded);
     return 0;
 }
 #endif
@@ -195,44 +179,61 @@ static __always_inline void page_cache_call_begins(struct thread *thread)
     thread->mapping = 0;
 }
 
+static __always_inline void hand_over_changes(struct thread *thread, struct cache_value *row)
+{
+    u64 filled = thread->adds[PLACE_WRITE] ? pages_filled(thread) : 0;
+    u32 i;
+
+    thread->adds[PLACE_WRITE] -= filled;
+    if (filled)
+        __sync_fetch_and_add(&row->adds[PLACE_FILL], filled);
+    if (thread->removes)
+        __sync_fetch_and_add(&row->removes, thread->removes);
+    if (thread->dirtied)
+        __sync_fetch_and_add(&row->dirtied, thread->dirtied);
+#pragma unroll
+    for (i = 0; i < 4; i++)
+        if (thread->adds[i])
+            __sync_fetch_and_add(&row->adds[i], thread->adds[i]);
+}
+
+static __always_inline void forget_changes(struct thread *thread)
+{
+    thread->misses = 0;
+    thread->removes = 0;
+    thread->dirtied = 0;
+    thread->fetched = 0;
+    __builtin_memset(thread->adds, 0, sizeof(thread->adds));
+}
+
 /* One visit of the shared map per call, however many pages it moved. The thread's owner must have its generation set.
  */
 static __always_inline void page_cache_hand_over(struct thread *thread, s64 result)
 {
     struct cache_value *row;
     bool only_lookups;
-    u32 i;
+    u64 misses = 0;
 
     if (!thread->counted)
         return;
-    if (thread->call.cause == CAUSE_READ)
-        drop_pages_not_there(thread, result);
-    only_lookups = thread->counted == thread->lookups; /* before lookups are added that counted does not hold */
-    if (thread->call.cause == CAUSE_READ || thread->call.cause == CAUSE_EITHER)
-        count_untold_lookups(thread, result);
+    only_lookups = thread->counted == thread->lookups; /* of all pages: by far the most frequent call */
+    if (thread->lookups) {
+        settle_lookups(thread, result);
+        misses = misses_of_call(thread);
+    }
     row = cache_row((struct cache_key *)&thread->owner);
-    if (only_lookups) { /* all pages were there: by far the most frequent call */
+    if (row && thread->lookups)
+        __sync_fetch_and_add(&row->lookups, thread->lookups);
+    if (!only_lookups) {
+        misses += thread->misses;
+        if (misses > thread->lookups)
+            misses = thread->lookups;
         if (row)
-            __sync_fetch_and_add(&row->lookups, thread->lookups);
-        thread->counted = 0;
-        thread->lookups = 0;
-        return;
+            hand_over_changes(thread, row);
+        forget_changes(thread);
     }
-    if (row) {
-        if (thread->lookups)
-            __sync_fetch_and_add(&row->lookups, thread->lookups);
-        if (thread->removes)
-            __sync_fetch_and_add(&row->removes, thread->removes);
-        if (thread->dirtied)
-            __sync_fetch_and_add(&row->dirtied, thread->dirtied);
-#pragma unroll
-        for (i = 0; i < 4; i++)
-            if (thread->adds[i])
-                __sync_fetch_and_add(&row->adds[i], thread->adds[i]);
-    }
+    if (row && misses)
+        __sync_fetch_and_add(&row->misses, misses);
     thread->counted = 0;
     thread->lookups = 0;
-    thread->removes = 0;
-    thread->dirtied = 0;
-    __builtin_memset(thread->adds, 0, sizeof(thread->adds));
 }

@@ -35,7 +35,7 @@ static __always_inline u32 cause_from_registers(void)
     if (is_compat_call(IS_32_BIT(registers)))
         return CAUSE_OTHER; /* the number means another call */
     call = calls.lookup(&number);
-    return call && call->cause ? call->cause : CAUSE_OTHER;
+    return call && call->cause ? cause_of_call(call) : CAUSE_OTHER;
 }
 
 /* Copying calls and io_uring both read and write: pages come in by reading ahead, or for new data. */

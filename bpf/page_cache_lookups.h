@@ -4,6 +4,8 @@
 
 /* Which pages are looked up: each once for each call, however often the kernel tells of it. */
 #include "lru.h"
+#include "page_cache_files.h"
+#include "page_cache_read_ahead.h"
 #include "page_cache_rows.h"
 
 /* The kernel fires once per batch of folios and names the whole rest of the range each time, so only what lies beyond
@@ -14,6 +16,10 @@ static __always_inline void pages_looked_up_inside(struct thread *thread, u64 ma
 
     if (thread->mapping == mapping && thread->next_page > index)
         first = thread->next_page;
+    if (thread->mapping != mapping) {
+        thread->first_page = index;
+        thread->outside = 0;
+    }
     thread->mapping = mapping;
     thread->next_page = last + 1;
     if (last + 1 > first) {
@@ -24,15 +30,25 @@ static __always_inline void pages_looked_up_inside(struct thread *thread, u64 ma
 
 static __always_inline bool is_inside_one_call(struct thread *thread)
 {
-    return thread && thread->inside && thread->call.cause && thread->call.cause != CAUSE_RING;
+    return thread && thread->inside && thread->call.cause &&
+           thread->call.cause != CAUSE_RING; /* which has no position */
 }
 
-static __always_inline void count_lookups_outside(u64 pages)
+/* What is asked for outside of followed calls is settled at once. What comes again, with the rest of a range, is
+ * charged with what was brought in meanwhile, but not counted again. */
+static __always_inline void count_outside(u64 mapping, u64 index, u64 last, bool is_new)
 {
-    struct cache_value *row = cache_row_of_current();
+    u64 misses = pages_charged(file_of(mapping), index, last + 1);
+    struct cache_value *row;
 
-    if (row)
-        __sync_fetch_and_add(&row->lookups, pages);
+    if (!is_new && !misses)
+        return;
+    row = cache_row_of_current();
+    if (!row)
+        return;
+    if (is_new)
+        __sync_fetch_and_add(&row->lookups, last + 1 - index);
+    __sync_fetch_and_add(&row->misses, misses);
 }
 
 /* How far what is outside followed calls (exec reading a file, io_uring) has come with a range. Several may be in work
@@ -56,20 +72,23 @@ static __always_inline void pages_looked_up_outside(u64 mapping, u64 index, u64 
     bool goes_on = before && before->index < index && now.time - before->time < RANGE_NS;
 
     ranges.update(&range, &now);
-    if (!goes_on)
-        count_lookups_outside(last + 1 - index);
+    count_outside(mapping, index, last, !goes_on);
 }
 
-static __always_inline void pages_looked_up(u64 mapping, u64 index, u64 last)
+/* ``rounded``: the range may end later than what is asked for. */
+static __always_inline void pages_looked_up(u64 mapping, u64 index, u64 last, bool rounded)
 {
     struct thread *thread = current_thread();
 
     if (thread_is_left_out(thread))
         return;
-    if (is_inside_one_call(thread))
+    if (is_inside_one_call(thread)) {
         pages_looked_up_inside(thread, mapping, index, last);
-    else
+        if (rounded)
+            thread->rounded = 1;
+    } else {
         pages_looked_up_outside(mapping, index, last);
+    }
 }
 
 #ifdef HAVE_LOOKUP_FUNCTION
@@ -93,16 +112,28 @@ static __always_inline bool was_looked_up(u64 request, u64 mapping, u64 last)
     return follows || now.index;
 }
 
+/* Functions are probed where they begin: what they have to bring in comes after it. */
+static __always_inline void expect_pages_outside(struct thread *thread, u64 mapping, u64 index, u64 last)
+{
+    thread->outside = 1;
+    thread->mapping = mapping;
+    thread->first_page = index;
+    thread->next_page = last + 1;
+}
+
 static __always_inline void pages_looked_up_for(u64 request, u64 mapping, u64 index, u64 last)
 {
     struct thread *thread = current_thread();
 
     if (thread_is_left_out(thread))
         return;
-    if (is_inside_one_call(thread))
+    if (is_inside_one_call(thread)) {
         pages_looked_up_inside(thread, mapping, index, last);
-    else if (!was_looked_up(request, mapping, last))
-        count_lookups_outside(last + 1 - index);
+        return;
+    }
+    if (thread)
+        expect_pages_outside(thread, mapping, index, last);
+    count_outside(mapping, index, last, !was_looked_up(request, mapping, last));
 }
 #endif
 
@@ -148,56 +179,8 @@ static __always_inline void range_looked_up(u64 request, u64 file, u64 position,
         return;
     }
 #endif
-    pages_looked_up(mapping, index, (position + bytes - 1) / PAGE_BYTES);
+    pages_looked_up(mapping, index, (position + bytes - 1) / PAGE_BYTES, 0);
 }
 #endif
-
-/* ---- what only the result of a call tells ---- */
-
-#define EAGAIN 11
-
-/* A read looks up less than it was asked for where it may not wait (RWF_NOWAIT), or where the file is cut off then. */
-static __always_inline void drop_pages_not_there(struct thread *thread, s64 result)
-{
-    u64 most = result > 0 ? (result + PAGE_BYTES - 2) / PAGE_BYTES + 1 : 0;
-
-    if ((result > 0 || result == -EAGAIN) && thread->lookups > most) {
-        thread->counted -= thread->lookups - most;
-        thread->lookups = most;
-    }
-}
-
-#if defined(__TARGET_ARCH_arm64) || defined(__aarch64__)
-#define O_DIRECT 0x10000
-#else
-#define O_DIRECT 0x4000
-#endif
-
-static __always_inline bool is_direct(u32 descriptor)
-{
-#if defined(OFFSET_TASK_STRUCT_FILES) && defined(OFFSET_FILES_STRUCT_FDT) && defined(OFFSET_FDTABLE_FD) && \
-    defined(OFFSET_FDTABLE_MAX_FDS) && defined(OFFSET_FILE_F_FLAGS)
-    u64 file = file_of_descriptor(descriptor);
-
-    return file && read_u32(file + OFFSET_FILE_F_FLAGS) & O_DIRECT;
-#else
-    return 0;
-#endif
-}
-
-/* Where a read waits for the end of a read-ahead, the kernel (6.12 and newer) gives out the pages before it without
- * telling; where functions are probed, a file may have grown since. What the call returned says how many pages it was
- * at least, unless part of it came past the cache: some file systems (btrfs) read only the compressed rest of a direct
- * read through it. */
-static __always_inline void count_untold_lookups(struct thread *thread, s64 result)
-{
-    u64 least = ((u64)result + PAGE_BYTES - 1) / PAGE_BYTES, registers;
-
-    if (result <= 0 || !thread->lookups || thread->lookups >= least)
-        return;
-    registers = registers_of_current();
-    if (!is_direct(FIRST_ARGUMENT(registers)) && !is_direct(SECOND_ARGUMENT(registers))) /* sendfile's is the second */
-        thread->lookups = least;
-}
 
 #endif

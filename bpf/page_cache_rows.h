@@ -10,12 +10,18 @@ struct cache_key {
     struct owner owner;
 };
 
+/* Where among a row's adds each cause is. */
+enum { PLACE_READ, PLACE_WRITE, PLACE_MMAP, PLACE_OTHER, PLACE_FILL, ADD_PLACES };
+
 struct cache_value {
     u64 lookups;
-    u64 adds[4]; /* by cause: read, write, mmap, other */
+    u64 misses;           /* of them, those that were brought in for this or another read and not asked for before */
+    u64 adds[ADD_PLACES]; /* by cause: read, write, mmap, other, fill */
     u64 removes;
     u64 dirtied;
     u64 written_back;
+    u64 mapped_faults;
+    u64 mapped_misses;
 };
 BPF_F_TABLE("hash", struct cache_key, struct cache_value, cache_stats, CACHE_STATS_ENTRIES, MAP_FLAGS);
 
@@ -52,6 +58,13 @@ static __always_inline struct cache_value *cache_row(struct cache_key *key)
     if (near && (is_place_of(near->key, (u64 *)key, 4) || take_place(near->key, &near->claims, (u64 *)key, 4)))
         return &near->value;
     return far_cache_row(key);
+}
+
+/* The thread's owner gets its generation here. */
+static __always_inline struct cache_value *cache_row_of_thread(struct thread *thread)
+{
+    thread->owner.generation = current_generation();
+    return cache_row((struct cache_key *)&thread->owner);
 }
 
 static __always_inline struct cache_value *cache_row_of_current(void)

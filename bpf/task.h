@@ -26,6 +26,11 @@ static __always_inline u32 task_u32(u32 offset)
     return LOAD(32, CURRENT_TASK(), offset);
 }
 
+static __always_inline u64 task_u64(u32 offset)
+{
+    return LOAD(64, CURRENT_TASK(), offset);
+}
+
 #if defined(OFFSET_TASK_STRUCT_FILES) && defined(OFFSET_FILES_STRUCT_FDT) && defined(OFFSET_FDTABLE_FD) && \
     defined(OFFSET_FDTABLE_MAX_FDS)
 /* What the current task has opened by that descriptor, 0 if nothing. A table that grows is replaced as a whole: the

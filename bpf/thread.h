@@ -12,11 +12,15 @@
  * pages. */
 enum cause { CAUSE_NONE, CAUSE_READ, CAUSE_WRITE, CAUSE_MMAP, CAUSE_OTHER, CAUSE_EITHER, CAUSE_RING };
 
+/* OFFSET: the fourth argument. OWN: the file's own position. SECOND, THIRD: what the second or third argument points
+ * to, or else the file's own, of the first or the second argument. */
+enum position { POSITION_UNKNOWN, POSITION_OFFSET, POSITION_OWN, POSITION_SECOND, POSITION_THIRD };
+
 /* What to do for one system call number; filled by the loader from the probes' `calls`. All zero: nobody asked for it.
  */
 struct call {
     u8 follow; /* keep a thread's state during this call */
-    u8 cause;  /* of pages added during it, enum cause */
+    u8 cause;  /* of pages added during it, enum cause; upper four bits: what says where it reads, enum position */
     u8 timed;
     u8 direction;  /* of the bytes it returns: 1 read, 2 write, 3 copy */
     u8 advice;     /* its fourth argument is an advice */
@@ -25,6 +29,11 @@ struct call {
     u8 descriptor; /* which argument is one; its upper four bits: which one counts where that is a pipe; 0: none */
 };
 BPF_ARRAY(calls, struct call, CALL_NUMBERS);
+
+static __always_inline u32 cause_of_call(struct call *call)
+{
+    return call->cause & 15;
+}
 
 /* What one thread is doing. Created at the first followed call, reused by all later ones, deleted when the thread ends.
  */
@@ -42,13 +51,19 @@ struct thread {
     u64 seen_state;  /* of the targets and of all names, then */
 #endif
 #ifdef PROBE_PAGE_CACHE
-    u64 mapping;   /* file that the call looks pages up in */
-    u64 next_page; /* pages before it have been counted for this call */
-    u64 counted;   /* sum of all below: 0 means nothing to hand over */
+    u64 mapping;    /* file that the call looks pages up in */
+    u64 first_page; /* of those that it asks for */
+    u64 next_page;  /* pages before it have been counted for this call */
+    u32 rounded;    /* 1: to whole blocks of the file system, of which the call asks for a part */
+    u32 outside;    /* 1: these were asked for outside of followed calls, and functions are probed */
+    u64 counted;    /* sum of lookups and of all below that are pages: 0 means nothing to hand over */
     u64 lookups;
-    u64 adds[4];
-    u64 removes;
-    u64 dirtied;
+    u64 misses; /* beyond what is settled at the end of a call */
+    u32 adds[4];
+    u32 removes;
+    u32 dirtied;
+    u64 fetched; /* 1 more than the thread had read from disks when the first page of this call was added */
+    u64 fault;   /* the fault that was counted last (current_fault), and in bit 0 whether it added pages */
 #endif
 #ifdef PROBE_SYSCALLS
     u64 typed_mapping; /* the file that mapping_type was found of */

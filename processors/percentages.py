@@ -2,9 +2,9 @@
 """The percentages that users of this field watch, made from counters over the last interval.
 
 Each is ``100 × part / whole`` of the increases, for each row in which the whole grew; absent elsewhere, because a
-rate of nothing is neither 0 nor 100. They are held within 0 and 100 where the two counters do not move in step: the
-kernel reads ahead, so pages are brought in one interval and asked for in the next; a call that begins in one interval
-may succeed in the next. For long spans divide the counters in the query language instead of averaging percentages.
+rate of nothing is neither 0 nor 100. They are held within 0 and 100 where the two counters do not move in step: a call
+that begins in one interval may succeed in the next. For long spans divide the counters in the query language instead of
+averaging percentages.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ..pipeline.frame import Frame, Kind
 from ..pipeline.increase import Increase
 from ..pipeline.joining import positions
-from ..pipeline.rows import RowSet, Text
+from ..pipeline.rows import RowSet
 from .subset import Subset
 
 Measured = Mapping[str, tuple[Frame, Increase]]
@@ -27,35 +27,24 @@ Measured = Mapping[str, tuple[Frame, Increase]]
 
 
 @dataclass(frozen=True, slots=True)
-class Term:
-    """A counter, or of a counter only the rows where ``attribute`` is ``value``."""
-
-    metric: str
-    attribute: str = ""
-    value: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Percentage:
-    """A metric made of others: the first of ``parts`` that is there, over ``whole``.
+    """A metric made of two others: ``part`` over ``whole``.
 
     ``remainder``: the name and description of the metric that is 100 minus this one.
     """
 
     name: str
     description: str
-    parts: tuple[Term, ...]
+    part: str
     whole: str
     remainder: tuple[str, str] | None = None
 
 
 PERCENTAGES = (
-    # The rate is about reads. "misses" counts pages brought in for mapped access too, which never were among the pages
-    # asked for; so the adds of the read path are taken, where the probe tells them apart.
     Percentage(
         "ebpf.cache.miss_rate",
         "Share of the pages asked for by reads in the last interval that had to be brought in",
-        (Term("ebpf.page_cache.adds", "cause", "read"), Term("ebpf.cache.misses")),
+        "ebpf.cache.misses",
         "ebpf.cache.read_attempts",
         (
             "ebpf.cache.hit_rate",
@@ -63,21 +52,29 @@ PERCENTAGES = (
         ),
     ),
     Percentage(
+        "ebpf.cache.mapped_miss_rate",
+        "Share of the page faults on mapped files in the last interval that had to bring pages in",
+        "ebpf.cache.mapped_misses",
+        "ebpf.cache.mapped_faults",
+        (
+            "ebpf.cache.mapped_hit_rate",
+            "Share of the page faults on mapped files in the last interval that found their pages in the page cache",
+        ),
+    ),
+    Percentage(
         "ebpf.fadvise.success_rate",
         "Share of the fadvise calls in the last interval that succeeded",
-        (Term("ebpf.fadvise.success"),),
+        "ebpf.fadvise.success",
         "ebpf.fadvise.calls",
     ),
     Percentage(
         "ebpf.memory.reclaim_efficiency",
         "Share of the pages scanned for reclaim in the last interval that could be reclaimed",
-        (Term("ebpf.memory.lru.pages_reclaimed"),),
+        "ebpf.memory.lru.pages_reclaimed",
         "ebpf.memory.lru.pages_scanned",
     ),
 )
-INPUTS = frozenset(
-    name for percentage in PERCENTAGES for name in (percentage.whole, *(part.metric for part in percentage.parts))
-)
+INPUTS = frozenset(name for percentage in PERCENTAGES for name in (percentage.whole, percentage.part))
 
 
 @dataclass
@@ -86,33 +83,32 @@ class PercentageRows:
 
     percentage: Percentage
     _subset: Subset = field(default_factory=Subset)
-    _matches: dict[Term, _Match] = field(default_factory=dict)
+    _match: _Match | None = None
 
     def frames(self, measured: Measured) -> Iterable[Frame]:
         """The frames of the percentage and of its remainder; none where an input is missing or nothing happened."""
-        part = next((term for term in self.percentage.parts if _is_there(term, measured)), None)
-        if part is None or self.percentage.whole not in measured:
+        part = self.percentage.part
+        if part not in measured or self.percentage.whole not in measured:
             return
         whole, increase = measured[self.percentage.whole]
         grew = increase.amounts > 0
         if not grew.any():
             return
         rows = self._subset.of(whole.rows, grew)
-        amounts = self._aligned(part, measured, whole.rows)[grew]
+        amounts = self._aligned(*measured[part], whole.rows)[grew]
         percent = np.clip(100.0 * amounts / increase.amounts[grew], 0.0, 100.0)
         yield gauge(whole, rows, percent, self.percentage.name, text=self.percentage.description)
         if self.percentage.remainder:
             name, description = self.percentage.remainder
             yield gauge(whole, rows, 100.0 - percent, name, text=description)
 
-    def _aligned(self, term: Term, measured: Measured, rows: RowSet) -> NDArray[np.float64]:
-        """The increases of a term, added up for each of ``rows``."""
-        frame, increase = measured[term.metric]
-        if frame.rows is rows and not term.attribute:
+    def _aligned(self, frame: Frame, increase: Increase, rows: RowSet) -> NDArray[np.float64]:
+        """The increases of the part, added up for each of ``rows``."""
+        if frame.rows is rows:
             return increase.amounts
-        match = self._matches.get(term)
+        match = self._match
         if match is None or match.of() is not frame.rows or match.within() is not rows:
-            match = self._matches[term] = _match(term, frame.rows, rows)
+            match = self._match = _match(frame.rows, rows)
         return np.bincount(match.targets, increase.amounts[match.chosen], len(rows)).astype(np.float64)
 
 
@@ -126,24 +122,10 @@ class _Match:
     targets: NDArray[np.intp]
 
 
-def _is_there(term: Term, measured: Measured) -> bool:
-    """Whether the term can be computed: without its attribute nothing would be counted, and zero be taken for true."""
-    if term.metric not in measured or not term.attribute:
-        return term.metric in measured
-    return isinstance(measured[term.metric][0].rows.columns.get(term.attribute), Text)
-
-
-def _match(term: Term, of: RowSet, within: RowSet) -> _Match:
-    targets = positions(of, within, {term.attribute} if term.attribute else set())
-    chosen = np.flatnonzero((targets >= 0) & _where(term, of))
+def _match(of: RowSet, within: RowSet) -> _Match:
+    targets = positions(of, within, set())
+    chosen = np.flatnonzero(targets >= 0)
     return _Match(ref(of), ref(within), chosen, targets[chosen])
-
-
-def _where(term: Term, rows: RowSet) -> NDArray[np.bool_]:
-    column = rows.columns.get(term.attribute)
-    if not isinstance(column, Text):  # the term has no attribute, see _is_there
-        return np.ones(len(rows), np.bool_)
-    return np.isin(column.codes, [code for code, word in enumerate(column.words) if word == term.value])
 
 
 def gauge(of: Frame, rows: RowSet, values: NDArray[np.float64], name: str, *, text: str, unit: str = "%") -> Frame:

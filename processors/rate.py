@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes percentages and per-second rates of counters over the last interval, beside the counters themselves.
 
-Percentages, where their counters are there: ``ebpf.cache.hit_rate`` and ``ebpf.cache.miss_rate``,
+Percentages, where their counters are there: ``ebpf.cache.hit_rate`` and ``ebpf.cache.miss_rate`` of reads,
+``ebpf.cache.mapped_hit_rate`` and ``ebpf.cache.mapped_miss_rate`` of faults on mapped files,
 ``ebpf.fadvise.success_rate``, ``ebpf.memory.reclaim_efficiency``. Rates on request: ``<name>.rate`` for each metric in
 ``metrics``; a histogram's is the number of observations a second. Put it behind the processors that describe rows.
 Where Prometheus scrapes, its own ``rate()`` is the better choice; these rates are for back ends that cannot compute.

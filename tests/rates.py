@@ -8,10 +8,6 @@ from ebpf_sidecar.processors.rate import RateProcessor, RateSettings, register_c
 [FACTORY] = register_components()
 SECOND = 1_000_000_000
 OWNERS = RowSet.of([{"process.executable.name": name} for name in ("dd", "sh")])
-CAUSES = [
-    {"process.executable.name": name, "cause": cause} for name in ("sh", "dd") for cause in ("read", "mmap", "write")
-]
-READS = RowSet.of(CAUSES, first_id=1000)
 
 
 def made(telemetry=None, **settings):
@@ -37,10 +33,9 @@ def run(processor, *ticks):
     }
 
 
-def page_cache(second, attempts, adds, misses):
+def page_cache(second, attempts, misses):
     """The frames of the page cache at a second."""
     return [
         at(second, "ebpf.cache.read_attempts", attempts),
         at(second, "ebpf.cache.misses", misses),
-        at(second, "ebpf.page_cache.adds", adds, READS),
     ]

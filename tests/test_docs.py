@@ -30,10 +30,13 @@ PROBES = all_probes()
 CATALOGUE = """
 ebpf.cache.read_attempts       counter   {page}    ebpf_cache_read_attempts_total
 ebpf.cache.misses              counter   {page}    ebpf_cache_misses_total
+ebpf.cache.mapped_faults       counter   {fault}   ebpf_cache_mapped_faults_total
+ebpf.cache.mapped_misses       counter   {fault}   ebpf_cache_mapped_misses_total
 ebpf.page_cache.adds           counter   {page}    ebpf_page_cache_adds_total
 ebpf.page_cache.removes        counter   {page}    ebpf_page_cache_removes_total
 ebpf.cache.hit_rate            gauge     %         ebpf_cache_hit_rate_percent
 ebpf.cache.miss_rate           gauge     %         ebpf_cache_miss_rate_percent
+ebpf.cache.mapped_hit_rate     gauge     %         ebpf_cache_mapped_hit_rate_percent
 ebpf.fadvise.calls             counter   {call}    ebpf_fadvise_calls_total
 ebpf.fadvise.success           counter   {call}    ebpf_fadvise_success_total
 ebpf.fadvise.advice            counter   {call}    ebpf_fadvise_advice_total

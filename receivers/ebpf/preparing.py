@@ -195,7 +195,7 @@ def _maps(probes: Sequence[Probe], targets: KernelTargets) -> tuple[str, ...]:
 
 def _own_maps(probes: Sequence[Probe]) -> tuple[str, ...]:
     specs = [spec for probe in probes for spec in probe.maps]
-    own = [*(spec.name for spec in specs), *(near_name(spec.name) for spec in specs if spec.near)]
+    own = [*(spec.name for spec in specs if not spec.array), *(near_name(spec.name) for spec in specs if spec.near)]
     calls = ("calls",) if any(probe.calls for probe in probes) else ()
     return (*calls, *dict.fromkeys(own))
 
@@ -241,5 +241,5 @@ def _names(calls: Calls, values: Mapping[str, Any]) -> Sequence[str]:
 
 
 def _drop_reasons(probes: Sequence[Probe]) -> tuple[str, ...]:
-    maps = [spec.name for probe in probes for spec in probe.maps]
+    maps = [spec.name for probe in probes for spec in probe.maps if not spec.array]  # an array is never full
     return tuple(dict.fromkeys([*maps, *(reason for probe in probes for reason in probe.drops), NEW_CGROUPS]))

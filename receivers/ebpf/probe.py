@@ -84,7 +84,8 @@ class MapSpec:
     """A kernel map: ``name`` in C, ``published`` to users; ``entries`` are for a budget of 16 MiB for all maps.
 
     ``key`` and ``value``: the bytes of each at most, 0 where the probe does not tell. ``near``: places of the array
-    ``near_<name>`` beside it (near.h), a power of two; 0 where it has none.
+    ``near_<name>`` beside it (near.h), a power of two; 0 where it has none. ``array``: it is an array, there as a whole
+    from the beginning, whose entries are a power of two, and that only the kernel reads.
     """
 
     name: str
@@ -94,6 +95,7 @@ class MapSpec:
     key: int = 0
     value: int = 0
     near: int = 0
+    array: bool = False
 
 
 @dataclass(frozen=True, slots=True)

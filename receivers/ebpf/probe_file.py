@@ -178,9 +178,11 @@ def _wrong_event(attach: AttachKind, event: str) -> str:
 
 
 def _map(node: Node) -> MapSpec:
-    node = node.only(("name", "published", "entries", "reason", "key", "value", "near"), ("name", "entries", "reason"))
+    keys = ("name", "published", "entries", "reason", "key", "value", "near", "array")
+    node = node.only(keys, ("name", "entries", "reason"))
     name, size = node.text("name"), (node.number("key"), node.number("value"), node.number("near"))
-    return MapSpec(name, node.text("published", name), node.number("entries"), node.text("reason"), *size)
+    known = (name, node.text("published", name), node.number("entries"), node.text("reason"))
+    return MapSpec(*known, *size, array=node.flag("array"))
 
 
 def _metric(node: Node) -> Metric:

@@ -10,6 +10,8 @@ than the maps themselves. Then, and on kernels that cannot do without (before 6.
 
 Beside some maps is an array of entries near at hand (near.h), which is there as a whole from the beginning.
 
+So are maps that are arrays themselves: each entry takes its value, rounded up to 8 bytes.
+
 Only one map of ours, of 8 bytes, has values for each possible processor, so nothing else grows with them.
 """
 
@@ -153,6 +155,8 @@ def _element(spec: MapSpec) -> int:
 
 
 def _map_cost(spec: MapSpec, sizes: Mapping[str, int], machine: Machine, *, preallocated: bool) -> int:
+    if spec.array:
+        return _array_cost(sizes[spec.name] * eights(spec.value), machine)
     entries, near = sizes[spec.name], _near_cost(spec, sizes.get(near_name(spec.name), 0), machine)
     buckets = 1 << (entries - 1).bit_length()
     fixed = _OF_THE_MAP + near + _BUCKET * buckets + _LOCKS * machine.processors
@@ -162,19 +166,28 @@ def _map_cost(spec: MapSpec, sizes: Mapping[str, int], machine: Machine, *, prea
 
 
 def _near_cost(spec: MapSpec, places: int, machine: Machine) -> int:
+    return _array_cost(places * place_bytes(spec.key, spec.value), machine) if places else 0
+
+
+def _array_cost(size: int, machine: Machine) -> int:
     # it can be mapped: its head has a page of its own, and it ends with a whole one
     page = machine.page_bytes
-    return page + -(-places * place_bytes(spec.key, spec.value) // page) * page if places else 0
+    return page + -(-size // page) * page
 
 
 def _reserves(specs: Sequence[MapSpec], machine: Machine) -> int:
     """What all processors together keep at most when elements are made on demand."""
-    return sum(machine.processors * max(_RESERVE, 3 * room(spec, machine)) for spec in specs)
+    return sum(machine.processors * max(_RESERVE, 3 * room(spec, machine)) for spec in specs if not spec.array)
 
 
 def _scaled(specs: Sequence[MapSpec], steps: int, machine: Machine) -> Mapping[str, int]:
-    entries = {spec.name: max(FEWEST_ENTRIES, spec.entries * steps // _STEPS) for spec in specs}
+    entries = {spec.name: _entries(spec, steps) for spec in specs}
     return entries | {near_name(spec.name): _places(spec, steps, machine) for spec in specs if spec.near}
+
+
+def _entries(spec: MapSpec, steps: int) -> int:
+    wanted = max(FEWEST_ENTRIES, spec.entries * steps // _STEPS)
+    return 1 << (wanted.bit_length() - 1) if spec.array else wanted
 
 
 def _places(spec: MapSpec, steps: int, machine: Machine) -> int:

@@ -69,6 +69,10 @@ class Node:
             return default
         return number
 
+    def flag(self, key: str) -> bool:
+        """True or false below ``key``, false when it is missing."""
+        return bool(self._typed(key, bool, default=False, words="true or false"))
+
     def decimal(self, key: str, default: float) -> float:
         """A number below ``key``."""
         number = self._typed(key, (int, float), default, "a number")

@@ -20,7 +20,7 @@ from ebpf_sidecar.receivers.ebpf.loading import load
 from ebpf_sidecar.receivers.ebpf.namespaces import in_first
 from ebpf_sidecar.receivers.ebpf.preparing import request_for
 from ebpf_sidecar.receivers.ebpf.probe_file import read_probe
-from ebpf_sidecar.receivers.ebpf.selftest.oracles import PAGE, Cached, cache_of, read_io, resident_pages
+from ebpf_sidecar.receivers.ebpf.selftest.oracles import PAGE, Cached, cache_of, read_faults, read_io, resident_pages
 from ebpf_sidecar.receivers.ebpf.selftest.worker import SCRIPTS, Worker
 
 BPF = Path(__file__).parents[2] / "bpf"
@@ -143,18 +143,23 @@ def window(tmp_path_factory):
 class Seen(NamedTuple):
     """What came of an action, in pages: the action's own numbers, the probe's, and the kernel's.
 
-    ``adds`` by cause: read, write, mmap, other. ``fetched``: from disk, by /proc/<pid>/io. ``grown``: of the file in
-    question, by cachestat(2) or mincore(2). ``dirty``: of it, not yet written; None where there is no cachestat(2).
+    ``adds`` by cause: read, write, mmap, other, fill. ``fetched``: from disk, by /proc/<pid>/io. ``grown``: of the file
+    in question, by cachestat(2) or mincore(2). ``dirty``: of it, not yet written; None where there is no cachestat(2).
+    ``faults``: minor and major, by /proc/<pid>/stat.
     """
 
     facts: dict[str, float]
     lookups: int
+    misses: int
+    mapped_faults: int
+    mapped_misses: int
     adds: list[int]
     removes: int
     dirtied: int
     fetched: int
     grown: int
     dirty: int | None
+    faults: tuple[int, int]
 
 
 @pytest.fixture(scope="session")
@@ -167,16 +172,16 @@ def observe(window, rows):
             cached = cache_of(file) if file.exists() else Cached(0, 0, 0)
             pages = resident_pages(file) if cached is None else cached.pages
             dirty = cached and cached.dirty + cached.writeback
-            return rows(loaded, "cache_stats_map", pid), read_io(pid, Path("/proc"))["read_bytes"], pages, dirty
+            kernels = read_io(pid, Path("/proc"))["read_bytes"], pages, *read_faults(pid, Path("/proc")).values()
+            return rows(loaded, "cache_stats_map", pid), *kernels, dirty
 
         ended = window(script, action, path, look=look, **more)
         (before, *_), (after, *_) = ended.before, ended.after
         counted = {field: [b - a for a, b in zip(before[field], after[field], strict=True)] for field in after}
-        single = {field: counted[field][0] for field in ("lookups", "removes", "dirtied")}
-        fetched, grown = ((b - a) for a, b in zip(ended.before[1:3], ended.after[1:3], strict=True))
-        return Seen(
-            ended.facts, adds=counted["adds"], **single, fetched=fetched // PAGE, grown=grown, dirty=ended.after[3]
-        )
+        single = {field: counted[field][0] for field in Seen._fields if len(counted.get(field, ())) == 1}
+        fetched, grown, *faults = ((b - a) for a, b in zip(ended.before[1:5], ended.after[1:5], strict=True))
+        kernels = {"fetched": fetched // PAGE, "grown": grown, "faults": tuple(faults), "dirty": ended.after[5]}
+        return Seen(ended.facts, adds=counted["adds"], **single, **kernels)
 
     return observe
 
@@ -210,18 +215,15 @@ def file_of(tmp_path):
     return file_of
 
 
-@pytest.fixture(name="forget")
-def forget_fixture():
-    """Write a file to disk and drop it from the page cache."""
-    return forget
-
-
 def forget(path):
     """Write a file to disk and drop it from the page cache."""
     descriptor = os.open(path, os.O_RDONLY)
     os.fsync(descriptor)
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     os.close(descriptor)
+
+
+forget_fixture = pytest.fixture(lambda: forget, name="forget")
 
 
 @pytest.fixture(scope="session")

@@ -73,7 +73,7 @@ def test_warm_reads_are_lookups_without_adds(measure, startup, big_file, run, st
 
 @pytest.mark.parametrize("action", ["mapped", "populated"])
 def test_a_cold_mapped_file_is_added_by_mmap(measure, startup, big_file, action):
-    """Page faults and MAP_POPULATE are misses of their own cause, and no lookups on the read path."""
+    """Page faults and MAP_POPULATE have a cause of their own, and are no lookups on the read path."""
     lookups, adds, _, fetched = measure(action, big_file, SIZE, PAGE, cold=True)
 
     assert near(PAGES) == adds[MMAP]
@@ -127,7 +127,7 @@ def test_a_process_that_ends_between_two_readings_is_not_lost(attach_once, run, 
 
 def test_a_full_map_is_counted_and_not_silent(attach, run):
     """With little room for rows, 200 processes overflow the map, and each loss is counted under the map's name."""
-    loaded = attach("page_cache", budget=144 << 10)
+    loaded = attach("page_cache", budget=160 << 10)
 
     run("processes.py", 200, 1)
 

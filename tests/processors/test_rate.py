@@ -23,7 +23,7 @@ def test_the_contract_is_kept():
 
 def test_the_frames_themselves_pass_unchanged():
     """What comes in goes out first, the very same objects."""
-    frames = page_cache(0, [1, 1], [0] * 6, [0, 0])
+    frames = page_cache(0, [1, 1], [0, 0])
 
     assert frames == made(metrics=["*"]).process(frames)
 
@@ -58,7 +58,7 @@ def test_two_receivers_with_the_same_rows_have_the_rates_that_they_have_alone():
     for second in (1, 2, 3):
         for source, speed in ((quick, 50_000), (slow, 1)):
             count, misses = second * speed, 0 if source == quick else second
-            frames = [replace(each, source=source) for each in page_cache(second, [count] * 2, [misses] * 6, [0, 0])]
+            frames = [replace(each, source=source) for each in page_cache(second, [count] * 2, [misses] * 2)]
             out = processor.process([*frames, replace(at(second, "c", [count, count]), source=source)])
             rates |= {(f.name, f.source): f.values.tolist() for f in out if f.kind is Kind.GAUGE}
 
@@ -78,7 +78,7 @@ def test_what_is_kept_is_of_the_origins_that_still_come(monkeypatch):
     processor = made(metrics=["*"])
     for number in range(30):
         for second in (2 * number, 2 * number + 1):
-            frames = [*page_cache(second, [second] * 2, [second] * 6, [0, 0]), at(second, f"c{number}", [second, 0])]
+            frames = [*page_cache(second, [second] * 2, [second] * 2), at(second, f"c{number}", [second, 0])]
             processor.process([replace(each, resource={"host.name": f"h{number}"}) for each in frames])
     kept = (processor._percentages, processor._subsets, processor._requested, processor._increases._seen)
 

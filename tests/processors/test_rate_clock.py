@@ -47,7 +47,7 @@ def test_a_hit_rate_is_that_of_the_interval_after_the_clock_was_set_back():
     processor = made()
     for second, hits in ((0, 10), (1, 10), (2, 110)):
         wall = 10_000 if second < 2 else 0
-        frames = page_cache(wall + second, [hits, hits], [0] * 6, [0, 0])
+        frames = page_cache(wall + second, [hits, hits], [0, 0])
         answer = processor.process([replace(each, monotonic_nano=second * SECOND) for each in frames])
     [found] = [each for each in answer if each.name == "ebpf.cache.hit_rate"]
 

@@ -9,25 +9,26 @@ from ebpf_sidecar.pipeline.testing import NOON
 
 
 def test_the_hit_rate_is_about_pages_that_reads_asked_for():
-    """Pages brought in for mapped access or by writes are no misses of reads; rows are matched by their attributes."""
-    before = page_cache(0, [100, 50], [0, 7, 9, 20, 0, 0], [20, 7])
-    after = page_cache(10, [300, 50], [4, 70, 90, 70, 500, 900], [570, 74])
+    """Misses over attempts, both of the interval."""
+    before, after = page_cache(0, [100, 50], [20, 7]), page_cache(10, [300, 54], [70, 11])
 
-    expected = {"ebpf.cache.miss_rate": {"dd": 25.0}, "ebpf.cache.hit_rate": {"dd": 75.0}}
-
-    assert expected == run(made(), before, after)
-
-
-def test_without_causes_the_misses_are_taken():
-    """Where adds are not told apart, misses over attempts are the best there is."""
-    before = [at(0, "ebpf.cache.read_attempts", [0, 0]), at(0, "ebpf.cache.misses", [0, 0])]
-    after = [at(1, "ebpf.cache.read_attempts", [10, 4]), at(1, "ebpf.cache.misses", [1, 4])]
-    adds = [at(second, "ebpf.page_cache.adds", [9 * second, 9 * second]) for second in (0, 1)]
-
-    expected = {"ebpf.cache.miss_rate": {"dd": 10.0, "sh": 100.0}, "ebpf.cache.hit_rate": {"dd": 90.0, "sh": 0.0}}
+    expected = {"ebpf.cache.miss_rate": {"dd": 25.0, "sh": 100.0}, "ebpf.cache.hit_rate": {"dd": 75.0, "sh": 0.0}}
 
     assert expected == run(made(), before, after)
-    assert expected == run(made(), [*before, adds[0]], [*after, adds[1]])
+
+
+def test_faults_on_mapped_files_have_rates_of_their_own():
+    """A program that maps its files and reads next to nothing has no misleading hit rate."""
+    counts = {"ebpf.cache.mapped_faults": 4096, "ebpf.cache.mapped_misses": 1024}
+    ticks = [
+        [*page_cache(s, [s, 0], [0, 0]), *(at(s, name, [s * count, 0]) for name, count in counts.items())]
+        for s in (1, 2)
+    ]
+
+    rates = run(made(), *ticks)
+
+    assert {"dd": 100.0} == rates["ebpf.cache.hit_rate"]
+    assert ({"dd": 25.0}, {"dd": 75.0}) == (rates["ebpf.cache.mapped_miss_rate"], rates["ebpf.cache.mapped_hit_rate"])
 
 
 def test_parts_in_other_row_sets_are_matched_by_attributes():
@@ -44,36 +45,26 @@ def test_parts_in_other_row_sets_are_matched_by_attributes():
     assert {"ebpf.fadvise.success_rate": {"dd": 50.0, "sh": 75.0}} == run(made(), *ticks)
 
 
-def test_causes_that_are_no_words_tell_nothing():
-    """Where adds cannot be told apart, their share of reads is unknown, not zero."""
-    coded = RowSet.of([{"process.executable.name": "dd", "cause": 7}])
-    ticks = [[at(s, "ebpf.cache.read_attempts", [s, 0]), at(s, "ebpf.page_cache.adds", [s], coded)] for s in (1, 2)]
+def test_counters_that_do_not_move_in_step_never_make_a_rate_leave_its_range():
+    """More misses than attempts, as in recordings of former versions, are 100 %, not 400 %."""
+    before, after = page_cache(0, [0, 0], [0, 0]), page_cache(1, [8, 8], [32, 0])
 
-    assert {} == run(made(), *ticks)
-
-
-def test_read_ahead_never_makes_a_rate_leave_its_range():
-    """Pages that are brought in before they are asked for count as 100 % misses, not as 400 %."""
-    before = page_cache(0, [0, 0], [0] * 6, [0, 0])
-    after = page_cache(1, [8, 8], [32, 0, 0, 0, 0, 0], [32, 0])
-
-    expected = {"ebpf.cache.miss_rate": {"dd": 0.0, "sh": 100.0}, "ebpf.cache.hit_rate": {"dd": 100.0, "sh": 0.0}}
+    expected = {"ebpf.cache.miss_rate": {"dd": 100.0, "sh": 0.0}, "ebpf.cache.hit_rate": {"dd": 0.0, "sh": 100.0}}
 
     assert expected == run(made(), before, after)
 
 
-@pytest.mark.parametrize("missing", ["ebpf.cache.read_attempts", "both parts"])
+@pytest.mark.parametrize("missing", ["ebpf.cache.read_attempts", "ebpf.cache.misses"])
 def test_a_percentage_without_its_counters_is_absent(missing):
     """A probe that is not attached makes no percentage, neither 0 nor 100."""
-    gone = {missing} if missing != "both parts" else {"ebpf.page_cache.adds", "ebpf.cache.misses"}
-    ticks = [page_cache(s, [s, s], [s] * 6, [s, s]) for s in (1, 2)]
+    ticks = [page_cache(s, [s, s], [s, s]) for s in (1, 2)]
 
-    assert {} == run(made(), *[[f for f in frames if f.name not in gone] for frames in ticks])
+    assert {} == run(made(), *[[f for f in frames if f.name != missing] for frames in ticks])
 
 
 def test_nothing_read_means_no_hit_rate():
     """In an interval without reads the percentages are absent."""
-    same = [page_cache(second, [9, 9], [3] * 6, [3, 3]) for second in (0, 1)]
+    same = [page_cache(second, [9, 9], [3, 3]) for second in (0, 1)]
 
     assert {} == run(made(), *same)
 
@@ -98,7 +89,7 @@ def test_the_other_percentages():
 
 def test_percentages_can_be_left_out():
     """percentages: false makes none."""
-    ticks = [page_cache(second, [second, second], [0] * 6, [0, 0]) for second in (1, 2)]
+    ticks = [page_cache(second, [second, second], [0, 0]) for second in (1, 2)]
 
     assert {} == run(made(percentages=False), *ticks)
 
@@ -135,7 +126,7 @@ def test_a_subset_is_the_same_object_while_its_rows_are_the_same():
     processor = made()
     seen = []
     for second, attempts in enumerate([[0, 0], [1, 0], [2, 0], [3, 0], [3, 1]]):
-        added = processor.process(page_cache(second, attempts, [0] * 6, [0, 0]))[3:]
+        added = processor.process(page_cache(second, attempts, [0, 0]))[2:]
         seen.append([frame.rows for frame in added])
 
     assert 1 == len({id(rows) for tick in seen[1:4] for rows in tick})

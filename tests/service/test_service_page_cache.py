@@ -61,12 +61,14 @@ def test_every_workload_is_counted_in_pages(serve, work, forget, big_file, tmp_p
     for name, _, _ in cold:
         attempts, misses, adds = counted(page, name)
         assert pytest.approx(PAGES, rel=EXACT) == attempts, name
-        assert pytest.approx(fetched[name], rel=EXACT) == misses == adds["read"] + adds["mmap"], name
+        assert pytest.approx(fetched[name], rel=EXACT) == misses == pytest.approx(adds["read"], rel=EXACT), name
         assert 16 > adds["write"], name
     attempts, misses, adds = counted(page, "warm")
     assert (pytest.approx(PAGES, rel=EXACT), True) == (attempts, misses < 16)
     attempts, misses, adds = counted(page, "mapped")
-    assert pytest.approx(fetched["mapped"], rel=EXACT) == adds["mmap"] == pytest.approx(misses, rel=EXACT)
+    assert pytest.approx(fetched["mapped"], rel=EXACT) == adds["mmap"]
+    faults, mapped = (page.sum(f"ebpf_cache_mapped_{n}_total", comm="mapped") for n in ("faults", "misses"))
+    assert (True, True) == (misses <= attempts < 64, 0 < mapped <= faults)
     attempts, misses, adds = counted(page, "written")
     assert pytest.approx(PAGES, rel=EXACT) == adds["write"]
     assert 16 > misses

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 # said here, too: click keeps the first answer it gave, and a command may be asked without its group
-_REAL, _EMULATED = 60.0, 240.0
+_REAL, _EMULATED = 240.0, 480.0
 """Seconds that loading may take: an emulated processor compiles 20 times as slowly as a real one."""
 
 

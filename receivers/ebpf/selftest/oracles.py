@@ -91,6 +91,10 @@ def _faults(which: str) -> Callable[[Observation, str], Expected]:
     return lambda seen, _: Expected(seen.after.faults[which] - seen.before.faults[which])
 
 
+def _all_faults(seen: Observation, _: str) -> Expected:
+    return Expected(sum(seen.after.faults.values()) - sum(seen.before.faults.values()))
+
+
 ORACLES: Mapping[str, Oracle] = {
     "known": Oracle("known number", _known),
     "own_clock": Oracle("the caller's own clock", lambda seen, _: Expected(seen.facts["seconds"])),
@@ -102,6 +106,7 @@ ORACLES: Mapping[str, Oracle] = {
     "cachestat_added": Oracle("cachestat(2)", _cachestat_added),
     "minor_faults": Oracle("minflt in /proc/<pid>/stat", _faults("minor")),
     "major_faults": Oracle("majflt in /proc/<pid>/stat", _faults("major")),
+    "faults": Oracle("minflt and majflt in /proc/<pid>/stat", _all_faults),
     "diskstats_reads": Oracle("/proc/diskstats", _operations("reads")),
     "diskstats_writes": Oracle("/proc/diskstats", _operations("writes")),
     "diskstats_read_bytes": Oracle("/proc/diskstats", _sizes("reads")),

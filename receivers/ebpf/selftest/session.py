@@ -38,7 +38,7 @@ class Session:
     chosen: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     folder: Path | None = None
     quick: bool = False
-    load_timeout: float = 60.0
+    load_timeout: float = 240.0
     progress: Progress = lambda *_: None
     paths: Paths = field(default_factory=Paths)
     clock: Clock = field(default_factory=SystemClock)

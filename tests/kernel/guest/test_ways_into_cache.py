@@ -14,7 +14,7 @@ NUMBER = syscall_table().numbers
 PAGE = mmap.PAGESIZE
 SIZE = 4 << 20
 PAGES = SIZE // PAGE
-READ, WRITE = range(2)
+READ, WRITE, MMAP, OTHER, FILL = range(5)
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +41,38 @@ def test_cold_reads_through_io_uring_count_once_for_who_asks(loaded, observe, co
     """Each asks for its pages up to three times, and workers of the kernel do the work of some."""
     seen = observe(loaded, "rings.py", use, cold, size=SIZE, step=PAGE)
 
-    assert near(PAGES) == seen.lookups
+    assert [near(PAGES)] * 2 == [seen.lookups, seen.misses]
     assert [near(PAGES)] * 2 == [seen.grown, seen.adds[READ]]
+
+
+@pytest.mark.proves("ebpf.cache.misses", oracle="known number")
+@pytest.mark.parametrize("action", ["heads", "later", "by_another", "after_a_mapping", "rewritten"])
+def test_a_page_that_was_brought_in_is_a_miss_of_the_first_read_that_asks(loaded, observe, cold, action):
+    """However long before, and whoever did; of pages that a fault or a write brought in no read is."""
+    seen = observe(loaded, "asking.py", action, cold, size=SIZE, step=65536)
+
+    assert near(seen.facts["misses"]) == seen.misses
+    assert seen.misses <= seen.lookups
+
+
+@pytest.mark.proves("ebpf.cache.mapped_faults", "ebpf.cache.mapped_misses", oracle="majflt in /proc/<pid>/stat")
+def test_faults_on_mapped_files_are_those_that_the_kernel_counts(loaded, observe, cold):
+    """Without read-ahead each is a major one; the second time none is."""
+    first, second = (observe(loaded, "files.py", "mapped_randomly", cold, size=SIZE, step=PAGE) for _ in range(2))
+
+    assert [near(PAGES // 16)] * 3 == [first.mapped_faults, first.mapped_misses, first.faults[1]]
+    assert near(PAGES // 16) == second.mapped_faults
+    assert (near(0), near(0)) == (second.mapped_misses, second.misses)
+
+
+@pytest.mark.proves("ebpf.page_cache.adds", oracle="read_bytes in /proc/<pid>/io")
+def test_what_a_write_has_to_read_first_has_a_cause_of_its_own(loaded, observe, cold):
+    """A hundred bytes of every eighth page."""
+    seen = observe(loaded, "transfers.py", "patched", cold, size=SIZE)
+
+    assert [near(PAGES // 8)] * 2 == [seen.adds[FILL], seen.dirtied]
+    assert pytest.approx(seen.fetched, abs=8) == seen.adds[FILL]
+    assert near(0) == seen.adds[WRITE]
 
 
 @pytest.mark.proves("ebpf.page_cache.adds", "ebpf.page_cache.dirtied", oracle="mincore(2)")

@@ -83,6 +83,30 @@ def in_pieces(path, size, step):
     return {"pages": spanned(range(0, size - 100, 100), 100) + 1}
 
 
+def in_blocks(path, size, step):
+    """A page of each block of 16 KiB, so many bytes from its begin, by each call that reads in turn."""
+    source, places = os.open(path, os.O_RDONLY), range(step, size - PAGE + 1, 4 * PAGE)
+    reading, writing = os.pipe()
+
+    def there(place):
+        os.lseek(source, place, os.SEEK_SET)
+        return source
+
+    calls = [
+        lambda place: os.pread(source, PAGE, place),
+        lambda place: os.read(there(place), PAGE),
+        lambda place: os.readv(there(place), [bytearray(100), bytearray(PAGE - 100)]),
+        lambda place: os.preadv(source, [bytearray(PAGE)], place, os.RWF_HIPRI),
+        lambda place: os.read(reading, os.sendfile(writing, source, place, PAGE)),
+        lambda place: os.read(reading, os.sendfile(writing, there(place), None, PAGE)),
+        lambda place: os.read(reading, os.splice(source, writing, PAGE, offset_src=place)),
+        lambda place: os.read(reading, os.splice(there(place), writing, PAGE)),
+    ]
+    for number, place in enumerate(places):
+        calls[number % len(calls)](place)
+    return {"pages": spanned(places, PAGE)}
+
+
 def willneed(path, size, step):
     """Brought in by fadvise, not looked up."""
     source = os.open(path, os.O_RDONLY)
@@ -135,14 +159,6 @@ def unwritten(path, size, step):
     return {"pages": size // PAGE}
 
 
-def patched(path, size, step):
-    """A hundred bytes in the midst of every eighth page: the rest of those pages has to be read first."""
-    target = os.open(path, os.O_RDWR)
-    for place in range(0, size, 8 * PAGE):
-        os.pwrite(target, b"x" * 100, place + 50)
-    return {"pages": size // (8 * PAGE)}
-
-
 def faulted(path, size, step):
     """Touch every page of a mapping; the major faults of it."""
     source = os.open(path, os.O_RDONLY)
@@ -190,6 +206,6 @@ def ends(path, size, step):
 
 window.main({
     each.__name__: each
-    for each in (to_socket, to_pipe, vectored, unwilling, in_pieces, willneed, direct, allocated, shared, from_pipe,
-                 unwritten, patched, faulted, huge, truncated, ends)
+    for each in (to_socket, to_pipe, vectored, unwilling, in_pieces, in_blocks, willneed, direct, allocated, shared,
+                 from_pipe, unwritten, faulted, huge, truncated, ends)
 })  # fmt: skip

@@ -78,6 +78,14 @@ def past_end(path: str, size: int, step: int) -> Facts:
     return {}
 
 
+def patched(path: str, size: int, step: int) -> Facts:
+    """A hundred bytes in the midst of every eighth page: the rest of those pages has to be read first."""
+    target, end = os.open(path, os.O_RDWR), min(size, MOST)
+    for place in range(0, end, 8 * PAGE):
+        os.pwrite(target, b"x" * 100, place + 50)
+    return {"pages": end // (8 * PAGE)}
+
+
 def executed(path: str, size: int, step: int) -> Facts:
     """Execute files that are no programs: the kernel looks at their first page and refuses."""
     for number in range(TIMES):
@@ -95,5 +103,5 @@ def executed(path: str, size: int, step: int) -> Facts:
 
 window.main({
     each.__name__: each
-    for each in (sent, spliced, copied, read_ahead, holes, past_end, executed)
+    for each in (sent, spliced, copied, read_ahead, holes, past_end, patched, executed)
 })  # fmt: skip

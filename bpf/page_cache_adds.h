@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
+#ifndef EBPF_SIDECAR_PAGE_CACHE_ADDS_H
+#define EBPF_SIDECAR_PAGE_CACHE_ADDS_H
+
+/* Pages that are added: by whom, why, and whether a read may be charged with them. */
+#include "page_cache_causes.h"
+#include "page_cache_faults.h"
+#include "page_cache_lookups.h"
+
+/* Bytes that the current thread had read from disks so far. */
+static __always_inline u64 fetched_so_far(void)
+{
+#if defined(OFFSET_TASK_STRUCT_IOAC) && defined(OFFSET_TASK_IO_ACCOUNTING_READ_BYTES)
+    return task_u64(OFFSET_TASK_STRUCT_IOAC + OFFSET_TASK_IO_ACCOUNTING_READ_BYTES);
+#else
+    return 0; /* then what is read for a write cannot be told from new data */
+#endif
+}
+
+static __always_inline void count_add_inside(struct thread *thread, u32 place, u64 pages)
+{
+    if (!thread->fetched)
+        thread->fetched = 1 + fetched_so_far();
+    thread->counted += pages;
+    thread->adds[place & 3] += pages;
+}
+
+static __always_inline u32 cause_of_add(struct thread *thread)
+{
+    if (is_in_mapped_fault(thread))
+        return CAUSE_MMAP;
+    return thread && thread->inside ? cause_of_call(&thread->call) : cause_from_registers();
+}
+
+/* Only what is read from disks may be asked for. What a fault or a write brings in is theirs; the next read finds it.
+ */
+static __always_inline bool is_for_reads(u32 place, u64 pages)
+{
+    return place == PLACE_READ || (place == PLACE_OTHER && is_read_ahead(pages));
+}
+
+/* Whether a call asks for so much that its end does not look at these pages: they are misses at once. */
+static __always_inline bool is_beyond(struct thread *thread, u64 file, u64 index)
+{
+    return thread->next_page > thread->first_page + MOST_PAGES_ASKED &&
+           index >= thread->first_page + MOST_PAGES_ASKED && index < thread->next_page &&
+           file_of(thread->mapping) == file;
+}
+
+static __always_inline bool was_asked_for_outside(struct thread *thread, u64 file, u64 index)
+{
+    return thread->outside && index >= thread->first_page && index < thread->next_page &&
+           file_of(thread->mapping) == file;
+}
+
+/* How many of the pages are misses at once, because the thread had asked for them before; all of them or none. */
+static __always_inline u64 asked_for_before(struct thread *thread, u64 file, u64 index, u64 pages)
+{
+    if (!thread || !thread->mapping)
+        return 0;
+    if (thread->inside)
+        return is_beyond(thread, file, index) ? pages : 0;
+    if (!was_asked_for_outside(thread, file, index))
+        return 0;
+    return index + pages > thread->next_page ? thread->next_page - index : pages;
+}
+
+static __always_inline void count_add_at_once(u32 place, u64 pages, u64 misses, bool first_of_fault)
+{
+    struct cache_value *row = cache_row_of_current();
+
+    if (!row)
+        return;
+    if (pages)
+        __sync_fetch_and_add(&row->adds[place & 3], pages);
+    if (misses)
+        __sync_fetch_and_add(&row->misses, misses);
+    if (first_of_fault)
+        __sync_fetch_and_add(&row->mapped_misses, 1);
+}
+
+static __always_inline void count_add(struct thread *thread, u32 place, u64 pages, u64 misses)
+{
+    bool first_of_fault = is_in_mapped_fault(thread) && is_first_add_of_fault(thread);
+
+    if (thread && thread->inside) {
+        count_add_inside(thread, place, pages);
+        thread->misses += misses;
+        if (!first_of_fault)
+            return;
+        pages = misses = 0;
+    }
+    count_add_at_once(place, pages, misses, first_of_fault);
+}
+
+/* The pages are marked at the very end: the verifier follows the loop once for whatever has to be known behind it. */
+static __always_inline void pages_added(u64 file, u64 index, u64 pages)
+{
+    struct thread *thread = current_thread();
+    bool left_out = thread_is_left_out(thread), for_reads;
+    u32 cause = cause_of_add(thread), place;
+    u64 misses;
+
+    if (is_huge_page(cause, pages))
+        return;
+    place = place_of_add(cause, pages);
+    for_reads = !left_out && is_for_reads(place, pages);
+    misses = for_reads ? asked_for_before(thread, file, index, pages) : 0;
+    if (!left_out)
+        count_add(thread, place, pages, misses);
+    pages_came(file, index, pages, for_reads && !misses);
+}
+
+/* How many of the pages that a call added for a write were read from disks: of what the thread read since the first
+ * page came, all that is not for pages with other causes. */
+static __always_inline u64 pages_filled(struct thread *thread)
+{
+    u64 written = thread->adds[PLACE_WRITE], others;
+    u64 fetched = (1 + fetched_so_far() - thread->fetched + PAGE_BYTES - 1) / PAGE_BYTES;
+
+    others = thread->adds[PLACE_READ] + thread->adds[PLACE_MMAP] + thread->adds[PLACE_OTHER];
+    if (fetched <= others)
+        return 0;
+    return fetched - others < written ? fetched - others : written;
+}
+
+#endif

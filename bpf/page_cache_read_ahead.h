@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
+#ifndef EBPF_SIDECAR_PAGE_CACHE_READ_AHEAD_H
+#define EBPF_SIDECAR_PAGE_CACHE_READ_AHEAD_H
+
+/* Which pages of files were brought in and no read has asked for yet: a bit for each page, in windows of 64 pages. The
+ * first read that asks for a page takes its bit, and that is a miss. So a page is one miss at most, however long before
+ * it came and whoever brought it, and misses are never more than what reads asked for.
+ *
+ * Pages that are removed keep their bits: none is asked for again before it was added again, and that sets the bit
+ * anew, or takes it where the page came for something else. Bits are changed without a lock: if two processors change
+ * the same window within the same nanoseconds, one of the changes is lost. */
+#include "near.h"
+#include "owner.h"
+
+#define WINDOW_BITS 6
+#define WINDOW_PAGES (1 << WINDOW_BITS)
+#define WAYS 2
+#if PAGE_BYTES > 4096
+#define MOST_WINDOWS_ADDED 32 /* of the largest folio: 2048 pages */
+#else
+#define MOST_WINDOWS_ADDED 8 /* 512 pages */
+#endif
+#define MOST_WINDOWS_ASKED 64 /* of one call; beyond see is_beyond. The verifier takes time for each. */
+#define MOST_PAGES_ASKED (MOST_WINDOWS_ASKED * WINDOW_PAGES)
+
+/* Half a cache line. A window is in one of the two of its set, by a name of 64 bits; a third one takes another's place.
+ */
+struct windows {
+    u64 name[WAYS];
+    u64 pages[WAYS];
+};
+
+BPF_F_TABLE("array", u32, struct windows, read_ahead, READ_AHEAD_ENTRIES, NEAR_FLAGS);
+
+static __always_inline u64 name_of_window(u64 file, u64 index)
+{
+    return (file + (index >> WINDOW_BITS) * 0xd6e8feb86659fd93ULL) * 0x9e3779b97f4a7c15ULL;
+}
+
+static __always_inline struct windows *set_of(u64 name)
+{
+    u32 place = (name >> 32) & (READ_AHEAD_ENTRIES - 1);
+
+    return read_ahead.lookup(&place);
+}
+
+/* All bits if the two are equal, else none. Without a branch, like all in this file that is done for each window: the
+ * verifier follows all ways through a loop. The compiler would make one if it saw what this is for. */
+static __always_inline u64 if_equal(u64 one, u64 other)
+{
+    u64 difference = one ^ other, negative = -difference;
+
+    asm volatile("" : "+r"(negative));
+    return ((difference | negative) >> 63) - 1;
+}
+
+/* The bits of the pages from index on that are in its window and before end. */
+static __always_inline u64 bits_of(u64 index, u64 end)
+{
+    u64 low = index & (WINDOW_PAGES - 1), beyond = end - index + low - WINDOW_PAGES; /* negative: ends in it */
+
+    asm volatile("" : "+r"(beyond));
+    return (((1ULL << (end & (WINDOW_PAGES - 1))) - 1) | ((beyond >> 63) - 1)) & (~0ULL << low);
+}
+
+static __always_inline u64 next_window(u64 index)
+{
+    return (index | (WINDOW_PAGES - 1)) + 1;
+}
+
+/* Where the window is, or else, if something has to be kept, where no pages are, or else in any of the two places,
+ * whatever is there. ``kept``: all bits, or none. */
+static __always_inline void change_window(struct windows *set, u64 name, u64 bits, u64 kept)
+{
+    u64 first = if_equal(set->name[0], name), second = if_equal(set->name[1], name), here, there;
+
+    there = second | (~first & ~if_equal(set->pages[0], 0) & (if_equal(set->pages[1], 0) | -(name >> 8 & 1)));
+    here = ~there & (kept | first);
+    there &= kept | second;
+    set->pages[0] = (set->pages[0] & ~here) | (((set->pages[0] & first & ~bits) | (bits & kept)) & here);
+    set->pages[1] = (set->pages[1] & ~there) | (((set->pages[1] & second & ~bits) | (bits & kept)) & there);
+    set->name[0] = (set->name[0] & ~here) | (name & here);
+    set->name[1] = (set->name[1] & ~there) | (name & there);
+}
+
+/* Which of the bits are set. */
+static __always_inline u64 found_in_window(struct windows *set, u64 name, u64 bits)
+{
+    return ((set->pages[0] & if_equal(set->name[0], name)) | (set->pages[1] & if_equal(set->name[1], name))) & bits;
+}
+
+static __always_inline void remove_from_window(struct windows *set, u64 name, u64 bits)
+{
+    set->pages[0] &= ~(bits & if_equal(set->name[0], name));
+    set->pages[1] &= ~(bits & if_equal(set->name[1], name));
+}
+
+/* Pages of one folio came. ``for_reads``: a read may be charged with them. Else what was there before, and nobody asked
+ * for, was another page. Only the largest folios are in more than one window. */
+static __always_inline void pages_came(u64 file, u64 index, u64 pages, bool for_reads)
+{
+    u64 end = index + pages, name;
+    struct windows *set;
+    u32 i;
+
+#pragma nounroll
+    for (i = 0; i < MOST_WINDOWS_ADDED && index < end; i++) {
+        name = name_of_window(file, index);
+        set = set_of(name);
+        if (!set)
+            return;
+        change_window(set, name, bits_of(index, end), -(u64)for_reads);
+        index = next_window(index);
+    }
+}
+
+static __always_inline u64 bits_set(u64 bits)
+{
+    bits -= (bits >> 1) & 0x5555555555555555ULL;
+    bits = (bits & 0x3333333333333333ULL) + ((bits >> 2) & 0x3333333333333333ULL);
+    bits = (bits + (bits >> 4)) & 0x0f0f0f0f0f0f0f0fULL;
+    return (bits * 0x0101010101010101ULL) >> 56;
+}
+
+static __always_inline u64 charged_in_more_windows(u64 file, u64 index, u64 end)
+{
+    u64 charged = 0, name, found;
+    struct windows *set;
+    u32 i;
+
+#pragma nounroll
+    for (i = 1; i < MOST_WINDOWS_ASKED && index < end; i++) {
+        name = name_of_window(file, index);
+        set = set_of(name);
+        if (!set)
+            break;
+        found = found_in_window(set, name, bits_of(index, end));
+        remove_from_window(set, name, found);
+        charged += bits_set(found);
+        index = next_window(index);
+    }
+    return charged;
+}
+
+/* How many of the pages from index up to end a read is charged with: those that nobody asked for before. Nearly always
+ * they are in one window, and have been asked for: then nothing is written. */
+static __always_inline u64 pages_charged(u64 file, u64 index, u64 end)
+{
+    u64 name = name_of_window(file, index), found, charged = 0;
+    struct windows *set = set_of(name);
+
+    if (!set)
+        return 0;
+    found = found_in_window(set, name, bits_of(index, end));
+    if (found) {
+        remove_from_window(set, name, found);
+        charged = bits_set(found);
+    }
+    index = next_window(index);
+    return index < end ? charged + charged_in_more_windows(file, index, end) : charged;
+}
+
+#endif

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""File systems that a test makes for itself."""
+
+import shutil
+import subprocess
+from contextlib import contextmanager
+
+import pytest
+
+IMAGE = 320 << 20  # xfs takes no less
+MAKING = {"ext2": ["-q", "-F"], "ext4": ["-q", "-F"], "xfs": ["-q"], "btrfs": ["-q"]}
+
+
+def done(*command):
+    """Run a program; skip with what it said where it fails."""
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"{command[0]} is not installed")
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    if ended.returncode:
+        pytest.skip(f"{command[0]} cannot do it here: {ended.stderr.strip()}")
+
+
+@contextmanager
+def mounted(kind, above, options="loop", making=()):
+    """A file system of its own in a new folder; ``making``: more words for mkfs."""
+    image, folder = above / "image", above / "mounted"
+    folder.mkdir()
+    with image.open("wb") as file:
+        file.truncate(IMAGE)
+    done(f"mkfs.{kind}", *MAKING[kind], *making, str(image))
+    done("mount", "-o", options, str(image), str(folder))
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+    image.unlink()
