@@ -30,6 +30,8 @@ class Machine:
     bytes: dict = field(default_factory=dict)
     ids: defaultdict = field(default_factory=lambda: defaultdict(Counter))
     sets: dict = field(default_factory=dict)
+    full: dict = field(default_factory=dict)
+    """The full names of processes, once they are known."""
 
     def work(self, process, amount, call="read"):
         """``process``, a cgroup and a name, makes as many calls of a millisecond, and moves as many bytes."""
@@ -52,12 +54,13 @@ class Machine:
     def rows(self, metric, keys):
         """The same row set while the same rows are reported."""
         known = self.sets.get(metric)
-        if known is None or known[0] != list(keys):
+        keys = {key: (key[0], self.full.get(key[:2], key[1]), *key[2:]) for key in keys}
+        if known is None or known[0] != keys:
             numbers = self.ids[metric]
             ids = [numbers.setdefault(key, len(numbers)) for key in keys]
             columns = ("process.linux.cgroup", "process.executable.name", "syscall")
-            records = [dict(zip(columns, key, strict=False)) for key in keys]
-            self.sets[metric] = (list(keys), RowSet(np.array(ids, np.uint64), RowSet.of(records).columns))
+            records = [dict(zip(columns, shown, strict=False)) for shown in keys.values()]
+            self.sets[metric] = (keys, RowSet(np.array(ids, np.uint64), RowSet.of(records).columns))
         return self.sets[metric][1]
 
 

@@ -29,6 +29,14 @@ Positions = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
 
+class _Known:
+    """What is kept of a row set: its rows' owners as of a numbering, and since which forgetting all are there."""
+
+    def __init__(self, rows: RowSet) -> None:  # noqa: ARG002 # made for each
+        self.epoch = self.forgets = -1
+        self.numbers: Positions = np.zeros(0, np.intp)
+
+
 class Owners:
     """All owners that have rows, in the order of their `identity`. Arrays have one entry per owner.
 
@@ -44,7 +52,9 @@ class Owners:
         self.fresh = np.zeros(0, np.bool_)
         self.turns = np.zeros(0, np.int64)
         self._came = 0
+        self._epoch = self._forgets = 0
         self._identities = once_per_row_set(_identities)
+        self._known = once_per_row_set(_Known)
 
     def __len__(self) -> int:
         return len(self._hashes)
@@ -54,7 +64,10 @@ class Owners:
 
         Returns the new number of each old one; None where nothing changed.
         """
-        found = [self._identities(each) for each in rows]
+        unknown = [each for each in rows if self._known(each).forgets != self._forgets]
+        for each in unknown:
+            self._known(each).forgets = self._forgets
+        found = [self._identities(each) for each in unknown]
         if not found:
             return None
         hashes, first = np.unique(np.concatenate([hashes for hashes, _, _ in found]), return_index=True)
@@ -72,12 +85,17 @@ class Owners:
         self.fresh = np.append(self.fresh, np.ones(number, np.bool_))[order]
         self.turns = np.append(self.turns, self._came + first[new])[order]
         self._came += int(first.max()) + 1
+        self._epoch += 1
         return moved
 
     def of(self, rows: RowSet) -> Positions:
         """The owner's number of each row, or `NOBODY`, `OTHERS` or `OVERFLOWED`. They must have been added."""
-        hashes, _, special = self._identities(rows)
-        return np.asarray(np.where(special < 0, special, np.searchsorted(self._hashes, hashes)))
+        known = self._known(rows)
+        if known.epoch != self._epoch:
+            hashes, _, special = self._identities(rows)
+            known.numbers = np.where(special < 0, special, np.searchsorted(self._hashes, hashes))
+            known.epoch = self._epoch
+        return known.numbers
 
     def forget(self, seen: Iterable[Positions]) -> Positions:
         """Forget owners that are not among ``seen``.
@@ -90,6 +108,8 @@ class Owners:
         self._hashes, self.groups = self._hashes[kept], self.groups[kept]
         self.amounts, self.named, self.fresh = self.amounts[kept], self.named[kept], self.fresh[kept]
         self.turns = self.turns[kept]
+        self._epoch += 1
+        self._forgets += 1
         return np.where(kept, np.cumsum(kept) - 1, FORGOTTEN)
 
 

@@ -61,6 +61,11 @@ class _Order:
 
 def named(situation: Situation) -> Mask:
     """Which owners have rows of their own from now on."""
+    everybody = situation.named | situation.fresh
+    if everybody.all() and situation.taken + float(np.maximum(situation.page, situation.live).sum()) <= (
+        FILL * situation.budget
+    ):
+        return everybody
     order = _order(situation)
     waiting = order.within & ~situation.named & ((situation.busy > 0) | situation.fresh)
     leaving = _leaving(situation, order, waiting)

@@ -93,18 +93,18 @@ class RowTable:
 
     def _growth(self, frame: Frame, at: Positions, fresh: Mask) -> Parts:
         parts, starts = parts_of(frame), frame.start_times()
-        restarted = (parts[0] < self.last[0][at]).any(axis=1)
+        before = [last[at] for last in self.last]
+        restarted = (parts[0] < before[0]).any(axis=1)
         restarted |= (starts != self.start[at]) & (starts >= np.uint64(self.time)) & ~fresh
         self.start[at] = starts
         # ids are given in turn, so one that is not above a forgotten one may be that one: its past is not counted twice
         returned = fresh & (frame.rows.ids <= np.uint64(max(0, self.forgotten))) & (self.forgotten >= 0)
-        growth = []
-        for part, last in zip(parts, self.last, strict=True):
-            before = np.where(restarted[:, None], np.zeros(1, last.dtype), last[at])
-            growth.append(_usable(np.where(returned[:, None], np.zeros(1, last.dtype), part - before)))
+        for part, last, old in zip(parts, self.last, before, strict=True):
+            old[restarted] = 0
+            old[returned] = part[returned]
             last[at] = part
         self.begun[at[restarted]] = 0
-        return tuple(growth)
+        return tuple(_usable(part - old) for part, old in zip(parts, before, strict=True))
 
     def begin_anew(self, at: Positions) -> None:
         """Rows that become series of their own: what they have counted until now is in a row that is shared."""

@@ -119,7 +119,10 @@ class StreamRows:
         """Add what ``folded`` rows counted to the rows that they share, as far as there is room for these."""
         if not self.table.cumulative:
             self.shared.clear()
-        members = np.flatnonzero(folded & np.any([part.any(axis=1) for part in taken.growth], axis=0))
+        members = np.flatnonzero(folded)
+        members = members[np.any([part[members].any(axis=1) for part in taken.growth], axis=0)]
+        if not len(members):
+            return
         ids, first, kind = np.unique(self._wanted(taken, members), return_index=True, return_inverse=True)
         admitted = self._admitted(ids, first, room)
         overflow = np.full(int(not admitted.all()), OVERFLOW_ID, np.uint64)

@@ -66,6 +66,15 @@ def test_a_page_grows_with_its_processes_and_loses_no_count(bench):
     assert all(run.packed * 10 < len(run.page) for run in runs.values())
 
 
+def test_folding_is_measured_beside_a_page(bench):
+    """Of frames in which processes come and go."""
+    fold, page, unfolded, ratio, kept = bench("folding").measured(50, 200, 5)
+
+    assert 0 < min(fold, page, unfolded)
+    assert ratio == pytest.approx((fold + page) / unfolded)
+    assert 1 > kept > 50 * 8 * 10 / 1e6
+
+
 @kernel
 @pytest.mark.parallel
 def test_a_real_map_is_read_whole(bench):

@@ -170,7 +170,7 @@ def serving(command, folder):
         port = free_port()
         config, log = folder / f"config{port}.yaml", folder / f"log{port}"
         more = "".join(f", {name}: {value}" for name, value in settings.items())
-        exporters = "\n".join(f'  prometheus/{name}: {{endpoint: "127.0.0.1:{port}", path: /{name}, {also}}}'
+        exporters = "\n".join(f'  prometheus/{name}: {{endpoint: "127.0.0.1:{port}", path: /{name}, {_all_rows(also)}}}'
                               for name, also in pages)  # fmt: skip
         names = "".join(f", prometheus/{name}" for name, _ in pages)
         config.write_text(CONFIG.format(interval=f"{int(interval * 1000)}ms", probes=probes, cleanup=cleanup, port=port,
@@ -189,6 +189,11 @@ def serving(command, folder):
             assert 0 == service.stop(), service.log.read_text()
 
 
+def _all_rows(settings):
+    """A page's settings; no row is folded unless they say so, or a test's own process would be one of many."""
+    return settings if "fold_beyond" in settings else f"{settings}, fold_beyond: null"
+
+
 def _until_ready(service):
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline and service.process.poll() is None:
@@ -203,14 +208,15 @@ def _until_ready(service):
 
 @pytest.fixture
 def work(tmp_path):
-    """Run a workload under a name of its own (at most 15 bytes); what it printed as JSON."""
+    """Run a workload under a name of its own (at most 15 bytes), in a cgroup on request; what it printed as JSON."""
 
-    def work(name, script, *arguments):
+    def work(name, script, *arguments, cgroup=None):
         # files.py takes the name for itself once the interpreter has started, whose own reads are then another's
         python = tmp_path / ("launcher" if script == "files.py" else name)
         if not python.exists():
             python.symlink_to(Path(sys.executable).resolve())
-        command = [str(python), "-S", "-E", str(WORKLOADS / script), *map(str, arguments)]
+        join = ["sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', str(cgroup)] if cgroup else []
+        command = [*join, str(python), "-S", "-E", str(WORKLOADS / script), *map(str, arguments)]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=300,
                               env={**os.environ, "WORKLOAD": name})  # fmt: skip
         return json.loads(done.stdout)

@@ -9,8 +9,9 @@ CGROUPS, NAMES = ("/a", "/b", "/c"), tuple("pqrstuvwxyz")
 processes = st.tuples(st.sampled_from(CGROUPS), st.sampled_from(NAMES))
 calls = st.sampled_from(("read", "write", "openat", "close"))
 jobs = st.lists(st.tuples(processes, st.integers(0, 10_000), calls), max_size=12)
+renamed = st.dictionaries(processes, st.sampled_from(NAMES), max_size=2)
 ticks = st.lists(
-    st.tuples(jobs, st.sets(processes, max_size=6), st.sampled_from([1.0, 10.0, 100.0, EXPIRATION + 1])),
+    st.tuples(jobs, st.sets(processes, max_size=6), st.sampled_from([1.0, 10.0, 100.0, EXPIRATION + 1]), renamed),
     min_size=1,
     max_size=12,
 )
@@ -19,11 +20,13 @@ ticks = st.lists(
 @settings(max_examples=50)
 @given(ticks, st.integers(30, 250))
 def test_in_every_interval_the_increases_of_all_rows_are_those_that_came(ticks, budget):
-    """Rows come, go, expire and return; no series falls while it is on the page, and the budget is kept."""
+    """Rows come, go, expire, return and get longer names; no series falls while it is on the page, and the budget is
+    kept."""
     machine, page = Machine(), Page(budget)
-    for work, away, seconds in ticks:
+    for work, away, seconds, longer in ticks:
         for process, amount, call in work:
             machine.work(process, amount, call)
+        machine.full |= {process: f"{process[1]}-{name}" for process, name in longer.items()}
         page.tick(machine, seconds, away)
 
 
