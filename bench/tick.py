@@ -3,8 +3,8 @@
 
     python bench/tick.py [most series, default 100000]
 
-The real probes' YAML over maps that this program fills: `page_cache` (an entry is eight series) and `syscalls` (an
-entry is a histogram of 29 buckets and a counter: 32 series). Owners are containers with five executables each; every
+The real probes' YAML over maps that this program fills: `page_cache` (an entry is twelve series) and `syscalls` (an
+entry is a histogram of 29 buckets and two counters: 33 series). Owners are containers with five executables each; every
 entry changes in every interval. Milliseconds, medians: "first" is the first reading, all rows new; "update" reads and
 adds up, "churn" the same where one entry of a hundred is new and one is gone; then "frames" and their "coverage", the
 processors `container` and `rate`, the Prometheus exporter's "export" and its "scrape"; "tick" is all of these but first
@@ -81,10 +81,12 @@ class Shape:
 
 SHAPES = (
     Shape("page_cache", "cache_stats_map", (),
-          {"lookups": slice(0, 1), "adds": slice(1, 5), "removes": slice(5, 6), "dirtied": slice(6, 7),
-           "written_back": slice(7, 8)}, 9),
-    Shape("syscalls", "syscall_stats", (("syscall", "<u4"), ("direction", "<u4")),
-          {"duration": slice(0, 29), "duration_sum": slice(29, 30), "bytes": slice(30, 31)}, 32),
+          {"lookups": slice(0, 1), "adds": slice(1, 6), "removes": slice(6, 7), "dirtied": slice(7, 8),
+           "written_back": slice(8, 9), "misses": slice(9, 10), "mapped_faults": slice(10, 11),
+           "mapped_misses": slice(11, 12)}, 12),
+    Shape("syscalls", "syscall_stats", (("syscall", "<u4"), ("direction", "<u4"), ("file_type", "<u4")),
+          {"duration": slice(0, 29), "duration_sum": slice(29, 30), "bytes": slice(30, 31),
+           "refused": slice(31, 32)}, 33),
 )  # fmt: skip
 
 
@@ -95,7 +97,7 @@ def keys_of(shape: Shape, count: int, first: int = 0) -> np.ndarray:
     keys["cgroup"] = 1000 + numbers // EXECUTABLES
     keys["comm"] = [f"program-{n % EXECUTABLES}".encode() for n in numbers.tolist()]
     if "direction" in keys.dtype.names:
-        keys["direction"] = 1
+        keys["direction"] = keys["file_type"] = 1
     return keys
 
 
@@ -274,19 +276,8 @@ def row(shape: Shape, series: int) -> list[object]:
 def main() -> None:
     """Print the table."""
     most = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
-    heads = (
-        "probe",
-        "series",
-        "entries",
-        "first",
-        "churn",
-        *STEPS,
-        "tick",
-        "sdk objects",
-        "+ page",
-        "ratio",
-        "kernel map",
-    )
+    controls = ("sdk objects", "+ page", "ratio", "kernel map")
+    heads = ("probe", "series", "entries", "first", "churn", *STEPS, "tick", *controls)
     rows = []
     for shape in SHAPES:
         for series in (100, 1_000, 10_000, 100_000):

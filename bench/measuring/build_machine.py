@@ -30,12 +30,23 @@ SETTLED = 600
 PROGRAMS, STEPS = 10, 50
 """How many names a cgroup has, and a job."""
 INTERVAL = 10
-CALLS = ("openat", "read", "mmap", "pread64", "write", "unlinkat", "renameat2")
-"""What a program of a build calls, of all calls that are followed."""
+CALLS = (
+    ("openat", ""),
+    ("read", "file"),
+    ("mmap", "file"),
+    ("pread64", "file"),
+    ("write", "file"),
+    ("unlinkat", ""),
+    ("renameat2", ""),
+    ("read", "pipe"),
+    ("write", "pipe"),
+)
+"""What a program of a build calls, of all calls that are followed, and the type of file. Pipes have no durations."""
+ERRORS = (("openat", "", "ENOENT"), ("read", "pipe", "EAGAIN"))
 DIRECTIONS = {"read": "read", "pread64": "read", "write": "write"}
 ENTRIES = {
     "syscall_stats": (len(CALLS), 1),
-    "syscall_errors": (2, 1),
+    "syscall_errors": (len(ERRORS), 1),
     "fadvise_stats": (1, 20),
     "block_stats": (2, 4),
     "block_errors": (0, 1),
@@ -55,7 +66,7 @@ class View:
     def rows(self, processes: int) -> Rows:
         """The rows of the first ``processes``, and the number of each row's process."""
         entries, every = ENTRIES.get(self.map, (1, 1))
-        all_words = [[_word(each, entry) for each in self.attributes] for entry in range(entries)]
+        all_words = [[self._word(each, entry) for each in self.attributes] for entry in range(entries)]
         told = [words for words in all_words if None not in words][: None if self.attributes else 1]
         having = np.arange(0, processes, every)
         columns = owners(np.repeat(having, len(told)))
@@ -64,16 +75,17 @@ class View:
         process = np.repeat(having, len(told))
         return RowSet(np.arange(len(process), dtype=np.uint64), columns), process
 
-
-def _word(attribute: Attribute, entry: int) -> str | None:
-    """What an attribute of a process's entry says; None where the entry has no part in the metric."""
-    call = CALLS[entry % len(CALLS)]
-    if attribute.name == "direction":
-        return DIRECTIONS.get(call)
-    if isinstance(attribute.decode, str):
-        return {"syscall": call, "errno": ("ENOENT", "EAGAIN")[entry % 2], "device": "nvme0n1"}[attribute.decode]
-    words = [word for value, word in attribute.decode.items() if value != ELSE]
-    return words[0 if attribute.name == "file.type" else entry % len(words)]
+    def _word(self, attribute: Attribute, entry: int) -> str | None:
+        """What an attribute of a process's entry says; None where the entry has no part in the metric."""
+        call, file, error = ERRORS[entry] if self.map == "syscall_errors" else (*CALLS[entry % len(CALLS)], "")
+        if attribute.name == "direction":
+            return DIRECTIONS.get(call)
+        if attribute.name == "file.type":
+            return None if attribute.only and file == "pipe" else file
+        if isinstance(attribute.decode, str):
+            return {"syscall": call, "errno": error, "device": "nvme0n1"}[attribute.decode]
+        words = [word for value, word in attribute.decode.items() if value != ELSE]
+        return words[entry % len(words)]
 
 
 def owners(process: np.ndarray) -> dict[str, Text]:
@@ -143,7 +155,7 @@ class BuildMachine:
 
     def _rows_of(self, view: View, processes: int) -> Rows:
         """The same object for as long as the rows are the same, as the receiver does it."""
-        key = (view.map, tuple(each.name for each in view.attributes), processes)
+        key = (view.map, tuple(f"{each.name} {each.only}" for each in view.attributes), processes)
         if key not in self._rows:
             self._rows = {known: rows for known, rows in self._rows.items() if known[2] == processes}
             rows, process = view.rows(processes)

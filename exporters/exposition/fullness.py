@@ -12,8 +12,8 @@ from ...pipeline.settings import Bytes, Settings
 from .page_limit import CALM, NEAR, PageLimit, Size
 
 _REPAIR = (
-    "raise page_limit, or measure less (targets, group_by and probes of the receiver ebpf; histogram_bounds of this "
-    "exporter)"
+    "raise page_limit, let more names share rows (fold_beyond), show fewer buckets (histogram_bounds), or measure less "
+    "(targets, group_by and probes of the receiver ebpf)"
 )
 
 

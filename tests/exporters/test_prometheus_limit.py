@@ -125,7 +125,7 @@ def test_the_log_warns_before_the_page_is_full_and_when_it_is(caplog):
     assert 2 == len(said)
     assert said[0].startswith("the page is nearly full (8 of 10 series, 0.0 of 1024.0 MiB)")
     assert said[1].startswith("the page is full (10 of 10 series, 0.0 of 1024.0 MiB): 2 new series are left out")
-    assert all("raise page_limit, or measure less" in each for each in said)
+    assert all("raise page_limit, let more" in each for each in said)
 
 
 def test_a_page_that_stays_about_the_threshold_is_warned_of_once(caplog):
