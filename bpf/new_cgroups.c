@@ -14,7 +14,7 @@ struct new_cgroup {
 /* By id. Entries are only ever added here, and removed by the reader once it has read them. */
 BPF_F_TABLE("hash", u64, struct new_cgroup, new_cgroups, NEW_CGROUPS_ENTRIES, MAP_FLAGS);
 
-#ifdef HAVE_CGROUP_MADE
+#if defined(HAVE_CGROUP_MADE) || defined(HAVE_PROCESS_MOVED)
 #define OF_ANOTHER_HIERARCHY (1ULL << 63) /* as in block_io_owner.h; with all bits: it is of no interest */
 
 #ifdef CGROUP_SUBSYSTEM
@@ -43,7 +43,9 @@ static __always_inline u64 mark_of_hierarchy(u64 cgroup)
     return read_u32(root + OFFSET_CGROUP_ROOT_HIERARCHY_ID) ? ~0ULL : 0;
 #endif
 }
+#endif
 
+#ifdef HAVE_CGROUP_MADE
 static __always_inline u64 directory_of_cgroup(u64 cgroup)
 {
     return read_pointer(cgroup + OFFSET_CGROUP_KN);

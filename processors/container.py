@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Says which container and pod a row is about, from its cgroup path and /proc alone.
+"""Says which container and pod a row is about, from its cgroup path alone.
 
 Adds ``container.id``, ``container.runtime.name`` and ``k8s.pod.uid`` where the attribute ``process.linux.cgroup`` is a
-container's, and completes command names that the kernel cut. Works without a network, a container runtime's socket or
-the Kubernetes API. Put it behind ``map_cleanup``.
+container's. Works without a network, a container runtime's socket or the Kubernetes API. Put it after
+``map_cleanup``.
 
     processors:
-      container: {keep_cgroup: false, full_executable_name: true}
+      container: {keep_cgroup: false}
 """
 
 from __future__ import annotations
@@ -17,11 +17,9 @@ from typing import Protocol
 from ..pipeline.component import ComponentKind, Context, Factory, Stability
 from ..pipeline.frame import Frames
 from ..pipeline.plugins import hookimpl
-from ..pipeline.privileged import Privileges
 from ..pipeline.rows import RowSet, Text, once_per_row_set
 from ..pipeline.settings import Settings
 from ..receivers.ebpf.cgroup_path import Container, container_of
-from .executable_name import ExecutableNames
 
 CGROUP = "process.linux.cgroup"
 
@@ -31,8 +29,6 @@ class ContainerSettings(Settings):
 
     keep_cgroup: bool = False
     """Keep ``process.linux.cgroup`` where a container was found; elsewhere (systemd services, …) it always stays."""
-    full_executable_name: bool = True
-    """Complete ``process.executable.name`` from /proc where the kernel cut it after 15 bytes."""
 
 
 class Names(Protocol):
@@ -66,10 +62,8 @@ class NoNames:
 class ContainerProcessor:
     """Describes rows by their container. Values and number of rows never change; each row set is described once."""
 
-    def __init__(self, settings: ContainerSettings, context: Context, names: Names | None = None) -> None:
+    def __init__(self, settings: ContainerSettings, _context: Context, names: Names | None = None) -> None:
         self._keep_cgroup = settings.keep_cgroup
-        self._complete_names = settings.full_executable_name
-        self._executables = ExecutableNames(context.paths.proc, context.clock, context.privileged.executable)
         self._names = names or NoNames()
         self._described = once_per_row_set(self._describe, version=lambda: self._names.generation)
 
@@ -79,8 +73,6 @@ class ContainerProcessor:
         return [frame if rows is frame.rows else frame.with_rows(rows) for frame, rows in described]
 
     def _describe(self, rows: RowSet) -> RowSet:
-        if self._complete_names:
-            rows = self._executables.complete(rows)
         cgroup = rows.columns.get(CGROUP)
         if not isinstance(cgroup, Text):
             return rows
@@ -128,7 +120,6 @@ def register_components() -> Sequence[Factory]:
             ContainerProcessor,
             ContainerSettings,
             Stability.BETA,
-            "Adds container id, runtime and pod uid from the cgroup path, and full executable names from /proc",
-            privileges=Privileges(capabilities=("SYS_PTRACE",)),  # to see executables of others
+            "Adds container id, runtime and pod uid from the cgroup path",
         )
     ]

@@ -131,7 +131,7 @@ class BuildMachine:
 
     def __post_init__(self) -> None:
         contexts = [fake_context(ComponentKind.PROCESSOR, name) for name in ("container", "rate")]
-        self._container = ContainerProcessor(ContainerSettings(full_executable_name=False), contexts[0])
+        self._container = ContainerProcessor(ContainerSettings(), contexts[0])
         self._rate = RateProcessor(RateSettings(), contexts[1])
         probes = [read_probe(BPF / f"{name}.yaml") for name in self.probes]
         self._made = [made(probe, metric) for probe in probes for metric in probe.metrics]

@@ -12,6 +12,8 @@ from .cgroup_path import container_directory
 from .cgroups import shown
 from .io_cgroups import Tree
 from .layout import Keys
+from .new_names import COMM_BYTES, NewName
+from .program_names import Place, ProgramNames
 from .totals import Group
 
 
@@ -33,25 +35,24 @@ ATTRIBUTES: Mapping[GroupBy, str] = {
 """The OpenTelemetry attribute that each part of a row becomes."""
 
 
-def command_name(comm: bytes) -> str:
-    """The command name as text."""
-    return shown(comm.partition(b"\0")[0])
-
-
 @dataclass
 class Attribution:
     """Turns keys into the owner's parts of their groups, in the order of ``group_by``.
 
-    ``choosing``: whether the kernel leaves somebody out; owners without a cgroup are then nobody's.
+    ``choosing``: whether the kernel leaves somebody out; owners without a cgroup are then nobody's. ``names``: of
+    programs whose names the kernel cut.
     """
 
     tree: Tree
     group_by: Sequence[GroupBy]
     choosing: bool = False
+    names: ProgramNames = field(default_factory=ProgramNames)
     _asked: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._readers: list[Callable[[Any], str | int]] = [self._reader(part) for part in self.group_by]
+        elsewhere = [part for part in self.group_by if part is not GroupBy.EXECUTABLE]
+        self._places = [self._reader(part) for part in elsewhere]
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -63,6 +64,29 @@ class Attribution:
         self._learn(set(keys["cgroup"].tolist()))
         columns = [keys[name].tolist() for name in ("cgroup", "tgid", "comm")]
         return [self._owner(owner) for owner in zip(*columns, strict=True)]
+
+    def version(self) -> int:
+        """Changes when keys that were asked for before may have other owners now. Raises `ProbeError`.
+
+        To be asked when the keys have been read: who is counted in one has come to its name before that.
+        """
+        self.names.notice(self._place_of_new)
+        return self.names.version
+
+    def place(self, cgroup: int, pid: int) -> Place:
+        """Where a process is, by those parts of a row that are not its name."""
+        self._learn({cgroup})
+        return self._place((cgroup, pid, b""))
+
+    def _place(self, owner: Any) -> Place:
+        return tuple(read(owner) for read in self._places)
+
+    def _place_of_new(self, new: NewName) -> Place:
+        return self.place(new.cgroup, new.pid)
+
+    def _name(self, owner: Any) -> str:
+        comm = owner[2].partition(b"\0")[0]
+        return shown(self.names.full(self._place(owner), comm) if len(comm) == COMM_BYTES else comm)
 
     def _owner(self, owner: Any) -> Group | None:
         if self.choosing and not owner[0]:  # see bpf/targets.h
@@ -89,7 +113,7 @@ class Attribution:
         readers: Mapping[GroupBy, Callable[[Any], str | int]] = {
             GroupBy.CONTAINER: lambda owner: container_directory(self.tree.path(owner[0])),
             GroupBy.CGROUP: lambda owner: self.tree.path(owner[0]),
-            GroupBy.EXECUTABLE: lambda owner: command_name(owner[2]),
+            GroupBy.EXECUTABLE: self._name,
             GroupBy.PID: lambda owner: int(owner[1]) or "",  # I/O that belongs to a cgroup alone
         }
         return readers[part]

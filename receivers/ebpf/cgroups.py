@@ -53,6 +53,8 @@ class CgroupTree:
     hierarchy: Hierarchy
     take: Callable[[], list[NewCgroup]] = nothing_new
     _paths: dict[int, str] = field(default_factory=dict)
+    _older: frozenset[int] | None = None
+    """Those that were there when it was walked first."""
     _noticed: set[int] = field(default_factory=set)
     """Since this reading began."""
     _recent: tuple[int, int] = (0, 0)
@@ -85,6 +87,8 @@ class CgroupTree:
     def learn(self) -> None:
         """Walk the tree once, and forget what is gone for long."""
         living = {inode: path for path, inode in directories(self.hierarchy.root)}
+        if self._older is None:
+            self._older = frozenset(living)
         # an inode number may be used again for a new directory: the living one is right
         gone = [(inode, path) for inode, path in self._paths.items() if inode not in living]
         kept = gone[-max(_REMEMBERED, sum(self._recent) + len(self._noticed)) :]
@@ -106,6 +110,10 @@ class CgroupTree:
     def path(self, cgroup_id: int) -> str:
         """The cgroup's path below the hierarchy's root, ``/`` for the root itself, `UNKNOWN` when never seen."""
         return self._paths.get(cgroup_id, UNKNOWN)
+
+    def is_new(self, cgroup_id: int) -> bool:
+        """Whether it was made after the first walk."""
+        return self.knows(cgroup_id) and cgroup_id not in (self._older or ())
 
     def knows(self, cgroup_id: int) -> bool:
         """Whether the id has a path."""

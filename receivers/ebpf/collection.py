@@ -23,9 +23,10 @@ from .late_calls import LateCalls
 from .loaded import Loaded
 from .loading import load
 from .metrics import Moment
+from .naming import add_running, names_of
 from .new_cgroups import NewCgroups
 from .overhead import Overhead
-from .preparing import calls_for, request_for, with_settings
+from .preparing import calls_for, request_for, with_names, with_settings
 from .probe import Probe
 from .probe_file import read_probe
 from .processors import Newcomers
@@ -123,7 +124,7 @@ def open_collection(
         new = NewCgroups(loaded.new_cgroups)
         tree = with_io(CgroupTree(hierarchy, new.take), context.paths.cgroup, new.take_of_io)
         tree.learn()  # from now on the kernel tells of those that are made
-        attribution = Attribution(tree, settings.group_by, settings.targets.choosing)
+        attribution = _attribution(settings, loaded, tree, hierarchy, context)
         reading = reading_of(probes, loaded, attribution, start=start, cleanup=cleanup, limit=settings.max_rows)
         canary = _canary(probes, loaded, settings, context)
         programs = ProgramFrames(loaded, start, release_of(os.uname().release), _counting(settings, context, held))
@@ -147,6 +148,16 @@ def open_collection(
             shedding,
             held.pop_all(),
         )
+
+
+def _attribution(
+    settings: EbpfSettings, loaded: Loaded, tree: Tree, hierarchy: Hierarchy, context: Context
+) -> Attribution:
+    names = names_of(loaded, tree, context.paths.proc)
+    attribution = Attribution(tree, settings.group_by, settings.targets.choosing, names)
+    if loaded.new_names is not None:
+        add_running(attribution, hierarchy, context.paths.proc, context.privileged.executable)
+    return attribution
 
 
 def _hierarchy_of(loaded: Loaded, hierarchy: Hierarchy, context: Context) -> Hierarchy:
@@ -209,4 +220,6 @@ def _load(probes: list[Probe], settings: EbpfSettings, hierarchy: Hierarchy, con
         targets=kernel_targets(settings.targets, context.paths.proc),
         program_cache=settings.program_cache,
     )
+    if settings.full_executable_names and GroupBy.EXECUTABLE in settings.group_by:
+        request = with_names(request)
     return load(probes, request, timeout=settings.load_timeout, privileged=context.privileged)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .layout import Keys, Values, raw_keys
+from .new_names import COMM_BYTES
 
 Positions = NDArray[np.intp]
 
@@ -90,6 +91,14 @@ class Entries:
         used = list(self._position.values())
         rows = self._row[used, view]
         self._row[used, view] = np.where(rows >= 0, new_row[rows], rows)
+
+    def regroup(self, key_dtype: np.dtype[np.void]) -> None:
+        """Ask anew to which rows the entries belong whose processes have names of full length."""
+        raw = list(self._position)
+        keys = np.frombuffer(b"".join(raw), key_dtype)
+        named = np.flatnonzero(np.char.str_len(keys["comm"]) == COMM_BYTES)
+        if len(named):
+            self._row[[self._position[raw[at]] for at in named]] = self.rows_for(keys[named])
 
     def _positions(self, keys: Keys, now: float) -> Positions:
         whole = keys.tobytes()

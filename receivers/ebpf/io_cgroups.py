@@ -35,6 +35,9 @@ class Tree(Protocol):
     def knows(self, cgroup_id: int) -> bool:
         """Whether the id has a path."""
 
+    def is_new(self, cgroup_id: int) -> bool:
+        """Whether it was made after the first walk."""
+
 
 @dataclass(frozen=True, slots=True)
 class WithIo:
@@ -65,6 +68,10 @@ class WithIo:
     def knows(self, cgroup_id: int) -> bool:
         """Whether it is known there."""
         return self.io.knows(cgroup_id ^ OF_IO) if cgroup_id & OF_IO else self.own.knows(cgroup_id)
+
+    def is_new(self, cgroup_id: int) -> bool:
+        """That of the rows' own tree."""
+        return self.own.is_new(cgroup_id)
 
 
 def with_io(tree: CgroupTree, cgroup_root: Path, take: Callable[[], list[NewCgroup]] = nothing_new) -> Tree:

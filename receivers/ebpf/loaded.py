@@ -99,6 +99,8 @@ class Loaded:
     """Those of no probe: what they tell is for the reader. Their programs are not among ``programs``."""
     new_cgroups: KernelMap | None = None
     """Cgroups made since they were last taken out, where the kernel tells of them; see new_cgroups.py."""
+    new_names: KernelMap | None = None
+    """Who came to a name of full length since then, where that was asked for and is told; see new_names.py."""
     kept: bool = False
     _closed: list[bool] = field(default_factory=list, repr=False, compare=False)
 

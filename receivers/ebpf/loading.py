@@ -24,9 +24,12 @@ from .loaded import Drops, HookStatus, Loaded, Program
 from .maps import KernelMap
 from .metric_fields import why_not_made
 from .near import map_places
-from .new_cgroups import CGROUP_MADE, NEW_CGROUPS
+from .new_cgroups import HOOK as NEW_CGROUPS_HOOK
+from .new_cgroups import NEW_CGROUPS
+from .new_names import HOOKS as NEW_NAMES_HOOKS
+from .new_names import NEW_NAMES
 from .probe import Probe
-from .request import LoadRequest
+from .request import HookRequest, LoadRequest
 from .rights import Failure, too_few_descriptors
 from .sizing import near_name
 from .targets import TARGET_CGROUPS
@@ -152,7 +155,7 @@ def _tail(log: IO[bytes], lines: int = 8) -> str:
 
 def _loaded(probes: Sequence[Probe], request: LoadRequest, answer: Any, descriptors: list[int]) -> Loaded:
     described = answer["maps"]
-    counted = {metric.map for probe in probes for metric in probe.metrics} | {_CONTROL, _DROPS, NEW_CGROUPS}
+    counted = {metric.map for probe in probes for metric in probe.metrics} | {_CONTROL, _DROPS, NEW_CGROUPS, NEW_NAMES}
     maps = {each["name"]: (each, fd, each["name"] in counted) for each, fd in zip(described, descriptors, strict=False)}
     specs = {spec.name: spec.published for probe in probes for spec in probe.maps if spec.name in maps}
     readable, unreadable = _readable(specs, maps)
@@ -176,12 +179,17 @@ def _loaded(probes: Sequence[Probe], request: LoadRequest, answer: Any, descript
         targets=_map(TARGET_CGROUPS, *maps[TARGET_CGROUPS]) if TARGET_CGROUPS in maps else None,
         calls=_map(CALLS, *maps[CALLS]) if CALLS in maps else None,
         own_hooks=own_hooks,
-        new_cgroups=_map(NEW_CGROUPS, *maps[NEW_CGROUPS]) if _has(own_hooks, CGROUP_MADE) else None,
+        new_cgroups=_filled(NEW_CGROUPS, (NEW_CGROUPS_HOOK,), own_hooks, maps),
+        new_names=_filled(NEW_NAMES, NEW_NAMES_HOOKS, own_hooks, maps),
     )
 
 
-def _has(hooks: Sequence[HookStatus], program: str) -> bool:
-    return any(hook.program == program for hook in hooks)
+def _filled(
+    name: str, by: Sequence[HookRequest], hooks: Sequence[HookStatus], maps: Mapping[str, tuple[Any, int, bool]]
+) -> KernelMap | None:
+    """The map of ours with this name, if all its hooks are attached."""
+    attached = {hook.hook for hook in hooks if hook.attached}
+    return _map(name, *maps[name]) if attached.issuperset(hook.name for hook in by) else None
 
 
 def _readable(

@@ -34,7 +34,7 @@ def view_of(attributes: Sequence[Attribute], attribution: Attribution, decoders:
         words = [_decoded(keys, field, decode) for field, decode in decoded]
         return [_group(parts) for parts in zip(attribution.owners(keys), *words, strict=True)]
 
-    return View((*attribution.attributes, *(attribute.name for attribute in attributes)), groups)
+    return View((*attribution.attributes, *(attribute.name for attribute in attributes)), groups, attribution.version)
 
 
 def _decoded(keys: Keys, field: str, decode: Decode) -> list[str | None]:

@@ -12,7 +12,7 @@ from typing import Any
 from ...pipeline.errors import ProbeError
 from ...pipeline.suggestions import did_you_mean
 from ...pipeline.wording import shown
-from .new_cgroups import BTF, HOOK, MAP, NEW_CGROUPS
+from . import new_cgroups, new_names
 from .plan import SAFE_ON_DEMAND
 from .probe import Calls, Metric, Probe, Setting
 from .request import HookRequest, LoadRequest, Part, Way
@@ -23,6 +23,7 @@ from .targets import CGROUPS, TARGET_CGROUPS, KernelTargets
 
 _HEADERS = Path(__file__).resolve().parents[2] / "bpf"
 _SHARED_MAPS = ("control", "drops")
+_OWN_BTF = (*new_cgroups.BTF, *new_names.BTF)
 EVERYBODY = KernelTargets()
 _MOST = 1 << 63  # settings become macros in C
 
@@ -53,14 +54,14 @@ def request_for(
     values = {probe.name: _with_defaults(probe, chosen.get(probe.name, {})) for probe in probes}
     return LoadRequest(
         probes=tuple(probe.name for probe in probes),
-        files=(*_files(probes), str(_HEADERS / f"{NEW_CGROUPS}.c")),
+        files=(*_files(probes), _own_file(new_cgroups.NEW_CGROUPS)),
         headers=str(_HEADERS),
         hooks=tuple(_hook(probe, i) for probe in probes for i in range(len(probe.hooks))),
-        maps=_maps(probes, targets),
+        maps=tuple(dict.fromkeys([*_SHARED_MAPS, new_cgroups.NEW_CGROUPS, *_target_maps(targets), *_own_maps(probes)])),
         macros={**_macros(probes, values, sizes, machine), **targets.macros},
-        btf=tuple(dict.fromkeys([*BTF, *targets.btf, *(field for probe in probes for field in _fields(probe))])),
+        btf=tuple(dict.fromkeys([*_OWN_BTF, *targets.btf, *(field for probe in probes for field in _fields(probe))])),
         calls=_calls(probes, values, table),
-        drop_reasons=_drop_reasons(probes),
+        drop_reasons=(*_drop_reasons(probes), new_cgroups.NEW_CGROUPS),
         cgroup_hierarchy=cgroup_hierarchy,
         by_process=by_process,
         strict=strict,
@@ -68,7 +69,18 @@ def request_for(
         program_cache=program_cache,
         sets=targets.sets,
         parts={probe.name: Part(_files([probe]), _own_maps([probe])) for probe in probes},
-        own_hooks=(HOOK,),
+        own_hooks=(new_cgroups.HOOK,),
+    )
+
+
+def with_names(request: LoadRequest) -> LoadRequest:
+    """The same, with a kernel that tells who comes to a name of full length."""
+    return replace(
+        request,
+        files=(*request.files, _own_file(new_names.NEW_NAMES)),
+        maps=(*request.maps, new_names.NEW_NAMES),
+        drop_reasons=(*request.drop_reasons, new_names.NEW_NAMES),
+        own_hooks=(*request.own_hooks, *new_names.HOOKS),
     )
 
 
@@ -86,11 +98,12 @@ def this_machine() -> Machine:
 
 
 def sizes_of(probes: Sequence[Probe], budget: int, machine: Machine | None = None, *, by_cgroup: bool = False) -> Sizes:
-    """How large the probes' maps may be, and that of chosen cgroups if there is one (``by_cgroup``).
+    """How large the probes' maps may be, that of chosen cgroups if there is one (``by_cgroup``), and those that
+    serve the reader.
 
     Raises ValueError when ``budget`` is too small for them.
     """
-    specs = [MAP, *(spec for probe in probes for spec in probe.maps)]
+    specs = [new_cgroups.MAP, new_names.MAP, *(spec for probe in probes for spec in probe.maps)]
     return sizes_for([*specs, *([CGROUPS] if by_cgroup else [])], budget, machine or this_machine())
 
 
@@ -189,8 +202,9 @@ def _hook(probe: Probe, position: int) -> HookRequest:
     return HookRequest(probe.name, hook.name, ways)
 
 
-def _maps(probes: Sequence[Probe], targets: KernelTargets) -> tuple[str, ...]:
-    return tuple(dict.fromkeys([*_SHARED_MAPS, NEW_CGROUPS, *_target_maps(targets), *_own_maps(probes)]))
+def _own_file(name: str) -> str:
+    """A file that serves the reader."""
+    return str(_HEADERS / f"{name}.c")
 
 
 def _own_maps(probes: Sequence[Probe]) -> tuple[str, ...]:
@@ -242,4 +256,4 @@ def _names(calls: Calls, values: Mapping[str, Any]) -> Sequence[str]:
 
 def _drop_reasons(probes: Sequence[Probe]) -> tuple[str, ...]:
     maps = [spec.name for probe in probes for spec in probe.maps if not spec.array]  # an array is never full
-    return tuple(dict.fromkeys([*maps, *(reason for probe in probes for reason in probe.drops), NEW_CGROUPS]))
+    return tuple(dict.fromkeys([*maps, *(reason for probe in probes for reason in probe.drops)]))

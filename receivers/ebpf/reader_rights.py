@@ -15,6 +15,8 @@ from .bpf_call import info
 LOADING = ("BPF", "PERFMON", "SYS_ADMIN", "SYS_RESOURCE", "DAC_READ_SEARCH")
 """What the loader and late calls may need: to mount tracefs or count runs SYS_ADMIN, which may be refused to us; before
 5.11 SYS_RESOURCE; for another user than root DAC_READ_SEARCH, to read tracefs."""
+SEE_EXECUTABLES = "SYS_PTRACE"
+"""What it takes to see which programs other users' processes run, see running_programs.py."""
 _NONE = 0xFFFFFFFF
 
 

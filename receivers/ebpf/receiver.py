@@ -22,9 +22,13 @@ from .collection import Collection, open_collection
 from .late_calls import MODULE as LATE_CALLS
 from .loaded import Loaded
 from .loading import LOADER
+from .new_cgroups import HOOK
 from .probe_file import find_probes
-from .reader_rights import LOADING, rights_to_read
+from .reader_rights import LOADING, SEE_EXECUTABLES, rights_to_read
 from .settings import EbpfSettings
+
+_WITHOUT = {HOOK.name: "containers that live shorter than an interval stay unknown"}
+"""What a hook of no probe is for."""
 
 
 class EbpfReceiver:
@@ -89,8 +93,8 @@ class EbpfReceiver:
 
         for hook in loaded.own_hooks:
             if not hook.attached:
-                message = "containers that live shorter than an interval stay unknown: %s is not attached: %s"
-                self._context.logger.warning(message, hook.hook, hook.reason)
+                said = _WITHOUT.get(hook.hook, "names of executables stay cut after 15 bytes")
+                self._context.logger.warning("%s: hook %s is not attached: %s", said, hook.hook, hook.reason)
 
     def _publish(self, collection: Collection) -> None:
         observe = self._context.telemetry.observe
@@ -162,7 +166,7 @@ def register_components() -> Sequence[Factory]:
             EbpfSettings,
             Stability.BETA,
             "page cache, block I/O, system calls and memory pressure, counted in the kernel",
-            privileges=Privileges((LOADER, LATE_CALLS), LOADING, rights_to_read),
+            privileges=Privileges((LOADER, LATE_CALLS), (*LOADING, SEE_EXECUTABLES), rights_to_read),
         )
     ]
 

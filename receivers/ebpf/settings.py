@@ -57,6 +57,10 @@ class EbpfSettings(Settings):
     shed: tuple[str, ...] = Field(default=SHED, min_length=1)
     """Which probes ``max_overhead`` may turn off, the first one first; all others stay. Unless this is set, probes from
     elsewhere go before these."""
+    full_executable_names: bool = True
+    """Whether ``process.executable.name`` is the whole name where the kernel cut it after 15 bytes. It stays cut where
+    several programs can be meant."""
+
     load_timeout: Annotated[float, Within("1s", "1h")] = 60.0
     """How long compiling and attaching may take."""
 

@@ -38,13 +38,19 @@ class ReadableMap(Protocol):
         ...
 
 
+def _same() -> int:
+    return 0
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """One way to tell a map's entries apart: ``attributes`` names the parts of a group, ``groups_of`` gives the group
-    of each of some keys, None for those that have no part in it. Entries of the same group are added up."""
+    of each of some keys, None for those that have no part in it. Entries of the same group are added up. ``version``:
+    asked after the keys were read; changes when some that were known may have other groups from now on."""
 
     attributes: tuple[str, ...]
     groups_of: Callable[[Keys], Sequence[Group | None]]
+    version: Callable[[], int] = _same
 
 
 FORGET_AFTER = 3600.0
@@ -73,6 +79,7 @@ class Tally:
         self._now, self._before, self._time = 0.0, self.start, self.start
         columns = self.map.columns
         self._totals = [Totals(view.attributes, columns, self.start, self.limit) for view in self.views]
+        self._versions = [view.version() for view in self.views]
         self._entries = Entries(columns, len(self.views), self._rows_for)
 
     @property
@@ -108,6 +115,7 @@ class Tally:
             if totals.full():
                 self._make_room(view, totals)
         keys, values = self.map.read()
+        self._follow_names(keys)
         change = self._entries.update(keys, values, now)
         for view, totals in enumerate(self._totals):
             rows = change.rows[:, view]
@@ -131,6 +139,13 @@ class Tally:
     def snapshot(self, view: int = 0) -> Snapshot:
         """The rows of a view that are not stale, with their totals."""
         return self._totals[view].snapshot(self._now - self.stale_after)
+
+    def _follow_names(self, keys: Keys) -> None:
+        """What entries counted since the last reading goes to the rows that they belong to now."""
+        versions = [view.version() for view in self.views]
+        if versions != self._versions:
+            self._versions = versions
+            self._entries.regroup(keys.dtype)
 
     def _rows_for(self, keys: Keys) -> Positions:
         rows = np.zeros((len(keys), len(self.views)), np.intp)

@@ -85,26 +85,6 @@ def test_a_shared_row_set_is_described_once_and_stays_shared(tmp_path):
     assert first.rows is second.rows is later.rows
 
 
-def add_program(proc, full):
-    """A live process of the pod whose name the kernel cut."""
-    process = proc / "23"
-    process.mkdir()
-    (process / "comm").write_text(f"{full[:15]}\n")
-    (process / "cgroup").write_text(f"0::{POD}\n")
-    (process / "exe").symlink_to(f"/bin/{full}")
-
-
-def test_cut_executable_names_are_completed_when_wanted(tmp_path):
-    """full_executable_name decides whether /proc is asked."""
-    add_program(tmp_path, "measure-everything")
-    rows = [{"process.linux.cgroup": POD, "process.executable.name": "measure-everyth"}]
-    [full] = made(tmp_path).process([frame("a", [1], rows)])
-    [cut] = made(tmp_path, full_executable_name=False).process([frame("a", [1], rows)])
-
-    assert "measure-everything" == full.rows.records()[0]["process.executable.name"]
-    assert "measure-everyth" == cut.rows.records()[0]["process.executable.name"]
-
-
 class PodNames:
     """A source of names that learns about a pod."""
 

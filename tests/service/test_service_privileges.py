@@ -117,13 +117,14 @@ def test_names_of_other_peoples_executables_are_completed(serve, everybodys, use
     """Without rights nobody may look at ``exe`` of another user, nor root without capabilities at that of a daemon."""
     work = everybodys / LONG_NAME
     shutil.copy("/usr/bin/dd", work)
-    service = serve(probes="[syscalls]")
-    # its command line names another file, so that only the executable's link tells
+    # it runs before the service, and its command line names another file, so that only the executable's link tells
     line = ["setpriv", f"--reuid={user}", "--clear-groups", "bash", "-c",
             f"exec -a short {work} if=/dev/zero of=/dev/null bs=512 count=100000000"]  # fmt: skip
     with subprocess.Popen(line, stderr=subprocess.DEVNULL) as process:
         try:
-            assert until(lambda: service.page().rows("ebpf_syscall_duration_seconds_count", comm=LONG_NAME), 30)
+            assert until(lambda: Path(f"/proc/{process.pid}/comm").read_text() == f"{LONG_NAME[:15]}\n", 10)
+            service = serve(probes="[syscalls]")
+            assert until(lambda: service.page().rows("ebpf_syscall_calls_total", comm=LONG_NAME), 30)
         finally:
             process.kill()
 

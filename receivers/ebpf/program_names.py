@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Full names of programs whose name the kernel cut, where it is certain that no other program can be meant.
+
+A row stands for all processes of one name in one place (a container, a cgroup, the machine). It has a full name while a
+single program can have been counted in it; from the moment on at which another one comes to that name, what is counted
+has the cut name, and the former row keeps what was counted before.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from .new_names import NewName
+
+MOST_NAMES = 65_536
+"""Beyond, new names stay cut: more than any machine has of 15 bytes."""
+Place = tuple[str | int, ...]
+"""The other parts of a row's owner."""
+_NOT_CERTAIN = b""
+
+
+def nobody() -> Iterable[NewName]:
+    """Where the kernel does not tell who comes to a name."""
+    return ()
+
+
+def nothing_lost() -> int:
+    """Where nothing can be lost."""
+    return 0
+
+
+def told_of_all(_cgroup: int) -> bool:
+    """Where all programs are told of."""
+    return True
+
+
+@dataclass
+class ProgramNames:
+    """Full names by place and cut name.
+
+    ``take``: who came to a name since it was asked last; ``lost``: how many were not told so far, for want of room.
+    ``complete``: whether all programs of a cgroup are told of; False for those that may have some of which nobody told.
+    ``elsewhere``: cut names that processes have of which nobody knows the place.
+    """
+
+    take: Callable[[], Iterable[NewName]] = nobody
+    lost: Callable[[], int] = nothing_lost
+    complete: Callable[[int], bool] = told_of_all
+    elsewhere: set[bytes] = field(default_factory=set)
+    version: int = 0
+    """Changes when a name that was certain is so no more."""
+    _names: dict[tuple[Place, bytes], bytes] = field(default_factory=dict)
+    _lost: int = 0
+
+    def notice(self, place_of: Callable[[NewName], Place]) -> None:
+        """Take in who came to a name meanwhile. Raises `ProbeError`."""
+        taken: Counter[tuple[Place, bytes]] = Counter()
+        for each in self.take():
+            key = place_of(each), each.comm
+            if each.started:
+                self.add(*key, each.name if self.complete(each.cgroup) else _NOT_CERTAIN)
+            else:
+                taken[key] += each.count
+        for key, more in taken.items():
+            if more > 0:
+                self.add(*key, _NOT_CERTAIN)
+        self._doubt_after_losses()
+
+    def add(self, place: Place, comm: bytes, name: bytes) -> None:
+        """A process with the name ``comm`` is or was there: a program's ``name``; empty: nobody knows which."""
+        known = self._names.get((place, comm))
+        if known is None and len(self._names) < MOST_NAMES:
+            self._names[place, comm] = name
+        elif known and known != name:
+            self._names[place, comm] = _NOT_CERTAIN
+            self.version += 1
+
+    def full(self, place: Place, comm: bytes) -> bytes:
+        """The whole name of who is called ``comm`` there; ``comm`` where that is not certain."""
+        known = self._names.get((place, comm))
+        if known is None:  # counted although nobody told of it: whoever comes later is another one
+            self.add(place, comm, _NOT_CERTAIN)
+        return comm if not known or comm in self.elsewhere else known
+
+    def keep(self, wanted: Callable[[Place], bool]) -> None:
+        """Forget the names of other places, which are gone."""
+        self._names = {key: name for key, name in self._names.items() if wanted(key[0])}
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def _doubt_after_losses(self) -> None:
+        """Any program may have been among those that were not told: nothing known by now is certain."""
+        lost = self.lost()
+        if lost != self._lost:
+            self._lost = lost
+            self._names = dict.fromkeys(self._names, _NOT_CERTAIN)
+            self.version += 1

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Full names of programs: given where a single one can be meant, and never to another one."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from counted_maps import FakeMap
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ebpf_sidecar.receivers.ebpf import program_names
+from ebpf_sidecar.receivers.ebpf.attribution import Attribution, GroupBy
+from ebpf_sidecar.receivers.ebpf.cgroups import CgroupTree, Hierarchy
+from ebpf_sidecar.receivers.ebpf.metrics import view_of
+from ebpf_sidecar.receivers.ebpf.new_names import NewName, taken_from
+from ebpf_sidecar.receivers.ebpf.program_names import ProgramNames
+from ebpf_sidecar.receivers.ebpf.tally import Tally, View
+
+COMM = b"postgres_export"
+MAIN, BACKUP = b"postgres_exporter_main", b"postgres_exporter_backup"
+OWNERS = np.dtype([("cgroup", "u8"), ("tgid", "u4"), ("generation", "u4"), ("comm", "S16")])
+HERE, THERE = ("/here",), ("/there",)
+
+
+class Told:
+    """What the kernel tells, once each."""
+
+    def __init__(self):
+        self.waiting, self.lost = [], 0
+        self.names = ProgramNames(self.take, lambda: self.lost)
+
+    def start(self, name, place=1, pid=0, comm=COMM):
+        self.waiting.append(NewName(place, pid, comm, name, started=True, count=1))
+
+    def take_name(self, more=1, place=1, comm=COMM):
+        self.waiting.append(NewName(place, 0, comm, b"", started=False, count=more))
+
+    def take(self):
+        told, self.waiting = self.waiting, []
+        return told
+
+    def full(self, place=HERE, comm=COMM):
+        self.names.notice(lambda new: {1: HERE, 2: THERE}[new.cgroup])
+        return self.names.full(place, comm)
+
+
+@pytest.fixture
+def told():
+    """Names, and the kernel that tells of them."""
+    return Told()
+
+
+def test_a_single_program_has_its_full_name(told):
+    """However often it was started, and whatever it is called elsewhere."""
+    told.start(MAIN)
+    told.start(MAIN)
+    told.start(BACKUP, place=2)
+    told.take_name(0)
+
+    assert (MAIN, BACKUP) == (told.full(), told.full(THERE))
+
+
+@pytest.mark.parametrize("first_seen", [True, False])
+def test_two_programs_of_one_name_have_what_they_share(told, first_seen):
+    """Also when the first one had its name already: from then on, whoever is counted may be either."""
+    told.start(MAIN)
+    if first_seen:
+        assert told.full() == MAIN
+    told.start(BACKUP)
+
+    assert COMM == told.full()
+    assert int(first_seen) <= told.names.version
+
+
+def test_who_came_to_the_name_in_another_way_may_be_anything(told):
+    """It called itself so, or was moved there; a start of a program takes the name, too, and is no such case."""
+    told.start(MAIN)
+    told.take_name(1)
+    told.start(BACKUP, place=2)
+    told.take_name(-1, place=2)
+
+    assert (COMM, BACKUP) == (told.full(), told.full(THERE))
+
+
+def test_who_was_counted_before_anybody_told_is_not_who_comes_later(told):
+    """A fork that was made elsewhere, or a kernel thread."""
+    before = told.full()
+    told.start(MAIN)
+
+    assert (COMM, COMM) == (before, told.full())
+
+
+def test_after_a_loss_nothing_known_is_certain(told):
+    """Any program may have been among those for which there was no room; places that come later are clean."""
+    told.start(MAIN)
+    told.full()
+    told.lost = 1
+    lost = told.full()
+    told.start(BACKUP, place=2)
+
+    assert (COMM, BACKUP) == (lost, told.full(THERE))
+
+
+def test_where_not_all_are_told_of_no_name_is_completed():
+    """A cgroup that was there before, in a PID namespace that shows only some processes."""
+    told = Told()
+    told.names = ProgramNames(told.take, lambda: 0, complete=lambda cgroup: cgroup == 2)
+    told.start(MAIN)
+    told.start(MAIN, place=2)
+
+    assert (COMM, MAIN) == (told.full(), told.full(THERE))
+
+
+def test_memory_is_bounded_and_places_that_are_gone_are_forgotten(told, monkeypatch):
+    """Beyond the bound a name stays cut: not knowing is no reason to guess."""
+    monkeypatch.setattr(program_names, "MOST_NAMES", 2)
+    for comm in (b"a" * 15, b"b" * 15, b"c" * 15):
+        told.start(comm + b"!", comm=comm)
+    found = [told.full(comm=comm) for comm in (b"a" * 15, b"b" * 15, b"c" * 15)]
+    told.names.keep(lambda place: place != HERE)
+
+    assert [b"a" * 15 + b"!", b"b" * 15 + b"!", b"c" * 15] == found
+    assert 0 == len(told.names)
+
+
+class CountedMap(FakeMap):
+    """One entry, that of all processes with the name."""
+
+    def read(self):
+        _, values = super().read()
+        return np.array([(1, 0, 0, COMM)], OWNERS)[: len(values)], values
+
+
+STEPS = st.lists(st.tuples(st.sampled_from([MAIN, BACKUP, b""]), st.integers(1, 9), st.booleans()), max_size=12)
+
+
+@given(STEPS)
+def test_no_row_ever_has_what_another_program_did(steps):
+    """Programs come to the name and are counted in any order, and the map is read now and then: nothing is lost."""
+    told, kernel_map, did, now = Told(), CountedMap(), {MAIN: 0, BACKUP: 0, b"": 0}, 0.0
+
+    def version():
+        told.names.notice(lambda _: HERE)
+        return told.names.version
+
+    view = View(("name",), lambda keys: [(told.names.full(HERE, COMM).decode(),) for _ in keys], version)
+    tally = Tally(kernel_map, [view], 1000)
+    for name, amount, read in [*steps, (b"", 1, True)]:
+        told.start(name) if name else told.take_name()
+        kernel_map.count(1, amount)
+        did[name] += amount
+        if read:
+            now += 1
+            tally.update(now)
+    snapshot = tally.snapshot()
+    rows = dict(zip(snapshot.rows.columns["name"].strings(), snapshot.totals[:, 0].tolist(), strict=True))
+    first = steps[0][0] if steps else b""
+
+    assert sum(did.values()) == sum(rows.values())
+    assert all(rows.get(name.decode(), 0) <= did[name] for name in (MAIN, BACKUP))
+    assert rows.keys() <= {COMM.decode(), first.decode()}
+
+
+def test_a_program_alone_keeps_what_it_did_before_another_came():
+    """Its row ends, and what both do is counted in another one from 0 on."""
+    told, kernel_map = Told(), CountedMap()
+    attribution = Attribution(SimpleNamespace(knows=lambda _: True, path=lambda _: "/here"),
+                              [GroupBy.CGROUP, GroupBy.EXECUTABLE], names=told.names)  # fmt: skip
+    tally = Tally(kernel_map, [view_of([], attribution, None)], 1000)
+    for second, (name, amount) in enumerate([(MAIN, 100), (BACKUP, 5000), (MAIN, 7)]):
+        told.start(name)
+        kernel_map.count(1, amount)
+        tally.update(float(second))
+
+    snapshot = tally.snapshot()
+    names = snapshot.rows.columns["process.executable.name"].strings()
+    assert {MAIN.decode(): 100, COMM.decode(): 5007} == dict(zip(names, snapshot.totals[:, 0].tolist(), strict=True))
+
+
+def test_names_are_compared_in_bytes(tmp_path):
+    """A name that is cut inside a letter is completed; bytes that are no text are shown."""
+    told = Told()
+    attribution = Attribution(CgroupTree(Hierarchy("v2", tmp_path)), [GroupBy.EXECUTABLE], names=told.names)
+    for name in ("name-fourteen-é-x".encode(), b"bad-long-name-\xff\xfe-more"):
+        told.start(name, comm=name[:15])
+    attribution.version()
+    keys = np.array([(1, 1, 0, b"name-fourteen-\xc3"), (1, 1, 0, b"bad-long-name-\xff")], OWNERS)
+
+    assert [("name-fourteen-é-x",), (r"bad-long-name-\xff\xfe-more",)] == attribution.owners(keys)
+
+
+class PlayedMap:
+    """Entries of the kernel's map."""
+
+    dtype = np.dtype([("cgroup", "u8"), ("tgid", "u4"), ("generation", "u4"), ("comm", "S16"), ("path", "S256")])
+
+    def __init__(self, *entries):
+        self.keys = np.array([(7, 0, 0, comm, path) for comm, path, _ in entries], self.dtype)
+        self.values = np.array([[count % 2**64] for *_, count in entries], np.uint64).reshape(-1, 1)
+        self.deleted = 0
+
+    def read(self):
+        return self.keys, self.values
+
+    def delete(self, keys):
+        self.deleted += len(keys)
+
+
+def test_what_is_taken_is_what_the_kernel_wrote():
+    """The last part of the path, where it begins with the name: a descriptor's path does not say the file's name."""
+    played = PlayedMap(
+        (COMM, b"/usr/bin/" + MAIN, 2), (COMM, MAIN, 1), (b"memfd:something", b"/dev/fd/3", 1), (COMM, b"", -2)
+    )
+
+    assert [
+        NewName(7, 0, COMM, MAIN, started=True, count=2),
+        NewName(7, 0, COMM, MAIN, started=True, count=1),
+        NewName(7, 0, b"memfd:something", b"", started=True, count=1),
+        NewName(7, 0, COMM, b"", started=False, count=-2),
+    ] == list(taken_from(played))
+    assert (4, []) == (played.deleted, list(taken_from(PlayedMap())))
