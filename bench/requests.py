@@ -6,20 +6,20 @@
 Needs root and fio. The file is one that libbpf loads, as biolatency.bpf.o of ebpf_exporter: three programs that measure
 the duration by device and operation. In each round all are loaded in turn, each while no other is, and fio reads 4 KiB
 at random places past the cache. "ns" are those of all programs that one read takes, as kernel.bpf_stats_enabled counts
-them, with the counting itself, and "ratio" is to the last row: medians of the rounds. "submitter" is block_io without
-asking the bio for its cgroup.
+them, "net" is without the counting, which is measured of programs that do nothing on the same hooks. The ratios are to
+the last row. All are medians of the rounds. "submitter" is block_io without asking the bio for its cgroup.
 """
 
 from __future__ import annotations
 
 import statistics
 import sys
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from measuring.empty_programs import empty_programs
 from measuring.libbpf_object import attached_object
 from measuring.printing import say, table
 from measuring.probes import BPF, probes, request, stats
@@ -36,6 +36,13 @@ ASKED = "bio.bi_blkg"
 
 Attached = Callable[[], AbstractContextManager[Mapping[str, int]]]
 """Attaches programs for the length of a block; their descriptors by name."""
+
+
+@contextmanager
+def nothing() -> Iterator[Mapping[str, int]]:
+    """Programs that do nothing, on the hooks of block_io."""
+    with empty_programs((PROBE,)) as loaded:
+        yield {program.name: program.fd for program in loaded.programs}
 
 
 def variants(other: Path | None) -> dict[str, Attached]:
@@ -64,33 +71,57 @@ def submitter_only() -> Iterator[Mapping[str, int]]:
         yield {program.name: program.fd for program in loaded.programs}
 
 
-def measure(attached: Attached, place: Machine, operations: int) -> dict[str, float]:
-    """Nanoseconds that one read takes, by program."""
+@dataclass(frozen=True)
+class Cost:
+    """Of one read, in all programs: nanoseconds as counted, and how often a program ran."""
+
+    ns: float
+    runs: float
+    programs: Mapping[str, float]
+    """Nanoseconds by program."""
+
+
+def measure(attached: Attached, place: Machine, operations: int) -> Cost:
+    """What one read takes."""
     with attached() as programs:
-        before = {name: program_runs(fd)[1] for name, fd in programs.items()}
+        before = {name: program_runs(fd) for name, fd in programs.items()}
         done, _ = place.run(Workload("direct reads", "fio", operations), 1)
-        return {name: (program_runs(fd)[1] - before[name]) / done for name, fd in programs.items()}
+        after = {name: program_runs(fd) for name, fd in programs.items()}
+    ns = {name: (after[name][1] - before[name][1]) / done for name in programs}
+    runs = sum(after[name][0] - before[name][0] for name in programs) / done
+    return Cost(sum(ns.values()), runs, ns)
+
+
+def one_round(place: Machine, compared: Mapping[str, Attached], operations: int) -> dict[str, tuple[Cost, float]]:
+    """Each variant's cost, and what is left of it without the counting."""
+    empty = measure(nothing, place, operations)
+    counting = empty.ns / max(1.0, empty.runs)
+    costs = {name: measure(attached, place, operations) for name, attached in compared.items()}
+    return {name: (cost, cost.ns - cost.runs * counting) for name, cost in costs.items()}
+
+
+def lines_of(name: str, rounds: Sequence[Mapping[str, tuple[Cost, float]]]) -> Iterator[list[object]]:
+    """A variant's lines of the table."""
+    last = list(rounds[0])[-1]
+    gross, net = ([each[name][0].ns for each in rounds], [each[name][1] for each in rounds])
+    ratios = [ns / each[last][0].ns for ns, each in zip(gross, rounds, strict=True)]
+    net_ratios = [ns / each[last][1] for ns, each in zip(net, rounds, strict=True)]
+    numbers = [f"{statistics.median(gross):.0f}", f"{statistics.median(net):.0f}"]
+    yield [name, "all", *numbers, f"{statistics.median(ratios):.2f}", f"{statistics.median(net_ratios):.2f}"]
+    for program in rounds[0][name][0].programs:
+        ns = statistics.median(each[name][0].programs[program] for each in rounds)
+        if ns >= 1:
+            yield ["", program, f"{ns:.0f}", "", "", ""]
 
 
 def compare(place: Machine, compared: Mapping[str, Attached], operations: int) -> str:
     """The table."""
-    sums: dict[str, list[float]] = defaultdict(list)
-    parts: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for round_ in range(ROUNDS):
-        say(f"  round {round_ + 1} of {ROUNDS}")
-        for name, attached in compared.items():
-            found = measure(attached, place, operations)
-            sums[name].append(sum(found.values()))
-            for program, ns in found.items():
-                parts[name][program].append(ns)
-    last = sums[list(compared)[-1]]
-    rows: list[list[object]] = []
-    for name, each in sums.items():
-        ratio = statistics.median(ns / reference for ns, reference in zip(each, last, strict=True))
-        rows.append([name, "all", f"{statistics.median(each):.0f}", f"{ratio:.2f}"])
-        medians = {program: statistics.median(ns) for program, ns in parts[name].items()}
-        rows += [["", program, f"{ns:.0f}", ""] for program, ns in medians.items() if ns >= 1]
-    return table(["measured by", "program", "ns", "ratio"], rows, left=2)
+    rounds = []
+    for number in range(ROUNDS):
+        say(f"  round {number + 1} of {ROUNDS}")
+        rounds.append(one_round(place, compared, operations))
+    rows = [line for name in compared for line in lines_of(name, rounds)]
+    return table(["measured by", "program", "ns", "net", "ratio", "net ratio"], rows, left=2)
 
 
 def main() -> None:

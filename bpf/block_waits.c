@@ -87,25 +87,32 @@ static __always_inline u64 take_asked(u64 bio)
     return arrived;
 }
 
-static __always_inline void request_made(u64 bio)
+/* Apart, so that what did not wait makes no key and no value. */
+static __always_inline void count_wait_for_request(u64 bio, u64 waited)
 {
-    u64 arrived = take_asked(bio), waited = bpf_ktime_get_ns() - arrived;
     struct wait_value zero = {}, *row;
     struct io_key key = {};
 
-    if (!arrived || waited < SHORTEST_WAIT)
-        return;
     describe_bio(&key, bio);
     if (is_left_out(&key.owner))
         return;
     key.owner.generation = current_generation();
-    row = block_waits.lookup(&key);
-    if (!row)
-        row = block_waits.lookup_or_try_init(&key, &zero);
+    row = block_waits.lookup_or_try_init(&key, &zero);
     if (row)
         count_wait(row, waited);
     else
         count_drop(DROPPED_BLOCK_WAITS);
+}
+
+static __always_inline void request_made(u64 bio)
+{
+    u64 arrived = take_asked(bio), waited;
+
+    if (!arrived)
+        return;
+    waited = bpf_ktime_get_ns() - arrived;
+    if (waited >= SHORTEST_WAIT)
+        count_wait_for_request(bio, waited);
 }
 
 /* ---- until then, where a cgroup has a limit ---- */
@@ -129,20 +136,11 @@ int limit_function(struct pt_regs *ctx)
     return 0;
 }
 
-/* Who had to wait comes from another thread than it went in. */
-static __always_inline void limit_passed(u64 bio)
+static __always_inline void count_wait_for_limit(u64 bio, u64 waited)
 {
-    struct limited *before = limited.lookup(&bio);
-    struct wait_value zero = {}, *row = NULL;
+    struct wait_value zero = {}, *row;
     struct io_key key = {};
-    u64 waited;
 
-    if (!before)
-        return;
-    waited = before->thread == bpf_get_current_pid_tgid() ? 0 : bpf_ktime_get_ns() - before->since;
-    limited.delete(&bio);
-    if (!waited)
-        return;
     describe_bio(&key, bio);
     if (is_left_out(&key.owner))
         return;
@@ -152,6 +150,20 @@ static __always_inline void limit_passed(u64 bio)
         count_wait(row, waited);
     else
         count_drop(DROPPED_BLOCK_LIMITS);
+}
+
+/* Who had to wait comes from another thread than it went in. */
+static __always_inline void limit_passed(u64 bio)
+{
+    struct limited *before = limited.lookup(&bio);
+    u64 since;
+
+    if (!before)
+        return;
+    since = before->thread == bpf_get_current_pid_tgid() ? 0 : before->since;
+    limited.delete(&bio);
+    if (since)
+        count_wait_for_limit(bio, bpf_ktime_get_ns() - since);
 }
 #endif
 

@@ -36,7 +36,7 @@ def emptied(real: LoadRequest, source: Path) -> LoadRequest:
     header = '#include "owner.h"\n'  # ours: the maps that the loader fills
     source.write_text(header + "".join(PROGRAM.format(name=name) for name in programs))
     hooks = tuple(_emptied(hook) for hook in real.hooks)
-    return replace(real, hooks=hooks, files=(str(source),), maps=("control", "drops"), calls={})
+    return replace(real, hooks=hooks, files=(str(source),), maps=("control", "drops"), calls={}, own_hooks=())
 
 
 def _emptied(hook: HookRequest) -> HookRequest:

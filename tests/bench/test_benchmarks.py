@@ -116,6 +116,19 @@ def test_a_read_costs_one_run_of_each_program(bench):
     assert 0 < cost.mean_net(found) < cost.per_operation(found)
 
 
+@kernel
+@pytest.mark.skipif(not shutil.which("fio") or not shutil.which("cc"), reason="no fio or no C compiler")
+def test_a_request_costs_runs_of_each_variants_programs(bench):
+    """Issue and completion for block_io, arrival and request for block_waits; the last row is its own measure."""
+    requests = bench("requests")
+    with requests.machine() as place, requests.stats("1"):
+        found = requests.one_round(place, requests.variants(None), 200)
+
+    assert {"block_io, submitter", "block_io", "block_waits"} == set(found)
+    assert all(1.5 < cost.runs and 50 < cost.ns < 1_000_000 for cost, _ in found.values())  # others use disks, too
+    assert "1.00" == next(requests.lines_of("block_waits", [found]))[4]
+
+
 def test_a_programs_mean_counts_one_operation_of_each_workload_alike(bench):
     """Not one run more than another's, and who is above the target is named."""
     cost = bench("probe_cost")

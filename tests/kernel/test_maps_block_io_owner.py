@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from loop_devices import completed, loop_device
 
+from ebpf_sidecar.receivers.ebpf.cgroup_watch import CgroupWatch
 from ebpf_sidecar.receivers.ebpf.cgroups import find_hierarchy
 from ebpf_sidecar.receivers.ebpf.io_cgroups import OF_IO
+from ebpf_sidecar.receivers.ebpf.targets import TargetSettings, kernel_targets
 
 pytestmark = pytest.mark.parallel
 
@@ -114,3 +116,23 @@ def test_of_readers_in_several_cgroups_of_one_limit_the_row_is_that_of_the_limit
     assert 0 < passed_on
     assert 2 * READS == completed(disk) - before
     assert passed_on + own <= 2 * READS <= passed_on + own + missed(loaded)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [({"cgroups": ["/sidecar-*"]}, READS), ({"executables": ["nobody"]}, 0)],
+    ids=["cgroup", "name"],
+)
+def test_what_is_handed_on_for_a_cgroup_is_chosen_with_it_and_has_no_name_to_be_chosen_by(
+    attach, disk, limited, chosen, expected
+):
+    """Kernel threads are nobody's choice, but what they do for a cgroup is that one's."""
+    settings, rows = TargetSettings(kernel_threads=False, **chosen), find_hierarchy(ROOT)
+    loaded = attach("block_io", by_process=False, targets=kernel_targets(settings, Path("/proc")))
+    if loaded.targets:
+        CgroupWatch(settings.cgroups, rows.root, loaded.targets, loaded.generation, lambda _: None).update()
+
+    assert 0 == reading(disk, *dict.fromkeys(limited)).wait(timeout=60)
+
+    counted = sum(requests_by_owner(loaded, disk).values())
+    assert counted <= expected <= counted + missed(loaded)
