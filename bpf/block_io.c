@@ -44,19 +44,21 @@ int complete_raw(struct bpf_raw_tracepoint_args *ctx)
 #endif
 
 #ifdef HAVE_MERGE_RAW
-/* This request has become part of another one. */
+/* This request has become part of another one, perhaps before it was put into a queue. */
 int merge_raw(struct bpf_raw_tracepoint_args *ctx)
 {
     u64 address = ctx->args[ARG_BLOCK_RQ_MERGE_REQUEST];
-    struct request *request = request_at(address);
+    struct request fresh = {}, *request = request_at(address);
     struct io_value *row;
+    struct seen seen;
 
     if (!request)
-        return 0;
-    row = io_row(&request->key);
+        describe_request(&fresh, address, &seen);
+    row = io_row(request ? &request->key : &fresh.key);
     if (row)
         __sync_fetch_and_add(&row->merged, 1);
-    forget_request(address);
+    if (request)
+        forget_request(address);
     return 0;
 }
 #endif
