@@ -18,6 +18,8 @@ from .owners import FORGOTTEN, Mask, Positions
 REMEMBERED = 50_000
 """How many absent rows of a stream are remembered; one that returns after it was forgotten loses an interval."""
 _NEVER = float("-inf")
+_COLUMNS = {"owner": FORGOTTEN, "own": False, "fresh": True, "seen": _NEVER, "shown": _NEVER, "start": 0, "begun": 0}
+"""What is kept of each row besides its numbers, and what that is at first."""
 Parts = tuple[NDArray[Any], ...]
 """What a frame holds: values, and for histograms sums; each rows × columns."""
 
@@ -66,7 +68,7 @@ class RowTable:
         self.own, self.fresh = np.zeros(0, np.bool_), np.zeros(0, np.bool_)
         self.seen, self.shown = np.zeros(0), np.zeros(0)
         self.start, self.begun = np.zeros(0, np.uint64), np.zeros(0, np.uint64)
-        self.last: list[NDArray[Any]] = [part[:0] for part in parts_of(frame)] if self.cumulative else []
+        self.last = [part[:0].copy() for part in parts_of(frame)] if self.cumulative else []
         self.offsets: dict[int, Parts] = {}
 
     def __len__(self) -> int:
@@ -125,28 +127,35 @@ class RowTable:
 
     def _make_room(self, rows: RowSet) -> None:
         """Places for rows that were not there; the longest absent ones are forgotten where there are too many."""
-        known = np.isin(rows.ids, self.ids)
-        absent = ~np.isin(self.ids, rows.ids)
+        place = np.minimum(np.searchsorted(self.ids, rows.ids), max(0, len(self.ids) - 1))
+        known = self.ids[place] == rows.ids if len(self.ids) else np.zeros(len(rows), np.bool_)
+        absent = np.ones(len(self.ids), np.bool_)
+        absent[place[known]] = False
+        new = np.unique(rows.ids[~known])
         kept = ~absent | self._latest(absent)
         if not kept.all():
             self.forgotten = max(self.forgotten, int(self.ids[~kept].max()))
-        new = np.unique(rows.ids[~known])
-        ids = np.concatenate([self.ids[kept], new])
-        order = np.argsort(ids, kind="stable")
-        self.ids = ids[order]
-        for name, fill in (
-            ("owner", FORGOTTEN),
-            ("own", False),
-            ("fresh", True),
-            ("seen", _NEVER),
-            ("shown", _NEVER),
-            ("start", 0),
-            ("begun", 0),
-        ):
-            setattr(self, name, _joined(getattr(self, name)[kept], len(new), fill)[order])
-        self.last = [_joined(part[kept], len(new), 0)[order] for part in self.last]
+            self._choose(kept)
+        if len(new):
+            self._append(new)
         self.present = np.searchsorted(self.ids, rows.ids)
         self._rows = ref(rows)
+
+    def _choose(self, rows: Mask | Positions) -> None:
+        """Keep some rows, or put them into another order."""
+        for name in ("ids", *_COLUMNS):
+            setattr(self, name, getattr(self, name)[rows])
+        self.last = [part[rows] for part in self.last]
+
+    def _append(self, new: NDArray[np.uint64]) -> None:
+        """Places for rows with these ids, which are ascending."""
+        in_order = not len(self.ids) or new[0] > self.ids[-1]
+        self.ids = np.concatenate([self.ids, new])
+        for name, fill in _COLUMNS.items():
+            setattr(self, name, _joined(getattr(self, name), len(new), fill))
+        self.last = [_joined(part, len(new), 0) for part in self.last]
+        if not in_order:
+            self._choose(np.argsort(self.ids, kind="stable"))
 
     def _latest(self, absent: Mask) -> Mask:
         """Which absent rows to keep: all, or those seen last when there are more than `REMEMBERED`."""

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from folded import EXPIRATION, SECOND, Machine, Page, labels, names
 
-from ebpf_sidecar.pipeline import Kind, RowSet, Temporality
+from ebpf_sidecar.pipeline import Kind, RowSet, Temporality, streams
+from ebpf_sidecar.pipeline.cardinality import folding as module
 from ebpf_sidecar.pipeline.cardinality import row_table
 from ebpf_sidecar.pipeline.cardinality.folding import Folding
 from ebpf_sidecar.pipeline.testing import NOON, frame
@@ -250,3 +251,41 @@ def test_other_buckets_begin_anew():
     assert "other" not in names([first])
     assert "other" in names([second])
     assert [12 - (len(second) - 1), 0, 0] == second.values[-1].tolist()
+
+
+def test_streams_and_owners_that_are_gone_are_forgotten(monkeypatch):
+    """Of metrics that come once and processes that live for a tick, nothing stays but that they were there."""
+    monkeypatch.setattr(streams, "PATIENCE", 30)
+    monkeypatch.setattr(module, "SPARE_OWNERS", 10)
+    folding = Folding(100, EXPIRATION)
+    for second in range(0, 1000, 4):
+        rows = RowSet.of([{CGROUP: f"/{second % 7}", NAME: f"p{second}-{n}"} for n in range(4)], second)
+        once = [at(second, f"work{second}", [1], rows.take(np.arange(1)))] if second < 400 else []
+        folding.fold([at(second, "work", [1] * 4, rows), *once], second)
+
+    assert 1 == len(folding._streams)
+    assert 100 == len(folding._gone)
+    assert 500 > len(folding._owners)
+
+
+def test_a_metric_that_was_forgotten_does_not_bring_its_past_again(monkeypatch):
+    """Its rows count from where they are when they return."""
+    monkeypatch.setattr(streams, "PATIENCE", 3)
+    folding, rows, others = Folding(9, EXPIRATION), crowd(30), crowd(2, "/d")
+    folding.fold([at(0, "work", [100] * 30, rows)], 0)
+    for second in range(10, 60, 10):
+        folding.fold([at(second, "else", [1, 1], others)], second)
+    grown = [values(folding.fold([at(s, "work", [c] * 30, rows)], s)[0]) for s, c in ((400, 100), (410, 101))]
+
+    assert {"other", ""}.isdisjoint(grown[0])
+    assert 30 >= grown[1].get("other", 0) + grown[1].get("", 0) > 0
+
+
+def test_numbers_that_are_none_are_nobodys():
+    """A receiver may send infinite floats: what was folded stays finite, and nothing fails."""
+    folding, rows = Folding(6, EXPIRATION), crowd(12)
+    for second, value in ((0, 1.0), (10, np.inf), (20, np.nan), (30, 5.0)):
+        odd = at(second, "time", [1] * 12, rows, unit="s").with_values(np.full(12, value))
+        folded = folding.fold([odd], second)[0]
+
+    assert np.isfinite(values(folded).get("other", values(folded).get("")))
