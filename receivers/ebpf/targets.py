@@ -47,7 +47,8 @@ class TargetSettings(Settings):
     nested in them included. Those that come later are measured from the start where they are nested in a chosen one or
     the pattern is a path that ends with ``/*``, else from the next reading on."""
     executables: tuple[str, ...] = ()
-    """Processes by name as in ``/proc/<pid>/comm``; longer names are cut to its 15 bytes."""
+    """Processes by name as in ``/proc/<pid>/comm``; longer names are cut to its 15 bytes. I/O that kernel threads hand
+    on for a cgroup has no name, and is left out."""
     pid_namespaces: tuple[int | Literal["self"], ...] = ()
     """PID namespaces by number as in ``/proc/<pid>/ns/pid``, or ``self``. Processes in nested ones are not included."""
     kernel_threads: bool = True
