@@ -151,10 +151,12 @@ static __always_inline u64 pages_charged(u64 file, u64 index, u64 end)
 
     if (!set)
         return 0;
-    found = found_in_window(set, name, bits_of(index, end));
-    if (found) {
-        remove_from_window(set, name, found);
-        charged = bits_set(found);
+    if (set->name[0] == name || set->name[1] == name) {
+        found = found_in_window(set, name, bits_of(index, end));
+        if (found) {
+            remove_from_window(set, name, found);
+            charged = bits_set(found);
+        }
     }
     index = next_window(index);
     return index < end ? charged + charged_in_more_windows(file, index, end) : charged;
