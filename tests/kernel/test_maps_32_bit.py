@@ -3,16 +3,11 @@
 
 import errno
 import os
-import struct
 import subprocess
 
 import numpy as np
 import pytest
-
-TIMES = 23
-CALL_20 = b"\xb8\x14\0\0\0"  # mov eax, 20
-INTERRUPT = CALL_20 + b"\xcd\x80"  # int 0x80
-SYSCALL = CALL_20 + b"\x83\xcf\xff\x0f\x05"  # or edi, -1; syscall
+from machine_code import INTERRUPT, SYSCALL, TIMES, elf_of_32_bits, elf_of_64_bits
 
 pytestmark = [
     pytest.mark.parallel,
@@ -22,12 +17,11 @@ pytestmark = [
 
 @pytest.fixture
 def run_elf(tmp_path):
-    """Run a program of so many bits in a loop, by a name; it ends with ``exit_``."""
+    """Run a program by a name."""
 
-    def run_elf(name, bits, body, exit_):
+    def run_elf(name, content):
         program = tmp_path / name
-        code = b"\xbe" + struct.pack("<I", TIMES) + body + b"\xff\xce\x75" + struct.pack("b", -len(body) - 4) + exit_
-        program.write_bytes((elf_of_32_bits if bits == 32 else elf_of_64_bits)(code))
+        program.write_bytes(content)
         program.chmod(0o755)
         try:
             subprocess.run([program], check=True)
@@ -42,7 +36,7 @@ def test_32_bit_programs_are_not_taken_for_what_their_numbers_mean_elsewhere(att
     loaded = attach_once("syscalls")
     before = loaded.drops.read()["compat_calls"]
 
-    run_elf("all32", 32, INTERRUPT, b"\xb8\x01\0\0\0\x31\xdb\xcd\x80")
+    run_elf("all32", elf_of_32_bits(INTERRUPT))
 
     assert before + TIMES + 1 == loaded.drops.read()["compat_calls"]
     assert {} == calls_of(loaded, b"all32")
@@ -53,7 +47,7 @@ def test_each_call_of_a_64_bit_program_counts_by_the_way_it_came(attach_once, ru
     loaded = attach_once("syscalls")
     before = loaded.drops.read()["compat_calls"]
 
-    run_elf("mixed32", 64, INTERRUPT + SYSCALL, b"\xb8\x3c\0\0\0\x31\xff\x0f\x05")
+    run_elf("mixed32", elf_of_64_bits(INTERRUPT + SYSCALL))
 
     keys, values = loaded.maps["syscall_errors"].read()
     mine = keys["comm"] == b"mixed32"
@@ -70,19 +64,3 @@ def calls_of(loaded, name):
     counts = values[:, kernel_map.value_fields["duration"]].sum(axis=1)
     found = np.flatnonzero(keys["comm"] == name)
     return {int(keys["syscall"][i]): int(counts[i]) for i in found}
-
-
-def elf_of_32_bits(code):
-    """The smallest program of 32 bits with this code."""
-    base, headers = 0x8048000, 84
-    header = struct.pack("<HHIIIIIHHHHHH", 2, 3, 1, base + headers, 52, 0, 0, 52, 32, 1, 0, 0, 0)
-    segment = struct.pack("<IIIIIIII", 1, 0, base, base, headers + len(code), headers + len(code), 5, 4096)
-    return b"\x7fELF\1\1\1" + bytes(9) + header + segment + code
-
-
-def elf_of_64_bits(code):
-    """The same of 64 bits."""
-    base, headers = 0x400000, 120
-    header = struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, base + headers, 64, 0, 0, 64, 56, 1, 0, 0, 0)
-    segment = struct.pack("<IIQQQQQQ", 1, 5, 0, base, base, headers + len(code), headers + len(code), 4096)
-    return b"\x7fELF\2\1\1" + bytes(9) + header + segment + code

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import errno
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -43,11 +44,10 @@ def duration(loaded, rows, pid, name):
 def errors(loaded, pid):
     """Errors of one process by system call and errno."""
     keys, values = loaded.maps["syscall_errors"].read()
-    mine = keys["tgid"] == pid
-    return {
-        (int(key["syscall"]), int(key["error"])): int(value[0])
-        for key, value in zip(keys[mine], values[mine], strict=True)
-    }
+    mine, found = keys["tgid"] == pid, Counter()
+    for key, value in zip(keys[mine], values[mine], strict=True):
+        found[int(key["syscall"]), int(key["error"])] += int(value[0])
+    return found
 
 
 def test_23_calls_of_each_system_call_count_23(attach_once, run, rows):

@@ -2,6 +2,7 @@
 """All system calls of the default list, and others by name: calls, bytes and errors, each against a known number."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -43,13 +44,12 @@ def everything(request, attach_once, window, tmp_path_factory, rows):
 
 
 def errors_of(loaded, pid):
-    """Errors of one process: a mapping of (number of the call, errno)."""
+    """Errors of one process on all types of files: a mapping of (number of the call, errno)."""
     keys, values = loaded.maps["syscall_errors"].read()
-    mine = keys["tgid"] == pid
-    return {
-        (int(key["syscall"]), int(key["error"])): int(value[0])
-        for key, value in zip(keys[mine], values[mine], strict=True)
-    }
+    mine, found = keys["tgid"] == pid, Counter()
+    for key, value in zip(keys[mine], values[mine], strict=True):
+        found[int(key["syscall"]), int(key["error"])] += int(value[0])
+    return found
 
 
 def grown(seen, name, field):
