@@ -15,7 +15,7 @@ static __always_inline u64 file_of_numbers(u64 inode, u64 device)
 /* What stands for a file wherever its pages are added or asked for. */
 static __always_inline u64 file_of(u64 mapping)
 {
-#if defined(HAVE_ADD_RAW) || !defined(OFFSET_INODE_I_SB)
+#if defined(HAVE_ADD_RAW) || !defined(HAVE_ADD_TRACEPOINT)
     return mapping;
 #else
     u64 inode = read_pointer(mapping + OFFSET_ADDRESS_SPACE_HOST);

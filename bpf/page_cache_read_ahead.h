@@ -7,8 +7,9 @@
  * it came and whoever brought it, and misses are never more than what reads asked for.
  *
  * Pages that are removed keep their bits: none is asked for again before it was added again, and that sets the bit
- * anew, or takes it where the page came for something else. Bits are changed without a lock: if two processors change
- * the same window within the same nanoseconds, one of the changes is lost. */
+ * anew, or takes it where the page came for something else. Bits are changed without a lock, because
+ * kernels before 5.12 have no operation for it: processors that change the same window at the same moment may lose a
+ * change, or both be charged with the same pages. */
 #include "near.h"
 #include "owner.h"
 

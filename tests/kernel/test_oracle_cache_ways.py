@@ -67,7 +67,10 @@ def test_reads_of_any_kind_count_alike(loaded, observe, data, way, cold):
     seen = observe(loaded, script, action, data(cold=cold), size=SIZE, step=step)
 
     assert near(seen.facts["pages"]) == seen.lookups
-    assert [near(PAGES if cold else 0)] * 2 == [seen.adds[READ] + seen.adds[MMAP], seen.misses]
+    pages = PAGES if cold else 0
+    assert near(pages) == seen.adds[READ] + seen.adds[MMAP]
+    # bits of pages are changed without a lock: threads that ask for the same ones at the same moment are both charged
+    assert (pytest.approx(pages, rel=0.05) if action == "shared" else near(pages)) == seen.misses
     assert maps_included(seen.adds[READ]) == seen.fetched
     assert near(seen.grown) == seen.adds[READ]
 

@@ -153,6 +153,7 @@ def test_every_process_is_started_in_the_one_place_that_isolates_it():
     assert [
         "pipeline/broker_process.py: os.posix_spawn",
         "pipeline/isolation.py: subprocess.Popen",
+        "receivers/ebpf/selftest/workloads/asking.py: os.fork",
         "receivers/ebpf/selftest/workloads/calls.py: os.fork",
         "receivers/ebpf/selftest/workloads/transfers.py: os.execv",
         "receivers/ebpf/trial.py: os.fork",

@@ -34,15 +34,19 @@ def test_shared_programs_come_after_the_probes_and_once(probes):
     """They call the handlers of all probes before them; what serves the reader stands alone."""
     request = request_for([probes["page_cache"], probes["syscalls"]])
 
-    assert ["page_cache.c", "syscalls.c", "call.c", "new_cgroups.c"] == [Path(file).name for file in request.files]
+    files = ["page_cache.c", "syscalls.c", "call.c", "page_cache_faults.c", "new_cgroups.c"]
+    assert files == [Path(file).name for file in request.files]
 
 
 def test_probes_add_to_what_is_done_for_a_call(probes):
-    """Reads are followed for their pages and their time; mmap only has a cause without the syscalls probe."""
+    """Reads are followed for their pages and their time; mmap only has a cause without the syscalls probe.
+
+    The upper four bits of a cause say where a call reads: from the file's own position (2).
+    """
     both = request_for([probes["page_cache"], probes["syscalls"]]).calls
     alone = request_for([probes["page_cache"]]).calls
 
-    assert {"follow": 1, "cause": 1, "timed": 1, "direction": 1, "descriptor": 1} == both[NUMBERS["read"]]
+    assert {"follow": 1, "cause": 2 << 4 | 1, "timed": 1, "direction": 1, "descriptor": 1} == both[NUMBERS["read"]]
     assert {"cause": 3} == alone[NUMBERS["mmap"]]
 
 
