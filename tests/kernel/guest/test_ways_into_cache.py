@@ -14,6 +14,7 @@ NUMBER = syscall_table().numbers
 PAGE = mmap.PAGESIZE
 SIZE = 4 << 20
 PAGES = SIZE // PAGE
+WORKERS = 40  # of io_uring, more than are seen for as many requests
 READ, WRITE, MMAP, OTHER, FILL = range(5)
 
 
@@ -40,8 +41,12 @@ def near(expected):
 def test_cold_reads_through_io_uring_count_once_for_who_asks(loaded, observe, cold, use):
     """Each asks for its pages up to three times, and workers of the kernel do the work of some."""
     seen = observe(loaded, "rings.py", use, cold, size=SIZE, step=PAGE)
+    # a worker is not known yet when it reads for the first time: where functions are probed, that is no miss
+    by_function = any(hook.hook == "page_lookup" and hook.way.startswith("kprobe") for hook in loaded.hooks)
+    first_reads = WORKERS if use == "workers" and by_function else 0
 
-    assert [near(PAGES)] * 2 == [seen.lookups, seen.misses]
+    assert near(PAGES) == seen.lookups
+    assert near(PAGES) == seen.misses or PAGES - first_reads <= seen.misses <= PAGES
     assert [near(PAGES)] * 2 == [seen.grown, seen.adds[READ]]
 
 
