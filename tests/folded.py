@@ -70,7 +70,7 @@ class Page:
     def __init__(self, budget=200, expiration=EXPIRATION):
         self.budget, self.expiration = budget, expiration
         self.folding = Folding(budget, expiration, lines)
-        self.before, self.after, self.shown = {}, {}, {}
+        self.before, self.after, self.shown, self.names = {}, {}, {}, {}
 
     def tick(self, machine, seconds=10.0, away=(), frames=None):
         """Let time pass and take in what the machine reports; the frames that are passed on."""
@@ -93,7 +93,11 @@ class Page:
         for each in folded:
             falls = each.kind in (Kind.GAUGE, Kind.UPDOWNCOUNTER)
             assert len(set(labels(each))) == len(each)
-            for name, values in zip(labels(each), numbers(each), strict=True):
+            for id_, name, values in zip(each.rows.ids.tolist(), labels(each), numbers(each), strict=True):
+                former = self.names.get((each.name, id_), name)
+                if former != name:  # a row that got another name leaves no series behind
+                    self.shown.pop((each.name, former), None)
+                self.names[each.name, id_] = name
                 old, seen, _ = self.shown.get((each.name, name), (values, now, 0))
                 assert falls or now - seen > self.expiration or all(values >= old)
                 self.shown[each.name, name] = values, now, lines(each)

@@ -74,7 +74,8 @@ def test_seconds_waited_for_a_request_equal_those_that_the_kernel_traces(attach_
     mine = [line for line in lines if f" {os.major(number)},{os.minor(number)} " in line]
     waited = spans(mine, request_of, "bio_queue", "getrq")
     assert READS == len(waited)
-    assert sum(waited) == pytest.approx(waits(loaded, disk)[1] - before, rel=0.1)
+    # the trace tells microseconds: on an idle machine most waits are shorter
+    assert sum(waited) == pytest.approx(waits(loaded, disk)[1] - before, rel=0.1, abs=1000 * READS)
 
 
 def test_what_did_not_wait_is_not_counted(attach_once, disk):
