@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from .clock import Clock
 
 MISSED_BEATS = 3
+LEAST_SILENCE = 3.0
+"""Seconds: whoever is silent for less may only have waited for a processor, however short its interval is."""
 
 
 @dataclass
@@ -37,7 +39,7 @@ class Pulse:
     def problem(self) -> str | None:
         """What is wrong with it, or None."""
         silent = self.clock.monotonic() - self.last
-        if self.interval and silent > MISSED_BEATS * self.interval:
+        if self.interval and silent > max(MISSED_BEATS * self.interval, LEAST_SILENCE):
             return f"{self.name}: no sign of life for {silent:.1f}s, expected every {self.interval:g}s"
         return None
 

@@ -35,6 +35,19 @@ def test_a_receiver_that_was_silent_for_three_intervals_makes_the_service_unheal
     assert ["receiver ebpf: no sign of life for 3.1s, expected every 1s"] == health.problems()
 
 
+def test_a_component_of_a_short_interval_is_silent_only_after_seconds():
+    """A busy machine lets anybody wait for a tenth of a second; nobody shall be restarted for that."""
+    clock = FakeClock()
+    health = Health(clock)
+    health.pulse("receiver replay").expect(0.05)
+    clock.advance(3.0)
+    bearable = health.problems()
+    clock.advance(0.1)
+
+    assert [] == bearable
+    assert ["receiver replay: no sign of life for 3.1s, expected every 0.05s"] == health.problems()
+
+
 def test_a_beat_makes_it_healthy_again():
     """Liveness is about now."""
     clock = FakeClock()
