@@ -47,22 +47,12 @@ static __always_inline bool is_beyond(struct thread *thread, u64 file, u64 index
            file_of(thread->mapping) == file;
 }
 
-static __always_inline bool was_asked_for_outside(struct thread *thread, u64 file, u64 index)
+/* How many of the pages are misses at once, because the thread had asked for them before; ``*index``: the first. */
+static __always_inline u64 asked_for_before(struct thread *thread, u64 file, u64 *index, u64 end)
 {
-    return thread->outside && index >= thread->first_page && index < thread->next_page &&
-           file_of(thread->mapping) == file;
-}
-
-/* How many of the pages are misses at once, because the thread had asked for them before; all of them or none. */
-static __always_inline u64 asked_for_before(struct thread *thread, u64 file, u64 index, u64 pages)
-{
-    if (!thread || !thread->mapping)
-        return 0;
-    if (thread->inside)
-        return is_beyond(thread, file, index) ? pages : 0;
-    if (!was_asked_for_outside(thread, file, index))
-        return 0;
-    return index + pages > thread->next_page ? thread->next_page - index : pages;
+    if (!thread || !thread->inside)
+        return pages_expected(file, index, end);
+    return thread->mapping && is_beyond(thread, file, *index) ? end - *index : 0;
 }
 
 static __always_inline void count_add_at_once(u32 place, u64 pages, u64 misses, bool first_of_fault)
@@ -93,22 +83,25 @@ static __always_inline void count_add(struct thread *thread, u32 place, u64 page
     count_add_at_once(place, pages, misses, first_of_fault);
 }
 
-/* The pages are marked at the very end: the verifier follows the loop once for whatever has to be known behind it. */
+/* The pages are marked at the very end: the verifier follows the loops once for whatever has to be known behind them.
+ * Of a large folio, only a part may have been asked for. */
 static __always_inline void pages_added(u64 file, u64 index, u64 pages)
 {
     struct thread *thread = current_thread();
     bool left_out = thread_is_left_out(thread), for_reads;
     u32 cause = cause_of_add(thread), place;
-    u64 misses;
+    u64 asked = index, misses;
 
     if (is_huge_page(cause, pages))
         return;
     place = place_of_add(cause, pages);
     for_reads = !left_out && is_for_reads(place, pages);
-    misses = for_reads ? asked_for_before(thread, file, index, pages) : 0;
+    misses = for_reads ? asked_for_before(thread, file, &asked, index + pages) : 0;
     if (!left_out)
         count_add(thread, place, pages, misses);
-    pages_came(file, index, pages, for_reads && !misses);
+    pages_came(file, index, pages, for_reads && misses < pages);
+    if (misses && misses < pages)
+        pages_came(file, asked, misses, 0);
 }
 
 /* How many of the pages that a call added for a write were read from disks: of what the thread read since the first

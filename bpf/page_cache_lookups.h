@@ -16,10 +16,8 @@ static __always_inline void pages_looked_up_inside(struct thread *thread, u64 ma
 
     if (thread->mapping == mapping && thread->next_page > index)
         first = thread->next_page;
-    if (thread->mapping != mapping) {
+    if (thread->mapping != mapping)
         thread->first_page = index;
-        thread->outside = 0;
-    }
     thread->mapping = mapping;
     thread->next_page = last + 1;
     if (last + 1 > first) {
@@ -75,6 +73,56 @@ static __always_inline void pages_looked_up_outside(u64 mapping, u64 index, u64 
     count_outside(mapping, index, last, !goes_on);
 }
 
+#if defined(HAVE_LOOKUP_FUNCTION) || defined(HAVE_SPLICE_FUNCTION)
+/* Functions are probed where they begin: what they have to bring in comes right after it. So this is what each thread
+ * asked for last, outside of followed calls. Not in its state: workers of io_uring and threads of the kernel have none.
+ * Threads whose ids end alike share a place, which the last one has. */
+struct expected {
+    u64 tid;
+    u64 mapping;
+    u64 first_page;
+    u64 next_page;
+};
+BPF_F_TABLE("array", u32, struct expected, expected_pages, EXPECTED_PAGES_ENTRIES, NEAR_FLAGS);
+
+static __always_inline struct expected *place_of_expected(u32 tid)
+{
+    u32 place = tid & (EXPECTED_PAGES_ENTRIES - 1);
+
+    return expected_pages.lookup(&place);
+}
+
+static __always_inline void expect_pages(u64 mapping, u64 index, u64 last)
+{
+    u32 tid = bpf_get_current_pid_tgid();
+    struct expected *expected = place_of_expected(tid);
+
+    if (!expected)
+        return;
+    expected->tid = tid;
+    expected->mapping = mapping;
+    expected->first_page = index;
+    expected->next_page = last + 1;
+}
+
+/* How many of the pages from ``*index`` up to end the current thread had asked for; ``*index``: the first of them. */
+static __always_inline u64 pages_expected(u64 file, u64 *index, u64 end)
+{
+    u32 tid = bpf_get_current_pid_tgid();
+    struct expected *expected = place_of_expected(tid);
+
+    if (!expected || expected->tid != tid || end <= expected->first_page || *index >= expected->next_page ||
+        file_of(expected->mapping) != file)
+        return 0;
+    if (*index < expected->first_page)
+        *index = expected->first_page;
+    return (end < expected->next_page ? end : expected->next_page) - *index;
+}
+#else
+#define expect_pages(mapping, index, last)
+#define pages_expected(file, index, end) 0
+#endif
+
 /* ``rounded``: the range may end later than what is asked for. */
 static __always_inline void pages_looked_up(u64 mapping, u64 index, u64 last, bool rounded)
 {
@@ -87,6 +135,7 @@ static __always_inline void pages_looked_up(u64 mapping, u64 index, u64 last, bo
         if (rounded)
             thread->rounded = 1;
     } else {
+        expect_pages(mapping, index, last);
         pages_looked_up_outside(mapping, index, last);
     }
 }
@@ -112,15 +161,6 @@ static __always_inline bool was_looked_up(u64 request, u64 mapping, u64 last)
     return follows || now.index;
 }
 
-/* Functions are probed where they begin: what they have to bring in comes after it. */
-static __always_inline void expect_pages_outside(struct thread *thread, u64 mapping, u64 index, u64 last)
-{
-    thread->outside = 1;
-    thread->mapping = mapping;
-    thread->first_page = index;
-    thread->next_page = last + 1;
-}
-
 static __always_inline void pages_looked_up_for(u64 request, u64 mapping, u64 index, u64 last)
 {
     struct thread *thread = current_thread();
@@ -131,8 +171,7 @@ static __always_inline void pages_looked_up_for(u64 request, u64 mapping, u64 in
         pages_looked_up_inside(thread, mapping, index, last);
         return;
     }
-    if (thread)
-        expect_pages_outside(thread, mapping, index, last);
+    expect_pages(mapping, index, last);
     count_outside(mapping, index, last, !was_looked_up(request, mapping, last));
 }
 #endif

@@ -55,7 +55,6 @@ struct thread {
     u64 first_page; /* of those that it asks for */
     u64 next_page;  /* pages before it have been counted for this call */
     u32 rounded;    /* 1: to whole blocks of the file system, of which the call asks for a part */
-    u32 outside;    /* 1: these were asked for outside of followed calls, and functions are probed */
     u64 counted;    /* sum of lookups and of all below that are pages: 0 means nothing to hand over */
     u64 lookups;
     u64 misses; /* beyond what is settled at the end of a call */

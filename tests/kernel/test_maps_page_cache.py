@@ -127,7 +127,7 @@ def test_a_process_that_ends_between_two_readings_is_not_lost(attach_once, run, 
 
 def test_a_full_map_is_counted_and_not_silent(attach, run):
     """With little room for rows, 200 processes overflow the map, and each loss is counted under the map's name."""
-    loaded = attach("page_cache", budget=220 << 10)
+    loaded = attach("page_cache", budget=230 << 10)
 
     run("processes.py", 200, 1)
 

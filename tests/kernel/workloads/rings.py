@@ -64,11 +64,13 @@ class Ring:
 
 
 class Use:
-    """How a ring is used: ``spin``: look for results without entering the kernel; ``same``: one place for all."""
+    """How a ring is used: ``spin``: look for results without entering the kernel; ``same``: one place for all;
+    ``ahead``: the kernel may read ahead.
+    """
 
-    def __init__(self, *, batch=BATCH, flags=0, ring=0, operation=READ, same=False, spin=False):
+    def __init__(self, *, batch=BATCH, flags=0, ring=0, operation=READ, same=False, spin=False, ahead=True):
         self.asked = {"operation": operation, "flags": flags}
-        self.batch, self.same, self.spin = batch, same, spin
+        self.batch, self.same, self.spin, self.ahead = batch, same, spin, ahead
         self.ring = Ring(ring)
 
     def _finish(self, number):
@@ -83,6 +85,8 @@ class Use:
     def run(self, path, size, step):
         """The whole file, some requests at a time."""
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        if not self.ahead:
+            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_RANDOM)
         room = mmap.mmap(-1, step * self.batch, flags=mmap.MAP_PRIVATE | mmap.MAP_ANON)
         address, moved = ctypes.addressof(ctypes.c_char.from_buffer(room)), 0
         for begin in range(0, size, step * self.batch):
@@ -102,6 +106,7 @@ USES = {
     "many": {},
     "same": {"same": True},
     "workers": {"flags": ASYNC},
+    "workers_one_by_one": {"flags": ASYNC, "ahead": False},
     "kernel_polls": {"ring": KERNEL_POLLS},
     "user_polls": {"spin": True},
     "written": {"operation": WRITE},
