@@ -102,7 +102,7 @@ class Collection:
         return sum(tally.overflowed for tally in self.reading.tallies.values())
 
     def forgotten_rows(self) -> int:
-        """How many rows were given up for others, those of maps that are no longer read included."""
+        """How many rows were given up, those of maps that are no longer read included."""
         return self._forgotten + sum(tally.forgotten for tally in self.reading.tallies.values())
 
     def close(self) -> None:

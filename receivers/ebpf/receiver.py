@@ -117,7 +117,7 @@ class EbpfReceiver:
         count(
             f"{prefix}.forgotten_rows",
             "{row}",
-            "Rows idle for an hour that were given up, because there were max_rows; they start anew when they return",
+            "Rows that were given up after an hour without a change; they start anew when they return",
             collection.forgotten_rows,
         )
 

@@ -40,7 +40,7 @@ class EbpfSettings(Settings):
     """Whether a hook that cannot be attached is an error. Otherwise its metrics are absent and the log says why."""
     max_rows: int = Field(default=100_000, ge=1, le=10_000_000)
     """How many rows a kernel map may be shown as; what exceeds it shares a row marked ``otel.metric.overflow``. Rows
-    that were idle for an hour are given up for others first."""
+    that were idle for an hour are given up, and start anew when they return."""
     canary_interval: Annotated[float, Within("1s", "720h", or_zero=True)] = 600.0
     """How often each attached hook is triggered to see that it fires (`ebpf.probe.live`); ``0s``: only at the start."""
     probe_statistics: bool = False

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import Protocol
 
@@ -55,6 +55,8 @@ class View:
 
 FORGET_AFTER = 3600.0
 """Longer than readers show what is gone, so that no series falls on anybody's page: it ended, and starts anew."""
+_TIDIED = 4
+"""How often in that time views are looked through for such rows, so that memory is bounded by what lives."""
 
 
 @dataclass
@@ -63,7 +65,7 @@ class Tally:
 
     ``start``: when that was, ns since the epoch. ``limit``: how many rows a view may have.
     ``stale_after``: seconds after which a row that does not change is withdrawn. ``forget_after``: seconds after which
-    a withdrawn row may be given up for others. ``distinct``: the column by whose growth the different keys of each row
+    a withdrawn row is given up, at the latest a quarter of that later, and at once where a view is full. ``distinct``: the column by whose growth the different keys of each row
     are counted at each reading.
     """
 
@@ -73,10 +75,11 @@ class Tally:
     limit: int = 100_000
     stale_after: float = inf
     distinct: int | None = None
-    forget_after: float = FORGET_AFTER
+    forget_after: float = field(default_factory=lambda: FORGET_AFTER)
 
     def __post_init__(self) -> None:
         self._now, self._before, self._time = 0.0, self.start, self.start
+        self._tidied = -inf
         columns = self.map.columns
         self._totals = [Totals(view.attributes, columns, self.start, self.limit) for view in self.views]
         self._versions = [view.version() for view in self.views]
@@ -94,7 +97,7 @@ class Tally:
 
     @property
     def forgotten(self) -> int:
-        """How many rows were given up for others since the start."""
+        """How many rows were given up since the start."""
         return sum(totals.forgotten for totals in self._totals)
 
     @property
@@ -111,9 +114,7 @@ class Tally:
         # no row begins after its first reading, nor later than others while times wait for the wall clock
         self._before = min(self._time, time, self.newest_start if ahead else time)
         self._now, self._time = now, time
-        for view, totals in enumerate(self._totals):
-            if totals.full():
-                self._make_room(view, totals)
+        self._tidy(now)
         keys, values = self.map.read()
         self._follow_names(keys)
         change = self._entries.update(keys, values, now)
@@ -154,6 +155,14 @@ class Tally:
             # a group without a row had counted nothing by the last reading, or its count was given up, or is elsewhere
             rows[:, i] = [-1 if group is None else totals.row(group, self._now, self._before) for group in groups]
         return rows
+
+    def _tidy(self, now: float) -> None:
+        due = now - self._tidied >= self.forget_after / _TIDIED
+        for view, totals in enumerate(self._totals):
+            if due or totals.full():
+                self._make_room(view, totals)
+        if due:
+            self._tidied = now
 
     def _make_room(self, view: int, totals: Totals) -> None:
         """Give up rows that were withdrawn long ago, and that no kernel entry counts into any more."""

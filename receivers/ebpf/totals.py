@@ -3,7 +3,7 @@
 
 Rows outlive kernel entries, so a counter never falls. A row that is idle for long is withdrawn from the frames but
 keeps its total, so that it goes on from there when it returns. Beyond ``limit``, new groups share one row marked
-``otel.metric.overflow``, unless rows can be given up that were withdrawn long ago.
+``otel.metric.overflow``. Rows that were withdrawn long ago are given up.
 """
 
 from __future__ import annotations

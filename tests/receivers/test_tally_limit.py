@@ -66,6 +66,39 @@ def test_a_row_that_was_given_up_and_returns_counts_since_the_last_reading():
     assert {"3": START + 1, "1": START + 20} == starts
 
 
+def test_rows_that_are_long_gone_are_given_up_where_there_is_room_as_well():
+    """Memory follows what lives, not what ever lived: a row goes an hour and a quarter after its last change."""
+    kernel_map = FakeMap()
+    tally = tally_of(kernel_map, stale_after=4.0, forget_after=8.0)
+    for now in range(100):
+        kernel_map.count(now)
+        tally.clear(tally.update(float(now)))
+        kernel_map.entries.clear()
+    rows = tally._totals[0]
+
+    assert 8 + 2 >= len(rows) >= 8
+    assert 2 * 64 >= len(rows._ids)
+    assert 100 == tally.forgotten + len(rows)
+
+
+@given(STEPS)
+def test_what_is_given_up_and_returns_is_counted_once(steps):
+    """Rows that were given up keep what they showed, and what returns starts from 0."""
+    kernel_map, done, shown = FakeMap(), 0, {}
+    tally = tally_of(kernel_map, stale_after=1.0, forget_after=2.0)
+    for now, (what, who, amount) in enumerate([*steps, ("update", 0, 0)]):
+        if what == "count":
+            kernel_map.count(who, amount)
+            done += amount
+        else:
+            keys = tally.update(float(now))
+            seen = tally.snapshot()
+            shown |= dict(zip(seen.rows.ids.tolist(), seen.totals[:, 0].tolist(), strict=True))
+            tally.clear(keys)
+
+    assert done == sum(shown.values())
+
+
 def test_a_row_that_readers_may_still_show_never_gives_way():
     """It was withdrawn a moment ago: with less in its place, a series on somebody's page would fall."""
     kernel_map = FakeMap()
