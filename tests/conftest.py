@@ -15,12 +15,9 @@ from turns import Turns
 
 _EXAMPLES = Path(__file__).parents[1] / ".hypothesis" / "examples"
 # another user may run the tests in a folder that is not theirs; and a deadline measures the machine's other work
-settings.register_profile(
-    "shared",
-    database=DirectoryBasedExampleDatabase(_EXAMPLES) if os.access(Path(__file__).parents[1], os.W_OK) else None,
-    deadline=None,
-)
-settings.load_profile("shared")
+_DATABASE = DirectoryBasedExampleDatabase(_EXAMPLES) if os.access(Path(__file__).parents[1], os.W_OK) else None
+settings.register_profile("full length", database=_DATABASE, deadline=None, max_examples=100)
+settings.register_profile("short", settings.get_profile("full length"), max_examples=40)
 _TURNS = Turns(Path(__file__).parent, Path(__file__))
 
 
@@ -28,12 +25,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add ``--update-golden`` and ``--full-length``."""
     parser.addoption("--update-golden", action="store_true", help="write golden files anew instead of comparing")
     parser.addoption(
-        "--full-length", action="store_true", help="run soaks as long, and self-tests as often, as CI does"
+        "--full-length",
+        action="store_true",
+        help="run soaks as long, self-tests as often, and laws with as many examples, as CI does",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """All processes of this run share what they compiled, and nothing with an earlier run."""
+    """All processes of this run share what they compiled, and nothing with an earlier run; laws have their examples."""
+    settings.load_profile("full length" if config.getoption("--full-length") else "short")
     if not hasattr(config, "workerinput"):
         folder = tempfile.TemporaryDirectory(prefix="ebpf-sidecar-programs-")
         os.environ["CACHE_DIRECTORY"] = folder.name

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from .bytecode import Bytecode
 
-MOST_FILES = 32
-"""How many are kept; the one that was not used for the longest time goes first."""
+MOST_FILES = 64
+"""How many are kept, of 0.2 MB at most today; the one that was not used for the longest time goes first."""
 _MOST_BYTES = 4 << 20
 _FORM = "1"
 """Changes with what a file holds."""

@@ -116,6 +116,7 @@ def test_a_read_costs_one_run_of_each_program(bench):
     assert 0 < cost.mean_net(found) < cost.per_operation(found)
 
 
+@pytest.mark.full_length
 @kernel
 @pytest.mark.skipif(not shutil.which("fio") or not shutil.which("cc"), reason="no fio or no C compiler")
 def test_a_request_costs_runs_of_each_variants_programs(bench):
@@ -164,6 +165,7 @@ def test_a_cgroup_that_is_too_small_makes_the_memory_probe_work(bench):
     assert not list(Path("/sys/fs/cgroup").glob(f"**/ebpf-sidecar-bench-{os.getpid()}"))
 
 
+@pytest.mark.full_length
 @kernel
 @pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler")
 @pytest.mark.parallel
@@ -178,6 +180,7 @@ def test_a_slowdown_is_measured_in_pairs(bench):
     assert found.under / found.without == pytest.approx(found.ratio)
 
 
+@pytest.mark.full_length
 @kernel
 def test_who_is_left_out_pays_less_than_who_is_measured(bench):
     """At entry and return, as the kernel counts it; the same loop for both."""

@@ -156,7 +156,7 @@ def frame_named(exported, name):
 
 
 @given(alike_frames())
-@settings(max_examples=200)
+@settings(max_examples=2 * settings.default.max_examples)
 def test_both_formats_parse_to_what_opentelemetrys_own_exporter_writes(exported):
     """The official package is the oracle, prometheus_client's parsers the judges."""
     official = read(parse_text, opentelemetry_page(exported))
@@ -166,7 +166,7 @@ def test_both_formats_parse_to_what_opentelemetrys_own_exporter_writes(exported)
 
 
 @given(st.lists(frames(), max_size=5), st.booleans(), st.booleans())
-@settings(max_examples=200)
+@settings(max_examples=2 * settings.default.max_examples)
 def test_whatever_is_exported_both_pages_parse_and_agree(exported, short, suffixes):
     """Clashing names, nasty attributes, rows that collapse: no page is ever unreadable."""
     config = {"label_names": "short" if short else "semantic", "send_timestamps": True, "created_timestamps": True}

@@ -15,6 +15,9 @@ from ebpf_sidecar.receivers.ebpf.sizing import BUDGET, Machine
 BPF = Path(__file__).parents[2] / "bpf"
 PROBES = sorted(find_probes([BPF]))
 MIB = 1 << 20
+ATTEMPTS = 10
+
+pytestmark = pytest.mark.parallel  # whatever others put into the maps makes them as full
 
 
 def fill(kernel_map):
@@ -40,12 +43,15 @@ def test_all_maps_filled_for_real_stay_below_the_budget(attach, budget, prealloc
     """The kernel's own account in fdinfo, after the last entry went in."""
     loaded = attach(*PROBES, budget=budget, machine=Machine(2, not preallocated))
 
-    for kernel_map in loaded.maps.values():
-        fill(kernel_map)
+    for _ in range(ATTEMPTS):
+        for kernel_map in loaded.maps.values():
+            fill(kernel_map)
+        used = {name: kernel_map.memory() for name, kernel_map in loaded.maps.items()}
+        full = {name: m.entries() / m.max_entries for name, m in loaded.maps.items() if not gives_up_the_oldest(m)}
+        if min(full.values()) > 0.98:
+            break  # else threads ended meanwhile, which give theirs back
 
-    used = {name: kernel_map.memory() for name, kernel_map in loaded.maps.items()}
-    full = {name: m.entries() / m.max_entries for name, m in loaded.maps.items() if not gives_up_the_oldest(m)}
-    assert {} == {name: share for name, share in full.items() if share < 0.98}  # threads that end give theirs back
+    assert {} == {name: share for name, share in full.items() if share < 0.98}
     assert budget / 3 < sum(used.values()) <= budget
 
 

@@ -2,12 +2,15 @@
 """The rights that the doctor prints are enough, and each of them is needed: the real service is run with them."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import yaml
@@ -65,6 +68,19 @@ def limited(capabilities, *more):
     chosen = f"-all,{names}" if names else "-all"
     sets = (f"--{kind}={chosen}" for kind in ("bounding-set", "inh-caps", "ambient-caps"))
     return ["setpriv", "--no-new-privs", *more, *sets]
+
+
+@pytest.fixture(scope="module")
+def as_nobody():
+    """The beginning of a command line of another user than root with these capabilities; what it compiled once is kept
+    in a folder of its own.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        programs = Path(folder, "programs")
+        programs.mkdir(mode=0o700)
+        os.chown(programs, 65534, 65534)
+        yield lambda capabilities: [*limited(capabilities, *NOBODY), "env", f"CACHE_DIRECTORY={programs}"]
 
 
 @pytest.fixture(scope="module")
@@ -156,16 +172,16 @@ def test_without_tracefs_cap_sys_admin_is_needed_or_the_mount(run, printed, doct
     assert 0 == doctor(limited([*capabilities, "SYS_ADMIN"]), WITHOUT_TRACEFS)[0]
 
 
-def test_another_user_than_root_must_be_able_to_read_tracefs(run, printed, doctor):
+def test_another_user_than_root_must_be_able_to_read_tracefs(run, printed, doctor, as_nobody):
     """CAP_DAC_READ_SEARCH is one way; that is why the pod runs as root without it."""
     capabilities, hooks = printed
-    enough = run(limited([*capabilities, "DAC_READ_SEARCH"], *NOBODY))
+    enough = run(as_nobody([*capabilities, "DAC_READ_SEARCH"]))
 
     assert (0, hooks) == (enough.code, enough.attached), enough.log
     if subprocess.run([*limited((), *NOBODY), sys.executable, "-c", "import ebpf_sidecar"], check=False).returncode:
         pytest.skip("the package is in a folder that only root may read")
-    assert (1, {"kernel tracefs"}) == doctor(limited(capabilities, *NOBODY))[:2]
-    assert "tracefs" in run(limited(capabilities, *NOBODY)).log
+    assert (1, {"kernel tracefs"}) == doctor(as_nobody(capabilities))[:2]
+    assert "tracefs" in run(as_nobody(capabilities)).log
 
 
 def with_tracefs(options):
@@ -183,16 +199,16 @@ def remounted():
     subprocess.run(in_mounts(with_tracefs(before.stdout.strip()), ["true"]), check=True)
 
 
-def test_the_advice_for_another_user_than_root_is_enough(run, printed, doctor, remounted):
+def test_the_advice_for_another_user_than_root_is_enough(run, printed, doctor, remounted, as_nobody):
     """The group reads all files of tracefs; a folder open to everybody (mode=755) would not be enough."""
     if subprocess.run([*limited((), *NOBODY), sys.executable, "-c", "import ebpf_sidecar"], check=False).returncode:
         pytest.skip("the package is in a folder that only root may read")
     capabilities, hooks = printed
-    as_nobody = limited(capabilities, *NOBODY)
-    code, problems, answer = doctor(as_nobody, remounted("mode=755"))
+    nobody = as_nobody(capabilities)
+    code, problems, answer = doctor(nobody, remounted("mode=755"))
     [fix] = [finding["fix"] for finding in answer["findings"] if finding["subject"] == "tracefs"]
     options = re.search(r"mount -o remount,(\S+) /sys/kernel/tracing$", fix)[1]
-    refused, enough = run(as_nobody, remounted("mode=755")), run(as_nobody, remounted(options))
+    refused, enough = run(nobody, remounted("mode=755")), run(nobody, remounted(options))
 
     assert (1, {"kernel tracefs"}) == (code, problems)
     assert (
@@ -201,16 +217,16 @@ def test_the_advice_for_another_user_than_root_is_enough(run, printed, doctor, r
     )
     assert "Traceback" not in refused.log
     assert (0, hooks) == (enough.code, enough.attached), enough.log
-    assert (0, set()) == doctor(as_nobody, remounted(options))[:2]
+    assert (0, set()) == doctor(nobody, remounted(options))[:2]
 
 
-def test_a_tracefs_that_another_user_mounts_for_itself_cannot_be_read(run, printed, doctor):
+def test_a_tracefs_that_another_user_mounts_for_itself_cannot_be_read(run, printed, doctor, as_nobody):
     """The doctor finds out as the service does, and the right that both name is enough."""
     if subprocess.run([*limited((), *NOBODY), sys.executable, "-c", "import ebpf_sidecar"], check=False).returncode:
         pytest.skip("the package is in a folder that only root may read")
     capabilities, hooks = printed
-    mounting = limited([*capabilities, "SYS_ADMIN"], *NOBODY)
-    reading = limited([*capabilities, "SYS_ADMIN", "DAC_READ_SEARCH"], *NOBODY)
+    mounting = as_nobody([*capabilities, "SYS_ADMIN"])
+    reading = as_nobody([*capabilities, "SYS_ADMIN", "DAC_READ_SEARCH"])
     code, problems, answer = doctor(mounting, WITHOUT_TRACEFS)
     [finding] = [finding for finding in answer["findings"] if finding["subject"] == "tracefs"]
     refused, enough = run(mounting, WITHOUT_TRACEFS), run(reading, WITHOUT_TRACEFS)
