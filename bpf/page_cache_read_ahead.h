@@ -7,9 +7,9 @@
  * it came and whoever brought it, and misses are never more than what reads asked for.
  *
  * Pages that are removed keep their bits: none is asked for again before it was added again, and that sets the bit
- * anew, or takes it where the page came for something else. Bits are changed without a lock, because
- * kernels before 5.12 have no operation for it: processors that change the same window at the same moment may lose a
- * change, or both be charged with the same pages. */
+ * anew, or takes it where the page came for something else. Bits are changed without a lock, by operations that let no
+ * other processor come between, where the kernel has them: before, processors that change the same window at the same
+ * moment may lose a change, or both be charged with the same pages. Everywhere, two that begin the same window may. */
 #include "near.h"
 #include "owner.h"
 
@@ -45,8 +45,8 @@ static __always_inline struct windows *set_of(u64 name)
     return read_ahead.lookup(&place);
 }
 
-/* All bits if the two are equal, else none. Without a branch, like all in this file that is done for each window: the
- * verifier follows all ways through a loop. The compiler would make one if it saw what this is for. */
+/* All bits if the two are equal, else none. Without a branch, because the verifier follows all ways through a loop. The
+ * compiler would make one if it saw what this is for. */
 static __always_inline u64 if_equal(u64 one, u64 other)
 {
     u64 difference = one ^ other, negative = -difference;
@@ -69,31 +69,64 @@ static __always_inline u64 next_window(u64 index)
     return (index | (WINDOW_PAGES - 1)) + 1;
 }
 
-/* Where the window is, or else, if something has to be kept, where no pages are, or else in any of the two places,
- * whatever is there. ``kept``: all bits, or none. */
-static __always_inline void change_window(struct windows *set, u64 name, u64 bits, u64 kept)
+/* Kernels have these operations since 5.12, and for arm64 since 5.18. */
+#if __clang_major__ >= 12 && (RELEASE >= 518 || (RELEASE >= 512 && defined(__x86_64__)))
+/* Takes the bits, and returns those that nobody else has taken. */
+static __always_inline u64 take_bits(u64 *pages, u64 bits)
 {
-    u64 first = if_equal(set->name[0], name), second = if_equal(set->name[1], name), here, there;
+    return __sync_fetch_and_and(pages, ~bits) & bits;
+}
 
-    there = second | (~first & ~if_equal(set->pages[0], 0) & (if_equal(set->pages[1], 0) | -(name >> 8 & 1)));
-    here = ~there & (kept | first);
-    there &= kept | second;
-    set->pages[0] = (set->pages[0] & ~here) | (((set->pages[0] & first & ~bits) | (bits & kept)) & here);
-    set->pages[1] = (set->pages[1] & ~there) | (((set->pages[1] & second & ~bits) | (bits & kept)) & there);
-    set->name[0] = (set->name[0] & ~here) | (name & here);
-    set->name[1] = (set->name[1] & ~there) | (name & there);
+static __always_inline void set_bits(u64 *pages, u64 bits)
+{
+    __sync_fetch_and_or(pages, bits);
+}
+#else
+static __always_inline u64 take_bits(u64 *pages, u64 bits)
+{
+    u64 found = *pages & bits;
+
+    *pages &= ~bits;
+    return found;
+}
+
+static __always_inline void set_bits(u64 *pages, u64 bits)
+{
+    *pages |= bits;
+}
+#endif
+
+/* Where the window is; the second place if it is in neither. */
+static __always_inline u64 *pages_of_window(struct windows *set, u64 name)
+{
+    return &set->pages[~if_equal(set->name[0], name) & 1];
+}
+
+/* Where no pages are, or else in any of the two places, whatever is there. */
+static __always_inline void new_window(struct windows *set, u64 name, u64 bits)
+{
+    u64 place = ~if_equal(set->pages[0], 0) & (if_equal(set->pages[1], 0) | -(name >> 8 & 1)) & 1;
+
+    set->pages[place] = bits;
+    set->name[place] = name;
+}
+
+static __always_inline void change_window(struct windows *set, u64 name, u64 bits, bool kept)
+{
+    bool is_there = set->name[0] == name || set->name[1] == name;
+
+    if (is_there && kept)
+        set_bits(pages_of_window(set, name), bits);
+    else if (is_there)
+        take_bits(pages_of_window(set, name), bits);
+    else if (kept)
+        new_window(set, name, bits);
 }
 
 /* Which of the bits are set. */
 static __always_inline u64 found_in_window(struct windows *set, u64 name, u64 bits)
 {
     return ((set->pages[0] & if_equal(set->name[0], name)) | (set->pages[1] & if_equal(set->name[1], name))) & bits;
-}
-
-static __always_inline void remove_from_window(struct windows *set, u64 name, u64 bits)
-{
-    set->pages[0] &= ~(bits & if_equal(set->name[0], name));
-    set->pages[1] &= ~(bits & if_equal(set->name[1], name));
 }
 
 /* Pages of one folio came. ``for_reads``: a read may be charged with them. Else what was there before, and nobody asked
@@ -110,7 +143,7 @@ static __always_inline void pages_came(u64 file, u64 index, u64 pages, bool for_
         set = set_of(name);
         if (!set)
             return;
-        change_window(set, name, bits_of(index, end), -(u64)for_reads);
+        change_window(set, name, bits_of(index, end), for_reads);
         index = next_window(index);
     }
 }
@@ -136,8 +169,8 @@ static __always_inline u64 charged_in_more_windows(u64 file, u64 index, u64 end)
         if (!set)
             break;
         found = found_in_window(set, name, bits_of(index, end));
-        remove_from_window(set, name, found);
-        charged += bits_set(found);
+        if (found)
+            charged += bits_set(take_bits(pages_of_window(set, name), found));
         index = next_window(index);
     }
     return charged;
@@ -154,10 +187,8 @@ static __always_inline u64 pages_charged(u64 file, u64 index, u64 end)
         return 0;
     if (set->name[0] == name || set->name[1] == name) {
         found = found_in_window(set, name, bits_of(index, end));
-        if (found) {
-            remove_from_window(set, name, found);
-            charged = bits_set(found);
-        }
+        if (found)
+            charged = bits_set(take_bits(pages_of_window(set, name), found));
     }
     index = next_window(index);
     return index < end ? charged + charged_in_more_windows(file, index, end) : charged;

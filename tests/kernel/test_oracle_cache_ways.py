@@ -54,6 +54,11 @@ def near(expected):
     return pytest.approx(expected, rel=0.005, abs=4)
 
 
+def roughly(pages):
+    """As `near`; older kernels cannot keep threads from being charged with the same pages at the same moment."""
+    return near(pages) if release_of(os.uname().release) >= (5, 18) else pytest.approx(pages, rel=0.05)
+
+
 def maps_included(pages):
     """What the disk gives for so many pages of files: maps of their blocks, and of free ones, too."""
     return pytest.approx(pages, rel=0.01, abs=64)
@@ -69,8 +74,7 @@ def test_reads_of_any_kind_count_alike(loaded, observe, data, way, cold):
     assert near(seen.facts["pages"]) == seen.lookups
     pages = PAGES if cold else 0
     assert near(pages) == seen.adds[READ] + seen.adds[MMAP]
-    # bits of pages are changed without a lock: threads that ask for the same ones at the same moment are both charged
-    assert (pytest.approx(pages, rel=0.05) if action == "shared" else near(pages)) == seen.misses
+    assert (roughly(pages) if action == "shared" else near(pages)) == seen.misses
     assert maps_included(seen.adds[READ]) == seen.fetched
     assert near(seen.grown) == seen.adds[READ]
 
