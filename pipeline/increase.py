@@ -5,9 +5,10 @@ The rules are those of Prometheus and of the OpenTelemetry data model (cumulativ
 
 * the first batch tells nothing, there is no interval yet;
 * a metric or a row that was not there in the batch before was zero then: all of its value belongs to the interval;
-* a row that was away and returns goes on from where it was: up to `REMEMBERED` absent rows of a metric are kept;
-* a metric that was away for so long that it was forgotten (see `Attendance`) starts anew when it returns, as in the
-  first batch: its old total must not be counted a second time;
+* a row that was away and returns goes on from where it was: up to `REMEMBERED` absent rows of a metric are kept, for
+  `FORGET_AFTER`;
+* a metric or a row that was away for so long that it was forgotten (see `Attendance`) starts anew when it returns, as
+  in the first batch: its old total must not be counted a second time;
 * a value below the one before, or a start time after it, is a restart: what was counted since is the increase, over
   the time since the start;
 * intervals are those of the clock that never jumps, where the receiver has one (`Frame.monotonic_nano`); otherwise a
@@ -30,6 +31,8 @@ from .rows import RowSet
 from .streams import Attendance, Origin, Stream
 
 REMEMBERED = 100_000
+FORGET_AFTER = 7200 * 10**9
+"""Nanoseconds for which an absent row is remembered; longer than a receiver keeps one, whose id then never returns."""
 _UNSTARTED = np.iinfo(np.int64).max
 """The start time of a row that was not seen yet: its own, once it is seen, is no restart."""
 MOST_NAMES = 10_000
@@ -127,7 +130,8 @@ def counts(frame: Frame) -> NDArray[Any]:
 class _Seen:
     """The latest of every row, sorted by row id, and where in there the rows of the last frame are.
 
-    ``time`` and ``times`` are moments (see `moment`), ``starts`` are on the wall clock.
+    ``time`` and ``times`` are moments (see `moment`), ``starts`` are on the wall clock. ``forgotten``: the highest id
+    of a row that is remembered no more, -1 for none.
     """
 
     time: int
@@ -137,6 +141,7 @@ class _Seen:
     starts: NDArray[np.int64]
     times: NDArray[np.int64]
     positions: NDArray[np.intp]
+    forgotten: int = -1
 
     @classmethod
     def nothing(cls, time: int, like: NDArray[Any]) -> _Seen:
@@ -148,7 +153,7 @@ class _Seen:
     def update(self, frame: Frame, current: NDArray[Any]) -> Increase:
         """Take over a frame; the increase since the one before."""
         if frame.rows is not self.rows():
-            self._make_room(frame.rows, current)
+            self._make_room(frame.rows, current, moment(frame))
         at, starts = self.positions, frame.start_times().astype(np.int64)
         now = moment(frame)
         # the row's moment before, as today's wall clock would have shown it, however it was set meanwhile
@@ -158,6 +163,7 @@ class _Seen:
         restarted = (current < before) | (another & (starts >= since))
         with np.errstate(invalid="ignore"):  # infinite floats; left out below
             amounts = np.where(restarted, current, current - before)
+        amounts = np.where(self._may_return(frame, since), 0, amounts)
         # only a restart inside the interval says when counting began; a row that is new was zero for all of it
         inside = restarted & (starts > since) & (starts < frame.time_unix_nano)
         increase = _increase(amounts, frame.time_unix_nano, np.where(inside, starts, since))
@@ -165,18 +171,28 @@ class _Seen:
         self.rows, self.time = ref(frame.rows), now
         return increase
 
+    def _may_return(self, frame: Frame, since: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which rows are not known, but may have been before they were forgotten, and began earlier than ``since``.
+
+        Ids are given in turn, so one that is above those that were forgotten is new.
+        """
+        new = self.starts[self.positions] == _UNSTARTED
+        older = frame.start_times().astype(np.int64) < since
+        return np.asarray(new & older & (frame.rows.ids <= np.uint64(max(0, self.forgotten))) & (self.forgotten >= 0))
+
     def forget_times(self, latest: int) -> None:
         """The clock was set back: nothing can have been seen later than ``latest``."""
         np.minimum(self.times, latest, out=self.times)
 
-    def _make_room(self, rows: RowSet, current: NDArray[Any]) -> None:
-        """Places for rows that were not there: zero, since the frame before; and forget the longest absent ones."""
+    def _make_room(self, rows: RowSet, current: NDArray[Any], now: int) -> None:
+        """Places for rows that were not there: zero, since the frame before; and forget those that are long absent."""
         place = np.searchsorted(self.ids, rows.ids)
         there = np.append(self.ids, rows.ids[:1])[place] == rows.ids  # the appended one: where place is the end
         there &= place < len(self.ids)
         absent = np.ones(len(self.ids), np.bool_)
         absent[place[there]] = False
-        kept = ~absent | _latest(self.times, absent)
+        kept = ~absent | _latest(self.times, absent & (self.times > now - FORGET_AFTER))
+        self.forgotten = max([self.forgotten, *self.ids[~kept][-1:].tolist()])
         new = np.unique(rows.ids[~there])
         ids = np.concatenate([self.ids[kept], new])
         order = np.argsort(ids, kind="stable")
@@ -189,7 +205,7 @@ class _Seen:
 
 
 def _latest(times: NDArray[np.int64], absent: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which absent rows to keep: all, or those seen last when there are more than `REMEMBERED`."""
+    """Which of these absent rows to keep: all, or those seen last when there are more than `REMEMBERED`."""
     surplus = int(absent.sum()) - REMEMBERED
     if surplus <= 0:
         return absent

@@ -17,6 +17,8 @@ from .owners import FORGOTTEN, Mask, Positions
 
 REMEMBERED = 50_000
 """How many absent rows of a stream are remembered; one that returns after it was forgotten loses an interval."""
+FORGET_AFTER = 7200.0
+"""Seconds for which an absent row is remembered; longer than a receiver keeps one, whose id then never returns."""
 _NEVER = float("-inf")
 _COLUMNS = {"owner": FORGOTTEN, "own": False, "fresh": True, "seen": _NEVER, "shown": _NEVER, "start": 0, "begun": 0}
 """What is kept of each row besides its numbers, and what that is at first."""
@@ -85,7 +87,7 @@ class RowTable:
     def take(self, frame: Frame, owner: Positions, now: float) -> Taken:
         """Take over what the frame says."""
         if frame.rows is not self._rows():
-            self._make_room(frame.rows)
+            self._make_room(frame.rows, now)
         at = self.present
         fresh = self.fresh[at]
         self.owner[at], self.seen[at], self.fresh[at] = owner, now, False
@@ -125,14 +127,14 @@ class RowTable:
                 part[row] -= offset
         return parts
 
-    def _make_room(self, rows: RowSet) -> None:
-        """Places for rows that were not there; the longest absent ones are forgotten where there are too many."""
+    def _make_room(self, rows: RowSet, now: float) -> None:
+        """Places for rows that were not there; those absent for long are forgotten, or the longest of too many."""
         place = np.minimum(np.searchsorted(self.ids, rows.ids), max(0, len(self.ids) - 1))
         known = self.ids[place] == rows.ids if len(self.ids) else np.zeros(len(rows), np.bool_)
         absent = np.ones(len(self.ids), np.bool_)
         absent[place[known]] = False
         new = np.unique(rows.ids[~known])
-        kept = ~absent | self._latest(absent)
+        kept = ~absent | self._latest(absent & (self.seen > now - FORGET_AFTER))
         if not kept.all():
             self.forgotten = max(self.forgotten, int(self.ids[~kept].max()))
             self._choose(kept)
@@ -158,7 +160,7 @@ class RowTable:
             self._choose(np.argsort(self.ids, kind="stable"))
 
     def _latest(self, absent: Mask) -> Mask:
-        """Which absent rows to keep: all, or those seen last when there are more than `REMEMBERED`."""
+        """Which of these absent rows to keep: all, or those seen last when there are more than `REMEMBERED`."""
         surplus = int(absent.sum()) - REMEMBERED
         if surplus <= 0:
             return absent

@@ -65,8 +65,8 @@ class Tally:
 
     ``start``: when that was, ns since the epoch. ``limit``: how many rows a view may have.
     ``stale_after``: seconds after which a row that does not change is withdrawn. ``forget_after``: seconds after which
-    a withdrawn row is given up, at the latest a quarter of that later, and at once where a view is full. ``distinct``: the column by whose growth the different keys of each row
-    are counted at each reading.
+    a withdrawn row is given up, at the latest a quarter of that later, and at once where a view is full. ``distinct``:
+    the column by whose growth the different keys of each row are counted at each reading.
     """
 
     map: ReadableMap

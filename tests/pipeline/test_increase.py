@@ -190,14 +190,36 @@ def test_a_metric_that_changes_its_type_starts_anew():
 
 
 def test_of_absent_rows_the_longest_absent_are_forgotten(monkeypatch):
-    """Memory is bounded: a row forgotten counts as new when it returns."""
+    """Memory is bounded: a row that returns after it was forgotten loses an interval, its past is not counted twice."""
     monkeypatch.setattr(increase, "REMEMBERED", 2)
     meter = Meter()
     for second, values in enumerate([{1: 10, 2: 10, 3: 10, 9: 0}, {2: 10, 3: 10, 9: 0}, {3: 10, 9: 0}, {9: 0}, {8: 0}]):
         meter(second, values)
     grown = meter(6, {1: 11, 2: 11, 3: 11})
 
-    assert [11.0, 11.0, 1.0] == grown.amounts.tolist()
+    assert [0.0, 0.0, 1.0] == grown.amounts.tolist()
+
+
+def test_rows_that_were_absent_for_hours_are_forgotten():
+    """Memory follows what lives: receivers give such rows up, and their ids never return."""
+    meter, hour = Meter(), 3600
+    for row in range(100):
+        meter(row * hour / 10, {row: 10})
+    [seen] = meter._increases._seen.values()
+
+    assert 20 <= len(seen.ids) <= 22
+
+
+@pytest.mark.parametrize(("start", "amount"), [(0, 0), (NOON, 0), (NOON + 9_999 * SECOND, 7)])
+def test_a_row_that_returns_after_hours_counts_only_what_it_started_since(start, amount):
+    """Its old total must not be counted a second time; a row that started since is another one."""
+    meter = Meter()
+    meter(0, {1: 7, 2: 1})
+    meter(1, {2: 1})
+    meter(9_999, {3: 1})
+    grown = meter(10_000, {1: 7, 3: 1}, start=start)
+
+    assert amount == grown.amounts[0]
 
 
 ROW_IDS = st.integers(1, 6)

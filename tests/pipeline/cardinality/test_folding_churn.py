@@ -65,3 +65,14 @@ def test_the_sums_of_increases_are_the_kernels_in_every_interval_and_memory_is_f
         kept.append(folding.memory())
     assert folding.folded > COMING
     assert [kept[15]] * (TICKS - 15) == kept[15:]
+
+
+def test_rows_that_were_absent_for_hours_are_forgotten():
+    """Memory follows what lives: receivers give such rows up, and their ids never return."""
+    folding = Folding(10_000, EXPIRATION)
+    for minute in range(300):
+        rows = RowSet.of([{"process.executable.name": f"p{minute}"}], first_id=minute)
+        folding.fold([frame("work", [1], rows, time_unix_nano=NOON + minute * 60 * SECOND)], 60.0 * minute)
+    [table] = [each.table for each in folding._streams.values()]
+
+    assert 120 <= len(table) <= 122
