@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -33,6 +33,9 @@ ATTRIBUTES: Mapping[GroupBy, str] = {
     GroupBy.PID: "process.pid",
 }
 """The OpenTelemetry attribute that each part of a row becomes."""
+
+_NO_CGROUP = 0
+"""The id that no cgroup has: its place is that of all who are in an unknown one."""
 
 
 @dataclass
@@ -72,6 +75,26 @@ class Attribution:
         """
         self.names.notice(self._place_of_new)
         return self.names.version
+
+    def forget_names(self, groups: Callable[[], Iterable[Group]]) -> None:
+        """Forget the names of places that are gone, now and then. ``groups``: gives those of all rows there are.
+
+        A place is kept as long as the tree knows a cgroup there, since an idle process has no row; one process's own
+        as long as it has a row.
+        """
+        if self.names.crowded():
+            self.names.keep(set(self._places_of_rows(groups()) if GroupBy.PID in self.group_by else self._all_places()))
+        self.names.settle()
+
+    def _all_places(self) -> Iterator[Place]:
+        return (self._place((id_, 0, b"")) for id_ in (*self.tree.ids(), _NO_CGROUP))
+
+    def _places_of_rows(self, groups: Iterable[Group]) -> Iterator[Place]:
+        return map(self._place_of_group, groups)
+
+    def _place_of_group(self, group: Group) -> Place:
+        owner = zip(self.group_by, group, strict=False)  # what follows the owner is not asked
+        return tuple(value for part, value in owner if part is not GroupBy.EXECUTABLE)
 
     def place(self, cgroup: int, pid: int) -> Place:
         """Where a process is, by those parts of a row that are not its name."""

@@ -11,7 +11,7 @@ a disk may still be writing for a container that has ended.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -110,6 +110,10 @@ class CgroupTree:
     def path(self, cgroup_id: int) -> str:
         """The cgroup's path below the hierarchy's root, ``/`` for the root itself, `UNKNOWN` when never seen."""
         return self._paths.get(cgroup_id, UNKNOWN)
+
+    def ids(self) -> Iterable[int]:
+        """All ids that have one."""
+        return self._paths
 
     def is_new(self, cgroup_id: int) -> bool:
         """Whether it was made after the first walk."""

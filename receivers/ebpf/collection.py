@@ -153,7 +153,7 @@ def open_collection(
 def _attribution(
     settings: EbpfSettings, loaded: Loaded, tree: Tree, hierarchy: Hierarchy, context: Context
 ) -> Attribution:
-    names = names_of(loaded, tree, context.paths.proc)
+    names = names_of(loaded, tree, context.paths.proc, context.logger.warning)
     attribution = Attribution(tree, settings.group_by, settings.targets.choosing, names)
     if loaded.new_names is not None:
         add_running(attribution, hierarchy, context.paths.proc, context.privileged.executable)

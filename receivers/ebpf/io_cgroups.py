@@ -8,7 +8,7 @@ same path in all hierarchies.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -34,6 +34,9 @@ class Tree(Protocol):
 
     def knows(self, cgroup_id: int) -> bool:
         """Whether the id has a path."""
+
+    def ids(self) -> Iterable[int]:
+        """All that have one."""
 
     def is_new(self, cgroup_id: int) -> bool:
         """Whether it was made after the first walk."""
@@ -68,6 +71,10 @@ class WithIo:
     def knows(self, cgroup_id: int) -> bool:
         """Whether it is known there."""
         return self.io.knows(cgroup_id ^ OF_IO) if cgroup_id & OF_IO else self.own.knows(cgroup_id)
+
+    def ids(self) -> Iterable[int]:
+        """Those of both, marked where they are of io's."""
+        return (*self.own.ids(), *(number | OF_IO for number in self.io.ids()))
 
     def is_new(self, cgroup_id: int) -> bool:
         """That of the rows' own tree."""

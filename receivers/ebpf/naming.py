@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from .attribution import Attribution
@@ -15,7 +16,7 @@ from .program_names import ProgramNames
 from .running_programs import Ask, Running, running_programs
 
 
-def names_of(loaded: Loaded, tree: Tree, proc: Path) -> ProgramNames:
+def names_of(loaded: Loaded, tree: Tree, proc: Path, warn: Callable[[str], None]) -> ProgramNames:
     """Names as ``loaded`` tells of them; none is ever completed where it does not."""
     new = loaded.new_names
     if new is None:
@@ -26,6 +27,7 @@ def names_of(loaded: Loaded, tree: Tree, proc: Path) -> ProgramNames:
         lambda: taken_from(new),
         lambda: loaded.drops.read().get(NEW_NAMES, 0),
         lambda cgroup: sees_all or tree.is_new(cgroup),
+        warn=warn,
     )
 
 

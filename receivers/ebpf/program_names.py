@@ -9,13 +9,15 @@ has the cut name, and the former row keeps what was counted before.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from .new_names import NewName
 
 MOST_NAMES = 65_536
-"""Beyond, new names stay cut: more than any machine has of 15 bytes."""
+"""Beyond, new names stay cut: more than any machine has of 15 bytes at a time."""
+FEW_NAMES = 1024
+"""Up to so many, nobody looks whose place is gone."""
 Place = tuple[str | int, ...]
 """The other parts of a row's owner."""
 _NOT_CERTAIN = b""
@@ -31,6 +33,10 @@ def nothing_lost() -> int:
     return 0
 
 
+def not_reported(_problem: str) -> None:
+    """Where nobody wants to know of names that stay cut."""
+
+
 def told_of_all(_cgroup: int) -> bool:
     """Where all programs are told of."""
     return True
@@ -42,17 +48,22 @@ class ProgramNames:
 
     ``take``: who came to a name since it was asked last; ``lost``: how many were not told so far, for want of room.
     ``complete``: whether all programs of a cgroup are told of; False for those that may have some of which nobody told.
-    ``elsewhere``: cut names that processes have of which nobody knows the place.
+    ``elsewhere``: cut names that processes have of which nobody knows the place. ``warn``: told once that there is no
+    room for more names.
     """
 
     take: Callable[[], Iterable[NewName]] = nobody
     lost: Callable[[], int] = nothing_lost
     complete: Callable[[int], bool] = told_of_all
     elsewhere: set[bytes] = field(default_factory=set)
+    warn: Callable[[str], None] = not_reported
     version: int = 0
     """Changes when a name that was certain is so no more."""
     _names: dict[tuple[Place, bytes], bytes] = field(default_factory=dict)
     _lost: int = 0
+    _recent: set[tuple[Place, bytes]] = field(default_factory=set)
+    _kept: int = 0
+    _warned: bool = False
 
     def notice(self, place_of: Callable[[NewName], Place]) -> None:
         """Take in who came to a name meanwhile. Raises `ProbeError`."""
@@ -71,8 +82,8 @@ class ProgramNames:
     def add(self, place: Place, comm: bytes, name: bytes) -> None:
         """A process with the name ``comm`` is or was there: a program's ``name``; empty: nobody knows which."""
         known = self._names.get((place, comm))
-        if known is None and len(self._names) < MOST_NAMES:
-            self._names[place, comm] = name
+        if known is None:
+            self._remember(place, comm, name)
         elif known and known != name:
             self._names[place, comm] = _NOT_CERTAIN
             self.version += 1
@@ -84,12 +95,29 @@ class ProgramNames:
             self.add(place, comm, _NOT_CERTAIN)
         return comm if not known or comm in self.elsewhere else known
 
-    def keep(self, wanted: Callable[[Place], bool]) -> None:
-        """Forget the names of other places, which are gone."""
-        self._names = {key: name for key, name in self._names.items() if wanted(key[0])}
+    def crowded(self) -> bool:
+        """Whether there are so many more names than were kept last that some may be of places that are gone."""
+        return len(self._names) >= min(MOST_NAMES, max(FEW_NAMES, 2 * self._kept))
+
+    def keep(self, wanted: Collection[Place]) -> None:
+        """Forget the names of other places, where no process can be any more."""
+        self._names = {key: name for key, name in self._names.items() if key[0] in wanted or key in self._recent}
+        self._kept = len(self._names)
+
+    def settle(self) -> None:
+        """A reading is over: a name that came before it has a row if it is to have one."""
+        self._recent.clear()
 
     def __len__(self) -> int:
         return len(self._names)
+
+    def _remember(self, place: Place, comm: bytes, name: bytes) -> None:
+        if len(self._names) < MOST_NAMES:
+            self._names[place, comm] = name
+            self._recent.add((place, comm))
+        elif not self._warned:
+            self._warned = True
+            self.warn(f"more than {MOST_NAMES:,} names of programs of 15 bytes and more: those that come now stay cut")
 
     def _doubt_after_losses(self) -> None:
         """Any program may have been among those that were not told: nothing known by now is certain."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from math import inf
 
 import numpy as np
@@ -45,6 +46,7 @@ class Reading:
     tallies: Mapping[str, Tally]
     shown: Sequence[Shown]
     cleaning: Cleaning
+    attribution: Attribution
 
     def update(self, now: float, time: int = 0, *, ahead: bool = False) -> None:
         """Read every map once, and clean up where that is due. Raises `ProbeError`.
@@ -55,6 +57,7 @@ class Reading:
         self.cleaning.before_reading(tallies, now)
         keys = [tally.update(now, time, ahead=ahead) for tally in tallies]
         self.cleaning.after_reading(tallies, keys)
+        self.attribution.forget_names(lambda: chain.from_iterable(tally.groups() for tally in tallies))
 
     def without(self, maps: Collection[str]) -> Reading:
         """The same without these maps (by published name) and what is made from them."""
@@ -90,7 +93,7 @@ def reading_of(
         distinct = counted[0] if counted else None
         tally = tallies[name] = Tally(loaded.maps[name], built, start, limit, stale_after, distinct)
         shown += [Shown(tally, views.index(metric.attributes), frame_maker(metric, fields)) for metric in metrics]
-    return Reading(tallies, tuple(shown), Cleaning(cleanup, loaded.generation))
+    return Reading(tallies, tuple(shown), Cleaning(cleanup, loaded.generation), attribution)
 
 
 def _distinct(views: Sequence[tuple[Attribute, ...]]) -> list[tuple[Attribute, ...]]:

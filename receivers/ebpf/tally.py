@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from math import inf
 from typing import Protocol
 
@@ -104,6 +105,10 @@ class Tally:
     def newest_start(self) -> int:
         """The latest start time that a row was given, ns since the epoch; a time before it must not be shown."""
         return max(totals.newest_start for totals in self._totals)
+
+    def groups(self) -> Iterator[Group]:
+        """Those that have a row in some view."""
+        return chain.from_iterable(totals.groups() for totals in self._totals)
 
     def update(self, now: float, time: int = 0, *, ahead: bool = False) -> Keys:
         """Read the map and add what happened since the last reading; the keys that are in it.

@@ -8,7 +8,7 @@ keeps its total, so that it goes on from there when it returns. Beyond ``limit``
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any
@@ -74,6 +74,10 @@ class Totals:
     def overflowed(self) -> int:
         """How many groups were sent to the overflow row, each once; more than ``limit`` are told as that many."""
         return len(self._overflowed)
+
+    def groups(self) -> Iterable[Group]:
+        """Those that have a row."""
+        return self._index
 
     def full(self) -> bool:
         """Whether a new group would exceed the limit."""

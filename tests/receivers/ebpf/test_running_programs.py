@@ -136,7 +136,7 @@ def test_in_a_pid_namespace_only_what_is_new_is_known_from_the_start(proc, tmp_p
     """Of older cgroups, processes that are not seen may have had the name."""
     (proc / "self" / "ns" / "pid").symlink_to("pid:[1]")
     tree = SimpleNamespace(is_new=lambda cgroup: cgroup == 2)
-    names = names_of(SimpleNamespace(new_names=object()), tree, proc)
+    names = names_of(SimpleNamespace(new_names=object()), tree, proc, print)
 
     assert (False, True) == (names.complete(1), names.complete(2))
-    assert not names_of(SimpleNamespace(new_names=None), tree, proc).complete(2)
+    assert not names_of(SimpleNamespace(new_names=None), tree, proc, print).complete(2)
