@@ -72,7 +72,8 @@ class Totals:
 
     @property
     def overflowed(self) -> int:
-        """How many groups were sent to the overflow row, each once; more than ``limit`` are told as that many."""
+        """How many groups were sent to the overflow row since there was room last, each once; more than ``limit`` are
+        told as that many."""
         return len(self._overflowed)
 
     def groups(self) -> Iterable[Group]:
@@ -138,6 +139,7 @@ class Totals:
         for name in _COLUMNS:
             setattr(self, name, getattr(self, name)[: len(kept)][kept])
         self._shown = None
+        self._overflowed.clear()  # who is still sent there is counted again
         self.forgotten += int((~kept).sum())
         return np.cumsum(kept) - 1
 

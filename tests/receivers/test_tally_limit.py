@@ -115,6 +115,23 @@ def test_a_row_that_readers_may_still_show_never_gives_way():
     assert (1, 0) == (tally.overflowed, tally.forgotten)
 
 
+def test_groups_are_not_told_to_overflow_once_there_is_room():
+    """A number that stayed high would ask for more rows for ever."""
+    kernel_map = FakeMap()
+    tally = tally_of(kernel_map, limit=2, stale_after=5.0, forget_after=10.0)
+    overflowed = []
+    for now in (1.0, 20.0):
+        for who in range(4):
+            kernel_map.count(10 * int(now) + who)
+        tally.clear(tally.update(now))
+        kernel_map.entries.clear()
+        overflowed.append(tally.overflowed)
+    tally.update(40.0)
+
+    assert [2, 2] == overflowed
+    assert 0 == tally.overflowed
+
+
 def test_the_overflow_row_is_never_given_up():
     """It stands for many, however long they are silent."""
     kernel_map = FakeMap()
