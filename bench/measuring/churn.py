@@ -17,8 +17,8 @@ from pathlib import Path
 from ebpf_sidecar.receivers.ebpf.cgroups import find_hierarchy
 
 JOIN = 'echo $$ > "$1/cgroup.procs" && exec "$2" "$3"'
-PROGRAMS = tuple(f"soak-job-{number}" for number in range(20))
-"""The names that the short processes have in turn."""
+PROGRAMS = tuple(f"soak-{number:02}-of-the-jobs" for number in range(20))
+"""The names that the short processes have in turn; the kernel cuts them after 15 bytes, which differ."""
 
 
 @dataclass
@@ -35,9 +35,14 @@ class Churn:
         for program in programs:
             program.symlink_to(shutil.which("cat") or "/bin/cat")
         while not self.stopped.wait(1 / self.rate):
-            name = f"{'docker' if self.ended % 2 else 'job'}-{uuid.uuid4().hex * 2}.scope"
-            run_in(cgroup / name, programs[self.ended % len(PROGRAMS)])
+            run_in(cgroup / name_of(self.ended), programs[self.ended % len(PROGRAMS)])
             self.ended += 1
+
+
+def name_of(number: int) -> str:
+    """That of a container's cgroup, or for even numbers of another one."""
+    identity = uuid.uuid4().hex
+    return f"docker-{identity * 2}.scope" if number % 2 else f"job-{identity}.scope"
 
 
 def run_in(folder: Path, program: Path) -> None:

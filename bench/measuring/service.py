@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-COMMAND = [sys.executable, "-c", "from ebpf_sidecar.pipeline.main import main; main()", "run"]
+MAIN = "from ebpf_sidecar.pipeline.main import main; main()"
 START_SECONDS = 60
 
 
@@ -36,6 +36,8 @@ class Sidecar:
     probes: Sequence[str] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
     """By their place in the file, as ``--set`` has it."""
+    constants: Mapping[str, float] = field(default_factory=dict)
+    """What shall be other than in the code, by ``module.NAME`` below the package: of what takes hours, for instance."""
     port: int = 0
     begin: float = 0.0
     process: subprocess.Popen[bytes] = field(init=False)
@@ -52,13 +54,17 @@ class Sidecar:
             settings["receivers.ebpf.probes"] = f"[{', '.join(self.probes)}]"
         options = [f"--set={name}={value}" for name, value in settings.items()]
         self.begin = time.monotonic()
-        self.process = subprocess.Popen([*COMMAND, *options], stderr=self.log, env=environment())
+        self.process = subprocess.Popen([*self._command(), *options], stderr=self.log, env=environment())
         return self
 
     def __exit__(self, *_: object) -> None:
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(30)
         self.log.close()
+
+    def _command(self) -> list[str]:
+        changes = [_change(*name.rsplit(".", 1), value) for name, value in self.constants.items()]
+        return [sys.executable, "-c", "\n".join([*changes, MAIN]), "run"]
 
     def broker(self) -> int:
         """The process that keeps the service's rights; the only child that stays."""
@@ -82,6 +88,11 @@ class Sidecar:
             time.sleep(0.005)
         self.log.seek(0)
         raise SystemExit(f"the service does not run:\n{self.log.read().decode(errors='replace')}")
+
+
+def _change(module: str, constant: str, value: float) -> str:
+    """A line of Python that changes a constant, and fails where there is none of that name."""
+    return f"import ebpf_sidecar.{module} as module; module.{constant}; module.{constant} = {value!r}"
 
 
 def free_port() -> int:

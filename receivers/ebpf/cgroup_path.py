@@ -62,7 +62,7 @@ class Container:
     qos: str = ""
 
 
-@lru_cache(maxsize=4096)  # rows of a few thousand containers ask again at every change; a path always means the same
+@lru_cache(maxsize=1024)  # rows of a thousand containers ask again at every change; a path always means the same
 def container_of(path: str) -> Container | None:
     """The innermost container of a cgroup ``path``, or None: host processes, pod directories and conmon have none."""
     original = path.split("/")

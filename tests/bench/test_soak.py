@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from kernel_access import why_no_ebpf
 from waiting import until
 
+from ebpf_sidecar.receivers.ebpf.cgroup_path import container_of
+
 FLAT = {
     "anonymous (kB)": 4e4,
     "rss (kB)": 5e4,
@@ -92,6 +94,24 @@ def test_processes_that_the_service_leaves_behind_are_measured_too(bench):
     parent.communicate(b"\n", timeout=10)
 
     assert parent.pid == found[0]
+
+
+def test_every_other_cgroup_is_a_container_and_all_names_are_cut(bench):
+    """What the product remembers of either kind comes and goes."""
+    churn = bench("measuring.churn")
+
+    assert [False, True] * 5 == [container_of("/" + churn.name_of(number)) is not None for number in range(10)]
+    assert len(churn.PROGRAMS) == len({name[:15] for name in churn.PROGRAMS if len(name) > 15})
+
+
+def test_what_takes_hours_takes_seconds_in_a_soak(bench):
+    """A constant that is there no more would make it blind, and ends the service instead."""
+    service = bench("measuring.service")
+    changes = [service._change(*name.rsplit(".", 1), value) for name, value in bench("soak").CONSTANTS.items()]
+    known = subprocess.run([sys.executable, "-c", "\n".join(changes)], check=False)
+    unknown = subprocess.run([sys.executable, "-c", service._change("pipeline.frame", "NOTHING", 1)], check=False)
+
+    assert (0, 1) == (known.returncode, unknown.returncode)
 
 
 @pytest.mark.kernel
