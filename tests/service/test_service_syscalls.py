@@ -16,15 +16,20 @@ ADVICES = ("normal", "random", "sequential", "willneed", "dontneed", "noreuse")
 pytestmark = pytest.mark.parallel
 
 
+@pytest.fixture
+def service(serve_once):
+    """It follows our own programs alone: those of a busy machine might leave no room in the map."""
+    return serve_once(probes="[syscalls]", targets="{executables: [refused, advisor, mover, idle]}")
+
+
 def followed():
     """The numbers of the system calls that are followed by default, by name."""
     [setting] = [each for each in read_probe(BPF / "syscalls.yaml").settings if each.name == "syscalls"]
     return {name: syscall_table().numbers[name] for name in setting.default if name in syscall_table().numbers}
 
 
-def test_23_calls_of_each_are_23_with_their_errors_by_name(serve_once, work):
+def test_23_calls_of_each_are_23_with_their_errors_by_name(service, work):
     """Each followed call is made 23 times with arguments that it must refuse."""
-    service = serve_once(probes="[syscalls]")
     numbers = followed()
     errors = work("refused", "calls.py", "failing", *numbers.values())["result"]
     page = service.settled()
@@ -38,9 +43,8 @@ def test_23_calls_of_each_are_23_with_their_errors_by_name(serve_once, work):
     assert dict.fromkeys(expected, TIMES) == counted
 
 
-def test_each_advice_is_counted_with_its_success(serve_once, work, tmp_path):
+def test_each_advice_is_counted_with_its_success(service, work, tmp_path):
     """Advice number n is given n + 1 times, and 23 calls fail."""
-    service = serve_once(probes="[syscalls]")
     (tmp_path / "file").write_bytes(b"x" * 8192)
     work("advisor", "calls.py", "advice", tmp_path / "file")
     page = service.settled()
@@ -51,9 +55,8 @@ def test_each_advice_is_counted_with_its_success(serve_once, work, tmp_path):
     assert 21 == page.sum("ebpf_fadvise_success_total", comm="advisor")
 
 
-def test_bytes_are_counted_by_direction(serve_once, work, tmp_path):
+def test_bytes_are_counted_by_direction(service, work, tmp_path):
     """23 writes of 1,000 bytes and 23 reads of 700 bytes are what they are."""
-    service = serve_once(probes="[syscalls]")
     (tmp_path / "file").write_bytes(b"")
     work("mover", "calls.py", "moved", tmp_path / "file")
     work("idle", "calls.py", "failing")
