@@ -2,6 +2,7 @@
 """What system calls work on, for files of every type."""
 
 import pytest
+from loop_devices import loop_device
 from typed_calls import types_of
 
 from ebpf_sidecar.receivers.ebpf.syscall_table import syscall_table
@@ -44,6 +45,15 @@ def test_copying_calls_have_the_type_of_what_they_read(typed, probes, file_of):
 
     assert {"file": said["sendfile"]} == counted[NUMBER["sendfile"]]
     assert {"file": said["splice of a file"], "pipe": said["splice of pipes"]} == counted[NUMBER["splice"]]
+
+
+@pytest.mark.parametrize("probes", PROBES, ids="+".join)
+def test_a_disk_that_is_read_and_written_by_its_node_is_a_block_device(typed, probes, tmp_path):
+    """Whether the type is known from its pages or from its descriptor."""
+    with loop_device(tmp_path / "disk") as disk:
+        said, counted = typed(probes, "device", disk)
+
+    assert {call: {"block": times} for call, times in said.items()} == {call: counted[NUMBER[call]] for call in said}
 
 
 def test_descriptors_that_are_not_open_are_other(typed, file_of):

@@ -3,6 +3,7 @@
 
 import contextlib
 import json
+import mmap
 import os
 import resource
 import socket
@@ -39,6 +40,18 @@ def wrong(path):
     return {"other": 12}
 
 
+def device(path):
+    """Reads and writes by the node of a disk, through the page cache and past it."""
+    room = mmap.mmap(-1, mmap.PAGESIZE)
+    for flags in (0, os.O_DIRECT):
+        disk = os.open(path, os.O_RDWR | flags)
+        for _ in range(4):
+            os.readv(disk, [room])
+        for _ in range(3):
+            os.writev(disk, [room])
+    return {"readv": 8, "writev": 6}
+
+
 def growing(path):
     """Reads of a file and of a pipe while another thread makes the table of open files grow, time and again."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -63,6 +76,6 @@ def growing(path):
     return {"file": times, "pipe": times}
 
 
-ACTIONS = {each.__name__: each for each in (copied, wrong, growing)}
+ACTIONS = {each.__name__: each for each in (copied, wrong, device, growing)}
 
 print(json.dumps({"result": ACTIONS[sys.argv[1]](sys.argv[2]), "pid": os.getpid()}), flush=True)
