@@ -4,6 +4,9 @@
 A row stands for all processes of one name in one place (a container, a cgroup, the machine). It has a full name while a
 single program can have been counted in it; from the moment on at which another one comes to that name, what is counted
 has the cut name, and the former row keeps what was counted before.
+
+A program takes its name a moment before it is told of as started. What is in between at a reading is cut until the next
+one; who has taken a name and has not started as a program by then came to it in another way, and it stays cut.
 """
 
 from __future__ import annotations
@@ -62,22 +65,28 @@ class ProgramNames:
     _names: dict[tuple[Place, bytes], bytes] = field(default_factory=dict)
     _lost: int = 0
     _recent: set[tuple[Place, bytes]] = field(default_factory=set)
+    _balance: Counter[tuple[Place, bytes]] = field(default_factory=Counter)
+    _starting: set[tuple[Place, bytes]] = field(default_factory=set)
+    """What was in doubt at the reading before."""
     _kept: int = 0
     _warned: bool = False
 
     def notice(self, place_of: Callable[[NewName], Place]) -> None:
         """Take in who came to a name meanwhile. Raises `ProbeError`."""
-        taken: Counter[tuple[Place, bytes]] = Counter()
+        doubtful = self._doubtful()
         for each in self.take():
             key = place_of(each), each.comm
             if each.started:
                 self.add(*key, each.name if self.complete(each.cgroup) else _NOT_CERTAIN)
             else:
-                taken[key] += each.count
-        for key, more in taken.items():
-            if more > 0:
-                self.add(*key, _NOT_CERTAIN)
+                self._balance[key] += each.count
+        if doubtful != self._doubtful():
+            self.version += 1
         self._doubt_after_losses()
+
+    def _doubtful(self) -> set[tuple[Place, bytes]]:
+        """Names that more processes took than programs with them have started so far."""
+        return {key for key, more in self._balance.items() if more > 0}
 
     def add(self, place: Place, comm: bytes, name: bytes) -> None:
         """A process with the name ``comm`` is or was there: a program's ``name``; empty: nobody knows which."""
@@ -91,6 +100,8 @@ class ProgramNames:
     def full(self, place: Place, comm: bytes) -> bytes:
         """The whole name of who is called ``comm`` there; ``comm`` where that is not certain."""
         known = self._names.get((place, comm))
+        if self._balance[place, comm] > 0:
+            return comm
         if known is None:  # counted although nobody told of it: whoever comes later is another one
             self.add(place, comm, _NOT_CERTAIN)
         return comm if not known or comm in self.elsewhere else known
@@ -105,7 +116,13 @@ class ProgramNames:
         self._kept = len(self._names)
 
     def settle(self) -> None:
-        """A reading is over: a name that came before it has a row if it is to have one."""
+        """A reading is over: names that came before it have a row if they are to have one, and programs that were
+        starting at the reading before have started."""
+        doubtful = self._doubtful()
+        for key in doubtful & self._starting:
+            self.add(*key, _NOT_CERTAIN)
+        self._starting = doubtful - self._starting
+        self._balance = Counter({key: self._balance[key] for key in self._starting})
         self._recent.clear()
 
     def __len__(self) -> int:

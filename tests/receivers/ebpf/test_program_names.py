@@ -8,8 +8,8 @@ import pytest
 from counted_maps import FakeMap
 from hypothesis import given
 from hypothesis import strategies as st
+from told_names import BACKUP, COMM, HERE, MAIN, THERE, Told
 
-from ebpf_sidecar.receivers.ebpf import program_names
 from ebpf_sidecar.receivers.ebpf.attribution import Attribution, GroupBy
 from ebpf_sidecar.receivers.ebpf.cgroups import CgroupTree, Hierarchy
 from ebpf_sidecar.receivers.ebpf.metrics import view_of
@@ -17,32 +17,7 @@ from ebpf_sidecar.receivers.ebpf.new_names import NewName, taken_from
 from ebpf_sidecar.receivers.ebpf.program_names import ProgramNames
 from ebpf_sidecar.receivers.ebpf.tally import Tally, View
 
-COMM = b"postgres_export"
-MAIN, BACKUP = b"postgres_exporter_main", b"postgres_exporter_backup"
 OWNERS = np.dtype([("cgroup", "u8"), ("tgid", "u4"), ("generation", "u4"), ("comm", "S16")])
-HERE, THERE = ("/here",), ("/there",)
-
-
-class Told:
-    """What the kernel tells, once each."""
-
-    def __init__(self):
-        self.waiting, self.lost = [], 0
-        self.names = ProgramNames(self.take, lambda: self.lost)
-
-    def start(self, name, place=1, pid=0, comm=COMM):
-        self.waiting.append(NewName(place, pid, comm, name, started=True, count=1))
-
-    def take_name(self, more=1, place=1, comm=COMM):
-        self.waiting.append(NewName(place, 0, comm, b"", started=False, count=more))
-
-    def take(self):
-        told, self.waiting = self.waiting, []
-        return told
-
-    def full(self, place=HERE, comm=COMM):
-        self.names.notice(lambda new: {1: HERE, 2: THERE}[new.cgroup])
-        return self.names.full(place, comm)
 
 
 @pytest.fixture
@@ -83,6 +58,34 @@ def test_who_came_to_the_name_in_another_way_may_be_anything(told):
     assert (COMM, BACKUP) == (told.full(), told.full(THERE))
 
 
+@pytest.mark.parametrize("started_before", [True, False])
+def test_a_program_that_is_starting_at_a_reading_has_its_name_at_the_next_one(told, started_before):
+    """It takes its name before it is told of: until then it may be anybody, and is no other program for that."""
+    if started_before:
+        told.start(MAIN)
+        assert MAIN == told.full()
+    told.take_name(1)
+    starting, version = told.full(), told.names.version
+    told.names.settle()
+    told.start(MAIN)
+    told.take_name(-1)
+
+    assert (COMM, MAIN) == (starting, told.full())
+    assert version < told.names.version
+
+
+def test_who_has_not_started_by_the_next_reading_came_in_another_way(told):
+    """Whatever is told later: what it did is in the row."""
+    told.start(MAIN)
+    told.take_name(1)
+    for _ in range(2):
+        told.full()
+        told.names.settle()
+    told.take_name(-1)
+
+    assert COMM == told.full()
+
+
 def test_who_was_counted_before_anybody_told_is_not_who_comes_later(told):
     """A fork that was made elsewhere, or a kernel thread."""
     before = told.full()
@@ -110,75 +113,6 @@ def test_where_not_all_are_told_of_no_name_is_completed():
     told.start(MAIN, place=2)
 
     assert (COMM, MAIN) == (told.full(), told.full(THERE))
-
-
-def test_beyond_a_bound_names_stay_cut_and_that_is_said_once(told, monkeypatch):
-    """Not knowing is no reason to guess; places that are gone make room again."""
-    monkeypatch.setattr(program_names, "MOST_NAMES", 2)
-    warnings = []
-    told.names.warn = warnings.append
-    comms = [b"a" * 15, b"b" * 15, b"c" * 15, b"d" * 15]
-    for comm in comms:
-        told.start(comm + b"!", comm=comm)
-    found = [told.full(comm=comm) for comm in comms]
-    told.names.settle()
-    told.names.keep([THERE])
-    told.start(MAIN)
-
-    assert [comms[0] + b"!", comms[1] + b"!", *comms[2:]] == found
-    assert MAIN == told.full()
-    assert ["more than 2 names of programs of 15 bytes and more: those that come now stay cut"] == warnings
-
-
-class Places:
-    """A tree of cgroups, by number."""
-
-    def __init__(self):
-        self.known = {1: "/here"}
-
-    def knows(self, number):
-        return number in self.known
-
-    def path(self, number):
-        return self.known.get(number, "")
-
-    def ids(self):
-        return self.known
-
-    def learn(self):
-        """Nothing else is there."""
-
-    notice = learn
-
-
-def test_names_of_cgroups_that_are_gone_are_forgotten_and_those_of_idle_programs_are_not(told, monkeypatch):
-    """Containers come and go for months; a program that has no row for hours has its name when it works again."""
-    monkeypatch.setattr(program_names, "FEW_NAMES", 8)
-    places = Places()
-    attribution = Attribution(places, [GroupBy.CGROUP, GroupBy.EXECUTABLE], names=told.names)
-    told.start(MAIN)
-    for number in range(2, 100):
-        places.known = {1: "/here", number: f"/{number}"}
-        told.start(BACKUP, place=number)
-        attribution.version()
-        attribution.forget_names(lambda: [])
-
-    assert 8 >= len(told.names)
-    assert MAIN == told.names.full(HERE, COMM)
-
-
-def test_names_of_processes_without_a_row_are_forgotten_unless_they_have_just_come(told, monkeypatch):
-    """By process, no list of cgroups says who has ended."""
-    monkeypatch.setattr(program_names, "FEW_NAMES", 4)
-    attribution = Attribution(Places(), [GroupBy.PID, GroupBy.EXECUTABLE], names=told.names)
-    for number in range(1, 100):
-        told.start(MAIN, pid=number)
-        attribution.version()
-        attribution.forget_names(lambda: [(1, MAIN.decode(), "read")])
-        assert MAIN == told.names._names[(number,), COMM]
-
-    assert 4 >= len(told.names)
-    assert MAIN == told.names.full((1,), COMM)
 
 
 class CountedMap(FakeMap):
@@ -210,6 +144,7 @@ def test_no_row_ever_has_what_another_program_did(steps):
         if read:
             now += 1
             tally.update(now)
+            told.names.settle()
     snapshot = tally.snapshot()
     rows = dict(zip(snapshot.rows.columns["name"].strings(), snapshot.totals[:, 0].tolist(), strict=True))
     first = steps[0][0] if steps else b""
