@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -19,11 +19,15 @@ _TWO = 2
 
 @dataclass(frozen=True, slots=True)
 class Compiled(Generic[T]):
-    """``result`` of compiling ``request``, from which the probes in ``broken`` (why, by name) are left out."""
+    """``result`` of compiling ``request``, from which the probes in ``broken`` (why, by name) are left out.
+
+    ``own_broken``: why what is the reader's own is left out; empty where it is there.
+    """
 
     request: LoadRequest
     result: T
     broken: Mapping[str, str]
+    own_broken: str = ""
 
 
 def compile_what_can_be(
@@ -31,9 +35,24 @@ def compile_what_can_be(
 ) -> Compiled[T]:
     """Compile ``request``, or of its probes those that compile. Raises `Refused` when that does not help.
 
-    ``trial``: tries a request where the compiler cannot harm this process. Where it is given, nothing is compiled that
-    was not tried before.
+    Where nothing compiles, it may be for what is the reader's own, which can do without. ``trial``: tries a request
+    where the compiler cannot harm this process. Where it is given, nothing is compiled that was not tried before.
     """
+    try:
+        return _probes_that_can_be(request, compile_all, trial)
+    except Refused as refusal:
+        if refusal.diagnosis.failure is not Failure.COMPILE or not request.own.files:
+            raise
+        try:
+            done = _probes_that_can_be(request.without_own(), compile_all, trial)
+        except Refused:
+            raise refusal from None
+        return replace(done, own_broken=f"it does not compile: {_first_error(refusal)}")
+
+
+def _probes_that_can_be(
+    request: LoadRequest, compile_all: Callable[[LoadRequest], T], trial: Attempt | None
+) -> Compiled[T]:
     if trial is None:
         try:
             return Compiled(request, compile_all(request), {})

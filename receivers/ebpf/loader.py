@@ -83,7 +83,8 @@ def _load(request: LoadRequest) -> tuple[dict[str, Any], list[int]]:
     fill_calls(maps, done.request.calls)
     fill_sets(maps, request.sets)
     own, loader = (ProgramLoader(bytecode, descriptors, kernel) for _ in range(2))
-    own_hooks = own.attach_all(plan.own)  # first: the names of all that is counted are then known
+    # first: the names of all that is counted are then known
+    own_hooks = [*own.attach_all(plan.own), *_uncompiled_own(request, done.own_broken)]
     hooks = [*loader.attach_all(plan.choices), *_uncompiled(request, done.broken)]
     _refuse_if_nothing_works(hooks, loader, request)
     handed = [layout for layout in bytecode.maps if layout.name in done.request.maps]
@@ -108,6 +109,12 @@ def _uncompiled(request: LoadRequest, broken: Mapping[str, str]) -> Iterator[dic
     for hook in request.hooks:
         if hook.probe in broken:
             yield status(hook, None, Why("does not compile", broken[hook.probe]))
+
+
+def _uncompiled_own(request: LoadRequest, reason: str) -> Iterator[dict[str, Any]]:
+    """The status of the reader's own hooks where they do not compile for ``reason``."""
+    for hook in request.own_hooks if reason else ():
+        yield status(hook, None, Why("does not compile", reason))
 
 
 def _tracefs(standing: rights.Standing) -> Tracefs:
@@ -149,7 +156,8 @@ def _cache(request: LoadRequest) -> ProgramCache | None:
 
 def _surroundings(request: LoadRequest, tracefs: Tracefs) -> Iterator[str]:
     """What decides, besides text and flags, what the compiler makes."""
-    yield from os.uname()
+    system = os.uname()
+    yield from (system.sysname, system.release, system.version, system.machine)  # a pod has a new node name each time
     yield bcc_version()
     yield os.environ.get("ARCH", "")
     yield from (file.read_text(encoding="utf-8") for file in sorted(Path(request.headers, "include").rglob("*.h")))

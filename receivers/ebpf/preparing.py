@@ -52,16 +52,16 @@ def request_for(
     _refuse_mistakes(probes, chosen)
     sizes = _sizes(probes, budget, machine, targets)
     values = {probe.name: _with_defaults(probe, chosen.get(probe.name, {})) for probe in probes}
-    return LoadRequest(
+    request = LoadRequest(
         probes=tuple(probe.name for probe in probes),
-        files=(*_files(probes), _own_file(new_cgroups.NEW_CGROUPS)),
+        files=_files(probes),
         headers=str(_HEADERS),
         hooks=tuple(_hook(probe, i) for probe in probes for i in range(len(probe.hooks))),
-        maps=tuple(dict.fromkeys([*_SHARED_MAPS, new_cgroups.NEW_CGROUPS, *_target_maps(targets), *_own_maps(probes)])),
+        maps=tuple(dict.fromkeys([*_SHARED_MAPS, *_target_maps(targets), *_own_maps(probes)])),
         macros={**_macros(probes, values, sizes, machine), **targets.macros},
         btf=tuple(dict.fromkeys([*_OWN_BTF, *targets.btf, *(field for probe in probes for field in _fields(probe))])),
         calls=_calls(probes, values, table),
-        drop_reasons=(*_drop_reasons(probes), new_cgroups.NEW_CGROUPS),
+        drop_reasons=_drop_reasons(probes),
         cgroup_hierarchy=cgroup_hierarchy,
         by_process=by_process,
         strict=strict,
@@ -69,18 +69,25 @@ def request_for(
         program_cache=program_cache,
         sets=targets.sets,
         parts={probe.name: Part(_files([probe]), _own_maps([probe])) for probe in probes},
-        own_hooks=(new_cgroups.HOOK,),
     )
+    return _with_own(request, new_cgroups.NEW_CGROUPS, (new_cgroups.HOOK,))
 
 
 def with_names(request: LoadRequest) -> LoadRequest:
     """The same, with a kernel that tells who comes to a name of full length."""
+    return _with_own(request, new_names.NEW_NAMES, new_names.HOOKS)
+
+
+def _with_own(request: LoadRequest, name: str, hooks: tuple[HookRequest, ...]) -> LoadRequest:
+    """The same, with a file that serves the reader: it has the name of the map that its ``hooks`` fill."""
+    file, own = str(_HEADERS / f"{name}.c"), request.own
     return replace(
         request,
-        files=(*request.files, _own_file(new_names.NEW_NAMES)),
-        maps=(*request.maps, new_names.NEW_NAMES),
-        drop_reasons=(*request.drop_reasons, new_names.NEW_NAMES),
-        own_hooks=(*request.own_hooks, *new_names.HOOKS),
+        files=(*request.files, file),
+        maps=(*request.maps, name),
+        drop_reasons=(*request.drop_reasons, name),
+        own_hooks=(*request.own_hooks, *hooks),
+        own=Part((*own.files, file), (*own.maps, name)),
     )
 
 
@@ -200,11 +207,6 @@ def _hook(probe: Probe, position: int) -> HookRequest:
         for each in hook.alternatives
     )
     return HookRequest(probe.name, hook.name, ways)
-
-
-def _own_file(name: str) -> str:
-    """A file that serves the reader."""
-    return str(_HEADERS / f"{name}.c")
 
 
 def _own_maps(probes: Sequence[Probe]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import stat
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -81,7 +82,8 @@ class ProgramCache:
 
     def _write(self, key: str, content: bytes) -> None:
         """At once or not at all: two services may start together, and a machine may stop in the middle."""
-        passing = self.folder / f"{key}.{os.getpid()}"
+        # not our process id: in a container it is the same each time, and a writer that was killed leaves its file
+        passing = self.folder / f"{key}.{secrets.token_hex(8)}"
         descriptor = os.open(passing, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as file:

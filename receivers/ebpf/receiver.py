@@ -12,7 +12,7 @@ Needs root, or CAP_BPF and CAP_PERFMON (and tracefs); no kernel headers. Probes 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ...pipeline.checks import Check, Examination
 from ...pipeline.component import ComponentKind, Consumer, Context, Factory, MapCleanup, Stability
@@ -20,7 +20,7 @@ from ...pipeline.plugins import Plugins, hookimpl
 from ...pipeline.privileged import Privileges
 from .collection import Collection, open_collection
 from .late_calls import MODULE as LATE_CALLS
-from .loaded import Loaded
+from .loaded import HookStatus, Loaded
 from .loading import LOADER
 from .new_cgroups import HOOK
 from .probe_file import find_probes
@@ -28,7 +28,8 @@ from .reader_rights import LOADING, SEE_EXECUTABLES, rights_to_read
 from .settings import EbpfSettings
 
 _WITHOUT = {HOOK.name: "containers that live shorter than an interval stay unknown"}
-"""What a hook of no probe is for."""
+"""What is missing without a hook of no probe."""
+_WITHOUT_OTHERS = "names of executables stay cut after 15 bytes"
 
 
 class EbpfReceiver:
@@ -90,11 +91,8 @@ class EbpfReceiver:
             if not hook.attached and not any(hook.reason in reason for reason in loaded.unavailable.values()):
                 message = "hook %s::%s is not attached (no metric is absent for it): %s"
                 self._context.logger.warning(message, hook.probe, hook.hook, hook.in_brief)
-
-        for hook in loaded.own_hooks:
-            if not hook.attached:
-                said = _WITHOUT.get(hook.hook, "names of executables stay cut after 15 bytes")
-                self._context.logger.warning("%s: hook %s is not attached: %s", said, hook.hook, hook.reason)
+        for missing, hook in _missing(loaded.own_hooks).items():
+            self._context.logger.warning("hook %s: not attached (%s); %s", hook.hook, hook.reason, missing)
 
     def _publish(self, collection: Collection) -> None:
         observe = self._context.telemetry.observe
@@ -147,6 +145,15 @@ class EbpfReceiver:
         self._context.telemetry.recovered("receiving")
         self._context.heartbeat.beat()
         consumer(frames)
+
+
+def _missing(own_hooks: Sequence[HookStatus]) -> Mapping[str, HookStatus]:
+    """What is missing because hooks of no probe are not attached, each with the first hook that it needs."""
+    missing: dict[str, HookStatus] = {}
+    for hook in own_hooks:
+        if not hook.attached:
+            missing.setdefault(_WITHOUT.get(hook.hook, _WITHOUT_OTHERS), hook)
+    return missing
 
 
 def _in_brief(loaded: Loaded, reason: str) -> str:

@@ -62,7 +62,7 @@ class LoadRequest:
     entries of maps are made beforehand. ``sets``: keys (hexadecimal) to put into maps, by C name. ``parts``: by probe.
     ``careful``: try in children what is to be compiled, because the compiler ended the process before.
     ``program_cache``: the folder that keeps what was compiled; None for the usual one, empty for none.
-    ``own_hooks``: of no probe, but of the reader, which can do without them.
+    ``own_hooks``: of no probe, but of the reader, which can do without them; ``own``: the files and maps for them.
     """
 
     probes: tuple[str, ...]
@@ -83,6 +83,7 @@ class LoadRequest:
     sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     parts: Mapping[str, Part] = field(default_factory=dict)
     own_hooks: tuple[HookRequest, ...] = ()
+    own: Part = Part((), ())
 
     def only(self, probes: Collection[str]) -> LoadRequest:
         """The same for some of the probes."""
@@ -99,6 +100,16 @@ class LoadRequest:
             calls=self.calls if "calls" not in maps else {},
         )
 
+    def without_own(self) -> LoadRequest:
+        """The same without what is the reader's."""
+        return replace(
+            self,
+            files=tuple(file for file in self.files if file not in self.own.files),
+            maps=tuple(name for name in self.maps if name not in self.own.maps),
+            own_hooks=(),
+            own=Part((), ()),
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Plain values only."""
         return asdict(self)
@@ -111,4 +122,5 @@ class LoadRequest:
         sequences = {key: tuple(data[key]) for key in ("probes", "files", "maps", "btf", "drop_reasons")}
         sets = {name: tuple(keys) for name, keys in data["sets"].items()}
         parts = {name: Part.from_json(part) for name, part in data["parts"].items()}
-        return cls(**{**data, **sequences, **hooks, "calls": calls, "sets": sets, "parts": parts})
+        own = Part.from_json(data["own"])
+        return cls(**{**data, **sequences, **hooks, "calls": calls, "sets": sets, "parts": parts, "own": own})

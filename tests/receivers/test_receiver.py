@@ -17,6 +17,8 @@ from ebpf_sidecar.receivers.ebpf.receiver import EbpfReceiver
 from ebpf_sidecar.receivers.ebpf.settings import EbpfSettings
 from ebpf_sidecar.receivers.ebpf.sizing import Machine
 
+NAMING = ("program_starts", "name_taken", "process_moved")
+
 
 class Collection:
     """Probes that the test plays."""
@@ -146,6 +148,19 @@ def test_what_is_absent_is_said_with_its_reason(parts, caplog):
     assert absent in caplog.messages
     assert "hook syscalls::signal is not attached (no metric is absent for it): nor this" in caplog.messages
     assert not any("page_lookup" in message for message in caplog.messages)
+
+
+def test_what_is_missing_without_hooks_of_no_probe_is_said_once_each(parts, caplog):
+    """Three hooks serve one purpose; the first that is not attached says why."""
+    parts[1].own_hooks = [HookStatus("", name, "", "no such event") for name in ("cgroup_made", *NAMING)]
+    with caplog.at_level("WARNING"):
+        parts[-1].start(parts[4])
+
+    said = [message for message in caplog.messages if "(no such event)" in message]
+    assert [
+        "hook cgroup_made: not attached (no such event); containers that live shorter than an interval stay unknown",
+        "hook program_starts: not attached (no such event); names of executables stay cut after 15 bytes",
+    ] == said
 
 
 def test_what_was_compiled_before_is_said_to_be(parts, caplog):

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is compiled when some probe does not compile, with a compiler that is a set of names."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,6 +28,13 @@ REQUEST = LoadRequest(
         "two": Part(("two.c", "call.c"), ("calls", "two_stats")),
         "three": Part(("three.c",), ("three_stats",)),
     },
+)
+WITH_OWN = replace(
+    REQUEST,
+    files=(*REQUEST.files, "new.c"),
+    maps=(*REQUEST.maps, "new"),
+    own_hooks=(HookRequest("", "made", ()),),
+    own=Part(("new.c",), ("new",)),
 )
 
 
@@ -67,6 +76,31 @@ def test_when_none_compiles_the_first_complaint_is_kept():
     """There is nothing to go on with."""
     with pytest.raises(Refused, match=r"one\.c:3:1"):
         compile_what_can_be(REQUEST, compiler(NAMES))
+
+
+@pytest.mark.parametrize("bad", [set(), {"two"}])
+@pytest.mark.parametrize("trial", [False, True])
+def test_what_is_the_readers_own_takes_no_probe_with_it(bad, trial):
+    """It is left out with its hooks and maps, and says why; probes that do not compile say it besides."""
+    compile_all = compiler({"new", *bad})
+    done = compile_what_can_be(WITH_OWN, compile_all, compile_all if trial else None)
+
+    assert (bad, "it does not compile: new.c:3:1: error: bad") == (done.broken.keys(), done.own_broken)
+    assert [name for name in NAMES if name not in bad] == list(done.request.probes)
+    assert ((), False, False) == (done.request.own_hooks, "new" in done.request.maps, "new.c" in done.result)
+
+
+def test_the_readers_own_stays_where_it_compiles():
+    """Also where a probe does not, and after a trip through JSON."""
+    done = compile_what_can_be(LoadRequest.from_json(WITH_OWN.to_json()), compiler({"two"}))
+
+    assert ("", WITH_OWN.own_hooks, WITH_OWN.own) == (done.own_broken, done.request.own_hooks, done.request.own)
+
+
+def test_when_nothing_compiles_without_the_readers_own_either_the_first_complaint_is_kept():
+    """That of the whole."""
+    with pytest.raises(Refused, match=r"one\.c:3:1"):
+        compile_what_can_be(WITH_OWN, compiler({"call", *NAMES}))
 
 
 def test_another_refusal_is_not_looked_into():

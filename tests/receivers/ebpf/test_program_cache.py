@@ -4,16 +4,21 @@
 import os
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ebpf_sidecar.receivers.ebpf import loader
 from ebpf_sidecar.receivers.ebpf.bytecode import Bytecode, MapLayout
 from ebpf_sidecar.receivers.ebpf.program_cache import DEFAULT_FOLDER, MOST_FILES, ProgramCache, default_folder, key_of
+from ebpf_sidecar.receivers.ebpf.request import LoadRequest
+from ebpf_sidecar.receivers.ebpf.tracefs import Tracefs
 
 CODE = Bytecode((MapLayout("control", 2, 4, 8, 2, 0, "int", "unsigned long"),), {"program": bytes(16)}, "GPL")
 KEY = key_of(["text", "flags"])
+SYSTEM = ("sysname", "nodename", "release", "version", "machine")
 
 
 @pytest.fixture
@@ -115,6 +120,29 @@ def test_what_cannot_be_replaced_leaves_nothing_behind(cache):
     cache.keep(other, CODE)
 
     assert {KEY, other} == {file.name for file in cache.folder.iterdir()}
+
+
+def test_what_a_killed_writer_left_is_in_nobodys_way(cache):
+    """In a container the next one has the same process id."""
+    other = key_of(["other"])
+    (cache.folder / f"{other}.{os.getpid()}").write_bytes(b"half")
+
+    cache.keep(other, CODE)
+
+    assert CODE == cache.find(other)
+
+
+def test_the_same_programs_are_found_under_another_host_name(tmp_path, monkeypatch):
+    """A pod has a new one at each start; another kernel is another matter."""
+    here, request, tracefs = os.uname(), LoadRequest((), (), str(tmp_path), (), (), {}, (), {}, ()), Tracefs(tmp_path)
+
+    def key_on(**differences):
+        system = SimpleNamespace(**{name: getattr(here, name) for name in SYSTEM} | differences)
+        monkeypatch.setattr(loader, "os", SimpleNamespace(uname=lambda: system, environ=os.environ))
+        return key_of(loader._surroundings(request, tracefs))
+
+    assert key_on() == key_on(nodename="another")
+    assert len(SYSTEM) == len({key_on(), *(key_on(**{name: "another"}) for name in SYSTEM if name != "nodename")})
 
 
 def test_the_folder_is_systemds_or_the_systems():
