@@ -21,6 +21,8 @@ from .errors import FrameError
 
 Numbers = NDArray[Any]
 Selection = NDArray[np.bool_] | NDArray[np.intp]
+OVERFLOW = "otel.metric.overflow"
+"""The attribute that the OpenTelemetry specification gives to what exceeds a cardinality limit."""
 
 
 def frozen(array: NDArray[Any]) -> NDArray[Any]:

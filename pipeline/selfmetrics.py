@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
@@ -23,6 +25,8 @@ from .ledger import COUNTERS, RARE, Attributes, Instrument, Ledger
 log = logging.getLogger(__name__)
 _EOF = b"# EOF\n"
 Read = Callable[[Instrument], Mapping[Attributes, Any]]
+_KNOWN: ContextVar[set[tuple[Instrument, Attributes]]] = ContextVar("known")
+"""What was on the page that is being made; the SDK hands nothing of ours to its callbacks."""
 
 
 @contextmanager
@@ -46,13 +50,13 @@ def _regardless_of_the_switch() -> Iterator[None]:
 
 
 def _zero_first(read: Read) -> Read:
-    """Shows each series as 0 the first time, or Prometheus would see no increase in the first error of a kind."""
-    known: set[Attributes] = set()
+    """Shows each series as 0 the first time on each page, or Prometheus would see no increase in the first error of a
+    kind."""
 
     def shown(instrument: Instrument) -> Mapping[Attributes, Any]:
-        counts = read(instrument)
-        new = counts.keys() - known
-        known.update(new)
+        counts, known = read(instrument), _KNOWN.get()
+        new = {attributes for attributes in counts if (instrument, attributes) not in known}
+        known.update((instrument, attributes) for attributes in new)
         return {attributes: 0 if attributes in new else value for attributes, value in counts.items()}
 
     return shown
@@ -63,6 +67,7 @@ class SelfMetrics:
 
     def __init__(self, ledger: Ledger, resource: Mapping[str, str]) -> None:
         self._ledger = ledger
+        self._known: defaultdict[str, set[tuple[Instrument, Attributes]]] = defaultdict(set)
         self._registry = CollectorRegistry()
         # target_info is written by the exporter, once for the page; scope labels would only repeat our own name
         reader = PrometheusMetricReader(disable_target_info=True, scope_info_enabled=False, registry=self._registry)
@@ -90,8 +95,15 @@ class SelfMetrics:
 
         return observe
 
-    def exposition(self, in_openmetrics: bool) -> bytes:  # noqa: FBT001 # one of two formats, chosen by the scraper
-        """The page's part about the service itself: text 0.0.4 or OpenMetrics 1.0, without the final EOF."""
+    def exposition(self, in_openmetrics: bool, page: str = "") -> bytes:  # noqa: FBT001 # the scraper chooses
+        """The part of a ``page`` about the service itself: text 0.0.4 or OpenMetrics 1.0, without the final EOF."""
+        before = _KNOWN.set(self._known[page])
+        try:
+            return self._generated(in_openmetrics=in_openmetrics)
+        finally:
+            _KNOWN.reset(before)
+
+    def _generated(self, *, in_openmetrics: bool) -> bytes:
         if in_openmetrics:
             page: bytes = openmetrics.generate_latest(self._registry)  # type: ignore[no-untyped-call] # theirs
             return page.removesuffix(_EOF)

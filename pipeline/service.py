@@ -70,7 +70,7 @@ class Service:
             telemetry=ComponentTelemetry(id_, self.ledger, logger),
             heartbeat=self.health.pulse(f"{id_.kind.value} {id_}"),
             routes=self._routes,
-            self_metrics=self.self_metrics.exposition,
+            self_metrics=partial(self.self_metrics.exposition, page=str(id_)),
             logger=logger,
             clock=self.clock,
             paths=self.paths,

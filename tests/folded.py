@@ -14,6 +14,7 @@ SECOND = 1_000_000_000
 EXPIRATION = 300.0
 BOUNDS = (0.001, 1.0)
 CALLS = ("read", "write")
+CGROUP, NAME = "process.linux.cgroup", "process.executable.name"
 
 
 def lines(frame):
@@ -58,7 +59,7 @@ class Machine:
         if known is None or known[0] != keys:
             numbers = self.ids[metric]
             ids = [numbers.setdefault(key, len(numbers)) for key in keys]
-            columns = ("process.linux.cgroup", "process.executable.name", "syscall")
+            columns = (CGROUP, NAME, "syscall")
             records = [dict(zip(columns, shown, strict=False)) for shown in keys.values()]
             self.sets[metric] = (keys, RowSet(np.array(ids, np.uint64), RowSet.of(records).columns))
         return self.sets[metric][1]
@@ -152,3 +153,18 @@ def names(folded, cgroup=None):
         for record in records
         if cgroup in (None, record.get("process.linux.cgroup"))
     }
+
+
+def crowd(number, cgroup="/c", first_id=0):
+    """Rows of as many processes of a cgroup."""
+    return RowSet.of([{CGROUP: cgroup, NAME: f"p{n}", "cause": "read"} for n in range(number)], first_id)
+
+
+def at(second, name, values, rows, **parts):
+    """A frame that was read at a second."""
+    return frame(name, values, rows, time_unix_nano=NOON + int(second * SECOND), **parts)
+
+
+def values(folded):
+    """The value of each row by its process name; the overflow row has none."""
+    return {dict(key).get(NAME, ""): value for key, value in zip(labels(folded), folded.values.tolist(), strict=True)}

@@ -65,11 +65,8 @@ class Folding:
         """How much of the budget is in use."""
         self.folded = 0
         """How many owners have no rows of their own."""
-
-    @property
-    def overflowed(self) -> int:
-        """How many rows share an overflow row."""
-        return sum(stream.overflowed for stream in self._streams.values())
+        self.overflowed = 0
+        """How many rows share an overflow row. As the others a plain number, because other threads read it."""
 
     def memory(self) -> int:
         """The bytes of all that is kept of rows."""
@@ -84,11 +81,12 @@ class Folding:
         before = now - self._expiration
         self._forget(frames, before)
         self._renumber(self._owners.add(frame.rows for frame in frames))
-        taken = [self._safely(self._take, frame, now) for frame in frames]
+        taken = [self._safely(frame, self._take, frame, now) for frame in frames]
         self._judge([each for each in taken if each], now)
         room = self._decide(before)
-        shown = [None if each is None else self._safely(self._show, each, room, now) for each in taken]
+        shown = [None if each is None else self._safely(each.frame, self._show, each, room, now) for each in taken]
         self.used = self._budget - room.left
+        self.overflowed = sum(stream.overflowed for stream in self._streams.values())
         return [frame if each is None else each for frame, each in zip(frames, shown, strict=True)]
 
     def _take(self, frame: Frame, now: float) -> Taken | None:
@@ -96,15 +94,16 @@ class Folding:
             return None
         stream = self._streams.get(frame.stream)
         if stream is None or not stream.table.fits(frame):
-            last = self._gone.pop(frame.stream, -1) if stream is None else int(stream.table.ids.max(initial=0))
+            last = self._gone.pop(frame.stream, -1) if stream is None else stream.table.highest()
             stream = self._streams[frame.stream] = StreamRows(frame, self._lines(frame), last)
         return stream.take(frame, self._owners.of(frame.rows), now)
 
-    def _safely(self, step: Callable[..., Result | None], *arguments: object) -> Result | None:
+    def _safely(self, frame: Frame, step: Callable[..., Result | None], *arguments: object) -> Result | None:
         """None where a frame cannot be judged: it passes as it is."""
         try:
             return step(*arguments)
         except Exception as cause:  # whatever is wrong with one frame, the others are kept in bounds
+            self._drop(frame.stream)  # it may be half changed, and no later frame would fit it
             if self._failed is None:
                 raise
             self._failed(cause)
@@ -167,11 +166,15 @@ class Folding:
         for source in dict.fromkeys(stream.origin.source for stream in streams):
             mine = [stream for stream in streams if stream.origin.source == source]
             for gone in self._attendance.batch(source, mine):
-                rows = self._streams.pop(gone, None)
-                if rows is not None and len(self._gone) < MOST_STREAMS:
-                    self._gone[gone] = int(rows.table.ids.max(initial=0))
+                self._drop(gone)
         if len(self._owners) >= self._many:
             self._forget_owners(before)
+
+    def _drop(self, stream: Stream) -> None:
+        """Forget a stream's rows, but not up to which id they were there."""
+        rows = self._streams.pop(stream, None)
+        if rows is not None and len(self._gone) < MOST_STREAMS:
+            self._gone[stream] = rows.table.highest()
 
     def _forget_owners(self, before: float) -> None:
         tables = [stream.table for stream in self._streams.values()]

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from ..rows import RowSet, Text, once_per_row_set
+from ..rows import OVERFLOW, RowSet, Text, once_per_row_set
 from .identity import Hashes, attribute_hashes, texts
 
 ABOUT = ("process.", "container.", "k8s.")
@@ -17,8 +17,6 @@ EXECUTABLE = "process.executable.name"
 PROCESS = (EXECUTABLE, "process.pid")
 """The attributes that rows lose when they share one of their cgroup; the name becomes `OTHER`."""
 OTHER = "other"
-OVERFLOW = "otel.metric.overflow"
-"""The attribute that the OpenTelemetry specification gives to what exceeds a cardinality limit."""
 NOBODY, OTHERS, OVERFLOWED, FORGOTTEN = -1, -2, -3, -4
 """Instead of an owner's number: the row names no process; it is the one that others share, or shares the overflow row,
 since before it came; its owner was forgotten."""

@@ -80,6 +80,10 @@ class RowTable:
         """Whether the frame goes on with the table's numbers; false for other buckets, or another kind."""
         return self.like == _shape(frame) and self.cumulative == is_cumulative(frame)
 
+    def highest(self) -> int:
+        """The highest id of a row that was ever here; forgotten ones may be above all that are known."""
+        return max(self.forgotten, int(self.ids.max(initial=0)))
+
     def on_page(self, before: float) -> Mask:
         """Which rows were series of their own at ``before`` or later."""
         return np.asarray(self.shown >= before)

@@ -48,14 +48,30 @@ def test_the_first_error_of_a_kind_is_an_increase():
     """Its series is 0 on the first page that it is on; what is read elsewhere does not wait."""
     ledger = Ledger()
     shown, telemetry = SelfMetrics(ledger, {}), ComponentTelemetry(ID, ledger, logging.getLogger("test"))
-    series, pages = ("ebpf_collector_errors_total", ("component", "exporter prometheus"), ("stage", "sending")), []
+    pages = []
     for _ in range(3):
         telemetry.error("sending", "no")
-        pages.append(samples(strict(shown.exposition(True).decode() + "# EOF\n"))[series])
+        pages.append(_errors(shown.exposition(True)))
     shown.shutdown()
 
     assert [0, 2, 3] == pages
     assert [3] == list(ledger.counts(ERRORS).values())
+
+
+def test_the_first_error_is_an_increase_on_each_page():
+    """Exporters have pages of their own, and who scrapes one does not see the 0 on another."""
+    ledger = Ledger()
+    shown, telemetry = SelfMetrics(ledger, {}), ComponentTelemetry(ID, ledger, logging.getLogger("test"))
+    telemetry.error("sending", "no")
+    pages = [_errors(shown.exposition(True, page)) for page in ("one", "two", "one", "two")]
+    shown.shutdown()
+
+    assert [0, 0, 1, 1] == pages
+
+
+def _errors(page):
+    series = ("ebpf_collector_errors_total", ("component", "exporter prometheus"), ("stage", "sending"))
+    return samples(strict(page.decode() + "# EOF\n"))[series]
 
 
 def test_a_component_counts_and_shows_and_is_forgotten(ledger):

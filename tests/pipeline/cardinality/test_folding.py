@@ -5,30 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from folded import EXPIRATION, SECOND, Machine, Page, labels, names
+from folded import CGROUP, EXPIRATION, NAME, SECOND, Machine, Page, at, crowd, labels, names, values
 
-from ebpf_sidecar.pipeline import Kind, RowSet, Temporality, streams
-from ebpf_sidecar.pipeline.cardinality import folding as module
-from ebpf_sidecar.pipeline.cardinality import row_table
+from ebpf_sidecar.pipeline import Kind, RowSet, Temporality
 from ebpf_sidecar.pipeline.cardinality.folding import Folding
-from ebpf_sidecar.pipeline.testing import NOON, frame
-
-CGROUP, NAME = "process.linux.cgroup", "process.executable.name"
-
-
-def crowd(number, cgroup="/c", first_id=0):
-    """Rows of as many processes of a cgroup."""
-    return RowSet.of([{CGROUP: cgroup, NAME: f"p{n}", "cause": "read"} for n in range(number)], first_id)
-
-
-def at(second, name, values, rows, **parts):
-    """A frame that was read at a second."""
-    return frame(name, values, rows, time_unix_nano=NOON + int(second * SECOND), **parts)
-
-
-def values(folded):
-    """The value of each row by its process name; the overflow row has none."""
-    return {dict(key).get(NAME, ""): value for key, value in zip(labels(folded), folded.values.tolist(), strict=True)}
+from ebpf_sidecar.pipeline.testing import NOON
 
 
 def test_what_fits_passes_untouched():
@@ -39,6 +20,17 @@ def test_what_fits_passes_untouched():
 
         assert all(one is other for one, other in zip(came, folding.fold(came, second), strict=True))
     assert (0, 0) == (folding.folded, folding.overflowed)
+
+
+def test_containers_of_one_interval_have_rows_under_their_own_ids_while_there_is_room():
+    """They come and go, and each takes its place until it expires; a tenth of all places is kept for growth."""
+    folding, shown = Folding(115, EXPIRATION), []
+    for second in range(100):
+        rows = RowSet.of([{"container.id": f"c{second}", NAME: "p"}], second)
+        shown += folding.fold([at(second, "work", [1], rows)], second)[0].rows.records()
+
+    assert [{"container.id": f"c{second}", NAME: "p"} for second in range(100)] == shown
+    assert (0, 0, 101) == (folding.folded, folding.overflowed, folding.used)
 
 
 @pytest.mark.parametrize("kind", Kind)
@@ -215,21 +207,6 @@ def test_rows_that_name_no_process_are_never_folded_while_there_is_room():
     assert 10 > len(folded[1])
 
 
-def test_forgotten_rows_are_not_counted_twice(monkeypatch):
-    """One that returns after it was forgotten loses the interval, never brings its past again."""
-    monkeypatch.setattr(row_table, "REMEMBERED", 5)
-    folding, rows = Folding(6, EXPIRATION), crowd(40)
-    folding.fold([at(0, "work", [100] * 40, rows)], 0)
-    few = rows.take(np.arange(30, 40))
-    folding.fold([at(10, "work", [100] * 10, few)], 10)
-    folded = folding.fold([at(1000, "work", [101] * 40, rows)], 1000)[0]
-
-    shown = values(folded)
-    assert (
-        15 + 10 >= shown.get("other", 0) + shown.get("", 0) > 0
-    )  # what the remembered ones did since, of 4,000 that were done before
-
-
 def test_what_cannot_be_judged_passes_and_is_reported():
     """Values that are no numbers are refused where they are shown; other frames are folded all the same."""
     causes = []
@@ -251,34 +228,6 @@ def test_other_buckets_begin_anew():
     assert "other" not in names([first])
     assert "other" in names([second])
     assert [12 - (len(second) - 1), 0, 0] == second.values[-1].tolist()
-
-
-def test_streams_and_owners_that_are_gone_are_forgotten(monkeypatch):
-    """Of metrics that come once and processes that live for a tick, nothing stays but that they were there."""
-    monkeypatch.setattr(streams, "PATIENCE", 30)
-    monkeypatch.setattr(module, "SPARE_OWNERS", 10)
-    folding = Folding(100, EXPIRATION)
-    for second in range(0, 1000, 4):
-        rows = RowSet.of([{CGROUP: f"/{second % 7}", NAME: f"p{second}-{n}"} for n in range(4)], second)
-        once = [at(second, f"work{second}", [1], rows.take(np.arange(1)))] if second < 400 else []
-        folding.fold([at(second, "work", [1] * 4, rows), *once], second)
-
-    assert 1 == len(folding._streams)
-    assert 100 == len(folding._gone)
-    assert 500 > len(folding._owners)
-
-
-def test_a_metric_that_was_forgotten_does_not_bring_its_past_again(monkeypatch):
-    """Its rows count from where they are when they return."""
-    monkeypatch.setattr(streams, "PATIENCE", 3)
-    folding, rows, others = Folding(9, EXPIRATION), crowd(30), crowd(2, "/d")
-    folding.fold([at(0, "work", [100] * 30, rows)], 0)
-    for second in range(10, 60, 10):
-        folding.fold([at(second, "else", [1, 1], others)], second)
-    grown = [values(folding.fold([at(s, "work", [c] * 30, rows)], s)[0]) for s, c in ((400, 100), (410, 101))]
-
-    assert {"other", ""}.isdisjoint(grown[0])
-    assert 30 >= grown[1].get("other", 0) + grown[1].get("", 0) > 0
 
 
 def test_numbers_that_are_none_are_nobodys():
