@@ -10,7 +10,7 @@
     defined(ENUM_IO_CGRP_ID) && defined(OFFSET_CGROUP_LEVEL) && defined(OFFSET_CGROUP_SUBSYS_STATE_CGROUP) && \
     defined(OFFSET_CGROUP_KN) && defined(OFFSET_KERNFS_NODE_ID) && defined(OFFSET_CSS_SET_SUBSYS) &&          \
     defined(OFFSET_TASK_STRUCT_CGROUPS) && defined(OFFSET_CGROUP_ROOT_HIERARCHY_ID) &&                        \
-    defined(OFFSET_CSS_SET_DFL_CGRP)
+    defined(OFFSET_CSS_SET_DFL_CGRP) && (defined(OFFSET_CGROUP_ANCESTORS) || defined(OFFSET_CGROUP_ANCESTOR_IDS))
 #define BIO_HAS_OWNER
 
 /* Where the controller io has a hierarchy of its own (v1), numbers in ours may mean other directories. Those of its

@@ -21,8 +21,8 @@ class PageLimitSettings(Settings):
     """How long a page may become."""
 
     series: int = Field(default=50_000, ge=1)
-    """The most series, as Prometheus counts them: lines that are no comments. From 80 % on the log warns. New series
-    that find no room are left out and counted as dropped (``page limit``); those that are shown go on."""
+    """The most series, as Prometheus counts them: lines that are no comments. A warning is logged from 80 % on. New
+    series that find no room are left out and counted as dropped (``page limit``); those that are shown go on."""
     size: Bytes = 16 * 2**20
     """The same in bytes before compression, each number counted with its longest form."""
 

@@ -40,11 +40,6 @@ class Format:
     created: bool = False
     """OpenMetrics only: each counter and histogram says since when it counts."""
 
-    @property
-    def content_type(self) -> str:
-        """The page's Content-Type."""
-        return OPENMETRICS_TYPE if self.openmetrics else TEXT_TYPE
-
     def target_info(self, resources: Iterable[Mapping[str, str]]) -> bytes:
         """Who is scraped; OpenMetrics wants this family first on the page."""
         blocks = sorted({label_block({label_name(k): v for k, v in r.items()}) for r in resources if r})

@@ -81,16 +81,6 @@ def container_directory(path: str) -> str:
     return container.directory if container else path
 
 
-def container_cgroup(proc_cgroup_text: str) -> str:
-    """The cgroup path in the text of ``/proc/<pid>/cgroup`` that tells about containers; empty where there is none.
-
-    Version 1 and hybrid: the line of the memory controller, which every runtime sets, else systemd's own hierarchy
-    (``name=systemd``); version 2: the only line, ``0::<path>``. See cgroups(7).
-    """
-    paths = cgroup_paths(proc_cgroup_text)
-    return next((paths[hierarchy] for hierarchy in ("memory", "name=systemd", "") if hierarchy in paths), "")
-
-
 def cgroup_paths(proc_cgroup_text: str) -> dict[str, str]:
     """Controller → path for each line of ``/proc/<pid>/cgroup``; version 2 has the empty controller."""
     paths: dict[str, str] = {}

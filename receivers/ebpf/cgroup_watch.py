@@ -94,8 +94,8 @@ class CgroupWatch:
         if count > room and "" not in self._missed:
             unmatched = unmatched | {""}
             self.warn(
-                f"targets::cgroups: {count} cgroups are chosen, {room} can be; write narrower patterns, or raise "
-                "max_map_memory"
+                f"targets::cgroups: {count} cgroups are chosen, but only {room} can be measured; write narrower "
+                "patterns, or raise max_map_memory"
             )
         self._missed |= unmatched
 

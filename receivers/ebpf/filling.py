@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,11 @@ from .refusal import Refused
 from .rights import Diagnosis, Failure
 
 _VALUE_BYTES = 8
+_REPAIRS = {
+    errno.E2BIG: "choose fewer system calls (probes) or fewer targets",
+    errno.ENOMEM: "lower max_map_memory, or give the service more memory",
+}
+_REPAIR = '"ebpf-sidecar doctor" says what this kernel refuses'
 
 
 def fill_calls(maps: Mapping[str, int], calls: Mapping[int, Mapping[str, int]]) -> None:
@@ -38,4 +44,8 @@ def _update(name: str, descriptor: int, key: bytes, value: bytes) -> None:
     buffers = ctypes.create_string_buffer(key, len(key)), ctypes.create_string_buffer(value, len(value))
     number = element(kernel_call, Command.UPDATE, descriptor, *map(ctypes.addressof, buffers))
     if number:
-        raise Refused(Diagnosis(Failure.ATTACH, f'map "{name}": {os.strerror(number)}'))
+        raise Refused(Diagnosis(Failure.ATTACH, _why_not_filled(name, number)))
+
+
+def _why_not_filled(name: str, number: int) -> str:
+    return f'map "{name}": cannot be filled ({os.strerror(number)}); {_REPAIRS.get(number, _REPAIR)}'

@@ -3,14 +3,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ...pipeline.suggestions import did_you_mean
 from .maps import KernelMap
-from .probe import Distinct, Metric, Slots, Spread
-
-_ELEMENT = re.compile(r"(\w+)\[(\d+)\]")
+from .probe import Distinct, Metric, Slots, Spread, field_and_element
 
 
 def why_not_made(metric: Metric, kernel_map: KernelMap) -> str:
@@ -22,21 +19,24 @@ def why_not_made(metric: Metric, kernel_map: KernelMap) -> str:
 
 
 def _wrong_values(metric: Metric, kernel_map: KernelMap) -> Iterator[str]:
-    fields = kernel_map.value_fields
+    value, fields = metric.value, kernel_map.value_fields
     for name in _fields_of(metric):
-        element = _ELEMENT.fullmatch(name)
-        columns = fields.get(element[1] if element else name)
-        if columns is None:
-            yield _no_field(name, "value", tuple(fields))
-        elif element and int(element[2]) >= columns.stop - columns.start:
-            yield f'"{name}" is beyond the end: the array has {columns.stop - columns.start} elements'
-    if isinstance(metric.value, Slots) and metric.value.slots in fields:
-        yield from _beyond(metric.value, fields[metric.value.slots])
-    spread = metric.value
-    if isinstance(spread, Spread) and spread.field in fields:
-        length = fields[spread.field].stop - fields[spread.field].start
-        if length != len(spread.values):
-            yield f'"{spread.field}" has {length} elements for {len(spread.values)} values; name each once'
+        yield from _wrong_column(name, fields)
+    if isinstance(value, Slots) and value.slots in fields:
+        yield from _beyond(value, fields[value.slots])
+    if isinstance(value, Spread) and value.field in fields:
+        length = fields[value.field].stop - fields[value.field].start
+        if length != len(value.values):
+            yield f'"{value.field}" has {length} elements for {len(value.values)} values; name each once'
+
+
+def _wrong_column(name: str, fields: Mapping[str, slice]) -> Iterator[str]:
+    field, element = field_and_element(name)
+    columns = fields.get(field)
+    if columns is None:
+        yield _no_field(name, "value", tuple(fields))
+    elif element is not None and element >= columns.stop - columns.start:
+        yield f'"{name}" is beyond the end: the array has {columns.stop - columns.start} elements'
 
 
 def _beyond(value: Slots, columns: slice) -> Iterator[str]:
@@ -44,7 +44,7 @@ def _beyond(value: Slots, columns: slice) -> Iterator[str]:
     last = value.lowest_exponent + columns.stop - columns.start - 2
     for each in value.default_exponents:
         if each > last:
-            yield f'no bound of "{value.slots}" has the exponent {each}: they end with {last}'
+            yield f'no bound of "{value.slots}" has the exponent {each}; name none above {last} in default_exponents'
 
 
 def _fields_of(metric: Metric) -> tuple[str, ...]:

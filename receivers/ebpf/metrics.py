@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,14 +15,12 @@ from ...pipeline.rows import RowSet, Text, once_per_row_set
 from .attribution import Attribution
 from .decode import Decode, Decoders
 from .layout import Keys
-from .probe import Attribute, Distinct, Metric, Slots, Spread, Sum
+from .probe import Attribute, Distinct, Metric, Slots, Spread, Sum, field_and_element
 from .tally import View
 from .totals import Group, Snapshot
 
 Columns = Mapping[str, slice]
 """The columns of a map's value by field name; an array takes several."""
-
-_ELEMENT = re.compile(r"(\w+)\[(\d+)\]")
 
 
 def view_of(attributes: Sequence[Attribute], attribution: Attribution, decoders: Decoders) -> View:
@@ -50,9 +47,9 @@ def _group(parts: tuple[Any, ...]) -> Group | None:
 
 def positions(columns: Columns, name: str) -> list[int]:
     """The columns that ``name`` means: a field, or one element of an array (``adds[2]``)."""
-    element = _ELEMENT.fullmatch(name)
-    if element:
-        return [columns[element[1]].start + int(element[2])]
+    field, element = field_and_element(name)
+    if element is not None:
+        return [columns[field].start + element]
     return list(range(columns[name].start, columns[name].stop))
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,6 +117,15 @@ class Setting:
     default: tuple[str, ...] | int
     description: str
     words: tuple[str, ...] = ()
+
+
+_ELEMENT = re.compile(r"(\w+)\[(\d+)\]")
+
+
+def field_and_element(column: str) -> tuple[str, int | None]:
+    """The field that a column is in, and where it is in there if that is an array (``adds[2]``)."""
+    element = _ELEMENT.fullmatch(column)
+    return (element[1], int(element[2])) if element else (column, None)
 
 
 @dataclass(frozen=True, slots=True)

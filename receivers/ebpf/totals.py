@@ -16,14 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...pipeline.rows import Column, RowSet, Text
+from ...pipeline.rows import OVERFLOW, Column, RowSet, Text
 from .entries import Positions
 from .layout import Keys, Values
 
 Group = tuple[str | int, ...]
 _COLUMNS = ("_totals", "_ids", "_starts", "_changed", "_distinct")
-OVERFLOW = "otel.metric.overflow"
-"""The attribute that the OpenTelemetry specification gives to what exceeds a cardinality limit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +6,6 @@ from hypothesis import strategies as st
 from ebpf_sidecar.receivers.ebpf.cgroup_path import (
     Container,
     cgroup_paths,
-    container_cgroup,
     container_directory,
     container_of,
 )
@@ -189,35 +186,20 @@ def test_any_text_is_answered(path):
     assert directory == container_directory(directory)
 
 
-SERVICE = "/system.slice/ssh.service"
-POD = f"/kubepods/burstable/pod{UID}/{ID}"
 PROC = {
-    "v1": ("11:cpu,cpuacct:/other\n4:memory,hugetlb:{path}\n1:name=systemd:/elsewhere\n", "{path}"),
-    "v1 without the memory controller": ("11:cpu,cpuacct:/other\n1:name=systemd:{path}\n", "{path}"),
-    "v2": ("0::{path}\n", "{path}"),
-    "hybrid": ("4:memory:{path}\n1:name=systemd:/elsewhere\n0::/\n", "{path}"),
-    "hybrid without the memory controller": ("2:cpu:/\n1:name=systemd:{path}\n0::/init.scope\n", "{path}"),
-    "removed while in use": ("0::{path} (deleted)\n", "{path}"),
-    "a colon in the name": ("0::{path}:cri-containerd:x\n", "{path}:cri-containerd:x"),
-    "nothing": ("", ""),
-    "no cgroup line at all": ("garbage\n7\n", ""),
+    "v1": ("2:cpu,cpuacct:/a\n1:name=systemd:/b\n", {"cpu": "/a", "cpuacct": "/a", "name=systemd": "/b"}),
+    "v2": ("0::/a\n", {"": "/a"}),
+    "hybrid": ("4:memory:/a\n0::/b\n", {"memory": "/a", "": "/b"}),
+    "removed while in use": ("0::/a (deleted)\n", {"": "/a"}),
+    "a colon in the name": ("0::/a:cri-containerd:x\n", {"": "/a:cri-containerd:x"}),
+    "nothing": ("", {}),
+    "no cgroup line at all": ("garbage\n7\n", {}),
 }
 
 
-@pytest.mark.parametrize("path", [SERVICE, POD])
-@pytest.mark.parametrize("version", PROC)
-def test_the_telling_line_of_proc_is_chosen(tmp_path: Path, version, path):
-    """Of /proc/<pid>/cgroup the memory line counts, then systemd's, then the unified one."""
-    text, expected = PROC[version]
-    file = tmp_path / "proc" / "23" / "cgroup"
-    file.parent.mkdir(parents=True)
-    file.write_text(text.format(path=path))
-
-    assert expected.format(path=path) == container_cgroup(file.read_text())
-
-
-def test_all_lines_of_proc_are_available_by_controller():
+@pytest.mark.parametrize("case", PROC)
+def test_all_lines_of_proc_are_available_by_controller(case):
     """Each controller of a shared line has its path; the unified hierarchy has the empty name."""
-    expected = {"cpu": "/a", "cpuacct": "/a", "": "/b"}
+    text, expected = PROC[case]
 
-    assert expected == cgroup_paths("2:cpu,cpuacct:/a\n0::/b\n")
+    assert expected == cgroup_paths(text)

@@ -30,7 +30,9 @@ BAD = {
     'its value has no field "cuont"; did you mean "count"?': metric(Sum(("cuont",))),
     '"slots[3]" is beyond the end: the array has 3 elements': metric(Sum(("slots[3]",))),
     'its value has no field "sum"': metric(Slots("slots", "sum", 8, 1.0)),
-    'no bound of "slots" has the exponent 10: they end with 9': metric(Slots("slots", "count", 8, 1.0, (8, 10))),
+    'no bound of "slots" has the exponent 10; name none above 9 in default_exponents': metric(
+        Slots("slots", "count", 8, 1.0, (8, 10))
+    ),
     '"slots" has 3 elements for 2 values; name each once': metric(Spread("slots", "cause", ("a", "b"))),
     'its key has no field "devise"; did you mean "device"?': metric(Sum(("count",)), "devise"),
 }

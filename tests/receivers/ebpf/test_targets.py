@@ -153,7 +153,8 @@ def test_more_cgroups_than_there_is_room_for_are_said_once(watched):
 
     assert first == kernel.keys == inodes(root / "app-7", root / "app-8")
     assert [
-        "targets::cgroups: 3 cgroups are chosen, 2 can be; write narrower patterns, or raise max_map_memory"
+        "targets::cgroups: 3 cgroups are chosen, but only 2 can be measured; write narrower patterns, "
+        "or raise max_map_memory"
     ] == warnings
 
 
