@@ -9,7 +9,7 @@ struct call_key {
     struct owner owner;
     u32 syscall;
     u16 direction; /* follows from the syscall, so it adds no rows */
-    u16 file_type;
+    u16 file_type; /* a row for each that the call works on */
 };
 
 struct call_value {

@@ -21,6 +21,7 @@ from ebpf_sidecar.receivers.ebpf.probe import (
     Spread,
 )
 from ebpf_sidecar.receivers.ebpf.probe_file import find_probes, read_probe
+from ebpf_sidecar.receivers.ebpf.sizing import Machine, room
 
 from .text import block, bullets, code, codes, either, inline, paragraph, sentence, table
 from .tree import ROOT
@@ -30,6 +31,10 @@ _DECODED = {
     "errno": "the error's name, as in `ENOENT`",
     "device": "the block device, as in `sda`",
 }
+_MAPS = (
+    "Entries are for the default budget of 16 MiB for the maps of all probes; an entry takes at most that many bytes "
+    "of kernel memory."
+)
 
 
 def all_probes() -> list[Probe]:
@@ -65,16 +70,20 @@ def _section(probe: Probe) -> Iterator[str]:
     yield from _settings(probe)
     yield f"### Hooks of {probe.name}\n\nOf several ways to hook in, the first one that the kernel has is taken."
     yield _hooks(probe)
-    yield f"### Kernel maps of {probe.name}\n\nEntries are for the default budget of 16 MiB for the maps of all probes."
+    yield f"### Kernel maps of {probe.name}\n\n{paragraph(_MAPS)}"
     yield table(
-        ("map", "entries", "reason"),
-        ((code(each.published), _entries(each), sentence(each.reason)) for each in probe.maps),
+        ("map", "entries", "bytes each", "reason"),
+        ((code(each.published), _entries(each), f"{_bytes(each):,}", sentence(each.reason)) for each in probe.maps),
     )
 
 
 def _entries(spec: MapSpec) -> str:
     near = f", and {spec.near:,} near at hand (near.h)" if spec.near else ""
     return f"{spec.entries:,}{near}"
+
+
+def _bytes(spec: MapSpec) -> int:
+    return spec.value if spec.array else room(spec, Machine(1))
 
 
 def _metrics(probe: Probe) -> str:

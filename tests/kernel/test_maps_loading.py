@@ -154,6 +154,28 @@ def test_where_the_verifier_refuses_everything_it_is_named(refused):
     assert "verifier" == caught.value.failure
 
 
+def test_without_the_ancestors_of_cgroups_block_io_goes_on_without_the_owners_of_bios():
+    """Some kernel may tell neither of them; then I/O belongs to whoever sends it."""
+    block_io = read_probe(BPF / "block_io.yaml")
+    request = request_for([block_io], program_cache="")
+    told = tuple(field for field in request.btf if not field.startswith("cgroup.ancestor"))
+    with load([block_io], replace(request, btf=told)) as loaded:
+        assert any(hook.attached for hook in loaded.hooks)
+    assert len(told) == len(request.btf) - 2
+
+
+def test_what_is_the_readers_own_and_does_not_compile_stops_no_probe(page_cache, tmp_path):
+    """Its hook says so, and the maps of the probe are there."""
+    request, broken = request_for([page_cache], program_cache=""), tmp_path / "broken.c"
+    broken.write_text("int program(void *ctx) { return nothing_of_this_name; }")
+    files = (*request.files, str(broken))
+    with load([page_cache], replace(request, files=files, own=replace(request.own, files=(str(broken),)))) as loaded:
+        assert not loaded.unavailable.keys() - {WRITTEN_BACK}
+        assert all("nothing_of_this_name" in hook.reason for hook in loaded.own_hooks)
+        assert loaded.new_cgroups is None
+        assert loaded.own_hooks
+
+
 def test_strict_wants_all_or_nothing(page_cache):
     """With strict, a missing hook refuses everything."""
     request = request_for([page_cache], strict=True)
