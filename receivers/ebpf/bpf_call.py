@@ -33,6 +33,7 @@ class Command(IntEnum):
     INFO = 15
     RAW_TRACEPOINT_OPEN = 17
     LOOKUP_BATCH = 24
+    LOOKUP_AND_DELETE_BATCH = 25
     DELETE_BATCH = 27
 
 

@@ -74,8 +74,16 @@ class KernelMap:
         far = self._read_far()
         return far if self.near is None else added_up(self.near.read(), far)
 
-    def _read_far(self) -> tuple[Keys, Values]:
-        count = self._read_batches()
+    def take(self) -> tuple[Keys, Values]:
+        """All entries of a map without ``near``, each removed while it is read, since what programs do to it between
+        two calls would be lost.
+
+        What one of them does in the nanoseconds after it has looked an entry up still is: counters have generations.
+        """
+        return self._read_far(Command.LOOKUP_AND_DELETE_BATCH)
+
+    def _read_far(self, command: Command = Command.LOOKUP_BATCH) -> tuple[Keys, Values]:
+        count = self._read_batches(command)
         keys = self._buffers.keys[:count].copy().reshape(-1).view(self.key_dtype)
         return keys, self._buffers.values[:count].copy()
 
@@ -122,7 +130,7 @@ class KernelMap:
         if self.near is not None:
             self.near.close()
 
-    def _read_batches(self) -> int:
+    def _read_batches(self, command: Command) -> int:
         """The number of entries read into the buffers."""
         buffers, used, before = self._buffers, 0, 0
         place = np.zeros(max(8, self.key_dtype.itemsize), np.uint8)  # where the kernel writes how far it came
@@ -130,9 +138,7 @@ class KernelMap:
             if used == len(buffers.keys):
                 buffers.grow(used, 2 * used)
             into = buffers.keys[used:].ctypes.data, buffers.values[used:].ctypes.data
-            count, number = self._batch(
-                Command.LOOKUP_BATCH, (before, place.ctypes.data), into, len(buffers.keys) - used
-            )
+            count, number = self._batch(command, (before, place.ctypes.data), into, len(buffers.keys) - used)
             if number == errno.ENOSPC:  # one bucket holds more entries than there is room for
                 buffers.grow(used, 2 * len(buffers.keys))
                 continue

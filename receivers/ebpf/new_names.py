@@ -58,21 +58,14 @@ class NewName:
 class NameMap(Protocol):
     """What is needed of a kernel map (see maps.KernelMap)."""
 
-    def read(self) -> tuple[Keys, Values]:
-        """All entries: keys (n,) and values (n, 1)."""
-        ...
-
-    def delete(self, keys: Keys) -> None:
-        """Remove entries."""
+    def take(self) -> tuple[Keys, Values]:
+        """All entries, which are removed: keys (n,) and values (n, 1)."""
         ...
 
 
 def taken_from(kernel_map: NameMap) -> Iterator[NewName]:
     """Those since the last time. Raises `ProbeError`."""
-    keys, values = kernel_map.read()
-    if not len(keys):
-        return
-    kernel_map.delete(keys)
+    keys, values = kernel_map.take()
     fields = (keys[name].tolist() for name in ("cgroup", "tgid", "comm", "path"))
     for cgroup, pid, comm, path, count in zip(*fields, values[:, 0].astype("i8").tolist(), strict=True):
         name = path.rpartition(b"/")[2]

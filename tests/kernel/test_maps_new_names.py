@@ -77,4 +77,5 @@ def test_all_ways_to_a_name_of_full_length_are_told(cgroup, program):
         each.comm: each.count for each in told if not each.started and each.count
     }
     assert 0 == loaded.drops.read()["new_names"]
+    assert [] == [each for each in taken_from(loaded.new_names) if each.cgroup == cgroup.stat().st_ino]
     loaded.close()

@@ -29,7 +29,11 @@ class FakeKernel:
         self.calls.append(command)
         if self.refuse:
             return self.refuse
-        return {Command.LOOKUP_BATCH: self.lookup_batch, Command.DELETE_BATCH: self.delete_batch}[command](attributes)
+        return {
+            Command.LOOKUP_BATCH: self.lookup_batch,
+            Command.LOOKUP_AND_DELETE_BATCH: self.take_batch,
+            Command.DELETE_BATCH: self.delete_batch,
+        }[command](attributes)
 
     def lookup_batch(self, attributes):
         before, after, keys, values, room, *_ = BATCH.unpack_from(attributes)
@@ -44,6 +48,14 @@ class FakeKernel:
         struct.pack_into("<I", attributes, 32, len(chosen))
         ctypes.c_uint64.from_address(after).value = start + len(chosen)
         return errno.ENOENT if start + len(chosen) == len(self.entries) else 0
+
+    def take_batch(self, attributes):
+        _, *rest = BATCH.unpack_from(attributes)
+        BATCH.pack_into(attributes, 0, 0, *rest)  # what was taken is not there any more
+        number = self.lookup_batch(attributes)
+        for key in list(self.entries)[: struct.unpack_from("<I", attributes, 32)[0]]:
+            del self.entries[key]
+        return number
 
     def delete_batch(self, attributes):
         _, _, keys, _, count, *_ = BATCH.unpack_from(attributes)
@@ -73,6 +85,18 @@ def test_reading_gives_every_entry_once(count):
     assert list(range(count)) == keys["cgroup"].tolist()
     assert [[i, 2 * i] for i in range(count)] == values.tolist()
     assert [b"p%d" % i for i in range(count)] == keys["comm"].tolist()
+
+
+@pytest.mark.parametrize("count", [0, 1, 256, 257, 3000])
+def test_taking_gives_every_entry_once_and_none_again(count):
+    """One call reads and removes: nothing can change in between."""
+    kernel = FakeKernel(entries(count))
+    keys, values = kernel_map(kernel).take()
+
+    assert list(range(count)) == sorted(keys["cgroup"].tolist())
+    assert [[i, 2 * i] for i in range(count)] == sorted(values.tolist())
+    assert {Command.LOOKUP_AND_DELETE_BATCH} == set(kernel.calls)
+    assert 0 == len(kernel_map(kernel).take()[0])
 
 
 def test_a_bucket_larger_than_the_room_enlarges_it():
