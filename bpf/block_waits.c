@@ -14,8 +14,23 @@ struct wait_value {
 BPF_F_TABLE("hash", struct io_key, struct wait_value, block_waits, BLOCK_WAITS_ENTRIES, MAP_FLAGS);
 BPF_F_TABLE("hash", struct io_key, struct wait_value, block_limits, BLOCK_LIMITS_ENTRIES, MAP_FLAGS);
 
-static __always_inline void count_wait(struct wait_value *row, u64 waited)
+/* Fills the zeroed key of the row that a bio's wait goes into; false if it is nobody's. */
+static __always_inline bool describe_row(struct io_key *key, u64 bio)
 {
+    describe_bio(key, bio);
+    if (is_left_out(&key->owner))
+        return 0;
+    key->owner.generation = current_generation();
+    return 1;
+}
+
+/* ``row``: NULL where the map is full; ``dropped``: the reason then. */
+static __always_inline void count_wait(struct wait_value *row, u64 waited, u32 dropped)
+{
+    if (!row) {
+        count_drop(dropped);
+        return;
+    }
     __sync_fetch_and_add(&row->duration[histogram_slot(waited, WAIT_LOWEST, WAIT_SLOTS)], 1);
     __sync_fetch_and_add(&row->duration_sum, waited);
 }
@@ -90,18 +105,11 @@ static __always_inline u64 take_asked(u64 bio)
 /* Apart, so that what did not wait makes no key and no value. */
 static __always_inline void count_wait_for_request(u64 bio, u64 waited)
 {
-    struct wait_value zero = {}, *row;
+    struct wait_value zero = {};
     struct io_key key = {};
 
-    describe_bio(&key, bio);
-    if (is_left_out(&key.owner))
-        return;
-    key.owner.generation = current_generation();
-    row = block_waits.lookup_or_try_init(&key, &zero);
-    if (row)
-        count_wait(row, waited);
-    else
-        count_drop(DROPPED_BLOCK_WAITS);
+    if (describe_row(&key, bio))
+        count_wait(block_waits.lookup_or_try_init(&key, &zero), waited, DROPPED_BLOCK_WAITS);
 }
 
 static __always_inline void request_made(u64 bio)
@@ -138,18 +146,11 @@ int limit_function(struct pt_regs *ctx)
 
 static __always_inline void count_wait_for_limit(u64 bio, u64 waited)
 {
-    struct wait_value zero = {}, *row;
+    struct wait_value zero = {};
     struct io_key key = {};
 
-    describe_bio(&key, bio);
-    if (is_left_out(&key.owner))
-        return;
-    key.owner.generation = current_generation();
-    row = block_limits.lookup_or_try_init(&key, &zero);
-    if (row)
-        count_wait(row, waited);
-    else
-        count_drop(DROPPED_BLOCK_LIMITS);
+    if (describe_row(&key, bio))
+        count_wait(block_limits.lookup_or_try_init(&key, &zero), waited, DROPPED_BLOCK_LIMITS);
 }
 
 /* Who had to wait comes from another thread than it went in. */

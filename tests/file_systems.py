@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """File systems that a test makes for itself."""
 
+import os
 import shutil
 import subprocess
 from contextlib import contextmanager
@@ -32,3 +33,14 @@ def mounted(kind, above, options="loop", making=()):
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
     image.unlink()
+
+
+@contextmanager
+def cold_file(folder, size, forget):
+    """A file of random bytes, on disk and in no cache; at the end it is gone, with what was made beside it."""
+    path = folder / "data"
+    path.write_bytes(os.urandom(size))
+    forget(path)
+    yield path
+    for each in folder.glob("data*"):
+        each.unlink()

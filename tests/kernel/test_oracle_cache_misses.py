@@ -4,6 +4,7 @@
 import mmap
 
 import pytest
+from page_counts import near
 
 PAGE = mmap.PAGESIZE
 SIZE = 8 << 20
@@ -25,11 +26,6 @@ def loaded(attach_once):
 def cold(file_of):
     """A file that is on disk and in no cache."""
     return file_of(SIZE)
-
-
-def near(expected):
-    """Within half a percent, or four pages: somebody else may look at the same file."""
-    return pytest.approx(expected, rel=0.005, abs=4)
 
 
 @pytest.mark.parametrize("action", ["heads", "later", "by_another", "after_a_mapping", "rewritten"])

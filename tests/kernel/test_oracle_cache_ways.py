@@ -5,6 +5,7 @@ import mmap
 import os
 
 import pytest
+from page_counts import near
 
 from ebpf_sidecar.receivers.ebpf.rights import release_of
 
@@ -47,11 +48,6 @@ def data(tmp_path, forget):
         return path
 
     return data
-
-
-def near(expected):
-    """Within half a percent, or four pages: inodes and maps of blocks are pages, too."""
-    return pytest.approx(expected, rel=0.005, abs=4)
 
 
 def roughly(pages):

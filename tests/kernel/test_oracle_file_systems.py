@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from file_systems import MAKING, mounted
+from file_systems import MAKING, cold_file, mounted
+from page_counts import near
 
 PAGE = mmap.PAGESIZE
 SIZE = 16 << 20
@@ -16,11 +17,6 @@ STEP = 512 << 10
 SLACK = 8
 
 pytestmark = pytest.mark.parallel
-
-
-def near(expected):
-    """Within half a percent, or four pages."""
-    return pytest.approx(expected, rel=0.005, abs=4)
 
 
 def maps_included(pages):
@@ -44,12 +40,8 @@ def folder(request, tmp_path_factory):
 @pytest.fixture
 def data(folder, forget):
     """A file on that file system, in no cache."""
-    path = folder / "data"
-    path.write_bytes(os.urandom(SIZE))
-    forget(path)
-    yield path
-    for each in folder.glob("data*"):
-        each.unlink()
+    with cold_file(folder, SIZE, forget) as path:
+        yield path
 
 
 @pytest.mark.parametrize("step", [4096, 65536, 1 << 20, SIZE])

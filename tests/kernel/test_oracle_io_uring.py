@@ -6,6 +6,7 @@ import mmap
 import os
 
 import pytest
+from page_counts import near
 
 PAGE = mmap.PAGESIZE
 SIZE = 8 << 20
@@ -47,11 +48,6 @@ def data(tmp_path, forget):
         return path
 
     return data
-
-
-def near(expected):
-    """Within half a percent, or four pages."""
-    return pytest.approx(expected, rel=0.005, abs=4)
 
 
 @pytest.mark.parametrize("cold", [True, False], ids=["cold", "warm"])

@@ -2,10 +2,10 @@
 """A file system whose blocks are larger than a page: it brings in whole blocks, of which reads ask for a part."""
 
 import mmap
-import os
 
 import pytest
-from file_systems import mounted
+from file_systems import cold_file, mounted
+from page_counts import near
 
 PAGE = mmap.PAGESIZE
 SIZE = 8 << 20
@@ -32,17 +32,8 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def cold(folder, forget):
     """A file on it that is in no cache."""
-    path = folder / "data"
-    path.write_bytes(os.urandom(SIZE))
-    forget(path)
-    yield path
-    for each in folder.glob("data*"):
-        each.unlink()
-
-
-def near(expected):
-    """Within half a percent, or four pages."""
-    return pytest.approx(expected, rel=0.005, abs=4)
+    with cold_file(folder, SIZE, forget) as path:
+        yield path
 
 
 @pytest.mark.parametrize("begin", [0, PAGE, 2 * PAGE, 3 * PAGE, 100, BLOCK - 100])

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from page_counts import near
 
 from ebpf_sidecar.receivers.ebpf.syscall_table import syscall_table
 
@@ -27,11 +28,6 @@ def loaded(load_once):
 def cold(file_of):
     """A file that is in no cache."""
     return file_of(SIZE)
-
-
-def near(expected):
-    """Within half a percent, or four pages."""
-    return pytest.approx(expected, rel=0.005, abs=4)
 
 
 @pytest.mark.proves("ebpf.cache.read_attempts", oracle="known number")
