@@ -34,6 +34,8 @@ ATTRIBUTES: Mapping[GroupBy, str] = {
 }
 """The OpenTelemetry attribute that each part of a row becomes."""
 
+MOST_ASKED = 1024
+"""How many ids are remembered for which the tree was walked in vain, or one walk more."""
 _NO_CGROUP = 0
 """The id that no cgroup has: its place is that of all who are in an unknown one."""
 
@@ -127,7 +129,8 @@ class Attribution:
             unknown = self._unknown(unknown)
         if unknown - self._asked:
             self.tree.learn()
-            self._asked = self._unknown(unknown)
+            asked = self._asked if len(self._asked) < MOST_ASKED else set()
+            self._asked = self._unknown(asked | unknown)
 
     def _unknown(self, ids: set[int]) -> set[int]:
         return {id_ for id_ in ids if not self.tree.knows(id_)}

@@ -83,7 +83,7 @@ class Tally:
         self._tidied = -inf
         columns = self.map.columns
         self._totals = [Totals(view.attributes, columns, self.start, self.limit) for view in self.views]
-        self._versions = [view.version() for view in self.views]
+        self._versions = self._ask_versions()
         self._entries = Entries(columns, len(self.views), self._rows_for)
 
     @property
@@ -148,10 +148,14 @@ class Tally:
 
     def _follow_names(self, keys: Keys) -> None:
         """What entries counted since the last reading goes to the rows that they belong to now."""
-        versions = [view.version() for view in self.views]
+        versions = self._ask_versions()
         if versions != self._versions:
             self._versions = versions
             self._entries.regroup(keys.dtype)
+
+    def _ask_versions(self) -> list[int]:
+        """Each once, since asking takes system calls and views may have the same."""
+        return [version() for version in dict.fromkeys(view.version for view in self.views)]
 
     def _rows_for(self, keys: Keys) -> Positions:
         rows = np.zeros((len(keys), len(self.views)), np.intp)

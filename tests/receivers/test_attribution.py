@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pytest
 
+from ebpf_sidecar.receivers.ebpf import attribution as module
 from ebpf_sidecar.receivers.ebpf import cgroups
 from ebpf_sidecar.receivers.ebpf.attribution import Attribution, GroupBy
 from ebpf_sidecar.receivers.ebpf.cgroup_watch import chosen_ids
@@ -117,6 +118,23 @@ def test_an_unknown_cgroup_is_empty_text_and_walked_for_once(tree, monkeypatch):
 
     assert [(UNKNOWN,)] * 2 == [attribution.owners(keys((2**60, 1, b"sh")))[0] for _ in range(2)]
     assert [1] == walks
+
+
+def test_several_unknown_cgroups_are_walked_for_once_each_however_they_are_asked_for(tree, monkeypatch):
+    """One after the other, as names are told, or together; ids that never return are forgotten."""
+    monkeypatch.setattr(module, "MOST_ASKED", 8)
+    attribution = Attribution(tree, [GroupBy.CGROUP])
+    walks = []
+    monkeypatch.setattr(tree, "learn", lambda: walks.append(1))
+    for _ in range(5):
+        for cgroup in (2**60, 2**61, 2**62):
+            attribution.place(cgroup, 1)
+        attribution.owners(keys((2**62, 1, b"sh"), (2**61, 1, b"sh")))
+
+    assert 3 == len(walks)
+    for cgroup in range(2**50, 2**50 + 100):
+        attribution.place(cgroup, 1)
+    assert 8 >= len(attribution._asked)
 
 
 @pytest.mark.parametrize(

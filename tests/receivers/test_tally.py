@@ -129,3 +129,24 @@ def test_different_keys_that_grew_since_the_last_reading_are_counted():
     tally.update(3.0)
 
     assert ([2], [1], [0]) == (first, second, tally.snapshot().distinct.tolist())
+
+
+class Names:
+    """Names that never change; how often that was asked."""
+
+    asked = 0
+
+    def version(self):
+        self.asked += 1
+        return 0
+
+
+def test_a_version_that_views_share_is_asked_for_once_a_reading():
+    """It asks the kernel who came to a name, which takes two system calls."""
+    names = Names()
+    views = [View((name,), lambda keys: [(who,) for who in keys["who"].tolist()], names.version) for name in "abc"]
+    tally = Tally(FakeMap(), views, 1000)
+    before = names.asked
+    tally.update(1.0)
+
+    assert 1 == names.asked - before
