@@ -16,6 +16,19 @@ static __always_inline struct thread *thread_in_fault(void)
     return new_thread();
 }
 
+/* As at a call: the thread may have been moved, and there are some that make none. On v1 it would cost too much. */
+static __always_inline bool is_counted_here(struct thread *thread)
+{
+#ifdef TARGETS
+    return thread_is_target(thread);
+#else
+#ifndef CGROUP_SUBSYSTEM
+    thread->owner.cgroup = bpf_get_current_cgroup_id();
+#endif
+    return 1;
+#endif
+}
+
 /* Several looks may be one fault: the kernel maps what is around the page that is wanted, finds it missing, brings it
  * in and begins anew. Only the first one counts. */
 static __always_inline struct thread *thread_in_new_fault(void)
@@ -23,7 +36,7 @@ static __always_inline struct thread *thread_in_new_fault(void)
     struct thread *thread = thread_in_fault();
     u64 fault = current_fault();
 
-    if (!thread || thread_is_left_out(thread) || (thread->fault & ~1ULL) == fault)
+    if (!thread || (thread->fault & ~1ULL) == fault || !is_counted_here(thread))
         return NULL;
     thread->fault = fault;
     return thread;
