@@ -45,6 +45,8 @@ CONSTANTS = {
     "receivers.ebpf.tally.FORGET_AFTER": 10.0,
     "receivers.ebpf.program_names.FEW_NAMES": 32,
     "pipeline.cardinality.row_table.FORGET_AFTER": 20.0,
+    "pipeline.cardinality.folding.SPARE_OWNERS": 64,
+    "pipeline.increase.FORGET_AFTER": 20 * 10**9,
 }
 CHURN_ALONE = {"receivers.ebpf.targets": f"{{executables: [{', '.join(PROGRAMS)}], kernel_threads: false}}"}
 CGROUPS_PER_SECOND = 5
