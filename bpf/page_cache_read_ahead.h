@@ -96,37 +96,54 @@ static __always_inline void set_bits(u64 *pages, u64 bits)
 }
 #endif
 
-/* Where the window is; the second place if it is in neither. */
-static __always_inline u64 *pages_of_window(struct windows *set, u64 name)
+static __always_inline void change_bits(u64 *pages, u64 bits, bool kept)
 {
-    return &set->pages[~if_equal(set->name[0], name) & 1];
+    if (kept)
+        set_bits(pages, bits);
+    else
+        take_bits(pages, bits);
 }
 
-/* Where no pages are, or else in any of the two places, whatever is there. */
-static __always_inline void new_window(struct windows *set, u64 name, u64 bits)
+static __always_inline void new_window(struct windows *set, u32 place, u64 name, u64 bits)
 {
-    u64 place = ~if_equal(set->pages[0], 0) & (if_equal(set->pages[1], 0) | -(name >> 8 & 1)) & 1;
-
     set->pages[place] = bits;
     set->name[place] = name;
 }
 
+/* ``kept``: the bits are set; else they are taken. A window that is in neither place gets one where no pages are, or
+ * else any of the two, whatever is there. Each place is written out: for one that is calculated, the verifier would
+ * look at the loops again for each way that leads to them. */
 static __always_inline void change_window(struct windows *set, u64 name, u64 bits, bool kept)
 {
-    bool is_there = set->name[0] == name || set->name[1] == name;
-
-    if (is_there && kept)
-        set_bits(pages_of_window(set, name), bits);
-    else if (is_there)
-        take_bits(pages_of_window(set, name), bits);
+    if (set->name[0] == name)
+        change_bits(&set->pages[0], bits, kept);
+    else if (set->name[1] == name)
+        change_bits(&set->pages[1], bits, kept);
+    else if (kept && set->pages[0] && (!set->pages[1] || name >> 8 & 1))
+        new_window(set, 1, name, bits);
     else if (kept)
-        new_window(set, name, bits);
+        new_window(set, 0, name, bits);
+}
+
+static __always_inline u64 bits_set(u64 bits)
+{
+    bits -= (bits >> 1) & 0x5555555555555555ULL;
+    bits = (bits & 0x3333333333333333ULL) + ((bits >> 2) & 0x3333333333333333ULL);
+    bits = (bits + (bits >> 4)) & 0x0f0f0f0f0f0f0f0fULL;
+    return (bits * 0x0101010101010101ULL) >> 56;
 }
 
 /* Which of the bits are set. */
 static __always_inline u64 found_in_window(struct windows *set, u64 name, u64 bits)
 {
     return ((set->pages[0] & if_equal(set->name[0], name)) | (set->pages[1] & if_equal(set->name[1], name))) & bits;
+}
+
+/* How many of the bits were set and are taken now. */
+static __always_inline u64 taken_from_window(struct windows *set, u64 name, u64 bits)
+{
+    return bits_set(take_bits(&set->pages[0], bits & if_equal(set->name[0], name)) |
+                    take_bits(&set->pages[1], bits & if_equal(set->name[1], name)));
 }
 
 /* Pages of one folio came. ``for_reads``: a read may be charged with them. Else what was there before, and nobody asked
@@ -148,17 +165,9 @@ static __always_inline void pages_came(u64 file, u64 index, u64 pages, bool for_
     }
 }
 
-static __always_inline u64 bits_set(u64 bits)
-{
-    bits -= (bits >> 1) & 0x5555555555555555ULL;
-    bits = (bits & 0x3333333333333333ULL) + ((bits >> 2) & 0x3333333333333333ULL);
-    bits = (bits + (bits >> 4)) & 0x0f0f0f0f0f0f0f0fULL;
-    return (bits * 0x0101010101010101ULL) >> 56;
-}
-
 static __always_inline u64 charged_in_more_windows(u64 file, u64 index, u64 end)
 {
-    u64 charged = 0, name, found;
+    u64 charged = 0, name;
     struct windows *set;
     u32 i;
 
@@ -168,9 +177,8 @@ static __always_inline u64 charged_in_more_windows(u64 file, u64 index, u64 end)
         set = set_of(name);
         if (!set)
             break;
-        found = found_in_window(set, name, bits_of(index, end));
-        /* Also where it is none: the verifier would take twice as long for all 64. */
-        charged += bits_set(take_bits(pages_of_window(set, name), found));
+        /* Also where there is nothing to take: the verifier would follow twice as many ways through all windows. */
+        charged += taken_from_window(set, name, bits_of(index, end));
         index = next_window(index);
     }
     return charged;
@@ -180,16 +188,13 @@ static __always_inline u64 charged_in_more_windows(u64 file, u64 index, u64 end)
  * they are in one window, and have been asked for: then nothing is written. */
 static __always_inline u64 pages_charged(u64 file, u64 index, u64 end)
 {
-    u64 name = name_of_window(file, index), found, charged = 0;
+    u64 name = name_of_window(file, index), bits = bits_of(index, end), charged = 0;
     struct windows *set = set_of(name);
 
     if (!set)
         return 0;
-    if (set->name[0] == name || set->name[1] == name) {
-        found = found_in_window(set, name, bits_of(index, end));
-        if (found)
-            charged = bits_set(take_bits(pages_of_window(set, name), found));
-    }
+    if ((set->name[0] == name || set->name[1] == name) && found_in_window(set, name, bits))
+        charged = taken_from_window(set, name, bits);
     index = next_window(index);
     return index < end ? charged + charged_in_more_windows(file, index, end) : charged;
 }
