@@ -59,12 +59,12 @@ def test_what_was_kept_is_what_was_compiled(attach, rows, read, cache, without_b
 def test_what_was_damaged_is_compiled_anew(attach, tmp_path):
     """And kept again."""
     cache = tmp_path / "programs"
-    attach("syscalls", program_cache=str(cache))
+    attach("page_faults", program_cache=str(cache))
     (file,) = cache.iterdir()
     whole = file.read_bytes()
     file.write_bytes(whole[:1000])
 
-    loaded = attach("syscalls", program_cache=str(cache))
+    loaded = attach("page_faults", program_cache=str(cache))
 
     assert not loaded.kept
     assert all(hook.attached for hook in loaded.hooks)
@@ -74,9 +74,9 @@ def test_what_was_damaged_is_compiled_anew(attach, tmp_path):
 def test_other_settings_are_another_object(attach, tmp_path):
     """Sizes of maps are compiled in."""
     cache = tmp_path / "programs"
-    attach("syscalls", program_cache=str(cache))
+    attach("page_faults", program_cache=str(cache))
 
-    small = attach("syscalls", program_cache=str(cache), budget=4 * MIB)
+    small = attach("page_faults", program_cache=str(cache), budget=4 * MIB)
 
     assert 2 == len(list(cache.iterdir()))
-    assert small.maps["syscall_stats"].max_entries < attach("syscalls").maps["syscall_stats"].max_entries
+    assert small.maps["fault_stats"].max_entries < attach("page_faults").maps["fault_stats"].max_entries

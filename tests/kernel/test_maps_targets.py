@@ -39,12 +39,12 @@ pytestmark = pytest.mark.parallel
 
 @pytest.fixture
 def choose(attach):
-    """Load all probes for some targets; the loaded probes and the watch over their cgroups."""
+    """Load probes for some targets; the loaded probes and the watch over their cgroups."""
 
-    def choose(hierarchy=HIERARCHY, **chosen):
+    def choose(*more, hierarchy=HIERARCHY, **chosen):
         settings = TargetSettings(**{"kernel_threads": False, **chosen})
         targets = kernel_targets(settings, PROC)
-        loaded = attach("page_cache", "syscalls", "block_io", by_process=False, targets=targets,
+        loaded = attach("page_cache", "syscalls", *more, by_process=False, targets=targets,
                         cgroup_hierarchy=hierarchy.controller)  # fmt: skip
         if loaded.targets is None:
             return loaded, None
@@ -119,14 +119,15 @@ def fitting(keys, where):
 def owners(loaded):
     """Cgroup and name of every row of every probe."""
     names = ("cache_stats_map", "syscall_stats", "syscall_errors", "fadvise_stats", "block_stats", "block_errors")
-    return {(int(key["cgroup"]), bytes(key["comm"])) for name in names for key in loaded.maps[name].read()[0]}
+    maps = [loaded.maps[name] for name in names if name in loaded.maps]
+    return {(int(key["cgroup"]), bytes(key["comm"])) for kernel_map in maps for key in kernel_map.read()[0]}
 
 
 def test_only_the_chosen_cgroup_and_what_is_nested_in_it_is_counted(choose, cgroup, reader):
     """A sibling, our own process and the rest of the machine leave no row."""
     chosen, sibling = cgroup("sidecar-chosen"), cgroup("sidecar-sibling")
     nested = cgroup("sidecar-chosen/nested")
-    loaded, _ = choose(cgroups=["/sidecar-chosen"])
+    loaded, _ = choose("block_io", cgroups=["/sidecar-chosen"])
 
     for folder in (chosen, sibling, nested):
         with reader(folder) as read:
@@ -175,7 +176,7 @@ def test_a_process_that_is_moved_is_judged_anew(choose, cgroup, reader):
     """On cgroup v2 at its next call, into a chosen cgroup and out of it; on v1 only at exec."""
     [root] = UNIFIED
     chosen, other = cgroup("sidecar-chosen", root), cgroup("sidecar-other", root)
-    loaded, _ = choose(Hierarchy("v2", root), cgroups=["/sidecar-chosen"])
+    loaded, _ = choose(hierarchy=Hierarchy("v2", root), cgroups=["/sidecar-chosen"])
     with reader(other) as read:
         read()
         before = counted(loaded)
@@ -197,7 +198,7 @@ def move(origin, goal):
 
 def test_only_the_chosen_executable_is_counted(choose, reader):
     """By the name in /proc/<pid>/comm, cut to 15 bytes."""
-    loaded, _ = choose(executables=["a-rather-long-name-of-a-program", "absent"])
+    loaded, _ = choose("block_io", executables=["a-rather-long-name-of-a-program", "absent"])
 
     for name in ("a-rather-long-name-of-a-program", "another"):
         with reader(name=name) as read:
@@ -270,7 +271,7 @@ def test_another_pid_namespace_can_be_chosen_by_its_number(choose, reader):
 @pytest.mark.parametrize("wanted", [True, False])
 def test_kernel_threads_are_counted_where_they_are_wanted(choose, tmp_path, wanted):
     """Dirty pages that nobody's process writes back."""
-    loaded, _ = choose(executables=["nobody has this"], kernel_threads=wanted)
+    loaded, _ = choose("block_io", executables=["nobody has this"], kernel_threads=wanted)
     (tmp_path / "dirty").write_bytes(os.urandom(4 << 20))
     os.sync()
 
