@@ -72,8 +72,8 @@ class Sidecar:
         return int(Path(f"/proc/{own}/task/{own}/children").read_text().split()[0])
 
     def scrape(self) -> str:
-        """The page."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as answer:
+        """The page. Raises `OSError` where it does not come in a minute; virtual machines may stand still for long."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=60) as answer:
             return answer.read().decode()
 
     def first_page(self) -> tuple[float, str]:
