@@ -134,6 +134,7 @@ def test_handlers_that_do_not_return_or_are_interrupted_confuse_no_call(loaded, 
 @pytest.mark.proves("ebpf.cache.read_attempts", "ebpf.syscall.duration", "ebpf.syscall.io", oracle="known number")
 def test_processes_that_come_and_go_sixteen_at_once_are_counted_exactly(loaded, run, rows):
     """Sixteen rows of 20 processes, two reads of a cached page each, of whom nothing is left."""
+    dropped = loaded.drops.read()  # others may have made calls of 32 bits
     said = run("storm.py", "sidecar-storm", 16, 20, 2)
 
     calls = rows(loaded, "syscall_stats", comm=b"sidecar-storm", syscall=NUMBER["preadv2"])
@@ -142,4 +143,4 @@ def test_processes_that_come_and_go_sixteen_at_once_are_counted_exactly(loaded, 
     assert [640] == rows(loaded, "cache_stats_map", comm=b"sidecar-storm")["lookups"]
     assert (640, [640 * 512]) == (sum(calls["duration"]), calls["bytes"])
     assert 5 > sum(not Path(f"/proc/{tid}").exists() for tid in threads["key"].tolist())
-    assert {} == {name: lost for name, lost in loaded.drops.read().items() if lost}
+    assert dropped == loaded.drops.read()
