@@ -134,7 +134,10 @@ class ProgramNames:
             self._recent.add((place, comm))
         elif not self._warned:
             self._warned = True
-            self.warn(f"more than {MOST_NAMES:,} names of programs of 15 bytes and more: those that come now stay cut")
+            self.warn(
+                f"names of programs: more than {MOST_NAMES:,} of 15 bytes and more, so those that come now stay cut; "
+                "choose fewer programs with targets, or group_by: [container]"
+            )
 
     def _doubt_after_losses(self) -> None:
         """Any program may have been among those that were not told: nothing known by now is certain."""

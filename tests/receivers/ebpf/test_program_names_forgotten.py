@@ -29,7 +29,10 @@ def test_beyond_a_bound_names_stay_cut_and_that_is_said_once(told, monkeypatch):
 
     assert [comms[0] + b"!", comms[1] + b"!", *comms[2:]] == found
     assert MAIN == told.full()
-    assert ["more than 2 names of programs of 15 bytes and more: those that come now stay cut"] == warnings
+    assert [
+        "names of programs: more than 2 of 15 bytes and more, so those that come now stay cut; "
+        "choose fewer programs with targets, or group_by: [container]"
+    ] == warnings
 
 
 class Places:
