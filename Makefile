@@ -10,6 +10,8 @@ PARALLEL = -n $(shell expr $$(nproc) + 1) --dist loadfile --no-loadscope-reorder
 COG = -P -I .ci -p "import documents" --verbosity=1
 MARKDOWN = $(wildcard *.md */*.md)
 ARGS ?=
+# what Python compiled is kept, whatever the environment says: else each of the thousand processes compiles it anew
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-18s %s\n", $$1, $$2}' Makefile
