@@ -5,7 +5,7 @@
 PYTEST = .venv/bin/python -m pytest
 # what workloads of tests and benchmarks are made with
 TOOLS = fio gcc libc6-dev e2fsprogs
-# file by file side by side, see CONTRIBUTING.md; the last word counts, so that ARGS may say -n 0
+# side by side, see CONTRIBUTING.md; the last word counts, so that ARGS may say -n 0
 PARALLEL = -n $(shell expr $$(nproc) + 1) --dist loadfile --no-loadscope-reorder
 COG = -P -I .ci -p "import documents" --verbosity=1
 MARKDOWN = $(wildcard *.md */*.md)

@@ -233,12 +233,13 @@ def slowdown_table(place: Machine, scale: float, pairs: int) -> str:
 def times_empty(place: Machine, workload: Workload, scale: float) -> tuple[float, float, float]:
     """Nanoseconds that empty programs add to an operation, those that the probes add, and how many times as much."""
     rounds = []
-    for _ in range(ROUNDS):
-        without = _per_operation(place, workload, scale)
-        with empty_programs(CALLS):
-            empty = _per_operation(place, workload, scale)
-        with probes(CALLS):
-            rounds.append((without, empty, _per_operation(place, workload, scale)))
+    with place.repeated(workload, scale) as measured:
+        for _ in range(ROUNDS):
+            without = measured()
+            with empty_programs(CALLS):
+                empty = measured()
+            with probes(CALLS):
+                rounds.append((without, empty, measured()))
     without, empty, under = (min(column) for column in zip(*rounds, strict=True))
     return empty - without, under - without, (under - without) / (empty - without)
 

@@ -1,24 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all tests share: golden files, and which of them run side by side."""
+"""What all tests share: golden files, what was compiled, and which of them run side by side."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 from hypothesis.database import DirectoryBasedExampleDatabase
-from turns import Turns
+from turns import Room, Turn, Turns
+from xdist.scheduler import LoadFileScheduling
 
 _EXAMPLES = Path(__file__).parents[1] / ".hypothesis" / "examples"
 # another user may run the tests in a folder that is not theirs; and a deadline measures the machine's other work
 _DATABASE = DirectoryBasedExampleDatabase(_EXAMPLES) if os.access(Path(__file__).parents[1], os.W_OK) else None
 settings.register_profile("full length", database=_DATABASE, deadline=None, max_examples=100)
 settings.register_profile("short", settings.get_profile("full length"), max_examples=40)
-_TURNS = Turns(Path(__file__).parent, Path(__file__))
+_LIST = "TESTS_ALONE"
+"""The variable with the name of the file in which processes that collect tests tell the one that gives them out which
+are alone: pytest-xdist hands over names only.
+"""
+_HERE = Path(__file__).parent
+_APART = {Turn.ALONE, Turn.KERNEL_ALONE}
+_TURNS = Turns(machine=Room(_HERE, Path(__file__)), kernel=Room(_HERE / "kernel", _HERE / "kernel/conftest.py"))
+_COMPILED = _HERE.parent / ".cache/programs"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,40 +42,80 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """All processes of this run share what they compiled, and nothing with an earlier run; laws have their examples."""
+    """All processes of this run share what they compiled, with later runs as well; laws have their examples."""
     settings.load_profile("full length" if config.getoption("--full-length") else "short")
     if not hasattr(config, "workerinput"):
         folder = tempfile.TemporaryDirectory(prefix="ebpf-sidecar-programs-")
-        os.environ["CACHE_DIRECTORY"] = folder.name
+        os.environ["CACHE_DIRECTORY"] = str(_COMPILED) if os.access(_HERE.parent, os.W_OK) else folder.name
+        os.environ[_LIST] = str(Path(folder.name, "alone"))
         config.add_cleanup(folder.cleanup)
 
 
-def _alone(item: pytest.Item | None) -> bool:
-    """Whether nothing may run beside a test: the kernel's measure, unless they say that others do not matter."""
-    marks = {mark.name for mark in item.iter_markers()} if item else set()
-    return "alone" in marks or ("kernel" in marks and "parallel" not in marks)
+def _turn(item: pytest.Item) -> Turn:
+    """What a test said that it needs; one of the kernel's that said nothing measures, so it is alone."""
+    marks = {mark.name for mark in item.iter_markers()}
+    if "alone" in marks:
+        return Turn.ALONE
+    if "kernel_alone" in marks:
+        return Turn.KERNEL_ALONE
+    if "kernel" not in marks:
+        return Turn.ANY
+    return Turn.KERNEL if "parallel" in marks else Turn.ALONE
+
+
+def _rank(item: pytest.Item) -> int:
+    """Those that hold up others come first, beside them those that may; the kernel's next, since they take longest, so
+    that none of them is begun last.
+    """
+    turn = _turn(item)
+    if turn is Turn.ANY:
+        return 2 if _HERE / "pipeline" in item.path.parents else 4
+    return (Turn.ALONE, Turn.KERNEL_ALONE, None, Turn.KERNEL).index(turn)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put those that run alone first, so that they hold up the others once; then the rest of the kernel's, which take
-    longest, so that none of them is begun last. What CI alone repeats is skipped elsewhere.
-    """
+    """What CI alone repeats is skipped elsewhere; after the folders' own hooks have said which are the kernel's."""
     left_out = pytest.mark.skip(reason="repeated by CI; here with --full-length")
     for item in items:
         if item.get_closest_marker("full_length") and not config.getoption("--full-length"):
             item.add_marker(left_out)
-    items.sort(key=lambda item: (not _alone(item), item.get_closest_marker("kernel") is None))
+    items.sort(key=_rank)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Tell who is alone, before pytest-xdist says that all are collected."""
+    alone = [item.nodeid for item in session.items if _turn(item) in _APART]
+    Path(os.environ[_LIST]).write_text("\n".join(alone), encoding="utf-8")
+
+
+class _Scheduling(LoadFileScheduling):
+    """File by file, but for the tests that are alone: one process has them all, so that others need not wait."""
+
+    @cached_property
+    def _alone(self) -> set[str]:
+        return {*Path(os.environ[_LIST]).read_text(encoding="utf-8").splitlines()}
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "alone" if nodeid in self._alone else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    """Who has which test."""
+    return _Scheduling(config, log)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
     """Take turns with the other processes of this run; those that follow each other alone share one turn."""
-    _TURNS.begin(alone=_alone(item))
+    turn = _turn(item)
+    _TURNS.begin(turn)
     try:
         return (yield)
     finally:
-        if not (_alone(item) and _alone(nextitem)):
+        if not (turn in _APART and nextitem and _turn(nextitem) is turn):
             _TURNS.end()
 
 

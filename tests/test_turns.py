@@ -1,19 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which tests run side by side: many, or one that is alone."""
+"""Which tests run side by side: many, one that is alone, or one that has the kernel to itself."""
 
 import threading
 
 import pytest
-from turns import Turns
+from turns import Room, Turn, Turns
 from waiting import until
+
+ANY, KERNEL, KERNEL_ALONE, ALONE = Turn
+APART = {
+    frozenset(pair)
+    for pair in [
+        (ALONE,),
+        (KERNEL_ALONE,),
+        *((ALONE, other) for other in (ANY, KERNEL, KERNEL_ALONE)),
+        (KERNEL, KERNEL_ALONE),
+    ]
+}
+"""What never runs at the same time; of one kind: two of them."""
 
 
 @pytest.fixture
 def turns(tmp_path):
     """Make what another process would have: locks are between open files, not between processes."""
-    for name in ("door", "room"):
-        (tmp_path / name).touch()
-    return lambda: Turns(tmp_path / "door", tmp_path / "room")
+    files = [tmp_path / name for name in ("machine door", "machine", "kernel door", "kernel")]
+    for file in files:
+        file.touch()
+    return lambda: Turns(Room(*files[:2]), Room(*files[2:]))
 
 
 @pytest.fixture
@@ -21,11 +34,11 @@ def waits(turns):
     """Begin a turn in a thread; tells whether it has begun, and ends it."""
     begun = []
 
-    def waits(*, alone):
+    def waits(turn):
         has_begun, may_end, ours = threading.Event(), threading.Event(), turns()
 
         def take_turn():
-            ours.begin(alone=alone)
+            ours.begin(turn)
             has_begun.set()
             may_end.wait(10)
             ours.end()
@@ -41,34 +54,28 @@ def waits(turns):
         thread.join(10)
 
 
-def test_tests_run_side_by_side(turns, waits):
-    """Unless one of them asks to be alone."""
-    turns().begin(alone=False)
-
-    assert waits(alone=False)[0].wait(10)
-    assert waits(alone=False)[0].wait(10)
-
-
-@pytest.mark.parametrize(("first", "second"), [(True, False), (False, True), (True, True)])
-def test_nothing_runs_beside_one_that_is_alone(turns, waits, first, second):
+@pytest.mark.parametrize("first", Turn, ids=lambda turn: turn.name)
+@pytest.mark.parametrize("second", Turn, ids=lambda turn: turn.name)
+def test_only_what_disturbs_waits(turns, waits, first, second):
     """Whichever came first; the other has its turn afterwards."""
     ours = turns()
-    ours.begin(alone=first)
-    ours.begin(alone=first)  # the next one of the same kind shares the turn
-    begun, _ = waits(alone=second)
+    ours.begin(first)
+    ours.begin(first)  # the next one of the same kind shares the turn
+    begun, _ = waits(second)
 
-    assert not begun.wait(0.1)
+    assert begun.wait(0.1 if {first, second} in APART else 10) is ({first, second} not in APART)
     ours.end()
     assert begun.wait(10)
 
 
-def test_nobody_overtakes_one_that_waits_to_be_alone(turns, waits):
+@pytest.mark.parametrize(("many", "one"), [(ANY, ALONE), (KERNEL, KERNEL_ALONE), (KERNEL_ALONE, ALONE)])
+def test_nobody_overtakes_one_that_waits_to_be_alone(turns, waits, many, one):
     """Else others, of whom there is always one inside, would keep it waiting until all have ended."""
     ours = turns()
-    ours.begin(alone=False)
-    alone, may_end = waits(alone=True)
+    ours.begin(many)
+    alone, may_end = waits(one)
     assert not alone.wait(0.1)
-    later, _ = waits(alone=False)
+    later, _ = waits(many)
 
     assert not later.wait(0.1)
     ours.end()
@@ -78,12 +85,13 @@ def test_nobody_overtakes_one_that_waits_to_be_alone(turns, waits):
     assert until(later.is_set)
 
 
-def test_a_test_that_is_alone_is_alone_after_one_that_was_not(turns, waits):
+@pytest.mark.parametrize(("before", "then"), [(ANY, ALONE), (KERNEL, KERNEL_ALONE), (KERNEL_ALONE, ALONE)])
+def test_a_test_that_is_alone_is_alone_after_one_that_was_not(turns, waits, before, then):
     """In the same process: the turn is given back and taken anew."""
     ours = turns()
-    ours.begin(alone=False)
-    ours.begin(alone=True)
-    begun, _ = waits(alone=False)
+    ours.begin(before)
+    ours.begin(then)
+    begun, _ = waits(before)
 
     assert not begun.wait(0.1)
     ours.end()

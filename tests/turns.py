@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests take turns: most run side by side; one that is marked ``alone`` runs while no other does.
+"""Which tests run side by side: most do; some have the kernel, or the whole machine, to themselves.
 
 Between the processes of pytest-xdist, and between several runs in the same tree, by locks that the kernel drops with
 their holder.
@@ -8,31 +8,58 @@ their holder.
 from __future__ import annotations
 
 import os
+from enum import Enum
 from fcntl import LOCK_EX, LOCK_SH, LOCK_UN, flock
 from pathlib import Path
 
 
-class Turns:
-    """The machine as a room behind a door: many may be inside together, or one alone."""
+class Turn(Enum):
+    """What a test needs of the machine and of the kernel: to share it, to have it alone, or nothing."""
+
+    ANY = LOCK_SH, LOCK_UN
+    KERNEL = LOCK_SH, LOCK_SH
+    KERNEL_ALONE = LOCK_SH, LOCK_EX
+    ALONE = LOCK_EX, LOCK_UN
+    """Who is alone on the machine is alone in the kernel, too."""
+
+
+class Room:
+    """A room behind a door: many may be inside together, or one alone."""
 
     def __init__(self, door: Path, room: Path) -> None:
-        """Two files or folders that are there anyway: reading them is enough, and nothing is left behind."""
+        """Two files that are there anyway: reading them is enough, and nothing is left behind."""
         self._door, self._room = (os.open(path, os.O_RDONLY) for path in (door, room))
-        self._inside: int | None = None
 
-    def begin(self, *, alone: bool) -> None:
+    def enter(self, lock: int) -> None:
+        """Wait until all who are inside share it, or until nobody is."""
+        # whoever waits inside of the door keeps others from coming first for ever
+        flock(self._door, lock)
+        flock(self._room, lock)
+        flock(self._door, LOCK_UN)
+
+    def leave(self) -> None:
+        """Let others have it alone."""
+        flock(self._room, LOCK_UN)
+
+
+class Turns:
+    """The machine, and the kernel as a room inside of it."""
+
+    def __init__(self, machine: Room, kernel: Room) -> None:
+        self._machine, self._kernel = machine, kernel
+        self._now: Turn | None = None
+
+    def begin(self, turn: Turn) -> None:
         """Wait for the turn; at once where it still lasts."""
-        kind = LOCK_EX if alone else LOCK_SH
-        if self._inside == kind:
+        if self._now is turn:
             return
         self.end()
-        # whoever waits inside of the door keeps others from coming first for ever
-        flock(self._door, kind)
-        flock(self._room, kind)
-        flock(self._door, LOCK_UN)
-        self._inside = kind
+        for room, lock in zip((self._machine, self._kernel), turn.value, strict=True):
+            room.enter(lock)
+        self._now = turn
 
     def end(self) -> None:
         """Let others have their turn."""
-        flock(self._room, LOCK_UN)
-        self._inside = None
+        self._kernel.leave()
+        self._machine.leave()
+        self._now = None

@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +64,26 @@ class Machine:
         with limited(workload.limit) as there:
             done = subprocess.run([*there, *command], stdout=subprocess.PIPE, check=True, text=True)
         return operations * workload.threads, float(done.stdout)
+
+    @contextmanager
+    def repeated(self, workload: Workload, scale: float) -> Iterator[Callable[[], float]]:
+        """A process that does a loop of loops.c whenever it is asked to: the nanoseconds of one operation, in the
+        fastest thousand. The same process each time, since where its memory lies makes a difference, too."""
+        operations = max(64, int(workload.operations * scale))
+        read_whole(self.file)
+        command = [*FIRST, self.loops, workload.kind, self.file, str(operations), "0"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            asked, answers = process.stdin, process.stdout
+            assert asked
+            assert answers
+
+            def measured() -> float:
+                asked.write("\n")
+                asked.flush()
+                return float(answers.readline())
+
+            yield measured
+            asked.close()
 
 
 @contextmanager

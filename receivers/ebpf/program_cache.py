@@ -19,7 +19,7 @@ from pathlib import Path
 
 from .bytecode import Bytecode
 
-MOST_FILES = 64
+MOST_FILES = 128
 """How many are kept, of 0.2 MB at most today; the one that was not used for the longest time goes first."""
 _MOST_BYTES = 4 << 20
 _FORM = "1"

@@ -11,6 +11,8 @@ import pytest
 THREADS, READS = 200, 60
 PREAD = {"x86_64": 17, "aarch64": 67}[os.uname().machine]
 
+pytestmark = pytest.mark.kernel_alone
+
 
 @pytest.mark.parametrize("budget", [512 << 10, 16 << 20])
 def test_more_threads_than_places_are_told_apart(attach, rows, budget, tmp_path):

@@ -105,7 +105,7 @@ def test_a_process_that_renames_itself_goes_on_under_its_new_name(attach_once, r
     assert [768, 1] == by_name
 
 
-@pytest.mark.alone
+@pytest.mark.kernel_alone
 def test_thousands_of_processes_leave_no_state_and_lose_nothing(attach, full_length, tmp_path):
     """Each makes two reads of one cached page: so many lookups, one row, no thread left behind.
 

@@ -7,9 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 HAMMER = Path(__file__).parents[1] / "kernel" / "workloads" / "hammer.py"
 PROCESSES, INTERVAL = 2, 0.2
 COUNT = "ebpf_syscall_duration_seconds_count"
+
+pytestmark = pytest.mark.kernel_alone
 
 
 def hammer(folder, name, seconds):

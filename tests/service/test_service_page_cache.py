@@ -111,7 +111,7 @@ def test_a_process_that_lives_between_two_readings_is_counted(serve, work, forge
     assert pytest.approx(fetched, rel=EXACT) == page.sum("ebpf_cache_misses_total", comm="shortlived")
 
 
-@pytest.mark.alone
+@pytest.mark.kernel_alone
 def test_thousands_of_short_lived_processes_are_counted_and_leave_nothing(serve, work, full_length):
     """Every read of every process is there; no kernel entry, thread or row is left for each of them.
 

@@ -10,6 +10,8 @@ from ebpf_sidecar.receivers.ebpf.cgroups import find_hierarchy
 
 NAME = f"sidecar-service-{os.getpid()}"
 
+pytestmark = pytest.mark.kernel_alone
+
 
 @pytest.fixture
 def cgroup():
