@@ -22,7 +22,7 @@ from measuring.printing import table
 from ebpf_sidecar.exporters.prometheus import FACTORY, PrometheusExporter
 from ebpf_sidecar.pipeline import ComponentKind, Frame, Frames, RowSet, Text
 from ebpf_sidecar.pipeline.cardinality.folding import Folding
-from ebpf_sidecar.pipeline.component import Request
+from ebpf_sidecar.pipeline.host import Request
 from ebpf_sidecar.pipeline.testing import NOON, fake_context, frame
 
 TICKS, EXPIRATION, INTERVAL = 15, 300.0, 10

@@ -25,7 +25,7 @@ from measuring.printing import say, table
 
 from ebpf_sidecar.exporters.prometheus import FACTORY, PrometheusExporter
 from ebpf_sidecar.pipeline import ComponentKind, Frame, Kind
-from ebpf_sidecar.pipeline.component import Request
+from ebpf_sidecar.pipeline.host import Request
 from ebpf_sidecar.pipeline.testing import FakeClock, fake_context
 
 TICKS, SCRAPED = 48, 8

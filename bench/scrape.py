@@ -26,7 +26,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from ebpf_sidecar.exporters.prometheus import FACTORY, PrometheusExporter
 from ebpf_sidecar.pipeline import ComponentKind, Frame, Kind, RowSet, Text
-from ebpf_sidecar.pipeline.component import Request
+from ebpf_sidecar.pipeline.host import Request
 from ebpf_sidecar.pipeline.testing import NOON, fake_context
 
 SERIES_PER_ROW = 7 + 2 + 10

@@ -18,10 +18,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from ..pipeline.component import ComponentKind, Context, Factory, Stability
+from ..pipeline.component import ComponentKind, Factory, Stability
 from ..pipeline.errors import ExportError
 from ..pipeline.frame import Frames
 from ..pipeline.histogram_bounds import HistogramBounds, chosen
+from ..pipeline.host import Context
 from ..pipeline.output import OUTPUT_CLOSED, standard_output
 from ..pipeline.plugins import hookimpl
 from ..pipeline.settings import Settings
@@ -52,7 +53,7 @@ class DebugExporter:
         self._batches = 0
 
     def export(self, frames: Frames) -> None:
-        """Write the batch. Raises `ExportError`, not to be retried: part of the batch may have been written.
+        """Write the batch. Raises `ExportError`: part of the batch may have been written.
 
         Where the reader has gone the exporter has finished, which ends a service that has no other one, as filters end.
         """
@@ -64,10 +65,10 @@ class DebugExporter:
             self._write("".join(f"{line}\n" for line in self._lines(merged)))
         except BrokenPipeError as cause:
             self._context.finished(OUTPUT_CLOSED)
-            raise ExportError("whoever read standard output has gone", retry=False) from cause
+            raise ExportError("whoever read standard output has gone") from cause
         except (OSError, ValueError) as cause:  # ValueError: Python's word for a file that was closed on our side
             why = getattr(cause, "strerror", None) or "it is closed"
-            raise ExportError(f"standard output cannot be written: {why}", retry=False) from cause
+            raise ExportError(f"standard output cannot be written: {why}") from cause
 
     def _lines(self, frames: Frames) -> Iterator[str]:
         settings = self._settings

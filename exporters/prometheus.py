@@ -27,10 +27,11 @@ from weakref import WeakKeyDictionary
 
 from pydantic import Field, field_validator
 
-from ..pipeline.component import ComponentKind, Context, Factory, Request, Response, Stability
+from ..pipeline.component import ComponentKind, Factory, Stability
 from ..pipeline.endpoint import Endpoint, Listening, UrlPath
 from ..pipeline.frame import Frame, Frames
 from ..pipeline.histogram_bounds import HistogramBounds, chosen
+from ..pipeline.host import Context, Request, Response
 from ..pipeline.plugins import hookimpl
 from ..pipeline.resource import Resource
 from ..pipeline.rows import RowSet

@@ -15,42 +15,48 @@ if TYPE_CHECKING:
 
     from .component import (
         Consumer,
-        Context,
         Exporter,
         Extension,
         Factory,
-        Paths,
+        OnFailure,
         Processor,
         Receiver,
+        Refusal,
+        Sender,
         Stability,
-        Telemetry,
     )
     from .endpoint import Endpoint, Listening, UrlPath
-    from .errors import ConfigError, ExportError, FrameError, PluginError, ProbeError, SidecarError
+    from .errors import ConfigError, ExportError, FrameError, PluginError, ProbeError, RefusedError, SidecarError
     from .frame import Frame, Frames, Kind, Temporality
     from .hooks import hookimpl
+    from .host import Context, Paths, Telemetry
     from .ids import ComponentKind
+    from .payload import Payload, SendError
+    from .push_settings import PushSettings
     from .rows import RowSet, Text, once_per_row_set
     from .settings import Duration, Interval, Settings, Within
 
 _HOME = {
     "component": (
         "Consumer",
-        "Context",
         "Exporter",
         "Extension",
         "Factory",
-        "Paths",
+        "OnFailure",
         "Processor",
         "Receiver",
+        "Refusal",
+        "Sender",
         "Stability",
-        "Telemetry",
     ),
     "endpoint": ("Endpoint", "Listening", "UrlPath"),
-    "errors": ("ConfigError", "ExportError", "FrameError", "PluginError", "ProbeError", "SidecarError"),
+    "errors": ("ConfigError", "ExportError", "FrameError", "PluginError", "ProbeError", "RefusedError", "SidecarError"),
     "frame": ("Frame", "Frames", "Kind", "Temporality"),
     "hooks": ("hookimpl",),
+    "host": ("Context", "Paths", "Telemetry"),
     "ids": ("ComponentKind",),
+    "payload": ("Payload", "SendError"),
+    "push_settings": ("PushSettings",),
     "rows": ("RowSet", "Text", "once_per_row_set"),
     "settings": ("Duration", "Interval", "Settings", "Within"),
 }
@@ -73,12 +79,19 @@ __all__ = [
     "Interval",
     "Kind",
     "Listening",
+    "OnFailure",
     "Paths",
+    "Payload",
     "PluginError",
     "ProbeError",
     "Processor",
+    "PushSettings",
     "Receiver",
+    "Refusal",
+    "RefusedError",
     "RowSet",
+    "SendError",
+    "Sender",
     "Settings",
     "SidecarError",
     "Stability",

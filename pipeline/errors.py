@@ -6,7 +6,9 @@
     ├── PluginError        a component cannot be loaded    (exit code 2)
     ├── ProbeError         the kernel side cannot work     (exit code 1)
     ├── FrameError         a component built a wrong frame (the component's own mistake)
-    └── ExportError        data could not be delivered; ``retry`` says whether trying again can help
+    ├── RefusedError       a processor takes no data for now; they go back to the receiver
+    ├── ExportError        an exporter could not take data
+    └── SendError          a payload was not delivered, or not wholly (`payload.py`)
 
 Messages read ``where: what is wrong; what to do``: lower case, no full stop, the user's own word in quotes, and no
 secrets, as far as they can be told by their look or are known.
@@ -80,12 +82,16 @@ class FrameError(SidecarError, ValueError):
     """A frame or row set was built from parts that do not fit together."""
 
 
-class ExportError(SidecarError):
-    """Frames could not be delivered. ``retry``: the same frames may be accepted later."""
+class RefusedError(SidecarError):
+    """A processor takes no data for now. ``retry_after``: seconds until it is worth trying again."""
 
-    def __init__(self, message: str, *, retry: bool, component: str = "") -> None:
+    def __init__(self, message: str, *, retry_after: float = 0.0, component: str = "") -> None:
         super().__init__(message, component=component)
-        self.retry = retry
+        self.retry_after = retry_after
+
+
+class ExportError(SidecarError):
+    """An exporter could not take a batch, which is lost to it."""
 
 
 @contextmanager

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A configuration as connected components.
 
-Built exporters first, then processors backwards, receivers last, and started in that order, so that whoever receives is
-ready first. Stopped from the receivers forwards, so that everything drains.
+Built extensions first, since others may ask for them, then exporters, then processors backwards, receivers last, and
+started in that order, so that whoever receives is ready first. Stopped from the receivers forwards, so that everything
+drains.
 """
 
 from __future__ import annotations
@@ -10,18 +11,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from .clock import Clock, Deadline, SystemClock
-from .component import CleansMaps, ComponentId, Context, MapCleanup, UpstreamRequest
+from .component import CleansMaps, ComponentId, MapCleanup, UpstreamRequest
 from .config import Config, ConfiguredComponent, PipelineId, PipelineSettings
 from .errors import ConfigError, Mistake, PluginError, SidecarError
+from .host import Context
 from .ledger import QUEUE_CAPACITY, QUEUE_SIZE, QUEUED, Ledger
 from .methods import broken_method
 from .nodes import ExporterAccounting, Pipeline, Source, Stage
-from .sending import SendingQueue
+from .push_settings import PushSettings
+from .sending.direct_export import DirectExport
+from .sending.sending_queue import SendingQueue
 from .stopping import quietly, stop_together
 
 log = logging.getLogger(__name__)
@@ -30,6 +34,7 @@ _CLOSING_SECONDS = 1.0
 _GIVE_UP_SECONDS = 5.0
 
 NewContext = Callable[[ComponentId], Context]
+Outlet = SendingQueue | DirectExport
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,7 @@ class Graph:
     """All components of a configuration, connected."""
 
     extensions: Mapping[ComponentId, Any]
-    queues: Mapping[ComponentId, SendingQueue]
+    exporters: Mapping[ComponentId, Outlet]
     pipelines: Sequence[Pipeline]
     sources: Sequence[Source]
     ledger: Ledger
@@ -60,7 +65,7 @@ class Graph:
 
     def _receiving_side(self) -> list[tuple[ComponentId, Callable[[], None]]]:
         """How to start what receives, in order; a component may leave ``start`` out."""
-        exporters = [(id_, part) for id_, queue in self.queues.items() for part in (queue.exporter, queue)]
+        exporters = [(id_, part) for id_, outlet in self.exporters.items() for part in (outlet.component, outlet)]
         stages = [(stage.id, stage.processor) for pipe in self.pipelines for stage in reversed(pipe.stages)]
         parts: list[tuple[ComponentId, Any]] = [*self.extensions.items(), *exporters, *stages]
         return [(id_, part.start) for id_, part in parts if hasattr(part, "start")]
@@ -76,7 +81,7 @@ class Graph:
         drained = end.earlier(closing)
         problems = self._stop_receiving(end.earlier(closing + drained.left() / 2))
         problems += self._drain(drained)
-        exporters = {_named(id_): partial(_shut, queue.exporter) for id_, queue in self.queues.items()}
+        exporters = {_named(id_): partial(_shut, outlet.component) for id_, outlet in self.exporters.items()}
         extensions = {_named(id_): partial(_shut, extension) for id_, extension in self.extensions.items()}
         for parts, deadline in ((exporters, end.earlier(closing / 2)), (extensions, end)):
             for name in stop_together(parts, deadline):
@@ -87,7 +92,7 @@ class Graph:
 
     def _components(self) -> set[ComponentId]:
         stages = {stage.id for pipeline in self.pipelines for stage in pipeline.stages}
-        return {*self.extensions, *self.queues, *stages, *(source.id for source in self.sources)}
+        return {*self.extensions, *self.exporters, *stages, *(source.id for source in self.sources)}
 
     def _stop_receiving(self, deadline: Deadline) -> list[str]:
         """Receivers read a last time, and processors pass on what they hold."""
@@ -99,9 +104,9 @@ class Graph:
 
     def _drain(self, deadline: Deadline) -> list[str]:
         """All queues empty themselves at the same time, from the moment they are closed."""
-        for queue in self.queues.values():
-            queue.close()
-        lost = {id_: queue.shutdown(deadline) for id_, queue in self.queues.items()}
+        for outlet in self.exporters.values():
+            outlet.close()
+        lost = {id_: outlet.shutdown(deadline) for id_, outlet in self.exporters.items()}
         return [f"{_named(id_)} lost {points} data points" for id_, points in lost.items() if points]
 
 
@@ -111,9 +116,13 @@ def build(config: Config, new_context: NewContext, ledger: Ledger) -> Graph:
     Raises `ConfigError` when pipelines ask a receiver for different map cleanups, `SidecarError` when a component
     cannot be made.
     """
-    queues = {id_: _queue(id_, config.exporters[id_], new_context, ledger) for id_ in _used(config, "exporters")}
+    extensions: dict[ComponentId, Any] = {}
+    given, new_context = new_context, lambda id_: replace(given(id_), extensions=dict(extensions))
+    for id_ in config.service.extensions:
+        extensions[id_] = _create(id_, config.extensions[id_], new_context)
+    outlets = {id_: _outlet(id_, config.exporters[id_], new_context, ledger) for id_ in _used(config, "exporters")}
     pipelines = {
-        id_: Pipeline(id_, _stages(id_, settings, config, new_context, ledger), [queues[e] for e in settings.exporters])
+        id_: Pipeline(id_, _stages(id_, settings, config, new_context, ledger), _queues_first(outlets, settings))
         for id_, settings in config.service.pipelines.items()
     }
     sources = []
@@ -122,10 +131,9 @@ def build(config: Config, new_context: NewContext, ledger: Ledger) -> Graph:
         receiver = _create(id_, config.receivers[id_], new_context)
         _request_cleanup(id_, receiver, fed)
         sources.append(Source(id_, receiver, fed, ledger))
-    extensions = {id_: _create(id_, config.extensions[id_], new_context) for id_ in config.service.extensions}
     parts = (config.receivers, config.processors, config.exporters, config.extensions)
     origins = {id_: configured.distribution for part in parts for id_, configured in part.items()}
-    return Graph(extensions, queues, tuple(pipelines.values()), tuple(sources), ledger, origins)
+    return Graph(extensions, outlets, tuple(pipelines.values()), tuple(sources), ledger, origins)
 
 
 def _used(config: Config, part: str) -> list[ComponentId]:
@@ -137,22 +145,30 @@ def _used(config: Config, part: str) -> list[ComponentId]:
 def _create(id_: ComponentId, configured: ConfiguredComponent, new_context: NewContext) -> Any:
     with _blamed(id_, "cannot be made", configured.distribution):
         component = configured.factory.create(configured.settings, new_context(id_))
-    if problem := broken_method(id_.kind, component):
+    if problem := broken_method(id_.kind, component, sends=configured.factory.sends):
         origin = configured.distribution or "an unknown distribution"
         raise PluginError(f"{problem}; update or remove {origin}", component=str(id_))
     return component
 
 
-def _queue(id_: ComponentId, configured: ConfiguredComponent, new_context: NewContext, ledger: Ledger) -> SendingQueue:
+def _queues_first(outlets: Mapping[ComponentId, Outlet], settings: PipelineSettings) -> list[Outlet]:
+    """A pipeline's exporters; those that are called may take their time, so the others have their batch before."""
+    chosen = [outlets[id_] for id_ in settings.exporters]
+    return sorted(chosen, key=lambda outlet: not isinstance(outlet, SendingQueue))
+
+
+def _outlet(id_: ComponentId, configured: ConfiguredComponent, new_context: NewContext, ledger: Ledger) -> Outlet:
     context = new_context(id_)
     attributes = (("exporter", str(id_)),)
     exporter = _create(id_, configured, lambda _: context)
     accounting = ExporterAccounting(ledger, attributes)
-    queue = SendingQueue(str(id_), exporter, configured.queue, accounting, context.telemetry, context.clock)
     accounting.appear()
+    if not isinstance(configured.settings, PushSettings):
+        return DirectExport(exporter, accounting, context.telemetry)
+    queue = SendingQueue(str(id_), exporter, configured.settings, accounting, context.telemetry, context.clock)
     ledger.gauge(QUEUE_SIZE, attributes, queue.size)
     ledger.gauge(QUEUED, attributes, queue.queued_points)
-    ledger.gauge(QUEUE_CAPACITY, attributes, lambda: configured.queue.queue_size)
+    ledger.gauge(QUEUE_CAPACITY, attributes, lambda: queue.capacity)
     return queue
 
 

@@ -16,9 +16,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from .component import ComponentKind, Context, Factory, Stability
+from .component import ComponentKind, Factory, Stability
 from .endpoint import Address, Endpoint, Listening
 from .errors import SidecarError
+from .host import Context
 from .plugins import hookimpl
 from .server import index
 from .settings import Settings

@@ -18,20 +18,26 @@ _NEEDED: Mapping[ComponentKind, Mapping[str, tuple[str, ...]]] = {
     ComponentKind.EXTENSION: {"start": (), "shutdown": ()},
 }
 """The names of methods, and what each is called with."""
+_SENDER = {"encode": ("frames",), "send": ("payload",)}
+"""Those of an exporter whose settings are `PushSettings`."""
 _OPTIONAL: Mapping[str, tuple[str, ...]] = {"start": (), "shutdown": ()}
 _NEITHER_FRAMES_NOR_CONSUMER = (bool, bytes, dict, float, int, NoneType, str)
 
 
-def broken_method(kind: ComponentKind, component: object) -> str:
-    """What is wrong with the methods of a component, or of a component's class; empty when nothing is."""
-    needed = _NEEDED[kind]
+def broken_method(kind: ComponentKind, component: object, *, sends: bool = False) -> str:
+    """What is wrong with the methods of a component, or of a component's class; empty when nothing is.
+
+    ``sends``: it is an exporter that has to be a `Sender` (see `Factory.sends`).
+    """
+    needed = _SENDER if sends else _NEEDED[kind]
+    what = "an exporter with PushSettings" if sends else _a(kind)
     for name, arguments in {**_OPTIONAL, **needed}.items():
         method = getattr(component, name, None)
         if not callable(method):
             if name in needed:
-                return f"{_a(kind)} needs a method {name}({', '.join(arguments)}), and {_name(component)} has none"
+                return f"{what} needs a method {name}({', '.join(arguments)}), and {_name(component)} has none"
         elif problem := _problem(method, arguments, bound=not isinstance(component, type)):
-            return f"{_name(component)}.{name} {problem}; {_a(kind)} has {name}({', '.join(arguments)})"
+            return f"{_name(component)}.{name} {problem}; {what} has {name}({', '.join(arguments)})"
     return ""
 
 

@@ -6,10 +6,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
-from .component import ComponentId, Processor, Receiver, Telemetry
+from .component import ComponentId, OnFailure, Processor, Receiver, Refusal
 from .config import PipelineId
+from .errors import RefusedError
 from .frame import Frame, Frames, points
+from .host import Telemetry
 from .ledger import (
     ENQUEUE_FAILED,
     INCOMING,
@@ -22,7 +25,6 @@ from .ledger import (
     Instrument,
     Ledger,
 )
-from .sending import SendingQueue
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,14 @@ class ExporterAccounting:
         self.ledger.add(ENQUEUE_FAILED, points, self.attributes)
 
 
+class Consuming(Protocol):
+    """What leads to an exporter."""
+
+    def consume(self, frames: Frames) -> None:
+        """Take a batch; never raises."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """A processor at its place in a pipeline."""
@@ -61,17 +71,29 @@ class Stage:
     ledger: Ledger
 
     def run(self, frames: Frames) -> Frames:
-        """What the processor makes of the frames, counted; the frames as they came when it fails."""
+        """What the processor makes of the frames, counted; where it fails, the frames as they came, or none.
+
+        Raises `RefusedError` where the processor does.
+        """
         self._count(INCOMING, frames)
+        answer: Frames
         try:
             answer = _of_the_same_source(self.processor.process(frames), frames)
-            self._count(OUTGOING, answer)
+        except RefusedError:
+            raise
         except (Exception, SystemExit) as problem:  # noqa: BLE001 # a processor of a plugin may fail in any way; data must go on
             self.telemetry.error("processing", problem)
-            self._count(OUTGOING, frames)
-            return frames
-        self.telemetry.recovered("processing")
+            answer = self._without_it(frames)
+        else:
+            self.telemetry.recovered("processing")
+        self._count(OUTGOING, answer)
         return answer
+
+    def _without_it(self, frames: Frames) -> Frames:
+        if getattr(self.processor, "on_failure", OnFailure.KEEP) is not OnFailure.DROP:
+            return frames
+        self.telemetry.dropped(points(frames), "processing_failed")
+        return ()
 
     def _count(self, instrument: Instrument, frames: Frames) -> None:
         self.ledger.add(instrument, points(frames), self.attributes)
@@ -79,20 +101,24 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """Processors in the order written, then the fan-out to the exporters' queues."""
+    """Processors in the order written, then the fan-out: first to queues, then to exporters that are called."""
 
     id: PipelineId
     stages: Sequence[Stage]
-    queues: Sequence[SendingQueue]
+    exporters: Sequence[Consuming]
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def consume(self, frames: Frames) -> None:
+    def consume(self, frames: Frames) -> Refusal | None:
         """Run the frames through; one batch at a time, whichever receiver it came from."""
         with self.lock:
-            for stage in self.stages:
-                frames = stage.run(frames)
-            for queue in self.queues:
-                queue.offer(frames)
+            try:
+                for stage in self.stages:
+                    frames = stage.run(frames)
+            except RefusedError as refused:
+                return Refusal(str(refused), refused.retry_after)
+            for exporter in self.exporters:
+                exporter.consume(frames)
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +135,19 @@ class Source:
         """Let the receiver produce."""
         self.receiver.start(self.consume)
 
-    def consume(self, frames: Frames) -> None:
-        """Count what the receiver made and hand the same immutable frames, with its name on, to each pipeline."""
+    def consume(self, frames: Frames) -> Refusal | None:
+        """Count what the receiver made and hand the same immutable frames, with its name on, to each pipeline.
+
+        A batch that one pipeline refuses is refused; pipelines that took it have it.
+        """
         frames = tuple(replace(frame, source=self.id) for frame in frames)
-        closed = self.closed.is_set()  # asked once: what is counted as received is passed on
-        self.ledger.add(REFUSED if closed else RECEIVED, points(frames), (("receiver", str(self.id)),))
-        if not closed:
-            for pipeline in self.pipelines:
-                pipeline.consume(frames)
+        refused = [Refusal("shutting down")] if self.closed.is_set() else self._offer(frames)
+        self.ledger.add(REFUSED if refused else RECEIVED, points(frames), (("receiver", str(self.id)),))
+        return max(refused, key=lambda refusal: refusal.retry_after, default=None)
+
+    def _offer(self, frames: Frames) -> list[Refusal]:
+        answers = [pipeline.consume(frames) for pipeline in self.pipelines]
+        return [answer for answer in answers if answer is not None]
 
     def shutdown(self) -> None:
         """Let the receiver produce a last time, then take nothing more from it."""

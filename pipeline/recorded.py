@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from .component import Request, Response
 from .errors import SidecarError
+from .host import Request, Response
 
 
 @dataclass

@@ -63,7 +63,7 @@ class RecordingExporter:
     _rows: dict[ComponentId | None, Callable[[RowSet], RowSet]] = field(default_factory=dict)
 
     def export(self, frames: Frames) -> None:
-        """Write a batch. Raises `ExportError`, not to be retried, where the file cannot be written."""
+        """Write a batch. Raises `ExportError` where the file cannot be written."""
         public = [self._public(frame) for frame in frames]
         if not public:
             return
@@ -75,7 +75,7 @@ class RecordingExporter:
         except (SidecarError, ValueError) as problem:
             self.problem = problem if isinstance(problem, SidecarError) else SidecarError(str(problem))
             self.over.set()
-            raise ExportError(str(problem), retry=False) from problem
+            raise ExportError(str(problem)) from problem
 
     def _public(self, frame: Frame) -> Frame:
         rows_of = self._rows.setdefault(frame.source, _shifted(len(self._rows)))

@@ -14,13 +14,11 @@ from .component import ComponentKind, Factory
 from .errors import PluginError
 from .pipelines import PipelineBody, ServiceBody
 from .plugins import Plugins
-from .sections import QUEUE
-from .sending import QueueSettings
 from .sources import PRIVATE
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _REFERENCE = "reference"
-_OWN = (ServiceBody, PipelineBody, QueueSettings)
+_OWN = (ServiceBody, PipelineBody)
 
 
 def schema(plugins: Plugins) -> dict[str, Any]:
@@ -59,7 +57,7 @@ def _section(
     for factory in factories:
         if factory.kind is kind:
             name = f"{kind.value}.{factory.type}"
-            definitions[name] = _body(factory, _named(refs[factory.settings], definitions), refs)
+            definitions[name] = _body(factory, _named(refs[factory.settings], definitions))
             body = {"$ref": f"#/$defs/{name}"}
             bodies[f"^{re.escape(factory.type)}(/.+)?$"] = (
                 body if definitions[name].get("required") else _or_nothing(body)
@@ -67,12 +65,8 @@ def _section(
     return _or_reference({"type": ["object", "null"], "patternProperties": bodies, "additionalProperties": False})
 
 
-def _body(factory: Factory, settings: Mapping[str, Any], refs: Mapping[type[BaseModel], Any]) -> dict[str, Any]:
-    body = {**settings, "title": factory.type, "description": factory.description or settings.get("description", "")}
-    if factory.kind is ComponentKind.EXPORTER:
-        queue = _or_nothing(refs[QueueSettings])
-        body["properties"] = {**settings.get("properties", {}), QUEUE: queue}
-    return body
+def _body(factory: Factory, settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {**settings, "title": factory.type, "description": factory.description or settings.get("description", "")}
 
 
 def _service(refs: Mapping[type[BaseModel], Any], definitions: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,34 +4,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from .component import ComponentId, ComponentKind, Factory
 from .errors import Mistake, PluginError
 from .expansion import Expanded
 from .plugins import Plugins
-from .sending import QueueSettings
 from .settings import Settings
 from .suggestions import did_you_mean
 from .validation import Marks, mistake, validated
 from .wording import shown
 from .yamltree import Location
 
-QUEUE = "sending_queue"
-"""The key of an exporter's body that sets the queue in front of it; the same for all exporters."""
-
 
 @dataclass(frozen=True, slots=True)
 class ConfiguredComponent:
-    """A component as configured: what makes it, and with which settings. ``queue`` matters for exporters only.
+    """A component as configured: what makes it, and with which settings.
 
     ``distribution``: the package that brings it, for error messages.
     """
 
     factory: Factory
     settings: Settings
-    queue: QueueSettings = field(default_factory=QueueSettings)
     distribution: str = ""
 
 
@@ -106,17 +101,7 @@ def _component(entry: Entry, marks: Marks, plugins: Plugins) -> tuple[Configured
         factory = find_factory(plugins, entry.id)
     except PluginError as error:
         return None, [mistake(entry.at, str(error), marks)]
-    body, queue_body = _split(entry)
-    settings, mistakes = validated(factory.settings, body, entry.at, marks)
-    queue, wrong = validated(QueueSettings, queue_body, (*entry.at, QUEUE), marks)
-    if settings is None or queue is None:
-        return None, [*mistakes, *wrong]
-    return ConfiguredComponent(factory, settings, queue, plugins.distribution(entry.id.kind, entry.id.type)), []
-
-
-def _split(entry: Entry) -> tuple[Any, Any]:
-    """An exporter's own settings and those of its queue."""
-    body = bare(entry.body)
-    if entry.id.kind is not ComponentKind.EXPORTER or not isinstance(body, dict):
-        return body, None
-    return {key: value for key, value in body.items() if key != QUEUE}, bare(body.get(QUEUE))
+    settings, mistakes = validated(factory.settings, bare(entry.body), entry.at, marks)
+    if settings is None:
+        return None, mistakes
+    return ConfiguredComponent(factory, settings, plugins.distribution(entry.id.kind, entry.id.type)), []

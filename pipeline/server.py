@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl
 
 from .answers import CONNECTION, Answers, Client
-from .component import Request, Response
 from .endpoint import Address
 from .errors import SidecarError
+from .host import Request, Response
 from .ledger import Ledger
 from .refusals import Refusal, Refusals
 

@@ -16,12 +16,13 @@ from opentelemetry.sdk.resources import OTELResourceDetector
 
 from . import logs
 from .clock import Clock, Deadline, SystemClock
-from .component import ComponentId, ComponentKind, Context, Paths
+from .component import ComponentId, ComponentKind
 from .config import Config
 from .errors import SidecarError
 from .footprint import release_free_memory, release_start_up, use_one_heap
 from .graph import Graph, build
 from .health import Health
+from .host import Context, Paths
 from .ledger import Ledger
 from .plugins import Plugins
 from .privileged import OwnRights, Privileged

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .clock import Clock
-from .component import Request, Response, Routes
 from .health import Health
+from .host import Request, Response, Routes
 from .ledger import Ledger
 
 PROBED = ("/health", "/ready")

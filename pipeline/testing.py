@@ -13,30 +13,23 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from .clock import Clock
-from .component import (
-    ComponentId,
-    ComponentKind,
-    Context,
-    Finished,
-    Heartbeat,
-    Paths,
-    Routes,
-    Telemetry,
-    ignore_finished,
-)
+from .component import ComponentId, ComponentKind
 from .contract import check_contract
 from .frame import Frame, Frames, Kind
+from .host import Context, Finished, Heartbeat, Paths, Routes, Telemetry, ignore_finished
+from .payload import Payload
 from .recorded import RecordedHeartbeat, RecordedRoutes, RecordedTelemetry
 from .rows import RowSet
 
 __all__ = [
     "FakeClock",
+    "FakeSender",
     "RecordedHeartbeat",
     "RecordedRoutes",
     "RecordedTelemetry",
@@ -174,6 +167,49 @@ class Sink:
         with self._arrived:
             if not self._arrived.wait_for(lambda: len(self.batches) >= batches, timeout):
                 raise TimeoutError(f"{len(self.batches)} of {batches} batches arrived")
+
+
+class FakeSender:
+    """A sender whose back end is a list of payloads.
+
+    ``problems``: raised by the first calls of `send`, one each; None where one shall work. ``points_each``: how many
+    points a payload has at most.
+    """
+
+    def __init__(self, problems: Iterable[BaseException | None] = (), points_each: int = 1_000_000) -> None:
+        self.payloads: list[Payload] = []
+        self.encoded = 0
+        """Batches that were encoded."""
+        self._problems, self._points_each = iter(problems), points_each
+        self._arrived = threading.Condition()
+
+    def encode(self, frames: Frames) -> Iterator[Payload]:
+        """Each point as text."""
+        self.encoded += 1
+        values = [f"{frame.name} {value}" for frame in frames for value in frame.values.tolist()]
+        for first in range(0, len(values), self._points_each):
+            part = values[first : first + self._points_each]
+            yield Payload("\n".join(part).encode(), len(part), {"kind": "text"})
+
+    def send(self, payload: Payload) -> None:
+        """Keep the payload, or raise the next problem."""
+        problem = next(self._problems, None)
+        if problem is not None:
+            raise problem
+        with self._arrived:
+            self.payloads.append(payload)
+            self._arrived.notify_all()
+
+    @property
+    def delivered(self) -> list[str]:
+        """All points that have arrived, in order."""
+        return [line for payload in self.payloads for line in payload.body.decode().split("\n")]
+
+    def until(self, payloads: int, timeout: float = 5.0) -> None:
+        """Block until so many payloads have arrived (real seconds). Raises TimeoutError."""
+        with self._arrived:
+            if not self._arrived.wait_for(lambda: len(self.payloads) >= payloads, timeout):
+                raise TimeoutError(f"{len(self.payloads)} of {payloads} payloads arrived")
 
 
 _DTYPES = {Kind.COUNTER: np.uint64, Kind.HISTOGRAM: np.uint64, Kind.GAUGE: np.float64, Kind.UPDOWNCOUNTER: np.float64}

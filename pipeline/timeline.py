@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .clock import Clock
-from .component import Telemetry
+from .host import Telemetry
 
 _AHEAD = "the wall clock was set back to before a start time; times go on from where they were, restart to follow it"
 

@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from ..pipeline.component import ComponentKind, Context, Factory, Stability
+from ..pipeline.component import ComponentKind, Factory, Stability
 from ..pipeline.frame import Frames
+from ..pipeline.host import Context
 from ..pipeline.plugins import hookimpl
 from ..pipeline.rows import RowSet, Text, once_per_row_set
 from ..pipeline.settings import Settings

@@ -24,8 +24,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 
-from ..pipeline.component import ComponentKind, Context, Factory, MapCleanup, Stability
+from ..pipeline.component import ComponentKind, Factory, MapCleanup, Stability
 from ..pipeline.frame import Frames
+from ..pipeline.host import Context
 from ..pipeline.plugins import hookimpl
 from ..pipeline.settings import Interval, Settings
 

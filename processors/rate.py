@@ -23,8 +23,9 @@ from typing import Annotated
 
 from pydantic import StringConstraints
 
-from ..pipeline.component import ComponentKind, Context, Factory, Stability
+from ..pipeline.component import ComponentKind, Factory, Stability
 from ..pipeline.frame import Frame, Frames, Kind
+from ..pipeline.host import Context
 from ..pipeline.increase import Increase, Increases
 from ..pipeline.plugins import hookimpl
 from ..pipeline.settings import Settings

@@ -20,8 +20,9 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from ..pipeline.component import ComponentKind, Consumer, Context, Factory, Stability
+from ..pipeline.component import ComponentKind, Consumer, Factory, Stability
 from ..pipeline.frame import Frame, Kind
+from ..pipeline.host import Context
 from ..pipeline.plugins import hookimpl
 from ..pipeline.recording_file import Batch, Recording
 from ..pipeline.rows import RowSet

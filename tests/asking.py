@@ -3,7 +3,7 @@
 
 import http.client
 
-from ebpf_sidecar.pipeline.component import Response
+from ebpf_sidecar.pipeline.host import Response
 
 ANY = "127.0.0.1:0"
 LARGE = b"x" * 20_000_000

@@ -8,10 +8,10 @@ from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind, Factory
 from ebpf_sidecar.pipeline.config import Config, ConfiguredComponent, PipelineId, PipelineSettings, ServiceSettings
 from ebpf_sidecar.pipeline.graph import build
 from ebpf_sidecar.pipeline.ledger import Ledger
-from ebpf_sidecar.pipeline.sending import QueueSettings
+from ebpf_sidecar.pipeline.push_settings import PushSettings
 from ebpf_sidecar.pipeline.settings import Settings
 from ebpf_sidecar.pipeline.telemetry import ComponentTelemetry
-from ebpf_sidecar.pipeline.testing import Sink, fake_context
+from ebpf_sidecar.pipeline.testing import FakeSender, Sink, fake_context
 
 RECEIVER, PROCESSOR, EXPORTER = ComponentKind.RECEIVER, ComponentKind.PROCESSOR, ComponentKind.EXPORTER
 
@@ -43,6 +43,14 @@ class Part:
         self.sink.export(frames)
 
 
+class SendingPart(FakeSender, Part):
+    """A sender that writes down its life, too."""
+
+    def __init__(self, name, diary, problems=()):
+        FakeSender.__init__(self, problems)
+        Part.__init__(self, name, diary)
+
+
 @dataclass
 class House:
     """Configurations of parts, and what became of them."""
@@ -56,7 +64,8 @@ class House:
             self.parts[name] = what.pop("part", None) or Part(name, self.diary, **what)
             return self.parts[name]
 
-        return ConfiguredComponent(Factory(kind, name, create), Settings(), QueueSettings())
+        settings = PushSettings() if isinstance(what.get("part"), FakeSender) else Settings()
+        return ConfiguredComponent(Factory(kind, name, create, type(settings)), settings)
 
     def build(self, pipelines, **parts):
         """``pipelines``: name → (receivers, processors, exporters) as words; ``parts``: settings of a Part by name."""

@@ -18,7 +18,6 @@ from ebpf_sidecar.pipeline.config import Inline, load
 from ebpf_sidecar.pipeline.ledger import COUNTERS, QUEUE_GAUGES, Ledger
 from ebpf_sidecar.pipeline.plugins import PROJECT, Plugins
 from ebpf_sidecar.pipeline.selfmetrics import SelfMetrics
-from ebpf_sidecar.pipeline.sending import QueueSettings
 from ebpf_sidecar.pipeline.testing import check_contract, fake_context, frame
 from ebpf_sidecar.processors.percentages import PERCENTAGES
 
@@ -212,18 +211,11 @@ def test_every_configuration_in_the_documents_is_right(text):
         assert load([Inline(text.encode())], [], Plugins(), {}).service.pipelines
         return
     checked = [
-        Plugins().factory(kind, key.partition("/")[0]).settings(**without_queue(body))
+        Plugins().factory(kind, key.partition("/")[0]).settings(**(body or {}))
         for kind in ComponentKind
         for key, body in tree.get(kind.section, {}).items()
     ]
     assert checked or "service" in tree
-
-
-def without_queue(body):
-    """A component's own settings; those of its queue are checked here."""
-    own = dict(body or {})
-    QueueSettings(**own.pop("sending_queue", {}))
-    return own
 
 
 @pytest.mark.parametrize("text", list(fences("python")))

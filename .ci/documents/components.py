@@ -7,12 +7,10 @@ import sys
 
 from ebpf_sidecar.pipeline.component import ComponentKind, Factory
 from ebpf_sidecar.pipeline.pipelines import PipelineBody, ServiceBody
-from ebpf_sidecar.pipeline.sections import QUEUE
-from ebpf_sidecar.pipeline.sending import QueueSettings
 from ebpf_sidecar.pipeline.settings import Settings
 
 from .settings import settings_rows, settings_table
-from .text import block, code, paragraph, prose, sentence, table
+from .text import block, prose, sentence, table
 from .tree import plugins
 
 
@@ -28,7 +26,7 @@ def components(kind: str, level: int = 2) -> str:
     found = factories(kind)
     rows = [(f"[{each.type}](#{each.type})", each.stability.value, sentence(each.description)) for each in found]
     overview = table((kind, "stability", "what it does"), rows)
-    return "\n\n".join([overview, *(_section(each, "#" * level) for each in found), *_queue(kind, "#" * level)])
+    return "\n\n".join([overview, *(_section(each, "#" * level) for each in found)])
 
 
 def _section(factory: Factory, marks: str) -> str:
@@ -41,17 +39,6 @@ def _home(factory: Factory) -> str:
     """The module that the entry point names: its docstring is the component's."""
     installed = plugins().plugin(factory.kind, factory.type)
     return installed.entry.value if installed else factory.create.__module__
-
-
-def _queue(kind: str, marks: str) -> list[str]:
-    if kind != ComponentKind.EXPORTER:
-        return []
-    about = paragraph(
-        f"Every exporter takes {code(QUEUE)} besides its own settings: the queue that keeps a slow exporter from "
-        "holding up anything else."
-    )
-    example = f"```yaml\nexporters:\n  prometheus:\n    {QUEUE}: {{queue_size: 16, max_retry_time: 1m}}\n```"
-    return [f"{marks} {QUEUE}", about, example, settings_table(QueueSettings)]
 
 
 @block

@@ -10,7 +10,8 @@ from importlib import import_module
 from typing import Any
 
 from ebpf_sidecar.exporters.prometheus import PrometheusExporter, PrometheusSettings
-from ebpf_sidecar.pipeline.component import ComponentKind, Request
+from ebpf_sidecar.pipeline.component import ComponentKind
+from ebpf_sidecar.pipeline.host import Request
 from ebpf_sidecar.pipeline.testing import fake_context
 
 from .text import block, code, table

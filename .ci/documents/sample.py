@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind, Context, Request
+from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind
 from ebpf_sidecar.pipeline.config import load
 from ebpf_sidecar.pipeline.graph import build
+from ebpf_sidecar.pipeline.host import Context, Request
 from ebpf_sidecar.pipeline.ledger import Ledger
 from ebpf_sidecar.pipeline.recording_file import Recording, RecordingWriter
 from ebpf_sidecar.pipeline.testing import NOON, FakeClock, RecordedHeartbeat, RecordedRoutes, fake_context
@@ -27,7 +28,7 @@ from ebpf_sidecar.receivers.replay import PACKAGED
 from .text import block
 from .tree import ROOT, plugins
 
-_ONCE = ("receivers.replay.loop=false", "exporters.prometheus.sending_queue.queue_size=1000000")
+_ONCE = ("receivers.replay.loop=false",)
 _PATIENCE_SECONDS, _SECONDS = 120.0, 60
 _MISSES = re.compile(r'ebpf_cache_misses_total\{.*process_executable_name="([^"]*)".*\} ([0-9.e+]+)')
 _ASKED = '^ebpf_(cache_(hit|misses|read)|block_io_duration_seconds_(sum|count).*"read").*"{name}"'

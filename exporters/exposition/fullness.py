@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from pydantic import Field
 
-from ...pipeline.component import Context
+from ...pipeline.host import Context
 from ...pipeline.settings import Bytes, Settings
 from .page_limit import CALM, NEAR, PageLimit, Size
 

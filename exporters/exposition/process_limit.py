@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from ...pipeline.cardinality.folding import Folding
-from ...pipeline.component import Context
 from ...pipeline.frame import Frame, Frames
+from ...pipeline.host import Context
 from .names import Name
 from .page_limit import Cost, Extra
 

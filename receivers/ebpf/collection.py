@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ...pipeline.component import Context, MapCleanup
+from ...pipeline.component import MapCleanup
 from ...pipeline.frame import Frame
+from ...pipeline.host import Context
 from ...pipeline.timeline import Timeline
 from .attribution import Attribution, GroupBy
 from .canary import Canary

@@ -15,7 +15,8 @@ import threading
 from collections.abc import Mapping, Sequence
 
 from ...pipeline.checks import Check, Examination
-from ...pipeline.component import ComponentKind, Consumer, Context, Factory, MapCleanup, Stability
+from ...pipeline.component import ComponentKind, Consumer, Factory, MapCleanup, Stability
+from ...pipeline.host import Context
 from ...pipeline.plugins import Plugins, hookimpl
 from ...pipeline.privileged import Privileges
 from .collection import Collection, open_collection

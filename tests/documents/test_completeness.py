@@ -11,7 +11,6 @@ from documents.probes import all_probes, prometheus_name
 from ebpf_sidecar.pipeline.component import ComponentKind
 from ebpf_sidecar.pipeline.ledger import COUNTERS, QUEUE_GAUGES
 from ebpf_sidecar.pipeline.pipelines import PipelineBody, ServiceBody
-from ebpf_sidecar.pipeline.sending import QueueSettings
 from ebpf_sidecar.pipeline.settings import Settings
 from ebpf_sidecar.processors.percentages import PERCENTAGES
 
@@ -47,11 +46,9 @@ def test_every_setting_of_every_component_is_there(kind):
 
 
 def test_settings_that_belong_to_no_component_are_there():
-    """Of the queue, the service and its pipelines."""
-    queue = sections(documents.components("exporter"), "##")["sending_queue"]
+    """Of the service and its pipelines."""
     service = documents.service_settings()
-    wanted = [(queue, path) for path in paths_of(QueueSettings)]
-    wanted += [(service, path) for path in (*paths_of(ServiceBody), *paths_of(PipelineBody, "pipelines::metrics::"))]
+    wanted = [(service, path) for path in (*paths_of(ServiceBody), *paths_of(PipelineBody, "pipelines::metrics::"))]
 
     assert [] == [path for text, path in wanted if f"| `{path}` " not in text]
 

@@ -100,7 +100,7 @@ def test_wrong_command_lines_exit_with_2(arguments, capsys):
             "f:1:2: a::b: wrong; mend it\ngone; look\n",
         ),
         (PluginError("plugin broken; mend it", component="rate"), 2, "rate: plugin broken; mend it\n"),
-        (ExportError("refused; look", retry=False), 1, "refused; look\n"),
+        (ExportError("refused; look"), 1, "refused; look\n"),
         (KeyboardInterrupt(), 130, "\n"),
     ],
 )

@@ -151,15 +151,6 @@ def test_whole_lists_and_sections_may_come_from_variables(loaded):
     assert ["debug", "prometheus"] == [str(id_) for id_ in config.service.pipelines[PipelineId()].exporters]
 
 
-def test_every_exporter_has_a_queue_of_its_own_settings(loaded):
-    """``sending_queue`` is taken off before the exporter's own settings are read."""
-    config = loaded(SMALL, "exporters: {prometheus: {endpoint: x:1, sending_queue: {queue_size: 3}}}")
-    debug = config.exporters[ComponentId(EXPORTER, "debug")]
-
-    assert (3, "x:1") == (config.exporters[PROMETHEUS].queue.queue_size, config.exporters[PROMETHEUS].settings.endpoint)
-    assert 64 == debug.queue.queue_size
-
-
 def test_later_sources_and_overrides_win(loaded):
     """Mappings are merged in depth, lists replaced, null gives a body its defaults back, --set comes last."""
     config = loaded(

@@ -4,10 +4,13 @@
 import sys
 
 import pytest
-from connected import House, Part
+from connected import EXPORTER, PROCESSOR, RECEIVER, House, Part
 
-from ebpf_sidecar.pipeline.component import MapCleanup
+from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind, Factory, MapCleanup
+from ebpf_sidecar.pipeline.config import Config, ConfiguredComponent, PipelineId, PipelineSettings, ServiceSettings
 from ebpf_sidecar.pipeline.errors import ConfigError, SidecarError
+from ebpf_sidecar.pipeline.graph import build
+from ebpf_sidecar.pipeline.settings import Settings
 from ebpf_sidecar.pipeline.testing import frame
 
 
@@ -145,3 +148,24 @@ def test_two_pipelines_that_ask_for_different_cleanups_are_a_mistake():
     parts = {"c": {"part": Cleaning("c", [])}, "d": {"part": Emptying("d", [])}}
     with pytest.raises(ConfigError, match=r"receivers::r: .* service::pipelines::metrics and .*metrics/two"):
         house.build({"": ("r", "c", "e"), "two": ("r", "d", "e")}, **parts)
+
+
+def test_components_find_the_extensions_that_the_service_uses():
+    """They are made first; one that is not in use is named, with the one that was meant."""
+    house, seen = House(), {}
+
+    def create(settings, context):
+        seen[str(context.id)] = context
+        return Part(str(context.id), house.diary)
+
+    names = ("r", "p", "e", "storage")
+    parts = {kind: ComponentId(kind, name) for kind, name in zip(ComponentKind, names, strict=True)}
+    made = {id_: ConfiguredComponent(Factory(kind, id_.type, create), Settings()) for kind, id_ in parts.items()}
+    pipelines = {PipelineId(""): PipelineSettings(*([parts[kind]] for kind in (RECEIVER, PROCESSOR, EXPORTER)))}
+    service = ServiceSettings(pipelines, extensions=[parts[ComponentKind.EXTENSION]])
+    config = Config(*({parts[kind]: made[parts[kind]]} for kind in ComponentKind), service=service)
+    graph = build(config, house.context, house.ledger)
+
+    assert [graph.extensions[parts[ComponentKind.EXTENSION]]] * 3 == [seen[name].extension("storage") for name in "rpe"]
+    with pytest.raises(SidecarError, match='extension "storag" is not in use; did you mean "storage"'):
+        seen["e"].extension("storag")

@@ -3,23 +3,23 @@
 
 import threading
 
-from connected import House, Part
+from connected import House, SendingPart
 
-from ebpf_sidecar.pipeline.errors import ExportError
 from ebpf_sidecar.pipeline.ledger import Instrument
+from ebpf_sidecar.pipeline.payload import SendError
 from ebpf_sidecar.pipeline.testing import frame
 
 
-class Waiting(Part):
+class Waiting(SendingPart):
     """A component that hangs where ``hangs`` says, until its event is set; ``does`` is called in there first."""
 
     def __init__(self, name, diary, hangs, event=None, does=lambda: None):
         super().__init__(name, diary)
         self.hangs, self.event, self.does = hangs, event or threading.Event(), does
 
-    def export(self, frames):
-        self.meet("export")
-        super().export(frames)
+    def send(self, payload):
+        self.meet("send")
+        super().send(payload)
 
     def shutdown(self):
         self.meet("shutdown")
@@ -34,17 +34,17 @@ class Waiting(Part):
 def test_queues_empty_themselves_at_the_same_time():
     """The first exporter waits for what the second delivers last: one after the other, both would lose their batch."""
     house, delivered, tried = House(), threading.Event(), threading.Event()
-    one = Waiting("one", house.diary, "export", delivered)
-    two = Part("two", house.diary)
-    attempts = iter([ExportError("not yet", retry=True)])
+    one = Waiting("one", house.diary, "send", delivered)
+    two = SendingPart("two", house.diary)
+    attempts = iter([SendError("not yet", retry=True)])
 
-    def export(frames):
+    def send(payload):
         for problem in attempts:
             tried.set()
             raise problem
         delivered.set()
 
-    two.export = export
+    two.send = send
     graph = house.build({"": ("r", "", "one two")}, one={"part": one}, two={"part": two})
     graph.start()
     house.parts["r"].consumer([frame("m", [5])])
@@ -58,7 +58,7 @@ def test_queues_empty_themselves_at_the_same_time():
 def test_what_hangs_is_named_and_everything_else_is_shut_down():
     """A receiver that never stops, an exporter that never delivers: the others are closed within the same bound."""
     house = House()
-    receiver, exporter = Waiting("r", house.diary, "shutdown"), Waiting("e", house.diary, "export")
+    receiver, exporter = Waiting("r", house.diary, "shutdown"), Waiting("e", house.diary, "send")
     graph = house.build({"": ("r s", "p", "e f")}, r={"part": receiver}, e={"part": exporter})
     graph.start()
     for name in "rs":
@@ -77,7 +77,7 @@ def test_what_hangs_is_named_and_everything_else_is_shut_down():
 def test_what_waits_for_an_exporter_or_is_in_flight_is_shown():
     """Received points are sent, failed or queued while the exporter is at work."""
     house, entered = House(), threading.Event()
-    exporter = Waiting("e", house.diary, "export", does=entered.set)
+    exporter = Waiting("e", house.diary, "send", does=entered.set)
     graph = house.build({"": ("r", "", "e")}, e={"part": exporter})
     graph.start()
     for _ in range(2):

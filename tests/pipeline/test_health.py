@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ebpf_sidecar.pipeline.component import Request
 from ebpf_sidecar.pipeline.errors import SidecarError
 from ebpf_sidecar.pipeline.health import Health
+from ebpf_sidecar.pipeline.host import Request
 from ebpf_sidecar.pipeline.ledger import SENT, Ledger
 from ebpf_sidecar.pipeline.status import StatusPages, WithStatusPages
 from ebpf_sidecar.pipeline.testing import FakeClock, RecordedRoutes

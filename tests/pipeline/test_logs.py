@@ -15,9 +15,10 @@ from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind
 from ebpf_sidecar.pipeline.ledger import Ledger
 from ebpf_sidecar.pipeline.logs import BoundedHandler
 from ebpf_sidecar.pipeline.nodes import ExporterAccounting
-from ebpf_sidecar.pipeline.sending import QueueSettings, SendingQueue
+from ebpf_sidecar.pipeline.push_settings import PushSettings
+from ebpf_sidecar.pipeline.sending.sending_queue import SendingQueue
 from ebpf_sidecar.pipeline.telemetry import ComponentTelemetry
-from ebpf_sidecar.pipeline.testing import FakeClock, Sink, frame
+from ebpf_sidecar.pipeline.testing import FakeClock, FakeSender, frame
 
 
 class Log:
@@ -116,9 +117,9 @@ def test_a_receiver_does_not_wait_for_a_log_that_nobody_reads(log):
         log.logger.warning("fills the pipe")
     ledger = Ledger()
     telemetry = ComponentTelemetry(ComponentId(ComponentKind.EXPORTER, "e"), ledger, log.logger)
-    settings, accounting = QueueSettings(queue_size=1), ExporterAccounting(ledger, ())
-    queue = SendingQueue("e", Sink(), settings, accounting, telemetry, FakeClock())
-    receiver = threading.Thread(target=lambda: [queue.offer([frame("m", [1])]) for _ in range(3)])
+    settings, accounting = PushSettings(sending_queue={"queue_size": 1}), ExporterAccounting(ledger, ())
+    queue = SendingQueue("e", FakeSender(), settings, accounting, telemetry, FakeClock())
+    receiver = threading.Thread(target=lambda: [queue.consume([frame("m", [1])]) for _ in range(3)])
     receiver.start()
     receiver.join(5)
 

@@ -169,3 +169,27 @@ def test_what_a_function_makes_is_looked_at_when_the_graph_is_built(install):
     ) as problem:
         Service(config)
     assert "mine" == problem.value.component
+
+
+class Sends:
+    def encode(self, frames): ...
+
+    def send(self, payload): ...
+
+
+class OnlySends:
+    def send(self, payload): ...
+
+
+@pytest.mark.parametrize(
+    ("component", "sends", "problem"),
+    [
+        (Sends, True, ""),
+        (Sends, False, "an exporter needs a method export(frames), and Sends has none"),
+        (OnlySends, True, "an exporter with PushSettings needs a method encode(frames), and OnlySends has none"),
+        (Empty, True, "an exporter with PushSettings needs a method encode(frames), and Empty has none"),
+    ],
+)
+def test_the_settings_decide_whether_an_exporter_must_send(component, sends, problem):
+    """Whose settings have a queue needs the methods that a queue calls."""
+    assert problem == broken_method(EXPORTER, component(), sends=sends)

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the places where data passes put on it."""
 
-from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind
+import pytest
+
+from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind, OnFailure, Refusal
 from ebpf_sidecar.pipeline.config import PipelineId
-from ebpf_sidecar.pipeline.ledger import Ledger
+from ebpf_sidecar.pipeline.errors import RefusedError
+from ebpf_sidecar.pipeline.ledger import RECEIVED, REFUSED, Ledger
 from ebpf_sidecar.pipeline.nodes import Pipeline, Source, Stage
 from ebpf_sidecar.pipeline.testing import RecordedTelemetry, Sink, frame
 
@@ -18,7 +21,7 @@ class Adding:
 class Kept(Sink):
     """A sink where a queue is wanted."""
 
-    offer = Sink.__call__
+    consume = Sink.__call__
 
 
 def test_frames_say_which_receiver_made_them_whatever_a_component_says():
@@ -32,3 +35,47 @@ def test_frames_say_which_receiver_made_them_whatever_a_component_says():
     Source(q, None, [pipeline], ledger).consume([])
 
     assert [("m", r), ("made", r), ("m", q), ("made", q), ("made", None)] == [(f.name, f.source) for f in kept.frames]
+
+
+class Failing:
+    """A processor that fails as it was told to."""
+
+    def __init__(self, problem, **more):
+        self.problem = problem
+        self.__dict__ |= more
+
+    def process(self, frames):
+        raise self.problem
+
+
+def through(*processors):
+    """A pipeline of these, what arrives behind it, and its ledger; the receiver's name is r."""
+    ledger, kept = Ledger(), Kept()
+    id_ = ComponentId(ComponentKind.PROCESSOR, "p")
+    stages = [Stage(id_, processor, RecordedTelemetry(), (), ledger) for processor in processors]
+    return Pipeline(PipelineId(""), stages, [kept]), kept, ledger
+
+
+@pytest.mark.parametrize(("more", "arrived"), [({}, 1), ({"on_failure": OnFailure.DROP}, 0)])
+def test_what_a_processor_fails_on_goes_on_unless_it_must_not(more, arrived):
+    """Enrichment that fails loses no data; a filter that fails lets nothing slip through, and says how much."""
+    pipeline, kept, _ = through(Failing(RuntimeError("bug"), **more))
+    pipeline.consume([frame("m", [1, 2])])
+
+    assert arrived == len(kept.frames)
+    assert ({} if arrived else {"processing_failed": 2}) == pipeline.stages[0].telemetry.drops
+    assert [("processing", "bug")] == pipeline.stages[0].telemetry.errors
+
+
+def test_a_receiver_learns_that_its_batch_was_refused_and_when_to_come_back():
+    """The longest wait counts; a pipeline that takes the batch has it; the refusal is in the ledger."""
+    full = [through(Failing(RefusedError("memory is short", retry_after=seconds))) for seconds in (1.0, 5.0)]
+    willing, kept, ledger = through()
+    r = ComponentId(ComponentKind.RECEIVER, "r")
+    source = Source(r, None, [full[0][0], willing, full[1][0]], ledger)
+    answer = source.consume([frame("m", [1, 2, 3])])
+
+    assert Refusal("memory is short", 5.0) == answer
+    assert 1 == len(kept.frames)
+    assert {} == full[0][0].stages[0].telemetry.drops
+    assert (3, {}) == (sum(ledger.counts(REFUSED).values()), ledger.counts(RECEIVED))

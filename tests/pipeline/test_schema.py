@@ -22,7 +22,7 @@ receivers:
   ebpf: {collection_interval: 1s, probes: {page_cache: {buffer: 3}}, filter: {names: [x]}, buffer: "${env:BUFFER}"}
   ebpf/two:
 exporters:
-  prometheus: {endpoint: x:1, sending_queue: {queue_size: 3}}
+  prometheus: {endpoint: x:1}
 extensions: {health_check: {}}
 service:
   extensions: [health_check]
@@ -65,8 +65,7 @@ def test_a_right_configuration_is_accepted(judge):
         "out_of_range",
         "not_a_choice",
         "missing_setting",
-        "sending_queue",
-        "sending_queue_of_a_receiver",
+        "sending_queue_of_what_sends_nothing",
         "body_that_is_no_mapping",
         "no_service",
         "no_pipelines",
@@ -84,9 +83,7 @@ def test_an_editor_sees_what_the_check_would_find(judge, name):
 def test_every_setting_is_described(plugins):
     """The docstring below a setting becomes the editor's help."""
     whole = schema(plugins)
-    settings = whole["$defs"]["QueueSettings"]["properties"]
 
-    assert "How many batches" in str(settings["queue_size"])
     assert "at least one" in str(whole["$defs"]["PipelineBody"]["properties"]["receivers"])
 
 

@@ -9,7 +9,7 @@ import pytest
 from asking import ANY, ask, saying
 
 from ebpf_sidecar.pipeline import SidecarError
-from ebpf_sidecar.pipeline.component import Response
+from ebpf_sidecar.pipeline.host import Response
 from ebpf_sidecar.pipeline.refusals import Refusal
 from ebpf_sidecar.pipeline.server import HttpServers
 

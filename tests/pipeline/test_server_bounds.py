@@ -14,8 +14,8 @@ import pytest
 from asking import ANY, LARGE, ask, saying
 
 from ebpf_sidecar.pipeline.answers import Answers
-from ebpf_sidecar.pipeline.component import Response
 from ebpf_sidecar.pipeline.connection import Phase
+from ebpf_sidecar.pipeline.host import Response
 from ebpf_sidecar.pipeline.listener import THREADS, Listener
 from ebpf_sidecar.pipeline.places import Limits
 from ebpf_sidecar.pipeline.refusals import Refusal

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from asking import ANY, LARGE, ask, saying
 
-from ebpf_sidecar.pipeline.component import Response
+from ebpf_sidecar.pipeline.host import Response
 
 
 def test_thirty_two_scrapers_at_once_all_get_the_page(servers):

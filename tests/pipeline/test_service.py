@@ -56,7 +56,7 @@ def test_a_service_starts_delivers_and_drains(config, capsys):
 def test_what_cannot_start_is_named_and_nothing_is_left_running(config, monkeypatch):
     """A component's refusal ends the start, and its name is on the error."""
     service = Service(config)
-    exporter = next(iter(service.graph.queues.values())).exporter
+    exporter = next(iter(service.graph.exporters.values())).component
 
     def refuse():
         raise SidecarError("no luck; try another day")
@@ -88,7 +88,7 @@ class Hanging:
 def hang(service, part, event):
     """Put one that hangs into the place of an exporter's or an extension's component."""
     if part == "exporters":
-        next(iter(service.graph.queues.values())).exporter = Hanging(event)
+        next(iter(service.graph.exporters.values())).component = Hanging(event)
     else:
         service.graph.extensions[next(iter(service.graph.extensions))] = Hanging(event)
 

@@ -6,8 +6,16 @@ import threading
 import numpy as np
 import pytest
 
-from ebpf_sidecar.pipeline import ComponentKind, ExportError, Factory, Kind, RowSet, Settings, SidecarError
-from ebpf_sidecar.pipeline.component import Response
+from ebpf_sidecar.pipeline import (
+    ComponentKind,
+    ExportError,
+    Factory,
+    Kind,
+    RowSet,
+    Settings,
+    SidecarError,
+)
+from ebpf_sidecar.pipeline.host import Response
 from ebpf_sidecar.pipeline.testing import (
     NOON,
     FakeClock,
@@ -73,7 +81,7 @@ class Reject:
         pass
 
     def export(self, frames):
-        raise ExportError("nobody listens", retry=True)
+        raise ExportError("nobody listens")
 
 
 class Crash(Reject):
@@ -216,7 +224,7 @@ def test_waiting_for_a_thread_that_never_sleeps_times_out():
 
 def test_a_sink_raises_its_problems_first():
     """As an exporter it can play a back end that recovers."""
-    sink = Sink([ExportError("down", retry=True)])
+    sink = Sink([ExportError("down")])
     with pytest.raises(ExportError, match="down"):
         sink.export([frame("a", [1])])
     sink.export([frame("a", [2])])

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ebpf_sidecar.pipeline import ComponentKind, RowSet, Text
-from ebpf_sidecar.pipeline.component import Paths
+from ebpf_sidecar.pipeline.host import Paths
 from ebpf_sidecar.pipeline.testing import check_contract, fake_context, frame
 from ebpf_sidecar.processors.container import ContainerProcessor, ContainerSettings, register_components
 

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ....pipeline.component import Paths
 from ....pipeline.errors import ProbeError
+from ....pipeline.host import Paths
 from ..disk_folder import find_any_folder, find_disk_folder, mounts_of
 from ..disks import disk_of, scheduler_of
 from .guard import guarded

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ....pipeline.component import Paths
+from ....pipeline.host import Paths
 from ..disks import Disks, names_of_disks, read_disks
 from .case import CaseFile, Workload
 from .judging import Bench, Result, Run, judge, skipped

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ....pipeline.clock import Clock, SystemClock
-from ....pipeline.component import Paths
+from ....pipeline.host import Paths
 from ..btf import KERNEL_BTF
 from ..canary import Liveness, examine
 from ..canary_actions import Actions

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from ebpf_sidecar.pipeline.component import Paths
 from ebpf_sidecar.pipeline.errors import ProbeError
+from ebpf_sidecar.pipeline.host import Paths
 from ebpf_sidecar.receivers.ebpf.selftest.places import MIB, memory, temporary_place
 
 PATHS = Paths()

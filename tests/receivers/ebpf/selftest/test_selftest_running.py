@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ebpf_sidecar.pipeline.component import Paths
 from ebpf_sidecar.pipeline.errors import ProbeError
 from ebpf_sidecar.pipeline.frame import Frame, Kind
+from ebpf_sidecar.pipeline.host import Paths
 from ebpf_sidecar.pipeline.rows import RowSet
 from ebpf_sidecar.pipeline.testing import FakeClock
 from ebpf_sidecar.receivers.ebpf.selftest.case import Case, read_cases

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a sender gives to its back end in one go, and what may become of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .errors import SidecarError
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """Data points as the back end takes them, encoded once: a retry sends the same bytes.
+
+    ``note``: what the sender needs besides the body to send it, also in a later process (a table, a content type).
+    """
+
+    body: bytes
+    points: int
+    note: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes while it waits."""
+        return len(self.body) + sum(len(key) + len(value) for key, value in self.note.items())
+
+
+class SendError(SidecarError):
+    """A payload was not delivered, or not all of it.
+
+    ``rejected``: points that the back end refused for good, by reason (a word or two). ``remaining``: what may be sent
+    again, no sooner than ``retry_after`` seconds from now. Points in neither have been delivered. With ``retry`` alone,
+    the whole payload remains; with nothing, all of it was refused.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry: bool = False,
+        retry_after: float = 0.0,
+        rejected: Mapping[str, int] | None = None,
+        remaining: Payload | None = None,
+        component: str = "",
+    ) -> None:
+        super().__init__(message, component=component)
+        self.retry, self.retry_after = retry, retry_after
+        self.rejected, self.remaining = rejected, remaining
+
+    def outcome(self, payload: Payload) -> Outcome:
+        """What became of the payload that was to be sent."""
+        if self.retry and self.remaining is None and self.rejected is None:
+            return Outcome({}, payload)
+        if not self.retry and self.remaining is None and self.rejected is None:
+            return Outcome({"refused": payload.points}, None)
+        return Outcome(dict(self.rejected or {}), self.remaining)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Points refused for good, by reason, and what may be sent again; everything else was delivered."""
+
+    rejected: Mapping[str, int]
+    remaining: Payload | None

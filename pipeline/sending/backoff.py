@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How long to wait between two attempts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from ..push_settings import RetrySettings
+
+
+def waits(settings: RetrySettings, random: Callable[[], float]) -> Iterator[float]:
+    """Seconds before the second attempt, the third, and so on. ``random``: a number from 0 to below 1."""
+    wait = settings.initial_interval
+    while True:
+        yield wait * (1 + settings.randomization_factor * (2 * random() - 1))
+        wait = min(wait * settings.multiplier, settings.max_interval)

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One batch to its back end: encoded once, sent until each point is settled."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..clock import Clock
+from ..component import Sender
+from ..host import Telemetry
+from ..payload import Payload, SendError
+from ..push_settings import RetrySettings
+from .account import SHUTDOWN, Account, Flight
+from .backoff import waits
+from .memory_queue import Batch
+
+
+@dataclass
+class Delivery:
+    """Hands batches to ``sender``. ``stopped``: from then on each payload is tried once more, and no longer."""
+
+    sender: Sender
+    retry: RetrySettings
+    account: Account
+    telemetry: Telemetry
+    clock: Clock
+    stopped: threading.Event
+    random: Callable[[], float]
+
+    def deliver(self, batch: Batch, flight: Flight) -> None:
+        """Settle a batch that is in flight; never raises."""
+        try:
+            for payload in self.sender.encode(batch.frames):
+                self._deliver(payload, flight)
+        except BaseException as problem:  # noqa: BLE001 # a sender of a plugin may fail in any way, and others must go on
+            self.telemetry.error("encoding", problem)
+            self.account.failed(flight, flight.points, "encoding")
+        else:
+            self.telemetry.recovered("encoding")
+        self.account.land(flight)
+
+    def _deliver(self, payload: Payload, flight: Flight) -> None:
+        """Try until nothing of the payload remains."""
+        pauses, give_up = waits(self.retry, self.random), self._end()
+        remaining, last = payload, self.stopped.is_set()
+        while problem := self._attempt(remaining, flight):
+            outcome = problem.outcome(remaining)
+            if outcome.remaining is None:
+                return
+            remaining = outcome.remaining
+            pause = max(next(pauses), problem.retry_after)
+            if reason := self._why_not_again(last, give_up - pause):
+                self.account.failed(flight, remaining.points, reason)
+                return
+            last = self.clock.wait(self.stopped, pause)
+
+    def _end(self) -> float:
+        longest = self.retry.max_elapsed_time
+        return self.clock.monotonic() + longest if longest else float("inf")
+
+    def _why_not_again(self, last: bool, latest: float) -> str:  # noqa: FBT001 # private
+        if not self.retry.enabled:
+            return "retry_disabled"
+        if last:
+            return SHUTDOWN
+        return "max_elapsed_time" if self.clock.monotonic() > latest else ""
+
+    def _attempt(self, payload: Payload, flight: Flight) -> SendError | None:
+        """Send, and settle what needs no further attempt; the problem, if there was one."""
+        try:
+            self.sender.send(payload)
+        except SendError as error:
+            problem = error
+        except BaseException as error:  # noqa: BLE001 # as above
+            problem = SendError(f"{type(error).__name__}: {error}")
+        else:
+            self.account.sent(flight, payload.points)
+            self.telemetry.recovered("sending")
+            return None
+        self.telemetry.error("sending", problem)
+        outcome = problem.outcome(payload)
+        for reason, points in outcome.rejected.items():
+            self.account.failed(flight, points, reason)
+        undelivered = sum(outcome.rejected.values()) + (outcome.remaining.points if outcome.remaining else 0)
+        self.account.sent(flight, max(0, payload.points - undelivered))
+        return problem

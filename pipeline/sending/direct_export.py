@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An exporter that keeps or prints what it is given: called at once, without a queue or a thread."""
+
+from __future__ import annotations
+
+import threading
+
+from ..clock import Deadline
+from ..component import Exporter
+from ..frame import Frames, points
+from ..host import Telemetry
+from .account import SHUTDOWN, Account, Accounting
+
+
+class DirectExport:
+    """Calls ``exporter`` in the thread of whoever made the data, one batch at a time."""
+
+    def __init__(self, exporter: Exporter, counts: Accounting, telemetry: Telemetry) -> None:
+        self.component, self._telemetry = exporter, telemetry
+        self._account = Account(counts, telemetry)
+        self._turn = threading.Lock()
+        self._closed = threading.Event()
+
+    def consume(self, frames: Frames) -> None:
+        """Let the exporter have a batch; never raises."""
+        number = points(frames)
+        if self._closed.is_set():
+            with self._account.changed:
+                self._account.give_up(number, shutdown=True)
+            self._account.report(number, SHUTDOWN)
+            return
+        flight = self._account.take_off(number)
+        with self._turn:
+            try:
+                left_out = self.component.export(frames)
+            except BaseException as problem:  # noqa: BLE001 # an exporter of a plugin may fail in any way, and others must go on
+                self._telemetry.error("exporting", problem)
+                self._account.failed(flight, number, "refused")
+            else:
+                self._telemetry.recovered("exporting")
+                kept_out = max(0, left_out) if isinstance(left_out, int) else 0
+                self._account.sent(flight, max(0, number - kept_out))
+        self._account.land(flight)
+
+    def close(self) -> None:
+        """Take nothing more."""
+        self._closed.set()
+
+    def shutdown(self, deadline: Deadline) -> int:
+        """Wait for a batch that is being exported, until ``deadline``; how many points were lost."""
+        self.close()
+        if self._turn.acquire(timeout=deadline.left()):
+            self._turn.release()
+        self._account.report(self._account.give_up_flights(), SHUTDOWN)
+        return self._account.lost

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The queue in front of a sender, emptied by threads of its own.
+
+A slow or dead back end therefore never blocks a receiver or another exporter, unless the user asks for that
+(``block_on_overflow``, or no queue at all).
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+
+from ..clock import Clock, Deadline
+from ..component import Sender
+from ..frame import Frames
+from ..host import Telemetry
+from ..push_settings import PushSettings
+from .account import SHUTDOWN, Account, Accounting, Flight
+from .delivery import Delivery
+from .memory_queue import Batch, MemoryQueue
+
+
+class SendingQueue:
+    """Hands batches to ``sender``, oldest first."""
+
+    def __init__(  # noqa: PLR0917 # what a queue needs from the service, each once
+        self,
+        name: str,
+        sender: Sender,
+        settings: PushSettings,
+        counts: Accounting,
+        telemetry: Telemetry,
+        clock: Clock,
+        randomly: Callable[[], float] = random.random,
+    ) -> None:
+        self.name, self.component, self._settings, self._clock = name, sender, settings.sending_queue, clock
+        self._waiting = MemoryQueue(self._settings.queue_size, self._settings.sizer)
+        self._stopped = threading.Event()
+        self._account = Account(counts, telemetry)
+        self._delivery = Delivery(
+            sender, settings.retry_on_failure, self._account, telemetry, clock, self._stopped, randomly
+        )
+        self._changed = self._account.changed
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Start to deliver."""
+        for number in range(self._settings.num_consumers if self._settings.enabled else 0):
+            thread = threading.Thread(target=self._run, name=f"exporter {self.name} {number}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def consume(self, frames: Frames) -> None:
+        """Take a batch for delivery; never raises, and blocks only where the settings say so."""
+        batch = Batch.of(frames)
+        if not self._settings.enabled:
+            self._deliver(batch)
+            return
+        with self._changed:
+            while self._settings.block_on_overflow and not (self._stopped.is_set() or self._waiting.has_room(batch)):
+                self._changed.wait()
+            stopped = self._stopped.is_set()
+            given_up = [batch] if stopped else self._waiting.put(batch)
+            lost = sum(each.points for each in given_up)
+            self._account.give_up(lost, shutdown=stopped)
+            self._changed.notify_all()
+        self._account.report(lost, SHUTDOWN if stopped else "queue_full")
+
+    @property
+    def lost(self) -> int:
+        """Points that were given up because of the shutdown."""
+        return self._account.lost
+
+    @property
+    def capacity(self) -> int:
+        """How much may wait, as `size` measures."""
+        return self._waiting.capacity
+
+    def size(self) -> int:
+        """How much waits, in what the settings measure it in; what is being delivered is no part of it."""
+        return self._waiting.size
+
+    def queued_points(self) -> int:
+        """Data points that are not settled yet: those that wait, and those being delivered."""
+        with self._changed:
+            return self._waiting.points + self._account.in_flight
+
+    def close(self) -> None:
+        """Take nothing more, and go on delivering what waits."""
+        with self._changed:
+            self._stopped.set()
+            self._changed.notify_all()
+
+    def shutdown(self, deadline: Deadline | None = None) -> int:
+        """Take nothing more, deliver what waits until ``deadline`` (five seconds), count the rest as dropped.
+
+        Returns how many points were given up. A delivery that ends after that is not counted again.
+        """
+        deadline = deadline or Deadline.after(5.0, self._clock)
+        self.close()
+        for thread in self._threads:
+            thread.join(deadline.left())
+        with self._changed:
+            lost = self._account.give_up_flights()
+            waiting = self._waiting.points
+            while self._waiting:
+                self._waiting.take()
+            self._account.give_up(waiting, shutdown=True)
+        self._account.report(lost + waiting, SHUTDOWN)
+        return self.lost
+
+    def _run(self) -> None:
+        while (taken := self._next()) is not None:
+            self._delivery.deliver(*taken)
+
+    def _deliver(self, batch: Batch) -> None:
+        self._delivery.deliver(batch, self._account.take_off(batch.points))
+
+    def _next(self) -> tuple[Batch, Flight] | None:
+        with self._changed:
+            while not self._waiting:
+                if self._stopped.is_set():
+                    return None
+                self._changed.wait()
+            batch = self._waiting.take()
+            flight = self._account.take_off(batch.points)
+            self._changed.notify_all()
+            return batch, flight

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An exporter that is called at once: no thread, one call at a time, and every point accounted for."""
+
+import threading
+
+from sent import Accounts
+
+from ebpf_sidecar.pipeline.clock import Deadline, SystemClock
+from ebpf_sidecar.pipeline.errors import ExportError
+from ebpf_sidecar.pipeline.sending.direct_export import DirectExport
+from ebpf_sidecar.pipeline.testing import RecordedTelemetry, Sink, frame
+
+
+class Direct(DirectExport):
+    """One that records what happens to it."""
+
+    def __init__(self, exporter):
+        self.accounting, self.telemetry = Accounts(), RecordedTelemetry()
+        super().__init__(exporter, self.accounting, self.telemetry)
+
+
+def after(seconds):
+    """A deadline in real seconds."""
+    return Deadline.after(seconds, SystemClock())
+
+
+def test_a_batch_has_arrived_when_the_call_returns():
+    """Nothing waits, and no thread was needed."""
+    sink = Sink()
+    export = Direct(sink)
+    export.consume([frame("m", [1, 2])])
+
+    assert [1, 2] == sink.frames[0].values.tolist()
+    assert {"sent": 2} == export.accounting
+
+
+def test_a_failure_loses_that_batch_alone_and_is_named():
+    """Whatever the exporter raises; the recovery is reported."""
+    export = Direct(Sink([ExportError("full"), SystemExit(3)]))
+    for number in range(3):
+        export.consume([frame("m", [number])])
+
+    assert {"sent": 1, "send_failed": 2} == export.accounting
+    assert {"refused": 2} == export.telemetry.drops
+    assert ["exporting"] == export.telemetry.recoveries
+
+
+def test_what_an_exporter_leaves_out_is_not_sent():
+    """It reports the reason itself, and no point counts twice; nonsense counts as nothing left out."""
+    for answer, expected in ((2, {"sent": 1, "send_failed": 2}), (9, {"send_failed": 3}), ("all", {"sent": 3})):
+        sink = Sink()
+        sink.export = lambda frames, answer=answer: answer
+        export = Direct(sink)
+        export.consume([frame("m", [1, 2, 3])])
+
+        assert expected == export.accounting
+        assert {} == export.telemetry.drops
+
+
+class Hanging(Sink):
+    """An exporter that does not come back until it is released, and counts who is in it."""
+
+    def __init__(self):
+        super().__init__()
+        self.entered, self.released, self.inside, self.most = threading.Event(), threading.Event(), 0, 0
+
+    def export(self, frames):
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        self.entered.set()
+        self.released.wait(10)
+        self.inside -= 1
+        super().export(frames)
+
+
+def test_calls_come_one_at_a_time():
+    """Also from the pipelines of two receivers."""
+    sink = Hanging()
+    export = Direct(sink)
+    threads = [threading.Thread(target=export.consume, args=([frame("m", [1])],)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    sink.entered.wait(5)
+    sink.released.set()
+    for thread in threads:
+        thread.join(5)
+
+    assert 1 == sink.most
+    assert {"sent": 3} == export.accounting
+
+
+def test_what_hangs_at_the_end_is_lost_once_and_what_comes_later_too():
+    """The account is closed: a call that returns after all changes nothing."""
+    sink = Hanging()
+    export = Direct(sink)
+    thread = threading.Thread(target=export.consume, args=([frame("m", [1, 2])],))
+    thread.start()
+    sink.entered.wait(5)
+    lost = export.shutdown(after(0.01))
+    sink.released.set()
+    thread.join(5)
+    export.consume([frame("m", [3])])
+
+    assert 2 == lost
+    assert {"send_failed": 2, "enqueue_failed": 1} == export.accounting
+    assert {"shutdown": 3} == export.telemetry.drops

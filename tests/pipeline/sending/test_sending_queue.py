@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The queue in front of a sender: order, bounds, the end, and every point accounted for."""
+
+import threading
+from queue import SimpleQueue
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sent import DOWN, Blocking, Observed, soon
+
+from ebpf_sidecar.pipeline.payload import Payload, SendError
+from ebpf_sidecar.pipeline.testing import FakeSender, RecordedTelemetry, frame
+
+
+def test_batches_arrive_in_order_and_are_counted():
+    """What is offered is delivered, first come first served."""
+    sender = FakeSender()
+    queue = Observed(sender)
+    queue.start()
+    for number in range(5):
+        queue.consume([frame("m", [number])])
+    queue.shutdown()
+
+    assert [f"m {number}" for number in range(5)] == sender.delivered
+    assert {"sent": 5} == queue.accounting
+
+
+@pytest.mark.parametrize("limit", [{"queue_size": 2}, {"queue_size": 2, "sizer": "items"}])
+def test_a_full_queue_gives_up_the_oldest_batch_and_never_blocks(limit):
+    """The newest cumulative values include what older ones said."""
+    sender = Blocking()
+    queue = Observed(sender, queue=limit)
+    queue.start()
+    queue.consume([frame("m", [0])])
+    sender.entered.wait(5)
+    for number in range(1, 5):
+        queue.consume([frame("m", [number])])
+    full = queue.size()
+    sender.released.set()
+    queue.shutdown()
+
+    assert (2, 2) == (full, queue.capacity)
+    assert ["m 0", "m 3", "m 4"] == sender.delivered
+    assert {"sent": 3, "enqueue_failed": 2} == queue.accounting
+    assert {"queue_full": 2} == queue.telemetry.drops
+
+
+def test_a_queue_that_blocks_loses_nothing():
+    """With ``block_on_overflow``, the receiver waits for room; the end of the service does not wait for it."""
+    sender = Blocking()
+    queue = Observed(sender, queue={"queue_size": 1, "block_on_overflow": True})
+    queue.start()
+    receiver = threading.Thread(target=lambda: [queue.consume([frame("m", [number])]) for number in range(4)])
+    receiver.start()
+    sender.entered.wait(5)
+    receiver.join(0.05)
+    waited = receiver.is_alive()
+    sender.released.set()
+    receiver.join(5)
+    queue.shutdown()
+
+    assert waited
+    assert ["m 0", "m 1", "m 2", "m 3"] == sender.delivered
+    assert {"sent": 4} == queue.accounting
+
+
+def test_without_a_queue_who_offers_waits_for_the_delivery():
+    """It is there when the call returns, in the same thread."""
+    sender = FakeSender()
+    queue = Observed(sender, queue={"enabled": False})
+    queue.start()
+    queue.consume([frame("m", [1])])
+
+    assert ["m 1"] == sender.delivered
+    assert {"sent": 1} == queue.accounting
+
+
+def test_several_consumers_deliver_at_the_same_time():
+    """A slow delivery does not keep the next batch waiting."""
+    sender = Blocking()
+    queue = Observed(sender, queue={"num_consumers": 2})
+    queue.start()
+    for number in range(2):
+        queue.consume([frame("m", [number])])
+    while queue.size():
+        sender.entered.wait(5)
+    sender.released.set()
+    queue.shutdown()
+
+    assert {"m 0", "m 1"} == {*sender.delivered}
+
+
+def test_what_cannot_be_delivered_within_the_bound_is_counted_at_shutdown():
+    """Shutting down waits no longer than it may, and says what was lost."""
+    sender = Blocking()
+    queue = Observed(sender)
+    queue.start()
+    queue.consume([frame("m", [0])])
+    sender.entered.wait(5)
+    queue.consume([frame("m", [1, 2, 3])])
+    lost = queue.shutdown(soon())
+    sender.released.set()
+
+    assert 4 == lost
+    assert {"shutdown": 4} == queue.telemetry.drops
+    assert {"send_failed": 1, "enqueue_failed": 3} == queue.accounting
+
+
+def test_a_delivery_that_ends_after_the_bound_is_not_counted_again():
+    """What was given up stays given up: the account is closed once."""
+    sender = Blocking()
+    queue = Observed(sender)
+    queue.start()
+    queue.consume([frame("m", [0, 1])])
+    sender.entered.wait(5)
+    queue.shutdown(soon())
+    sender.released.set()
+    sender.until(1)
+    for thread in queue._threads:
+        thread.join(5)
+
+    assert {"send_failed": 2} == queue.accounting
+
+
+class Stuck(RecordedTelemetry):
+    """Telemetry whose log cannot be written: it waits until the test lets it go."""
+
+    def __init__(self):
+        super().__init__()
+        self.reached, self.released = threading.Event(), threading.Event()
+
+    def dropped(self, points, reason):
+        self.reached.set()
+        self.released.wait(10)
+
+
+def test_a_log_that_blocks_does_not_hold_the_queue():
+    """Whoever reports a loss holds no lock: others offer, look, and deliver meanwhile."""
+    sender = Blocking()
+    queue = Observed(sender, queue={"queue_size": 1}, telemetry=Stuck())
+    queue.start()
+    queue.consume([frame("m", [0])])
+    sender.entered.wait(5)
+    queue.consume([frame("m", [1])])
+    reporter = threading.Thread(target=queue.consume, args=([frame("m", [2])],))
+    reporter.start()
+    queue.telemetry.reached.wait(5)
+    sender.released.set()
+    sender.until(2)
+    seen = sender.delivered
+    queue.telemetry.released.set()
+    reporter.join(5)
+    queue.shutdown()
+
+    assert ["m 0", "m 2"] == seen
+
+
+def test_an_offer_after_shutdown_is_counted():
+    """Nothing vanishes without a number."""
+    queue = Observed(FakeSender())
+    queue.start()
+    queue.shutdown()
+    queue.consume([frame("m", [1])])
+
+    assert {"enqueue_failed": 1} == queue.accounting
+
+
+class Ordered(FakeSender):
+    """A back end that treats one payload after the other as the test orders, once it has."""
+
+    def __init__(self):
+        super().__init__()
+        self.orders = SimpleQueue()
+
+    def send(self, payload):
+        if problem := self.orders.get(timeout=10):
+            raise problem
+
+
+ORDERS = {
+    "deliver": None,
+    "refuse": SendError("refused"),
+    "retry": DOWN,
+    "in part": SendError("in part", retry=True, rejected={"old": 1}, remaining=Payload(b"", 1)),
+    "break": SystemExit(1),
+}
+
+
+def unaccounted(queue, offered):
+    """How many points are nowhere, at one moment."""
+    with queue._changed:
+        return offered - sum(queue.accounting.values()) - queue.queued_points()
+
+
+@given(st.lists(st.one_of(st.integers(0, 5), st.sampled_from(sorted(ORDERS))), max_size=20), st.integers(1, 3))
+def test_every_offered_point_is_sent_failed_given_up_or_queued_at_every_moment(steps, capacity):
+    """Conservation: with a batch in flight, across retries, at the end, and when a delivery ends after the end."""
+    sender, offered = Ordered(), 0
+    queue = Observed(sender, queue={"queue_size": capacity}, initial_interval="1ms")
+    queue.start()
+    for step in steps:
+        if step in ORDERS:
+            sender.orders.put(ORDERS[step])
+        else:
+            queue.consume([frame("m", list(range(step)))])
+            offered += step
+
+        assert 0 == unaccounted(queue, offered)
+    queue.shutdown(soon())
+
+    assert (0, 0) == (unaccounted(queue, offered), queue.queued_points())
+    for _ in range(2):
+        sender.orders.put(None)  # what was in flight is delivered after all
+    for thread in queue._threads:
+        thread.join(5)
+
+    assert 0 == unaccounted(queue, offered)
+    assert offered == queue.accounting["sent"] + sum(queue.telemetry.drops.values())

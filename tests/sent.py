@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Queues that record what happens to what they are given; what several files of tests share."""
+
+import threading
+from collections import Counter
+
+from ebpf_sidecar.pipeline.clock import Deadline, SystemClock
+from ebpf_sidecar.pipeline.payload import SendError
+from ebpf_sidecar.pipeline.push_settings import PushSettings
+from ebpf_sidecar.pipeline.sending.sending_queue import SendingQueue
+from ebpf_sidecar.pipeline.testing import FakeSender, RecordedTelemetry
+
+DOWN = SendError("unavailable", retry=True)
+
+
+class Accounts(Counter):
+    """Counts what the queue reports."""
+
+    def __init__(self):
+        super().__init__()
+        self.failed = threading.Event()
+
+    def sent(self, points):
+        self["sent"] += points
+
+    def send_failed(self, points):
+        self["send_failed"] += points
+        self.failed.set()
+
+    def enqueue_failed(self, points):
+        self["enqueue_failed"] += points
+
+
+class Observed(SendingQueue):
+    """A queue that records what happens to it, and randomizes nothing."""
+
+    def __init__(self, sender, clock=None, queue=None, telemetry=None, **retry):
+        self.accounting, self.telemetry = Accounts(), telemetry or RecordedTelemetry()
+        settings = PushSettings(sending_queue=queue or {}, retry_on_failure=retry)
+        super().__init__("test", sender, settings, self.accounting, self.telemetry, clock or SystemClock(), lambda: 0.5)
+
+
+def soon():
+    """The end of a wait that is to be short."""
+    return Deadline.after(0.002, SystemClock())
+
+
+class Blocking(FakeSender):
+    """A back end that takes nothing until it is released."""
+
+    def __init__(self):
+        super().__init__()
+        self.entered, self.released = threading.Event(), threading.Event()
+
+    def send(self, payload):
+        self.entered.set()
+        self.released.wait(10)
+        super().send(payload)
