@@ -32,7 +32,7 @@ from measuring.printing import say, table
 from measuring.probes import PROBES, probes, stats
 from measuring.workloads import Machine, Workload, machine
 
-from ebpf_sidecar.receivers.ebpf.loaded import Loaded
+from ebpf_sidecar.receivers.ebpf.maps.loaded import Loaded
 
 PAIRS = 7
 ROUNDS = 5

@@ -25,9 +25,9 @@ from measuring.printing import say, table
 from measuring.probes import BPF, probes, request, stats
 from measuring.workloads import Machine, Workload, machine
 
-from ebpf_sidecar.receivers.ebpf.bpf_call import program_runs
-from ebpf_sidecar.receivers.ebpf.loading import load
-from ebpf_sidecar.receivers.ebpf.probe_file import read_probe
+from ebpf_sidecar.receivers.ebpf.kernel.bpf_syscall import program_runs
+from ebpf_sidecar.receivers.ebpf.loading.parent import load
+from ebpf_sidecar.receivers.ebpf.probe.file import read_probe
 
 ROUNDS = 7
 PROBE = "block_io"

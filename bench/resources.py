@@ -27,9 +27,9 @@ from measuring.memory import MEMORY_FILES, cpu_ns, in_mib, memory_in
 from measuring.printing import say, table
 from measuring.service import Sidecar, by_labels, environment
 
-from ebpf_sidecar.receivers.ebpf.loading import load
-from ebpf_sidecar.receivers.ebpf.preparing import request_for
-from ebpf_sidecar.receivers.ebpf.probe_file import read_probe
+from ebpf_sidecar.receivers.ebpf.loading.build_request import request_for
+from ebpf_sidecar.receivers.ebpf.loading.parent import load
+from ebpf_sidecar.receivers.ebpf.probe.file import read_probe
 
 BPF = Path(__file__).parents[1] / "bpf"
 PROBES = ("page_cache", "block_io", "syscalls")
@@ -44,13 +44,13 @@ STEPS = {
     "command: click, pluggy, metadata": "import click, pluggy, importlib.metadata",
     "opentelemetry SDK + prometheus": "import opentelemetry.sdk.metrics, opentelemetry.exporter.prometheus",
     "web server: waitress": "import waitress",
-    "ours, without components": "import ebpf_sidecar.pipeline.cli, ebpf_sidecar.pipeline.commands_run, "
-    "ebpf_sidecar.pipeline.service",
-    "the configuration, read": "import os; from ebpf_sidecar.pipeline.config import load; "
-    "from ebpf_sidecar.pipeline.configfiles import sources; from ebpf_sidecar.pipeline.plugins import Plugins; "
+    "ours, without components": "import ebpf_sidecar.pipeline.cli.commands, ebpf_sidecar.pipeline.cli.run, "
+    "ebpf_sidecar.pipeline.running.service",
+    "the configuration, read": "import os; from ebpf_sidecar.pipeline.config.load import load; "
+    "from ebpf_sidecar.pipeline.config.locations import sources; from ebpf_sidecar.pipeline.plugins import Plugins; "
     "config = load(sources([]), (), Plugins(), os.environ)",
-    "the service, built": "service = ebpf_sidecar.pipeline.service.Service(config)",
-    "start-up pages given back": "ebpf_sidecar.pipeline.service.release_start_up(service.paths.proc)",
+    "the service, built": "service = ebpf_sidecar.pipeline.running.service.Service(config)",
+    "start-up pages given back": "ebpf_sidecar.pipeline.running.service.release_start_up(service.paths.proc)",
 }
 
 # prints what the kernel says, without importing anything for it

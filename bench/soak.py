@@ -41,9 +41,9 @@ SETTINGS = {
     "exporters.prometheus.metric_expiration": "5s",
 }
 CONSTANTS = {
-    "receivers.ebpf.cgroups._REMEMBERED": 64,
-    "receivers.ebpf.tally.FORGET_AFTER": 10.0,
-    "receivers.ebpf.program_names.FEW_NAMES": 32,
+    "receivers.ebpf.owners.cgroup_tree._REMEMBERED": 64,
+    "receivers.ebpf.maps.map_totals.FORGET_AFTER": 10.0,
+    "receivers.ebpf.owners.program_names.FEW_NAMES": 32,
     "pipeline.cardinality.row_table.FORGET_AFTER": 20.0,
     "pipeline.cardinality.folding.SPARE_OWNERS": 64,
     "pipeline.increase.FORGET_AFTER": 20 * 10**9,

@@ -20,12 +20,12 @@ from pathlib import Path
 
 from measuring.printing import table
 
-from ebpf_sidecar.receivers.ebpf.loaded import Loaded
-from ebpf_sidecar.receivers.ebpf.loading import load
-from ebpf_sidecar.receivers.ebpf.preparing import request_for
-from ebpf_sidecar.receivers.ebpf.probe_file import read_probe
-from ebpf_sidecar.receivers.ebpf.run_statistics import run_statistics
-from ebpf_sidecar.receivers.ebpf.targets import TargetSettings, kernel_targets
+from ebpf_sidecar.receivers.ebpf.kernel.bpf_stats import run_statistics
+from ebpf_sidecar.receivers.ebpf.loading.build_request import request_for
+from ebpf_sidecar.receivers.ebpf.loading.parent import load
+from ebpf_sidecar.receivers.ebpf.loading.targets import TargetSettings, kernel_targets
+from ebpf_sidecar.receivers.ebpf.maps.loaded import Loaded
+from ebpf_sidecar.receivers.ebpf.probe.file import read_probe
 
 BPF, PROC = Path(__file__).parents[1] / "bpf", Path("/proc")
 PROBES = ("page_cache", "syscalls")

@@ -42,11 +42,11 @@ from ebpf_sidecar.pipeline.component import MapCleanup
 from ebpf_sidecar.pipeline.testing import NOON, fake_context
 from ebpf_sidecar.processors.container import ContainerProcessor, ContainerSettings
 from ebpf_sidecar.processors.rate import RateProcessor, RateSettings
-from ebpf_sidecar.receivers.ebpf.attribution import Attribution, GroupBy
-from ebpf_sidecar.receivers.ebpf.maps import KernelMap
-from ebpf_sidecar.receivers.ebpf.metrics import Moment
-from ebpf_sidecar.receivers.ebpf.probe_file import read_probe
-from ebpf_sidecar.receivers.ebpf.reading import Reading, coverage, reading_of
+from ebpf_sidecar.receivers.ebpf.frames.metric_frames import Moment
+from ebpf_sidecar.receivers.ebpf.frames.reading import Reading, coverage, reading_of
+from ebpf_sidecar.receivers.ebpf.maps.kernel_map import KernelMap
+from ebpf_sidecar.receivers.ebpf.owners.attribution import Attribution, GroupBy
+from ebpf_sidecar.receivers.ebpf.probe.file import read_probe
 
 BPF = Path(__file__).parents[1] / "bpf"
 OWNER = [("cgroup", "<u8"), ("tgid", "<u4"), ("generation", "<u4"), ("comm", "S16")]

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..pipeline.plugins import hookimpl
+from ebpf_sidecar.pipeline.plugins import hookimpl
 
 
 @hookimpl

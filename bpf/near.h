@@ -5,7 +5,7 @@
 /* Beside a hash map an array that holds the entries that came first, near at hand: a key has one place in it for each
  * processor, which finds it in about 5 ns; a lookup in the hash map takes 13 to 26. What comes to a place that is taken
  * is counted in the hash map. So a key may be in several places and in the hash map, too: who reads adds up. The reader
- * (receivers/ebpf/near.py) knows the layout: key, claims, value.
+ * (receivers/ebpf/maps/near.py) knows the layout: key, claims, value.
  *
  * Whose place it is says the key that stands in it, so nobody has to be told when an entry goes. Each of its words is
  * changed by NO_WORD: then a word that is zero, as before anything was written, belongs to no key, and half of a key is

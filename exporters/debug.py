@@ -18,16 +18,16 @@ from typing import Literal
 
 from pydantic import Field
 
-from ..pipeline.component import ComponentKind, Factory, Stability
-from ..pipeline.errors import ExportError
-from ..pipeline.frame import Frames
-from ..pipeline.histogram_bounds import HistogramBounds, chosen
-from ..pipeline.host import Context
-from ..pipeline.output import OUTPUT_CLOSED, standard_output
-from ..pipeline.plugins import hookimpl
-from ..pipeline.settings import Settings
-from .printing.json_lines import JsonLines
-from .printing.tables import Tables
+from ebpf_sidecar.exporters.printing.json_lines import JsonLines
+from ebpf_sidecar.exporters.printing.tables import Tables
+from ebpf_sidecar.pipeline.component import ComponentKind, Factory, Stability
+from ebpf_sidecar.pipeline.errors import ExportError
+from ebpf_sidecar.pipeline.frame import Frames
+from ebpf_sidecar.pipeline.histogram_bounds import HistogramBounds, chosen
+from ebpf_sidecar.pipeline.host import Context
+from ebpf_sidecar.pipeline.output import OUTPUT_CLOSED, standard_output
+from ebpf_sidecar.pipeline.plugins import hookimpl
+from ebpf_sidecar.pipeline.settings import Settings
 
 
 class DebugSettings(Settings):

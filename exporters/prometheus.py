@@ -27,26 +27,26 @@ from weakref import WeakKeyDictionary
 
 from pydantic import Field, field_validator
 
-from ..pipeline.component import ComponentKind, Factory, Stability
-from ..pipeline.endpoint import Endpoint, Listening, UrlPath
-from ..pipeline.frame import Frame, Frames
-from ..pipeline.histogram_bounds import HistogramBounds, chosen
-from ..pipeline.host import Context, Request, Response
-from ..pipeline.plugins import hookimpl
-from ..pipeline.resource import Resource
-from ..pipeline.rows import RowSet
-from ..pipeline.settings import Interval, Settings
-from ..pipeline.streams import Origin
-from .exposition.families import Families, RefusedError
-from .exposition.fullness import Fullness, PageLimitSettings
-from .exposition.guests import without_names
-from .exposition.labels import LabelTable, LabelWriter
-from .exposition.names import Name, label_name, metric_name
-from .exposition.negotiation import takes_created, wants_gzip, wants_openmetrics
-from .exposition.page import OPENMETRICS_TYPE, TEXT_TYPE, Format
-from .exposition.page_limit import Extra, PageLimit
-from .exposition.press import Press
-from .exposition.process_limit import LEAST, ProcessLimit
+from ebpf_sidecar.exporters.exposition.families import Families, RefusedError
+from ebpf_sidecar.exporters.exposition.fullness import Fullness, PageLimitSettings
+from ebpf_sidecar.exporters.exposition.labels import LabelTable, LabelWriter
+from ebpf_sidecar.exporters.exposition.names import Name, label_name, metric_name
+from ebpf_sidecar.exporters.exposition.negotiation import takes_created, wants_gzip, wants_openmetrics
+from ebpf_sidecar.exporters.exposition.own_metrics import without_names
+from ebpf_sidecar.exporters.exposition.page import OPENMETRICS_TYPE, TEXT_TYPE, Format
+from ebpf_sidecar.exporters.exposition.page_limit import Extra, PageLimit
+from ebpf_sidecar.exporters.exposition.process_limit import LEAST, ProcessLimit
+from ebpf_sidecar.exporters.exposition.rendered_page import Press
+from ebpf_sidecar.pipeline.component import ComponentKind, Factory, Stability
+from ebpf_sidecar.pipeline.endpoint import Endpoint, Listening, UrlPath
+from ebpf_sidecar.pipeline.frame import Frame, Frames
+from ebpf_sidecar.pipeline.histogram_bounds import HistogramBounds, chosen
+from ebpf_sidecar.pipeline.host import Context, Request, Response
+from ebpf_sidecar.pipeline.plugins import hookimpl
+from ebpf_sidecar.pipeline.resource import Resource
+from ebpf_sidecar.pipeline.rows import RowSet
+from ebpf_sidecar.pipeline.settings import Interval, Settings
+from ebpf_sidecar.pipeline.streams import Origin
 
 _ANY = Resource()
 """Stands for all resources where they are no labels."""

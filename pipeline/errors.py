@@ -20,7 +20,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from .redaction import redacted
+from .secrets_in_text import redacted
 
 
 class SidecarError(Exception):

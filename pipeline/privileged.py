@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from .isolation import python_module, start
+from ebpf_sidecar.pipeline.process.isolation import python_module, start
 
 
 class Task(Protocol):

@@ -14,13 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from ..pipeline.component import ComponentKind, Factory, Stability
-from ..pipeline.frame import Frames
-from ..pipeline.host import Context
-from ..pipeline.plugins import hookimpl
-from ..pipeline.rows import RowSet, Text, once_per_row_set
-from ..pipeline.settings import Settings
-from ..receivers.ebpf.cgroup_path import Container, container_of
+from ebpf_sidecar.pipeline.component import ComponentKind, Factory, Stability
+from ebpf_sidecar.pipeline.container_path import Container, container_of
+from ebpf_sidecar.pipeline.frame import Frames
+from ebpf_sidecar.pipeline.host import Context
+from ebpf_sidecar.pipeline.plugins import hookimpl
+from ebpf_sidecar.pipeline.rows import RowSet, Text, once_per_row_set
+from ebpf_sidecar.pipeline.settings import Settings
 
 CGROUP = "process.linux.cgroup"
 

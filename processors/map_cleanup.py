@@ -24,11 +24,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 
-from ..pipeline.component import ComponentKind, Factory, MapCleanup, Stability
-from ..pipeline.frame import Frames
-from ..pipeline.host import Context
-from ..pipeline.plugins import hookimpl
-from ..pipeline.settings import Interval, Settings
+from ebpf_sidecar.pipeline.component import ComponentKind, Factory, MapCleanup, Stability
+from ebpf_sidecar.pipeline.frame import Frames
+from ebpf_sidecar.pipeline.host import Context
+from ebpf_sidecar.pipeline.plugins import hookimpl
+from ebpf_sidecar.pipeline.settings import Interval, Settings
 
 
 class CleanupStrategy(StrEnum):

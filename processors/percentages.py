@@ -16,10 +16,11 @@ from weakref import ref
 import numpy as np
 from numpy.typing import NDArray
 
-from ..pipeline.frame import Frame, Kind
-from ..pipeline.increase import Increase
-from ..pipeline.joining import positions
-from ..pipeline.rows import RowSet
+from ebpf_sidecar.pipeline.frame import Frame, Kind
+from ebpf_sidecar.pipeline.increase import Increase
+from ebpf_sidecar.pipeline.row_matching import positions
+from ebpf_sidecar.pipeline.rows import RowSet
+
 from .subset import Subset
 
 Measured = Mapping[str, tuple[Frame, Increase]]

@@ -23,14 +23,15 @@ from typing import Annotated
 
 from pydantic import StringConstraints
 
-from ..pipeline.component import ComponentKind, Factory, Stability
-from ..pipeline.frame import Frame, Frames, Kind
-from ..pipeline.host import Context
-from ..pipeline.increase import Increase, Increases
-from ..pipeline.plugins import hookimpl
-from ..pipeline.settings import Settings
-from ..pipeline.streams import Origin, Stream
-from ..pipeline.suggestions import did_you_mean
+from ebpf_sidecar.pipeline.component import ComponentKind, Factory, Stability
+from ebpf_sidecar.pipeline.frame import Frame, Frames, Kind
+from ebpf_sidecar.pipeline.host import Context
+from ebpf_sidecar.pipeline.increase import Increase, Increases
+from ebpf_sidecar.pipeline.plugins import hookimpl
+from ebpf_sidecar.pipeline.settings import Settings
+from ebpf_sidecar.pipeline.streams import Origin, Stream
+from ebpf_sidecar.pipeline.suggestions import did_you_mean
+
 from .percentages import INPUTS, PERCENTAGES, PercentageRows, gauge
 from .subset import Subset
 

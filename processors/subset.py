@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..pipeline.rows import RowSet, once_per_row_set
+from ebpf_sidecar.pipeline.rows import RowSet, once_per_row_set
 
 
 @dataclass

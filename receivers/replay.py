@@ -20,14 +20,15 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from ..pipeline.component import ComponentKind, Consumer, Factory, Stability
-from ..pipeline.frame import Frame, Kind
-from ..pipeline.host import Context
-from ..pipeline.plugins import hookimpl
-from ..pipeline.recording_file import Batch, Recording
-from ..pipeline.rows import RowSet
-from ..pipeline.settings import Interval, Settings
-from ..pipeline.timeline import Timeline
+from ebpf_sidecar.pipeline.component import ComponentKind, Consumer, Factory, Stability
+from ebpf_sidecar.pipeline.frame import Frame, Kind
+from ebpf_sidecar.pipeline.host import Context
+from ebpf_sidecar.pipeline.plugins import hookimpl
+from ebpf_sidecar.pipeline.recording.file import Batch, Recording
+from ebpf_sidecar.pipeline.rows import RowSet
+from ebpf_sidecar.pipeline.settings import Interval, Settings
+from ebpf_sidecar.pipeline.timeline import Timeline
+
 from .replayed import Replayed
 
 PACKAGED = Path(__file__).parent / "recordings" / "default.recording"

@@ -15,10 +15,10 @@ from weakref import ref
 import numpy as np
 from numpy.typing import NDArray
 
-from ..pipeline.frame import Frame, Frames, Kind, Temporality
-from ..pipeline.rows import RowSet
-from ..pipeline.streams import Stream
-from ..pipeline.timeline import Instant
+from ebpf_sidecar.pipeline.frame import Frame, Frames, Kind, Temporality
+from ebpf_sidecar.pipeline.rows import RowSet
+from ebpf_sidecar.pipeline.streams import Stream
+from ebpf_sidecar.pipeline.timeline import Instant
 
 _COUNTING = (Kind.COUNTER, Kind.HISTOGRAM)
 

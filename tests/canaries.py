@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from ebpf_sidecar.receivers.ebpf.canary import Canary, examine
-from ebpf_sidecar.receivers.ebpf.loaded import HookStatus
-from ebpf_sidecar.receivers.ebpf.probe import CanarySpec, Hook
-from ebpf_sidecar.receivers.ebpf.probe_file import read_probe
+from ebpf_sidecar.receivers.ebpf.maps.loaded import HookStatus
+from ebpf_sidecar.receivers.ebpf.probe.file import read_probe
+from ebpf_sidecar.receivers.ebpf.probe.model import CanarySpec, Hook
+from ebpf_sidecar.receivers.ebpf.watch.canary import Canary, examine
 
 BPF = Path(__file__).parents[1] / "bpf"
 READ = CanarySpec("lookup", "cache_stats.lookups")

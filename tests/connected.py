@@ -5,12 +5,12 @@ import logging
 from dataclasses import dataclass, field
 
 from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind, Factory
-from ebpf_sidecar.pipeline.config import Config, ConfiguredComponent, PipelineId, PipelineSettings, ServiceSettings
-from ebpf_sidecar.pipeline.graph import build
-from ebpf_sidecar.pipeline.ledger import Ledger
+from ebpf_sidecar.pipeline.config.load import Config, ConfiguredComponent, PipelineId, PipelineSettings, ServiceSettings
 from ebpf_sidecar.pipeline.push_settings import PushSettings
+from ebpf_sidecar.pipeline.running.graph import build
 from ebpf_sidecar.pipeline.settings import Settings
-from ebpf_sidecar.pipeline.telemetry import ComponentTelemetry
+from ebpf_sidecar.pipeline.telemetry.component import ComponentTelemetry
+from ebpf_sidecar.pipeline.telemetry.ledger import Ledger
 from ebpf_sidecar.pipeline.testing import FakeSender, Sink, fake_context
 
 RECEIVER, PROCESSOR, EXPORTER = ComponentKind.RECEIVER, ComponentKind.PROCESSOR, ComponentKind.EXPORTER

@@ -4,7 +4,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from ebpf_sidecar.receivers.ebpf.tally import Tally, View
+from ebpf_sidecar.receivers.ebpf.maps.map_totals import Tally, View
 
 START = 1000
 KEY = np.dtype([("generation", "u4"), ("who", "u4")])

@@ -7,8 +7,8 @@ import os
 
 from mounts import why_no_tracefs
 
-from ebpf_sidecar.receivers.ebpf.rights import before_loading, own_standing
-from ebpf_sidecar.receivers.ebpf.tracefs import find_tracefs
+from ebpf_sidecar.receivers.ebpf.kernel.refusals import before_loading, own_standing
+from ebpf_sidecar.receivers.ebpf.kernel.tracefs import find_tracefs
 
 
 @functools.cache

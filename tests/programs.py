@@ -6,7 +6,7 @@ import struct
 from contextlib import suppress
 from pathlib import Path
 
-from ebpf_sidecar.receivers.ebpf.bpf_call import kernel_call
+from ebpf_sidecar.receivers.ebpf.kernel.bpf_syscall import kernel_call
 
 PROG_GET_NEXT_ID = 11  # enum bpf_cmd in include/uapi/linux/bpf.h
 

@@ -2,7 +2,7 @@
 """Recordings written and read by tests; what several files of them share."""
 
 from ebpf_sidecar.pipeline import RowSet
-from ebpf_sidecar.pipeline.recording_file import Header, Recording, RecordingWriter
+from ebpf_sidecar.pipeline.recording.file import Header, Recording, RecordingWriter
 
 HEADER = Header("0.1.0", "6.18.44", "x86_64", "2026-01-01T12:00:00+00:00", 1.0, {"os.type": "linux"})
 OWNERS = RowSet.of([{"process.executable.name": name} for name in ("dd", "sh")])

@@ -2,14 +2,7 @@
 """A receiver `replay` with everything around it; what several files of tests share."""
 
 from ebpf_sidecar.pipeline import ComponentKind
-from ebpf_sidecar.pipeline.testing import (
-    NOON,
-    FakeClock,
-    RecordedHeartbeat,
-    RecordedTelemetry,
-    Sink,
-    fake_context,
-)
+from ebpf_sidecar.pipeline.testing import NOON, FakeClock, RecordedHeartbeat, RecordedTelemetry, Sink, fake_context
 from ebpf_sidecar.receivers.replay import ReplayReceiver, ReplaySettings
 
 SECOND = 1_000_000_000

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ebpf_sidecar.pipeline.cli import exit_code
+from ebpf_sidecar.pipeline.cli.commands import exit_code
 from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind
-from ebpf_sidecar.pipeline.config import Inline, PipelineId, load
-from ebpf_sidecar.pipeline.configfiles import DEFAULT
+from ebpf_sidecar.pipeline.config.load import Inline, PipelineId, load
+from ebpf_sidecar.pipeline.config.locations import DEFAULT
 from ebpf_sidecar.pipeline.plugins import Plugins
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))

@@ -14,10 +14,10 @@ from documents.metrics import exporter_telemetry, receiver_frames
 from documents.probes import all_probes, prometheus_name
 
 from ebpf_sidecar.pipeline.component import ComponentKind
-from ebpf_sidecar.pipeline.config import Inline, load
-from ebpf_sidecar.pipeline.ledger import COUNTERS, QUEUE_GAUGES, Ledger
+from ebpf_sidecar.pipeline.config.load import Inline, load
 from ebpf_sidecar.pipeline.plugins import PROJECT, Plugins
-from ebpf_sidecar.pipeline.selfmetrics import SelfMetrics
+from ebpf_sidecar.pipeline.telemetry.exposition import SelfMetrics
+from ebpf_sidecar.pipeline.telemetry.ledger import COUNTERS, QUEUE_GAUGES, Ledger
 from ebpf_sidecar.pipeline.testing import check_contract, fake_context, frame
 from ebpf_sidecar.processors.percentages import PERCENTAGES
 

@@ -51,7 +51,7 @@ def python(wheels, tmp_path_factory):
 
 def command(python, *arguments, cwd):
     """What the installed command prints, started as a user would far from the source tree."""
-    code = "import sys; from ebpf_sidecar.pipeline.main import main; main()"
+    code = "import sys; from ebpf_sidecar.pipeline.cli.main import main; main()"
     return run(python, "-c", code, *arguments, cwd=cwd)
 
 
@@ -115,7 +115,7 @@ def pages(python, tmp_path):
             metrics/tenths: {{receivers: [replay], processors: [tenths], exporters: [prometheus/after]}}
         """
     )
-    code = "import sys; from ebpf_sidecar.pipeline.main import main; main()"
+    code = "import sys; from ebpf_sidecar.pipeline.cli.main import main; main()"
     service = subprocess.Popen([python, "-c", code, "run", "--config", config], cwd=tmp_path)
     yield before, after
     service.terminate()

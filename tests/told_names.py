@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names of programs, and a kernel that tells of them; what several files of tests share."""
 
-from ebpf_sidecar.receivers.ebpf.new_names import NewName
-from ebpf_sidecar.receivers.ebpf.program_names import ProgramNames
+from ebpf_sidecar.receivers.ebpf.owners.new_names import NewName
+from ebpf_sidecar.receivers.ebpf.owners.program_names import ProgramNames
 
 COMM = b"postgres_export"
 MAIN, BACKUP = b"postgres_exporter_main", b"postgres_exporter_backup"

@@ -3,7 +3,7 @@
 
 from pathlib import Path
 
-from ebpf_sidecar.receivers.ebpf.probe_file import read_probe
+from ebpf_sidecar.receivers.ebpf.probe.file import read_probe
 
 SYSCALLS = Path(__file__).parents[1] / "bpf" / "syscalls.yaml"
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 
 from ebpf_sidecar.pipeline.component import ComponentKind, Factory
-from ebpf_sidecar.pipeline.pipelines import PipelineBody, ServiceBody
+from ebpf_sidecar.pipeline.config.service_settings import PipelineBody, ServiceBody
 from ebpf_sidecar.pipeline.settings import Settings
 
 from .settings import settings_rows, settings_table

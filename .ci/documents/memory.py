@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ebpf_sidecar.receivers.ebpf.sizing import BUDGET, FIXED, Machine, Sizes, shares, sizes_for
+from ebpf_sidecar.receivers.ebpf.loading.map_sizing import BUDGET, FIXED, Machine, Sizes, shares, sizes_for
 
 from .probes import all_probes
 from .text import block, code, table

@@ -12,18 +12,18 @@ from typing import Any
 from ebpf_sidecar.exporters.prometheus import PrometheusExporter, PrometheusSettings
 from ebpf_sidecar.pipeline.component import ComponentKind
 from ebpf_sidecar.pipeline.frame import Frame, Kind
-from ebpf_sidecar.pipeline.ledger import COUNTERS, QUEUE_GAUGES, Instrument
+from ebpf_sidecar.pipeline.telemetry.ledger import COUNTERS, QUEUE_GAUGES, Instrument
 from ebpf_sidecar.pipeline.testing import NOON, RecordedTelemetry, fake_context
 from ebpf_sidecar.processors.percentages import PERCENTAGES
-from ebpf_sidecar.receivers.ebpf.canary import Liveness
-from ebpf_sidecar.receivers.ebpf.loaded import HookStatus
-from ebpf_sidecar.receivers.ebpf.metrics import Moment
-from ebpf_sidecar.receivers.ebpf.overhead import Overhead
-from ebpf_sidecar.receivers.ebpf.program_frames import ProgramFrames
+from ebpf_sidecar.receivers.ebpf.frames.metric_frames import Moment
+from ebpf_sidecar.receivers.ebpf.maps.loaded import HookStatus
 from ebpf_sidecar.receivers.ebpf.receiver import EbpfReceiver
-from ebpf_sidecar.receivers.ebpf.selfframes import SelfFrames
 from ebpf_sidecar.receivers.ebpf.settings import EbpfSettings
-from ebpf_sidecar.receivers.ebpf.shedding import Shedding
+from ebpf_sidecar.receivers.ebpf.watch.canary import Liveness
+from ebpf_sidecar.receivers.ebpf.watch.overhead import Overhead
+from ebpf_sidecar.receivers.ebpf.watch.program_frames import ProgramFrames
+from ebpf_sidecar.receivers.ebpf.watch.self_frames import SelfFrames
+from ebpf_sidecar.receivers.ebpf.watch.shedding import Shedding
 
 from .probes import prometheus_name
 from .text import block, code, codes, inline, table

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from ebpf_sidecar.pipeline.cli import PROGRAM, cli
+from ebpf_sidecar.pipeline.cli.commands import PROGRAM, cli
 
 from .text import block, code, first_sentence, sentence, table
 from .tree import ROOT, plugins, project

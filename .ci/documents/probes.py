@@ -9,7 +9,9 @@ from ebpf_sidecar.exporters.exposition.names import metric_name
 from ebpf_sidecar.pipeline.frame import Kind
 from ebpf_sidecar.pipeline.histogram_bounds import SECONDS, format_nanoseconds
 from ebpf_sidecar.pipeline.settings import format_bytes
-from ebpf_sidecar.receivers.ebpf.probe import (
+from ebpf_sidecar.receivers.ebpf.loading.map_sizing import Machine, room
+from ebpf_sidecar.receivers.ebpf.probe.file import find_probes, read_probe
+from ebpf_sidecar.receivers.ebpf.probe.model import (
     Alternative,
     Attribute,
     Hook,
@@ -20,8 +22,6 @@ from ebpf_sidecar.receivers.ebpf.probe import (
     Slots,
     Spread,
 )
-from ebpf_sidecar.receivers.ebpf.probe_file import find_probes, read_probe
-from ebpf_sidecar.receivers.ebpf.sizing import Machine, room
 
 from .text import block, bullets, code, codes, either, inline, paragraph, sentence, table
 from .tree import ROOT

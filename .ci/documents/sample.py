@@ -17,11 +17,11 @@ from itertools import islice
 from pathlib import Path
 
 from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind
-from ebpf_sidecar.pipeline.config import load
-from ebpf_sidecar.pipeline.graph import build
+from ebpf_sidecar.pipeline.config.load import load
 from ebpf_sidecar.pipeline.host import Context, Request
-from ebpf_sidecar.pipeline.ledger import Ledger
-from ebpf_sidecar.pipeline.recording_file import Recording, RecordingWriter
+from ebpf_sidecar.pipeline.recording.file import Recording, RecordingWriter
+from ebpf_sidecar.pipeline.running.graph import build
+from ebpf_sidecar.pipeline.telemetry.ledger import Ledger
 from ebpf_sidecar.pipeline.testing import NOON, FakeClock, RecordedHeartbeat, RecordedRoutes, fake_context
 from ebpf_sidecar.receivers.replay import PACKAGED
 

@@ -10,7 +10,7 @@ import struct
 import time
 from collections.abc import Iterator
 
-from ebpf_sidecar.receivers.ebpf.bpf_call import BPF_NUMBER, info, kernel_call
+from ebpf_sidecar.receivers.ebpf.kernel.bpf_syscall import BPF_NUMBER, info, kernel_call
 
 _NEXT_ID, _DESCRIPTOR_OF = 11, 13  # BPF_PROG_GET_NEXT_ID, BPF_PROG_GET_FD_BY_ID
 _TRACING = (2, 5, 7, 17, 24, 26)

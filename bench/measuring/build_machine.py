@@ -18,10 +18,10 @@ from ebpf_sidecar.pipeline import ComponentKind, Frame, RowSet, Text
 from ebpf_sidecar.pipeline.testing import NOON, fake_context
 from ebpf_sidecar.processors.container import ContainerProcessor, ContainerSettings
 from ebpf_sidecar.processors.rate import RateProcessor, RateSettings
-from ebpf_sidecar.receivers.ebpf.metrics import Moment, ToFrame, frame_maker
-from ebpf_sidecar.receivers.ebpf.probe import ELSE, Attribute, Metric, Probe, Slots, Spread, Sum
-from ebpf_sidecar.receivers.ebpf.probe_file import read_probe
-from ebpf_sidecar.receivers.ebpf.totals import Snapshot
+from ebpf_sidecar.receivers.ebpf.frames.metric_frames import Moment, ToFrame, frame_maker
+from ebpf_sidecar.receivers.ebpf.maps.row_totals import Snapshot
+from ebpf_sidecar.receivers.ebpf.probe.file import read_probe
+from ebpf_sidecar.receivers.ebpf.probe.model import ELSE, Attribute, Metric, Probe, Slots, Spread, Sum
 
 BPF = Path(__file__).parents[2] / "bpf"
 PROBES = ("page_cache", "block_io", "syscalls")

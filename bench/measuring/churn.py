@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ebpf_sidecar.receivers.ebpf.cgroups import find_hierarchy
+from ebpf_sidecar.receivers.ebpf.owners.cgroup_tree import find_hierarchy
 
 JOIN = 'echo $$ > "$1/cgroup.procs" && exec "$2" "$3"'
 PROGRAMS = tuple(f"soak-{number:02}-of-the-jobs" for number in range(20))

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from ebpf_sidecar.receivers.ebpf.loaded import Loaded
-from ebpf_sidecar.receivers.ebpf.loading import load
-from ebpf_sidecar.receivers.ebpf.request import HookRequest, LoadRequest
+from ebpf_sidecar.receivers.ebpf.loading.parent import load
+from ebpf_sidecar.receivers.ebpf.loading.request import HookRequest, LoadRequest
+from ebpf_sidecar.receivers.ebpf.maps.loaded import Loaded
 
 from .probes import PROBES, request
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ebpf_sidecar.receivers.ebpf.cgroups import Hierarchy, find_hierarchy
+from ebpf_sidecar.receivers.ebpf.owners.cgroup_tree import Hierarchy, find_hierarchy
 
 ENTER = 'echo $$ > "$1" && shift && exec "$@"'
 FILES = {"v2": "memory.max", "memory": "memory.limit_in_bytes"}

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ebpf_sidecar.receivers.ebpf.cgroups import find_hierarchy
-from ebpf_sidecar.receivers.ebpf.loaded import Loaded
-from ebpf_sidecar.receivers.ebpf.loading import load
-from ebpf_sidecar.receivers.ebpf.preparing import request_for
-from ebpf_sidecar.receivers.ebpf.probe_file import read_probe
-from ebpf_sidecar.receivers.ebpf.request import LoadRequest
+from ebpf_sidecar.receivers.ebpf.loading.build_request import request_for
+from ebpf_sidecar.receivers.ebpf.loading.parent import load
+from ebpf_sidecar.receivers.ebpf.loading.request import LoadRequest
+from ebpf_sidecar.receivers.ebpf.maps.loaded import Loaded
+from ebpf_sidecar.receivers.ebpf.owners.cgroup_tree import find_hierarchy
+from ebpf_sidecar.receivers.ebpf.probe.file import read_probe
 
 BPF = Path(__file__).resolve().parents[2] / "bpf"
 PROBES = ("page_cache", "block_io", "syscalls", "memory", "page_faults")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-MAIN = "from ebpf_sidecar.pipeline.main import main; main()"
+MAIN = "from ebpf_sidecar.pipeline.cli.main import main; main()"
 START_SECONDS = 60
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ebpf_sidecar.receivers.ebpf.disk_folder import find_disk_folder
+from ebpf_sidecar.receivers.ebpf.kernel.disk_folder import find_disk_folder
 
 from .limited import limited, why_no_limit
 

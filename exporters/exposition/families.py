@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ...pipeline.frame import Frame, Frames, Kind
-from ...pipeline.streams import Origin, Stream
+from ebpf_sidecar.pipeline.frame import Frame, Frames, Kind
+from ebpf_sidecar.pipeline.streams import Origin, Stream
+
 from .labels import LabelTable
 from .names import Name
 from .page_limit import Cost, PageLimit, Size

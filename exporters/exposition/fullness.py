@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 
 from pydantic import Field
 
-from ...pipeline.host import Context
-from ...pipeline.settings import Bytes, Settings
+from ebpf_sidecar.pipeline.host import Context
+from ebpf_sidecar.pipeline.settings import Bytes, Settings
+
 from .page_limit import CALM, NEAR, PageLimit, Size
 
 _REPAIR = (

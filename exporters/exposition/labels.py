@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...pipeline.rows import Column, RowSet, Text
+from ebpf_sidecar.pipeline.rows import Column, RowSet, Text
+
 from .names import label_name
 from .numbers import number_texts
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ...pipeline.frame import Kind
+from ebpf_sidecar.pipeline.frame import Kind
 
 _UNITS = {
     "d": "days",

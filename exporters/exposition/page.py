@@ -15,7 +15,8 @@ from operator import add
 import numpy as np
 from numpy.typing import NDArray
 
-from ...pipeline.frame import Kind
+from ebpf_sidecar.pipeline.frame import Kind
+
 from .families import Family
 from .labels import label_block
 from .names import label_name

@@ -14,7 +14,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ...pipeline.frame import Kind
+from ebpf_sidecar.pipeline.frame import Kind
+
 from .names import Name
 from .series import Points
 

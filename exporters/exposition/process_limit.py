@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from ...pipeline.cardinality.folding import Folding
-from ...pipeline.frame import Frame, Frames
-from ...pipeline.host import Context
+from ebpf_sidecar.pipeline.cardinality.folding import Folding
+from ebpf_sidecar.pipeline.frame import Frame, Frames
+from ebpf_sidecar.pipeline.host import Context
+
 from .names import Name
 from .page_limit import Cost, Extra
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from math import inf
 
-from ...pipeline.frame import Frame, Frames
-from ...pipeline.increase import moment
-from ...pipeline.streams import Origin
+from ebpf_sidecar.pipeline.frame import Frame, Frames
+from ebpf_sidecar.pipeline.increase import moment
+from ebpf_sidecar.pipeline.streams import Origin
 
 SILENT_INTERVALS = 3
 """After so many intervals without a reading a receiver is silent, as for ``/health``."""

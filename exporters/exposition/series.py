@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...pipeline.frame import Frame
+from ebpf_sidecar.pipeline.frame import Frame
+
 from .labels import LabelTable
 
 

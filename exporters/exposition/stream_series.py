@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ...pipeline.frame import Frame, Kind, Temporality
-from ...pipeline.streams import Stream
+from ebpf_sidecar.pipeline.frame import Frame, Kind, Temporality
+from ebpf_sidecar.pipeline.streams import Stream
+
 from .labels import LabelTable
 from .readings import Reading
 from .series import Points

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-from ...pipeline.frame import Frame, Frames, Kind, points
+from ebpf_sidecar.pipeline.frame import Frame, Frames, Kind, points
+
 from .points import Point, first_points
 
 

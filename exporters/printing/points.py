@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...pipeline.frame import Frame, Kind
+from ebpf_sidecar.pipeline.frame import Frame, Kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from ...pipeline.frame import Frame, Frames, Kind, Temporality, points
+from ebpf_sidecar.pipeline.frame import Frame, Frames, Kind, Temporality, points
+
 from .points import Point, first_points
 
 _BOLD, _DIM, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"

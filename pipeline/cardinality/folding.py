@@ -12,8 +12,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..frame import Frame, Frames, Kind
-from ..streams import Attendance, Stream
+from ebpf_sidecar.pipeline.frame import Frame, Frames, Kind
+from ebpf_sidecar.pipeline.streams import Attendance, Stream
+
 from .owners import MEASURES, Owners, Positions
 from .plan import SHARED, Situation, named
 from .row_table import Taken

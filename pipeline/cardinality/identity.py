@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from ..rows import Column, Text
+from ebpf_sidecar.pipeline.rows import Column, Text
 
 Hashes = NDArray[np.uint64]
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from ..rows import OVERFLOW, RowSet, Text, once_per_row_set
+from ebpf_sidecar.pipeline.rows import OVERFLOW, RowSet, Text, once_per_row_set
+
 from .identity import Hashes, attribute_hashes, texts
 
 ABOUT = ("process.", "container.", "k8s.")

@@ -11,8 +11,9 @@ from weakref import ref
 import numpy as np
 from numpy.typing import NDArray
 
-from ..frame import Frame, Kind, Temporality
-from ..rows import RowSet
+from ebpf_sidecar.pipeline.frame import Frame, Kind, Temporality
+from ebpf_sidecar.pipeline.rows import RowSet
+
 from .owners import FORGOTTEN, Mask, Positions
 
 REMEMBERED = 50_000

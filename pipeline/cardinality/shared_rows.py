@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..rows import OVERFLOW, Column, RowSet, Text, once_per_row_set
+from ebpf_sidecar.pipeline.rows import OVERFLOW, Column, RowSet, Text, once_per_row_set
+
 from .identity import Hashes, attribute_hashes, texts
 from .owners import EXECUTABLE, OTHER, PROCESS, Mask, Positions, has
 from .row_table import Parts

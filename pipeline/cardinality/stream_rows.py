@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..frame import Frame, Kind
-from ..rows import RowSet, once_per_row_set
+from ebpf_sidecar.pipeline.frame import Frame, Kind
+from ebpf_sidecar.pipeline.rows import RowSet, once_per_row_set
+
 from .identity import Hashes
 from .owners import NOBODY, OVERFLOWED, Mask, Positions
 from .row_table import Parts, RowTable, Taken, parts_of

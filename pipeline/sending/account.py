@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ..host import Telemetry
+from ebpf_sidecar.pipeline.host import Telemetry
 
 SHUTDOWN = "shutdown"
 Count = Callable[[int], None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from ..push_settings import RetrySettings
+from ebpf_sidecar.pipeline.push_settings import RetrySettings
 
 
 def waits(settings: RetrySettings, random: Callable[[], float]) -> Iterator[float]:

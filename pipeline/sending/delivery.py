@@ -7,11 +7,12 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..clock import Clock
-from ..component import Sender
-from ..host import Telemetry
-from ..payload import Payload, SendError
-from ..push_settings import RetrySettings
+from ebpf_sidecar.pipeline.clock import Clock
+from ebpf_sidecar.pipeline.component import Sender
+from ebpf_sidecar.pipeline.host import Telemetry
+from ebpf_sidecar.pipeline.payload import Payload, SendError
+from ebpf_sidecar.pipeline.push_settings import RetrySettings
+
 from .account import SHUTDOWN, Account, Flight
 from .backoff import waits
 from .memory_queue import Batch

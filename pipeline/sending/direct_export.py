@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import threading
 
-from ..clock import Deadline
-from ..component import Exporter
-from ..frame import Frames, points
-from ..host import Telemetry
+from ebpf_sidecar.pipeline.clock import Deadline
+from ebpf_sidecar.pipeline.component import Exporter
+from ebpf_sidecar.pipeline.frame import Frames, points
+from ebpf_sidecar.pipeline.host import Telemetry
+
 from .account import SHUTDOWN, Account, Accounting
 
 

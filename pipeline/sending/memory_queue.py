@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..frame import Frame, Frames, points
-from ..push_settings import Sizer
-from ..rows import RowSet, Text
+from ebpf_sidecar.pipeline.frame import Frame, Frames, points
+from ebpf_sidecar.pipeline.push_settings import Sizer
+from ebpf_sidecar.pipeline.rows import RowSet, Text
 
 
 @dataclass(frozen=True, slots=True)

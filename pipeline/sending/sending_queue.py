@@ -11,11 +11,12 @@ import random
 import threading
 from collections.abc import Callable
 
-from ..clock import Clock, Deadline
-from ..component import Sender
-from ..frame import Frames
-from ..host import Telemetry
-from ..push_settings import PushSettings
+from ebpf_sidecar.pipeline.clock import Clock, Deadline
+from ebpf_sidecar.pipeline.component import Sender
+from ebpf_sidecar.pipeline.frame import Frames
+from ebpf_sidecar.pipeline.host import Telemetry
+from ebpf_sidecar.pipeline.push_settings import PushSettings
+
 from .account import SHUTDOWN, Account, Accounting, Flight
 from .delivery import Delivery
 from .memory_queue import Batch, MemoryQueue

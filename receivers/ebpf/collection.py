@@ -10,35 +10,36 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ...pipeline.component import MapCleanup
-from ...pipeline.frame import Frame
-from ...pipeline.host import Context
-from ...pipeline.timeline import Timeline
-from .attribution import Attribution, GroupBy
-from .canary import Canary
-from .canary_actions import Actions
-from .cgroup_watch import CgroupWatch
-from .cgroups import CgroupTree, Hierarchy, find_hierarchy
-from .io_cgroups import Tree, with_io
-from .late_calls import LateCalls
-from .loaded import Loaded
-from .loading import load
-from .metrics import Moment
-from .naming import add_running, names_of
-from .new_cgroups import NewCgroups
-from .overhead import Overhead
-from .preparing import calls_for, request_for, with_names, with_settings
-from .probe import Probe
-from .probe_file import read_probe
-from .processors import Newcomers
-from .program_frames import NO_STATISTICS, ProgramFrames
-from .reading import Reading, coverage, reading_of
-from .rights import release_of
-from .run_statistics import run_statistics
-from .selfframes import SelfFrames
+from ebpf_sidecar.pipeline.component import MapCleanup
+from ebpf_sidecar.pipeline.frame import Frame
+from ebpf_sidecar.pipeline.host import Context
+from ebpf_sidecar.pipeline.timeline import Timeline
+from ebpf_sidecar.receivers.ebpf.frames.metric_frames import Moment
+from ebpf_sidecar.receivers.ebpf.frames.reading import Reading, coverage, reading_of
+from ebpf_sidecar.receivers.ebpf.kernel.bpf_stats import run_statistics
+from ebpf_sidecar.receivers.ebpf.kernel.refusals import release_of
+from ebpf_sidecar.receivers.ebpf.loading.build_request import calls_for, request_for, with_names, with_settings
+from ebpf_sidecar.receivers.ebpf.loading.parent import load
+from ebpf_sidecar.receivers.ebpf.loading.targets import kernel_targets
+from ebpf_sidecar.receivers.ebpf.maps.loaded import Loaded
+from ebpf_sidecar.receivers.ebpf.owners.attribution import Attribution, GroupBy
+from ebpf_sidecar.receivers.ebpf.owners.cgroup_tree import CgroupTree, Hierarchy, find_hierarchy
+from ebpf_sidecar.receivers.ebpf.owners.io_cgroups import Tree, with_io
+from ebpf_sidecar.receivers.ebpf.owners.naming import add_running, names_of
+from ebpf_sidecar.receivers.ebpf.owners.new_cgroups import NewCgroups
+from ebpf_sidecar.receivers.ebpf.probe.file import read_probe
+from ebpf_sidecar.receivers.ebpf.probe.model import Probe
+from ebpf_sidecar.receivers.ebpf.watch.canary import Canary
+from ebpf_sidecar.receivers.ebpf.watch.canary_actions import Actions
+from ebpf_sidecar.receivers.ebpf.watch.cpu_hotplug import Newcomers
+from ebpf_sidecar.receivers.ebpf.watch.late_calls import LateCalls
+from ebpf_sidecar.receivers.ebpf.watch.overhead import Overhead
+from ebpf_sidecar.receivers.ebpf.watch.program_frames import NO_STATISTICS, ProgramFrames
+from ebpf_sidecar.receivers.ebpf.watch.self_frames import SelfFrames
+from ebpf_sidecar.receivers.ebpf.watch.shedding import Shedding
+from ebpf_sidecar.receivers.ebpf.watch.target_cgroups import CgroupWatch
+
 from .settings import EbpfSettings
-from .shedding import Shedding
-from .targets import kernel_targets
 
 
 @dataclass(slots=True)

@@ -14,18 +14,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 
-from ...pipeline.checks import Check, Examination
-from ...pipeline.component import ComponentKind, Consumer, Factory, MapCleanup, Stability
-from ...pipeline.host import Context
-from ...pipeline.plugins import Plugins, hookimpl
-from ...pipeline.privileged import Privileges
+from ebpf_sidecar.pipeline.checks import Check, Examination
+from ebpf_sidecar.pipeline.component import ComponentKind, Consumer, Factory, MapCleanup, Stability
+from ebpf_sidecar.pipeline.host import Context
+from ebpf_sidecar.pipeline.plugins import Plugins, hookimpl
+from ebpf_sidecar.pipeline.privileged import Privileges
+from ebpf_sidecar.receivers.ebpf.kernel.reader_rights import LOADING, SEE_EXECUTABLES, rights_to_read
+from ebpf_sidecar.receivers.ebpf.loading.parent import LOADER
+from ebpf_sidecar.receivers.ebpf.maps.loaded import HookStatus, Loaded
+from ebpf_sidecar.receivers.ebpf.owners.new_cgroups import HOOK
+from ebpf_sidecar.receivers.ebpf.probe.file import find_probes
+from ebpf_sidecar.receivers.ebpf.watch.late_calls import MODULE as LATE_CALLS
+
 from .collection import Collection, open_collection
-from .late_calls import MODULE as LATE_CALLS
-from .loaded import HookStatus, Loaded
-from .loading import LOADER
-from .new_cgroups import HOOK
-from .probe_file import find_probes
-from .reader_rights import LOADING, SEE_EXECUTABLES, rights_to_read
 from .settings import EbpfSettings
 
 _WITHOUT = {HOOK.name: "containers that live shorter than an interval stay unknown"}
@@ -186,6 +187,6 @@ def register_checks() -> Sequence[Check]:
 
 
 def _examine(settings: EbpfSettings) -> Examination:
-    from .doctor.examination import examine  # noqa: PLC0415 # the service never needs it
+    from ebpf_sidecar.receivers.ebpf.doctor.examination import examine  # noqa: PLC0415 # the service never needs it
 
     return examine(settings)

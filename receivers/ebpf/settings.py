@@ -8,16 +8,16 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from ...pipeline.plugins import Plugins
-from ...pipeline.settings import Bytes, Settings, Share, Within
-from ...pipeline.suggestions import did_you_mean
-from ...pipeline.wording import shown
-from .attribution import GroupBy
-from .preparing import check_settings, sizes_of
-from .probe_file import find_probes, read_probe
-from .program_cache import DEFAULT_FOLDER
-from .sizing import BUDGET
-from .targets import TargetSettings
+from ebpf_sidecar.pipeline.config.pydantic_messages import shown
+from ebpf_sidecar.pipeline.plugins import Plugins
+from ebpf_sidecar.pipeline.settings import Bytes, Settings, Share, Within
+from ebpf_sidecar.pipeline.suggestions import did_you_mean
+from ebpf_sidecar.receivers.ebpf.loader.program_cache import DEFAULT_FOLDER
+from ebpf_sidecar.receivers.ebpf.loading.build_request import check_settings, sizes_of
+from ebpf_sidecar.receivers.ebpf.loading.map_sizing import BUDGET
+from ebpf_sidecar.receivers.ebpf.loading.targets import TargetSettings
+from ebpf_sidecar.receivers.ebpf.owners.attribution import GroupBy
+from ebpf_sidecar.receivers.ebpf.probe.file import find_probes, read_probe
 
 DEFAULT_PROBES = ("page_cache", "block_io", "syscalls")
 SHED = ("page_faults", "block_waits", "syscalls", "block_io", "page_cache", "memory")

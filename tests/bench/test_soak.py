@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kernel_access import why_no_ebpf
 from waiting import until
 
-from ebpf_sidecar.receivers.ebpf.cgroup_path import container_of
+from ebpf_sidecar.pipeline.container_path import container_of
 
 FLAT = {
     "anonymous (kB)": 4e4,

@@ -9,9 +9,9 @@ from documents.page import page_size
 from documents.probes import all_probes, prometheus_name
 
 from ebpf_sidecar.pipeline.component import ComponentKind
-from ebpf_sidecar.pipeline.ledger import COUNTERS, QUEUE_GAUGES
-from ebpf_sidecar.pipeline.pipelines import PipelineBody, ServiceBody
+from ebpf_sidecar.pipeline.config.service_settings import PipelineBody, ServiceBody
 from ebpf_sidecar.pipeline.settings import Settings
+from ebpf_sidecar.pipeline.telemetry.ledger import COUNTERS, QUEUE_GAUGES
 from ebpf_sidecar.processors.percentages import PERCENTAGES
 
 

@@ -208,7 +208,7 @@ def left(tmp_path):
 
     def start(exporters, names):
         (tmp_path / "config.yaml").write_text(REPLAY.format(exporters=exporters, names=names))
-        code = "from ebpf_sidecar.pipeline.main import main; main()"
+        code = "from ebpf_sidecar.pipeline.cli.main import main; main()"
         with (tmp_path / "log").open("wb") as log:
             command = [sys.executable, "-c", code, "run", "-c", tmp_path / "config.yaml"]
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)

@@ -6,7 +6,7 @@ import gzip
 import pytest
 from served import OPENMETRICS, Served
 
-from ebpf_sidecar.exporters.exposition.press import FRESH_SECONDS
+from ebpf_sidecar.exporters.exposition.rendered_page import FRESH_SECONDS
 from ebpf_sidecar.pipeline.testing import frame
 
 OWN = {

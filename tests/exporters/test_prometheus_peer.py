@@ -14,7 +14,7 @@ from scraping import MAKE, current, first_answer, needs, prometheus, query
 from ebpf_sidecar.exporters.prometheus import FACTORY
 from ebpf_sidecar.pipeline import ComponentKind, Kind, RowSet
 from ebpf_sidecar.pipeline.clock import SystemClock
-from ebpf_sidecar.pipeline.server import HttpServers
+from ebpf_sidecar.pipeline.http.servers import HttpServers
 from ebpf_sidecar.pipeline.testing import fake_context, frame
 
 pytestmark = pytest.mark.peer

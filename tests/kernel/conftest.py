@@ -15,11 +15,11 @@ import pytest
 from kernel_access import why_no_ebpf
 from mounts import own_tracefs, why_no_tracefs
 
-from ebpf_sidecar.receivers.ebpf.cgroups import find_hierarchy
-from ebpf_sidecar.receivers.ebpf.loading import load
-from ebpf_sidecar.receivers.ebpf.namespaces import in_first
-from ebpf_sidecar.receivers.ebpf.preparing import request_for
-from ebpf_sidecar.receivers.ebpf.probe_file import read_probe
+from ebpf_sidecar.receivers.ebpf.kernel.namespaces import in_first
+from ebpf_sidecar.receivers.ebpf.loading.build_request import request_for
+from ebpf_sidecar.receivers.ebpf.loading.parent import load
+from ebpf_sidecar.receivers.ebpf.owners.cgroup_tree import find_hierarchy
+from ebpf_sidecar.receivers.ebpf.probe.file import read_probe
 from ebpf_sidecar.receivers.ebpf.selftest.oracles import PAGE, Cached, cache_of, read_faults, read_io, resident_pages
 from ebpf_sidecar.receivers.ebpf.selftest.worker import SCRIPTS, Worker
 

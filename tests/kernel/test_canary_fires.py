@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from ebpf_sidecar.receivers.ebpf.canary import Canary, examine
-from ebpf_sidecar.receivers.ebpf.canary_actions import Actions
-from ebpf_sidecar.receivers.ebpf.disk_folder import find_disk_folder, mounts_of
-from ebpf_sidecar.receivers.ebpf.loading import load
-from ebpf_sidecar.receivers.ebpf.preparing import request_for
-from ebpf_sidecar.receivers.ebpf.probe_file import find_probes, read_probe
-from ebpf_sidecar.receivers.ebpf.run_statistics import run_statistics
+from ebpf_sidecar.receivers.ebpf.kernel.bpf_stats import run_statistics
+from ebpf_sidecar.receivers.ebpf.kernel.disk_folder import find_disk_folder, mounts_of
+from ebpf_sidecar.receivers.ebpf.loading.build_request import request_for
+from ebpf_sidecar.receivers.ebpf.loading.parent import load
+from ebpf_sidecar.receivers.ebpf.probe.file import find_probes, read_probe
+from ebpf_sidecar.receivers.ebpf.watch.canary import Canary, examine
+from ebpf_sidecar.receivers.ebpf.watch.canary_actions import Actions
 
 BPF = Path(__file__).parents[2] / "bpf"
 SILENT = read_probe(Path(__file__).parent / "probes" / "silent.yaml")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ebpf_sidecar.pipeline.broker import Broker
-from ebpf_sidecar.receivers.ebpf.late_calls import MODULE, LateCalls
-from ebpf_sidecar.receivers.ebpf.reader_rights import LOADING, rights_to_read
-from ebpf_sidecar.receivers.ebpf.run_statistics import run_statistics
+from ebpf_sidecar.pipeline.running.broker import Broker
+from ebpf_sidecar.receivers.ebpf.kernel.bpf_stats import run_statistics
+from ebpf_sidecar.receivers.ebpf.kernel.reader_rights import LOADING, rights_to_read
+from ebpf_sidecar.receivers.ebpf.watch.late_calls import MODULE, LateCalls
 
 pytestmark = pytest.mark.parallel
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from mounts import WITH_TRACEFS, in_mounts
 
-from ebpf_sidecar.receivers.ebpf.btf import Btf
-from ebpf_sidecar.receivers.ebpf.plan import make_plan
-from ebpf_sidecar.receivers.ebpf.preparing import request_for
-from ebpf_sidecar.receivers.ebpf.probe_file import find_probes, read_probe
-from ebpf_sidecar.receivers.ebpf.source import assemble
-from ebpf_sidecar.receivers.ebpf.targets import TargetSettings, kernel_targets
-from ebpf_sidecar.receivers.ebpf.tracefs import find_tracefs
+from ebpf_sidecar.receivers.ebpf.kernel.btf import Btf
+from ebpf_sidecar.receivers.ebpf.kernel.tracefs import find_tracefs
+from ebpf_sidecar.receivers.ebpf.loader.c_source import assemble
+from ebpf_sidecar.receivers.ebpf.loading.build_request import request_for
+from ebpf_sidecar.receivers.ebpf.loading.plan import make_plan
+from ebpf_sidecar.receivers.ebpf.loading.targets import TargetSettings, kernel_targets
+from ebpf_sidecar.receivers.ebpf.probe.file import find_probes, read_probe
 
 BPF = Path(__file__).parents[2] / "bpf"
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from loop_devices import completed, loop_device
 
-from ebpf_sidecar.receivers.ebpf.cgroup_watch import CgroupWatch
-from ebpf_sidecar.receivers.ebpf.cgroups import find_hierarchy
-from ebpf_sidecar.receivers.ebpf.io_cgroups import OF_IO
-from ebpf_sidecar.receivers.ebpf.targets import TargetSettings, kernel_targets
+from ebpf_sidecar.receivers.ebpf.loading.targets import TargetSettings, kernel_targets
+from ebpf_sidecar.receivers.ebpf.owners.cgroup_tree import find_hierarchy
+from ebpf_sidecar.receivers.ebpf.owners.io_cgroups import OF_IO
+from ebpf_sidecar.receivers.ebpf.watch.target_cgroups import CgroupWatch
 
 pytestmark = pytest.mark.parallel
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ebpf_sidecar.receivers.ebpf.bpf_call import Command, element, info, kernel_call, map_sizes
-from ebpf_sidecar.receivers.ebpf.probe_file import find_probes, read_probe
-from ebpf_sidecar.receivers.ebpf.sizing import BUDGET, Machine
+from ebpf_sidecar.receivers.ebpf.kernel.bpf_syscall import Command, element, info, kernel_call, map_sizes
+from ebpf_sidecar.receivers.ebpf.loading.map_sizing import BUDGET, Machine
+from ebpf_sidecar.receivers.ebpf.probe.file import find_probes, read_probe
 
 BPF = Path(__file__).parents[2] / "bpf"
 PROBES = sorted(find_probes([BPF]))

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from ebpf_sidecar.pipeline.component import MapCleanup
-from ebpf_sidecar.receivers.ebpf.attribution import Attribution
-from ebpf_sidecar.receivers.ebpf.cgroups import CgroupTree, find_hierarchy
-from ebpf_sidecar.receivers.ebpf.loading import LoadError, load
-from ebpf_sidecar.receivers.ebpf.preparing import request_for
-from ebpf_sidecar.receivers.ebpf.probe_file import read_probe
-from ebpf_sidecar.receivers.ebpf.reading import reading_of
+from ebpf_sidecar.receivers.ebpf.frames.reading import reading_of
+from ebpf_sidecar.receivers.ebpf.loading.build_request import request_for
+from ebpf_sidecar.receivers.ebpf.loading.parent import LoadError, load
+from ebpf_sidecar.receivers.ebpf.owners.attribution import Attribution
+from ebpf_sidecar.receivers.ebpf.owners.cgroup_tree import CgroupTree, find_hierarchy
+from ebpf_sidecar.receivers.ebpf.probe.file import read_probe
 
 BPF = Path(__file__).parents[2] / "bpf"
 MIB = 1 << 20

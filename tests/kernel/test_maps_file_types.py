@@ -5,7 +5,7 @@ import pytest
 from loop_devices import loop_device
 from typed_calls import types_of
 
-from ebpf_sidecar.receivers.ebpf.syscall_table import syscall_table
+from ebpf_sidecar.receivers.ebpf.kernel.syscall_table import syscall_table
 
 NUMBER = syscall_table().numbers
 PROBES = [("syscalls",), ("page_cache", "syscalls")]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ebpf_sidecar.receivers.ebpf.loading import LoadError
+from ebpf_sidecar.receivers.ebpf.loading.parent import LoadError
 
 MIB = 1 << 20
 NAMES = ("page_cache", "syscalls", "block_io", "memory", "page_faults")

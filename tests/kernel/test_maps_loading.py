@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from ebpf_sidecar.receivers.ebpf.loading import LoadError, load
-from ebpf_sidecar.receivers.ebpf.preparing import request_for
-from ebpf_sidecar.receivers.ebpf.probe_file import find_probes, read_probe
-from ebpf_sidecar.receivers.ebpf.request import HookRequest, Way
-from ebpf_sidecar.receivers.ebpf.sizing import BUDGET
+from ebpf_sidecar.receivers.ebpf.loading.build_request import request_for
+from ebpf_sidecar.receivers.ebpf.loading.map_sizing import BUDGET
+from ebpf_sidecar.receivers.ebpf.loading.parent import LoadError, load
+from ebpf_sidecar.receivers.ebpf.loading.request import HookRequest, Way
+from ebpf_sidecar.receivers.ebpf.probe.file import find_probes, read_probe
 
 BPF = Path(__file__).parents[2] / "bpf"
 WORKLOADS = Path(__file__).parent / "workloads"

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from traces import spans, thread_of
 
-from ebpf_sidecar.receivers.ebpf.cgroup_watch import CgroupWatch
-from ebpf_sidecar.receivers.ebpf.targets import TargetSettings, kernel_targets
+from ebpf_sidecar.receivers.ebpf.loading.targets import TargetSettings, kernel_targets
+from ebpf_sidecar.receivers.ebpf.watch.target_cgroups import CgroupWatch
 
 WORKLOAD = Path(__file__).parent / "workloads" / "pressure.py"
 KSWAPD, DIRECT, MEMCG = 0, 1, 2

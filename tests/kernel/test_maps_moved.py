@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from waiting import until
 
-from ebpf_sidecar.receivers.ebpf.cgroup_watch import CgroupWatch
-from ebpf_sidecar.receivers.ebpf.targets import TargetSettings, kernel_targets
+from ebpf_sidecar.receivers.ebpf.loading.targets import TargetSettings, kernel_targets
+from ebpf_sidecar.receivers.ebpf.watch.target_cgroups import CgroupWatch
 
 UNIFIED = [p for p in (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified")) if (p / "cgroup.controllers").exists()]
 FAULTS = 64

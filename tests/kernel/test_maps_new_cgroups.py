@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from ebpf_sidecar.receivers.ebpf.attribution import Attribution, GroupBy
-from ebpf_sidecar.receivers.ebpf.cgroup_watch import CgroupWatch
-from ebpf_sidecar.receivers.ebpf.cgroups import CgroupTree, Hierarchy, directories, find_hierarchy
-from ebpf_sidecar.receivers.ebpf.new_cgroups import NewCgroups
-from ebpf_sidecar.receivers.ebpf.targets import TargetSettings, kernel_targets
+from ebpf_sidecar.receivers.ebpf.loading.targets import TargetSettings, kernel_targets
+from ebpf_sidecar.receivers.ebpf.owners.attribution import Attribution, GroupBy
+from ebpf_sidecar.receivers.ebpf.owners.cgroup_tree import CgroupTree, Hierarchy, directories, find_hierarchy
+from ebpf_sidecar.receivers.ebpf.owners.new_cgroups import NewCgroups
+from ebpf_sidecar.receivers.ebpf.watch.target_cgroups import CgroupWatch
 
 HIERARCHY = find_hierarchy(Path("/sys/fs/cgroup"))
 COMMAND = [sys.executable, "-S", "-E", "-c", "import os; os.pread(os.open('/proc/version', os.O_RDONLY), 9, 0)"]

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from ebpf_sidecar.receivers.ebpf.cgroups import find_hierarchy
-from ebpf_sidecar.receivers.ebpf.loading import load
-from ebpf_sidecar.receivers.ebpf.new_names import taken_from
-from ebpf_sidecar.receivers.ebpf.preparing import request_for, with_names
-from ebpf_sidecar.receivers.ebpf.probe_file import read_probe
+from ebpf_sidecar.receivers.ebpf.loading.build_request import request_for, with_names
+from ebpf_sidecar.receivers.ebpf.loading.parent import load
+from ebpf_sidecar.receivers.ebpf.owners.cgroup_tree import find_hierarchy
+from ebpf_sidecar.receivers.ebpf.owners.new_names import taken_from
+from ebpf_sidecar.receivers.ebpf.probe.file import read_probe
 
 PYTHON = Path(sys.executable).resolve()
 HIERARCHY = find_hierarchy(Path("/sys/fs/cgroup"))

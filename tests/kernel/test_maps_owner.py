@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ebpf_sidecar.receivers.ebpf.cgroups import find_hierarchy
-from ebpf_sidecar.receivers.ebpf.syscall_table import syscall_table
+from ebpf_sidecar.receivers.ebpf.kernel.syscall_table import syscall_table
+from ebpf_sidecar.receivers.ebpf.owners.cgroup_tree import find_hierarchy
 
 NUMBER = syscall_table().numbers
 WORKLOAD = Path(__file__).parent / "workloads" / "files.py"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ebpf_sidecar.receivers.ebpf.syscall_table import syscall_table
+from ebpf_sidecar.receivers.ebpf.kernel.syscall_table import syscall_table
 
 WORKLOADS = Path(__file__).parent / "workloads"
 NUMBER = syscall_table().numbers

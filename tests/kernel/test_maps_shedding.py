@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from ebpf_sidecar.receivers.ebpf.filling import packed
-from ebpf_sidecar.receivers.ebpf.maps import KernelMap
-from ebpf_sidecar.receivers.ebpf.overhead import Overhead
-from ebpf_sidecar.receivers.ebpf.preparing import calls_for
-from ebpf_sidecar.receivers.ebpf.probe_file import read_probe
-from ebpf_sidecar.receivers.ebpf.run_statistics import run_statistics
-from ebpf_sidecar.receivers.ebpf.shedding import Shedding
+from ebpf_sidecar.receivers.ebpf.kernel.bpf_stats import run_statistics
+from ebpf_sidecar.receivers.ebpf.loader.filling import packed
+from ebpf_sidecar.receivers.ebpf.loading.build_request import calls_for
+from ebpf_sidecar.receivers.ebpf.maps.kernel_map import KernelMap
+from ebpf_sidecar.receivers.ebpf.probe.file import read_probe
+from ebpf_sidecar.receivers.ebpf.watch.overhead import Overhead
+from ebpf_sidecar.receivers.ebpf.watch.shedding import Shedding
 
 BPF = Path(__file__).parents[2] / "bpf"
 PAGES = 256

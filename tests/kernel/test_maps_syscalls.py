@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from ebpf_sidecar.receivers.ebpf.syscall_table import syscall_table
+from ebpf_sidecar.receivers.ebpf.kernel.syscall_table import syscall_table
 
 TIMES = 23
 NUMBER = syscall_table().numbers

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ebpf_sidecar.receivers.ebpf.cgroup_watch import CgroupWatch
-from ebpf_sidecar.receivers.ebpf.cgroups import Hierarchy, find_hierarchy
-from ebpf_sidecar.receivers.ebpf.targets import TargetSettings, kernel_targets
+from ebpf_sidecar.receivers.ebpf.loading.targets import TargetSettings, kernel_targets
+from ebpf_sidecar.receivers.ebpf.owners.cgroup_tree import Hierarchy, find_hierarchy
+from ebpf_sidecar.receivers.ebpf.watch.target_cgroups import CgroupWatch
 
 HIERARCHY = find_hierarchy(Path("/sys/fs/cgroup"))
 ROOT = HIERARCHY.root

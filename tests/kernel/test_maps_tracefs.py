@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mounts import WITHOUT_TRACEFS, in_mounts
 
-from ebpf_sidecar.receivers.ebpf.probe_file import read_probe
+from ebpf_sidecar.receivers.ebpf.probe.file import read_probe
 
 ROOT = Path(__file__).parents[2]
 PROBE = ROOT / "bpf" / "page_cache.yaml"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ebpf_sidecar.receivers.ebpf.loading import load
-from ebpf_sidecar.receivers.ebpf.preparing import request_for
-from ebpf_sidecar.receivers.ebpf.probe_file import read_probe
+from ebpf_sidecar.receivers.ebpf.loading.build_request import request_for
+from ebpf_sidecar.receivers.ebpf.loading.parent import load
+from ebpf_sidecar.receivers.ebpf.probe.file import read_probe
 
 PROBE = Path(__file__).parent / "probes" / "ways.yaml"
 ON_FUNCTIONS = ["kprobe", "kretprobe", "fentry", "fexit"]

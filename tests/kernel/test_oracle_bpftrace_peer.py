@@ -11,7 +11,7 @@ from contextlib import suppress
 import pytest
 from mounts import WITH_TRACEFS, in_mounts, own_tracefs, why_no_tracefs
 
-from ebpf_sidecar.receivers.ebpf.syscall_table import syscall_table
+from ebpf_sidecar.receivers.ebpf.kernel.syscall_table import syscall_table
 
 pytestmark = [
     pytest.mark.peer,

@@ -7,7 +7,7 @@ import os
 import pytest
 from page_counts import near
 
-from ebpf_sidecar.receivers.ebpf.rights import release_of
+from ebpf_sidecar.receivers.ebpf.kernel.refusals import release_of
 
 PAGE = mmap.PAGESIZE
 SIZE = 8 << 20

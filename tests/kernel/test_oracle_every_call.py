@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ebpf_sidecar.receivers.ebpf.probe_file import read_probe
-from ebpf_sidecar.receivers.ebpf.syscall_table import syscall_table
+from ebpf_sidecar.receivers.ebpf.kernel.syscall_table import syscall_table
+from ebpf_sidecar.receivers.ebpf.probe.file import read_probe
 
 NUMBERS = syscall_table().numbers
 BPF = Path(__file__).parents[2] / "bpf"

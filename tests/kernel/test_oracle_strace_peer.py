@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ebpf_sidecar.receivers.ebpf.syscall_table import syscall_table
+from ebpf_sidecar.receivers.ebpf.kernel.syscall_table import syscall_table
 
 pytestmark = [
     pytest.mark.peer,

@@ -13,7 +13,7 @@ import pytest
 from mounts import WITH_TRACEFS, in_mounts, why_no_tracefs
 
 DATA = Path(__file__).parents[1] / "data"
-COMMAND = [sys.executable, "-c", "from ebpf_sidecar.pipeline.main import main; main()", "selftest"]
+COMMAND = [sys.executable, "-c", "from ebpf_sidecar.pipeline.cli.main import main; main()", "selftest"]
 QUICK = [*COMMAND, "--json", "--quick"]
 
 pytestmark = pytest.mark.parallel

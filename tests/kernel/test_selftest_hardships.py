@@ -15,7 +15,7 @@ from mounts import WITH_TRACEFS
 from programs import exists, programs_of
 from waiting import until
 
-COMMAND = [sys.executable, "-c", "from ebpf_sidecar.pipeline.main import main; main()", "selftest"]
+COMMAND = [sys.executable, "-c", "from ebpf_sidecar.pipeline.cli.main import main; main()", "selftest"]
 QUICK = [*COMMAND, "--json", "--quick"]
 LEAST = ["setpriv", "--bounding-set=-all,+bpf,+perfmon", "--inh-caps=-all", "--no-new-privs"]
 PRIVATE = ["unshare", "--pid", "--fork", "--mount", "--cgroup", "--net", "--ipc", "--uts", "--mount-proc"]

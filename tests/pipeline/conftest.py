@@ -15,8 +15,8 @@ import pytest
 from pydantic import Field, SecretStr, model_validator
 
 from ebpf_sidecar.pipeline.component import ComponentKind, Factory, Stability
+from ebpf_sidecar.pipeline.http.servers import HttpServers
 from ebpf_sidecar.pipeline.plugins import Plugins, hookimpl
-from ebpf_sidecar.pipeline.server import HttpServers
 from ebpf_sidecar.pipeline.settings import Duration, Interval, Settings
 
 

@@ -9,11 +9,11 @@ import pytest
 
 from ebpf_sidecar.pipeline import ComponentKind, Factory, Frame, Frames, PluginError
 from ebpf_sidecar.pipeline.component import Consumer
-from ebpf_sidecar.pipeline.config import Inline, load
+from ebpf_sidecar.pipeline.config.load import Inline, load
 from ebpf_sidecar.pipeline.errors import ConfigError, SidecarError
 from ebpf_sidecar.pipeline.methods import broken_method
 from ebpf_sidecar.pipeline.plugins import Plugins, hookimpl
-from ebpf_sidecar.pipeline.service import Service
+from ebpf_sidecar.pipeline.running.service import Service
 
 RECEIVER, PROCESSOR, EXPORTER, EXTENSION = ComponentKind
 

@@ -6,25 +6,9 @@ import threading
 import numpy as np
 import pytest
 
-from ebpf_sidecar.pipeline import (
-    ComponentKind,
-    ExportError,
-    Factory,
-    Kind,
-    RowSet,
-    Settings,
-    SidecarError,
-)
+from ebpf_sidecar.pipeline import ComponentKind, ExportError, Factory, Kind, RowSet, Settings, SidecarError
 from ebpf_sidecar.pipeline.host import Response
-from ebpf_sidecar.pipeline.testing import (
-    NOON,
-    FakeClock,
-    RecordedRoutes,
-    Sink,
-    check_contract,
-    fake_context,
-    frame,
-)
+from ebpf_sidecar.pipeline.testing import NOON, FakeClock, RecordedRoutes, Sink, check_contract, fake_context, frame
 
 
 class Doubling(Settings):

@@ -6,14 +6,8 @@ from pydantic import ValidationError
 from replaying import Stage
 
 from ebpf_sidecar.pipeline import ComponentKind, SidecarError, Text
-from ebpf_sidecar.pipeline.recording_file import Header, Recording, RecordingWriter
-from ebpf_sidecar.pipeline.testing import (
-    NOON,
-    Sink,
-    check_contract,
-    fake_context,
-    frame,
-)
+from ebpf_sidecar.pipeline.recording.file import Header, Recording, RecordingWriter
+from ebpf_sidecar.pipeline.testing import NOON, Sink, check_contract, fake_context, frame
 from ebpf_sidecar.receivers.replay import PACKAGED, ReplayReceiver, ReplaySettings, register_components
 from ebpf_sidecar.receivers.replayed import Replayed
 

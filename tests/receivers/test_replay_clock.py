@@ -4,7 +4,7 @@
 import pytest
 from replaying import SECOND, Stage
 
-from ebpf_sidecar.pipeline.recording_file import Header, RecordingWriter
+from ebpf_sidecar.pipeline.recording.file import Header, RecordingWriter
 from ebpf_sidecar.pipeline.testing import NOON, frame
 
 

@@ -20,7 +20,7 @@ import pytest
 from kernel_access import why_no_ebpf
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from ebpf_sidecar.receivers.ebpf.probe_file import read_probe
+from ebpf_sidecar.receivers.ebpf.probe.file import read_probe
 
 BPF = Path(__file__).parents[2] / "bpf"
 WORKLOADS = Path(__file__).parents[1] / "kernel" / "workloads"
@@ -143,7 +143,7 @@ def free_port():
 @pytest.fixture(scope="session")
 def command():
     """The command line of the product."""
-    return [sys.executable, "-c", "import sys; from ebpf_sidecar.pipeline.main import main; main()"]
+    return [sys.executable, "-c", "import sys; from ebpf_sidecar.pipeline.cli.main import main; main()"]
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ def descendants_of(pid):
 def is_loader(pid):
     """Whether it is the process that compiles."""
     with suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes().endswith(b".loader\0")
+        return Path(f"/proc/{pid}/cmdline").read_bytes().endswith(b".loader.child\0")
     return False
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from programs import exists, programs_of
 
-from ebpf_sidecar.pipeline.capabilities import permitted, sets_of
-from ebpf_sidecar.receivers.ebpf.reader_rights import LOADING, rights_to_read
+from ebpf_sidecar.pipeline.process.capabilities import permitted, sets_of
+from ebpf_sidecar.receivers.ebpf.kernel.reader_rights import LOADING, rights_to_read
 
 SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 SERVING = 1
@@ -132,9 +132,9 @@ def test_names_of_other_peoples_executables_are_completed(serve, everybodys, use
 ATTEMPTS = """
 import ctypes, errno, os, sys
 sys.path[:] = sys.argv.pop(1).split(os.pathsep)
-from ebpf_sidecar.pipeline.capabilities import forbid_new_privileges
-from ebpf_sidecar.pipeline.seccomp import refuse_system_calls
-from ebpf_sidecar.receivers.ebpf.syscall_table import syscall_table
+from ebpf_sidecar.pipeline.process.capabilities import forbid_new_privileges
+from ebpf_sidecar.pipeline.process.seccomp import refuse_system_calls
+from ebpf_sidecar.receivers.ebpf.kernel.syscall_table import syscall_table
 forbid_new_privileges()
 refuse_system_calls()
 numbers, libc = syscall_table(os.uname().machine).numbers, ctypes.CDLL(None, use_errno=True)
@@ -210,7 +210,7 @@ def test_a_key_of_roots_own_can_be_read_after_the_drop(tmp_path):
     key.chmod(0o400)
     code = (
         "import sys, os; sys.path[:] = sys.argv[2].split(os.pathsep)\n"
-        "from ebpf_sidecar.pipeline.capabilities import limit_to, permitted\nlimit_to(())\n"
+        "from ebpf_sidecar.pipeline.process.capabilities import limit_to, permitted\nlimit_to(())\n"
         "assert not permitted()\nprint(open(sys.argv[1]).read())"
     )
     line = [sys.executable, "-c", code, str(key), os.pathsep.join(sys.path)]

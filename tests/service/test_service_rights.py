@@ -16,7 +16,7 @@ import pytest
 import yaml
 from mounts import PLACE, WITH_TRACEFS, WITHOUT_TRACEFS, in_mounts, why_no_tracefs
 
-from ebpf_sidecar.receivers.ebpf.syscall_table import syscall_table
+from ebpf_sidecar.receivers.ebpf.kernel.syscall_table import syscall_table
 
 CONFIG = """
 receivers: {ebpf: {collection_interval: 1s}}

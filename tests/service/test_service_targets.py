@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ebpf_sidecar.receivers.ebpf.cgroups import find_hierarchy
+from ebpf_sidecar.receivers.ebpf.owners.cgroup_tree import find_hierarchy
 
 NAME = f"sidecar-service-{os.getpid()}"
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ....pipeline.checks import Finding, Verdict
-from ..probe import Attribute, Probe
+from ebpf_sidecar.pipeline.checks import Finding, Verdict
+from ebpf_sidecar.receivers.ebpf.probe.model import Attribute, Probe
+
 from .machine import Machine
 
 _BUILT = "use a kernel built with CONFIG_DEBUG_INFO_BTF=y"

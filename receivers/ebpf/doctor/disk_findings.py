@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ....pipeline.checks import Finding, Verdict
-from ..probe import Probe
+from ebpf_sidecar.pipeline.checks import Finding, Verdict
+from ebpf_sidecar.receivers.ebpf.probe.model import Probe
+
 from .bio_devices import BioDevice
 from .machine import Machine
 

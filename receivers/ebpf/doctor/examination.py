@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ....pipeline.checks import Examination, Verdict
-from ....pipeline.plugins import Plugins
-from ..probe_file import find_probes, read_probe
-from ..settings import EbpfSettings
+from ebpf_sidecar.pipeline.checks import Examination, Verdict
+from ebpf_sidecar.pipeline.plugins import Plugins
+from ebpf_sidecar.receivers.ebpf.probe.file import find_probes, read_probe
+from ebpf_sidecar.receivers.ebpf.settings import EbpfSettings
+
 from .attribute_findings import attribute_findings
 from .disk_findings import disk_findings
 from .hook_findings import hook_findings

@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ....pipeline.checks import Finding, Verdict
-from ....pipeline.errors import ProbeError
-from ..plan import Choice, make_plan
-from ..preparing import request_for
-from ..probe import BY_BTF, Probe
-from ..rights import release_of
+from ebpf_sidecar.pipeline.checks import Finding, Verdict
+from ebpf_sidecar.pipeline.errors import ProbeError
+from ebpf_sidecar.receivers.ebpf.kernel.refusals import release_of
+from ebpf_sidecar.receivers.ebpf.loading.build_request import request_for
+from ebpf_sidecar.receivers.ebpf.loading.plan import Choice, make_plan
+from ebpf_sidecar.receivers.ebpf.probe.model import BY_BTF, Probe
+
 from .machine import Machine
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..probe import Alternative
+from ebpf_sidecar.receivers.ebpf.probe.model import Alternative
 
 NEEDED = {
     "CONFIG_BPF_SYSCALL": "the system call bpf(2)",

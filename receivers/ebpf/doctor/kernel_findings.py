@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ....pipeline.checks import Finding, Verdict
-from ..probe import Probe
-from ..rights import Standing, before_loading, unreadable_tracefs
-from ..syscall_table import syscall_table
-from ..tracefs import MOUNT_COMMAND
+from ebpf_sidecar.pipeline.checks import Finding, Verdict
+from ebpf_sidecar.receivers.ebpf.kernel.refusals import Standing, before_loading, unreadable_tracefs
+from ebpf_sidecar.receivers.ebpf.kernel.syscall_table import syscall_table
+from ebpf_sidecar.receivers.ebpf.kernel.tracefs import MOUNT_COMMAND
+from ebpf_sidecar.receivers.ebpf.probe.model import Probe
+
 from .kernel_config import NEEDED, USEFUL
 from .machine import Machine, Tracing
 from .needs import EVERYTHING, ways_of

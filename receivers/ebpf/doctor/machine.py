@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from ..btf import KERNEL_BTF, Btf
-from ..plan import Types
-from ..rights import Standing, standing_in
-from ..tracefs import PLACES, Tracefs, find_tracefs, is_mounted
+from ebpf_sidecar.receivers.ebpf.kernel.btf import KERNEL_BTF, Btf
+from ebpf_sidecar.receivers.ebpf.kernel.refusals import Standing, standing_in
+from ebpf_sidecar.receivers.ebpf.kernel.tracefs import PLACES, Tracefs, find_tracefs, is_mounted
+from ebpf_sidecar.receivers.ebpf.loading.plan import Types
+
 from .bio_devices import BioDevice, read_bio_devices
 from .kernel_config import KernelConfig, read_kernel_config
 from .surroundings import Cgroups, Namespaces, read_cgroups, read_namespaces

@@ -13,9 +13,10 @@ import errno
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from ..attaching import BY_BPF
-from ..probe import Alternative, Probe
-from ..rights import Failure, Standing, before_loading
+from ebpf_sidecar.receivers.ebpf.kernel.refusals import Failure, Standing, before_loading
+from ebpf_sidecar.receivers.ebpf.loader.attaching import BY_BPF
+from ebpf_sidecar.receivers.ebpf.probe.model import Alternative, Probe
+
 from .machine import Machine, Tracing
 
 EVERYTHING = -1

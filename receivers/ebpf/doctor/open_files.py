@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ....pipeline.checks import Finding, Verdict
-from ..probe import Hook, Probe
-from ..rights import MORE_DESCRIPTORS
+from ebpf_sidecar.pipeline.checks import Finding, Verdict
+from ebpf_sidecar.receivers.ebpf.kernel.refusals import MORE_DESCRIPTORS
+from ebpf_sidecar.receivers.ebpf.probe.model import Hook, Probe
+
 from .machine import Machine
 
 _ASIDE = 64

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ....pipeline.isolation import python_code, start
-from ..tracefs import PLACES, Tracefs, find_tracefs
+from ebpf_sidecar.pipeline.process.isolation import python_code, start
+from ebpf_sidecar.receivers.ebpf.kernel.tracefs import PLACES, Tracefs, find_tracefs
+
 from .machine import Tracing
 
 _READABLE = b"readable\n"

@@ -6,9 +6,10 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator, Sequence
 
-from ....pipeline.checks import Finding, Verdict
-from ..bcc_package import how_to_see
-from ..rights import Diagnosis, Standing, after_refusal, before_loading, no_bcc
+from ebpf_sidecar.pipeline.checks import Finding, Verdict
+from ebpf_sidecar.receivers.ebpf.kernel.refusals import Diagnosis, Standing, after_refusal, before_loading, no_bcc
+from ebpf_sidecar.receivers.ebpf.loader.bcc_package import how_to_see
+
 from .machine import Machine, Tracing
 from .needs import EVERYTHING, Need, memlock_is_low, paranoid_forbids
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ....pipeline.checks import Advice
+from ebpf_sidecar.pipeline.checks import Advice
+
 from .machine import Machine
 from .needs import Need
 

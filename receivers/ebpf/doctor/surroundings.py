@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from ..cgroups import find_hierarchy
-from ..namespaces import FIRST, in_first
+from ebpf_sidecar.receivers.ebpf.kernel.namespaces import FIRST, in_first
+from ebpf_sidecar.receivers.ebpf.owners.cgroup_tree import find_hierarchy
 
 
 class CgroupVersion(StrEnum):
@@ -22,7 +22,7 @@ class CgroupVersion(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Cgroups:
-    """``controller``: the hierarchy in which containers are told apart (see cgroups.py), at ``root``.
+    """``controller``: the hierarchy in which containers are told apart (see cgroup_tree.py), at ``root``.
 
     ``whole``: whether the host's whole tree is seen there.
     """

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ....pipeline.checks import Finding, Verdict
+from ebpf_sidecar.pipeline.checks import Finding, Verdict
+
 from .machine import Machine
 from .surroundings import CgroupVersion
 

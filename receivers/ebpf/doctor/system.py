@@ -10,11 +10,11 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ....pipeline.isolation import python_code, start
-from ....pipeline.seccomp import library_is_there
-from ..bcc_package import system_folder
-from ..reader_rights import rights_to_read
-from ..syscall_table import syscall_table
+from ebpf_sidecar.pipeline.process.isolation import python_code, start
+from ebpf_sidecar.pipeline.process.seccomp import library_is_there
+from ebpf_sidecar.receivers.ebpf.kernel.reader_rights import rights_to_read
+from ebpf_sidecar.receivers.ebpf.kernel.syscall_table import syscall_table
+from ebpf_sidecar.receivers.ebpf.loader.bcc_package import system_folder
 
 _NO_COMMAND = 0xFFFF  # bpf(2) answers EINVAL to a command that does not exist, once it lets the caller in
 _BCC = "import bcc; print(getattr(bcc, '__version__', 'of unknown version'))"

@@ -9,7 +9,7 @@ from typing import Literal
 
 import yaml
 
-from ....pipeline.settings import Settings
+from ebpf_sidecar.pipeline.settings import Settings
 
 FOLDER = Path(__file__).parent / "cases"
 

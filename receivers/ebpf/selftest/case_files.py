@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ....pipeline.errors import ConfigError, Mistake, ProbeError
-from ....pipeline.suggestions import did_you_mean
-from ....pipeline.validation import Marks, mistake, validated
-from ....pipeline.yamltree import Document, Location, parse
-from ..probe import Metric, Probe, Spread
+from ebpf_sidecar.pipeline.config.validation import Marks, mistake, validated
+from ebpf_sidecar.pipeline.config.yaml_document import Document, Location, parse
+from ebpf_sidecar.pipeline.errors import ConfigError, Mistake, ProbeError
+from ebpf_sidecar.pipeline.suggestions import did_you_mean
+from ebpf_sidecar.receivers.ebpf.probe.model import Metric, Probe, Spread
+
 from .case import Case, CaseFile, Workload, read_cases
 from .oracles import ORACLES
 from .worker import SCRIPTS

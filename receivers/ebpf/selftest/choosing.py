@@ -10,12 +10,12 @@ from typing import Any
 
 import click
 
-from ....pipeline.component import ComponentKind
-from ....pipeline.config import load
-from ....pipeline.configfiles import sources
-from ....pipeline.plugins import Plugins
-from ....pipeline.suggestions import did_you_mean
-from ..settings import EbpfSettings
+from ebpf_sidecar.pipeline.component import ComponentKind
+from ebpf_sidecar.pipeline.config.load import load
+from ebpf_sidecar.pipeline.config.locations import sources
+from ebpf_sidecar.pipeline.plugins import Plugins
+from ebpf_sidecar.pipeline.suggestions import did_you_mean
+from ebpf_sidecar.receivers.ebpf.settings import EbpfSettings
 
 Chosen = Mapping[str, Mapping[str, Any]]
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from ....pipeline.cli import configured
-from ....pipeline.errors import ProbeError
-from ....pipeline.hooks import hookimpl
+from ebpf_sidecar.pipeline.cli.commands import configured
+from ebpf_sidecar.pipeline.errors import ProbeError
+from ebpf_sidecar.pipeline.hooks import hookimpl
 
 if TYPE_CHECKING:
     from .session import Session
@@ -71,8 +71,9 @@ def selftest(
 def _session(
     files: Sequence[str], overrides: Sequence[str], names: Sequence[str], *, quick: bool, folder: Path | None
 ) -> Session:
-    from ....pipeline.plugins import Plugins
-    from ..probe_file import find_probes, read_probe
+    from ebpf_sidecar.pipeline.plugins import Plugins
+    from ebpf_sidecar.receivers.ebpf.probe.file import find_probes, read_probe
+
     from .choosing import chosen_probes
     from .progress import Shown
     from .session import Session

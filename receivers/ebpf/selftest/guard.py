@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ....pipeline.isolation import bare_python, start
+from ebpf_sidecar.pipeline.process.isolation import bare_python, start
 
 # The pipe ends with its owner. A workload that is just being run may make another file meanwhile.
 _WAIT_AND_REMOVE = """

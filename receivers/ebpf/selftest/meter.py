@@ -9,16 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ....pipeline.clock import Clock
-from ....pipeline.component import MapCleanup
-from ....pipeline.frame import Frame, Kind
-from ....pipeline.rows import Text
-from ..attribution import ATTRIBUTES, Attribution, GroupBy
-from ..cgroups import CgroupTree, Hierarchy
-from ..loaded import Loaded
-from ..metrics import Moment
-from ..probe import Probe
-from ..reading import Reading, reading_of
+from ebpf_sidecar.pipeline.clock import Clock
+from ebpf_sidecar.pipeline.component import MapCleanup
+from ebpf_sidecar.pipeline.frame import Frame, Kind
+from ebpf_sidecar.pipeline.rows import Text
+from ebpf_sidecar.receivers.ebpf.frames.metric_frames import Moment
+from ebpf_sidecar.receivers.ebpf.frames.reading import Reading, reading_of
+from ebpf_sidecar.receivers.ebpf.maps.loaded import Loaded
+from ebpf_sidecar.receivers.ebpf.owners.attribution import ATTRIBUTES, Attribution, GroupBy
+from ebpf_sidecar.receivers.ebpf.owners.cgroup_tree import CgroupTree, Hierarchy
+from ebpf_sidecar.receivers.ebpf.probe.model import Probe
+
 from .case import Case
 
 OWNER = ATTRIBUTES[GroupBy.EXECUTABLE]

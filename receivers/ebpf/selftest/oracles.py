@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from ..disks import Disks
+from ebpf_sidecar.receivers.ebpf.kernel.diskstats import Disks
 
 PAGE = mmap.PAGESIZE
 _CACHESTAT = 451  # on all architectures

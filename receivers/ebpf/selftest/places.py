@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ....pipeline.errors import ProbeError
-from ....pipeline.host import Paths
-from ..disk_folder import find_any_folder, find_disk_folder, mounts_of
-from ..disks import disk_of, scheduler_of
+from ebpf_sidecar.pipeline.errors import ProbeError
+from ebpf_sidecar.pipeline.host import Paths
+from ebpf_sidecar.receivers.ebpf.kernel.disk_folder import find_any_folder, find_disk_folder, mounts_of
+from ebpf_sidecar.receivers.ebpf.kernel.diskstats import disk_of, scheduler_of
+
 from .guard import guarded
 from .worker import WorkloadError
 

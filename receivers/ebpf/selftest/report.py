@@ -11,8 +11,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..canary import Liveness
-from ..loaded import HookStatus
+from ebpf_sidecar.receivers.ebpf.maps.loaded import HookStatus
+from ebpf_sidecar.receivers.ebpf.watch.canary import Liveness
+
 from .judging import Result
 
 SCHEMA = 1

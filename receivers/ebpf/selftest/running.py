@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ....pipeline.host import Paths
-from ..disks import Disks, names_of_disks, read_disks
+from ebpf_sidecar.pipeline.host import Paths
+from ebpf_sidecar.receivers.ebpf.kernel.diskstats import Disks, names_of_disks, read_disks
+
 from .case import CaseFile, Workload
 from .judging import Bench, Result, Run, judge, skipped
 from .meter import Counted, Meter, measured

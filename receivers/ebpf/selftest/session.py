@@ -11,16 +11,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ....pipeline.clock import Clock, SystemClock
-from ....pipeline.host import Paths
-from ..btf import KERNEL_BTF
-from ..canary import Liveness, examine
-from ..canary_actions import Actions
-from ..cgroups import find_hierarchy
-from ..loaded import Loaded
-from ..loading import LoadError, load
-from ..preparing import request_for
-from ..probe import Probe
+from ebpf_sidecar.pipeline.clock import Clock, SystemClock
+from ebpf_sidecar.pipeline.host import Paths
+from ebpf_sidecar.receivers.ebpf.kernel.btf import KERNEL_BTF
+from ebpf_sidecar.receivers.ebpf.loading.build_request import request_for
+from ebpf_sidecar.receivers.ebpf.loading.parent import LoadError, load
+from ebpf_sidecar.receivers.ebpf.maps.loaded import Loaded
+from ebpf_sidecar.receivers.ebpf.owners.cgroup_tree import find_hierarchy
+from ebpf_sidecar.receivers.ebpf.probe.model import Probe
+from ebpf_sidecar.receivers.ebpf.watch.canary import Liveness, examine
+from ebpf_sidecar.receivers.ebpf.watch.canary_actions import Actions
+
 from .case import CaseFile
 from .case_files import cases_of
 from .judging import Bench, Result, unchecked

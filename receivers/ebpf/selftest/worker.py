@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ....pipeline.errors import ProbeError
-from ....pipeline.isolation import bare_python, start
+from ebpf_sidecar.pipeline.errors import ProbeError
+from ebpf_sidecar.pipeline.process.isolation import bare_python, start
 
 SCRIPTS = Path(__file__).parent / "workloads"
 _START = """

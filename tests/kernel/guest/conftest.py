@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from ebpf_sidecar.receivers.ebpf.cgroups import find_hierarchy
-from ebpf_sidecar.receivers.ebpf.loading import load
-from ebpf_sidecar.receivers.ebpf.preparing import request_for
-from ebpf_sidecar.receivers.ebpf.probe_file import read_probe
+from ebpf_sidecar.receivers.ebpf.loading.build_request import request_for
+from ebpf_sidecar.receivers.ebpf.loading.parent import load
+from ebpf_sidecar.receivers.ebpf.owners.cgroup_tree import find_hierarchy
+from ebpf_sidecar.receivers.ebpf.probe.file import read_probe
 
 PROOFS = "EBPF_SIDECAR_PROOFS"
 """Where the guest wants to find what the tests have proven; set nowhere else."""

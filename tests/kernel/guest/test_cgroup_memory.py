@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from traces import BETWEEN_NS, spans, thread_of
 
-from ebpf_sidecar.receivers.ebpf.attribution import Attribution, GroupBy
-from ebpf_sidecar.receivers.ebpf.cgroups import CgroupTree, find_hierarchy
-from ebpf_sidecar.receivers.ebpf.new_cgroups import NewCgroups
+from ebpf_sidecar.receivers.ebpf.owners.attribution import Attribution, GroupBy
+from ebpf_sidecar.receivers.ebpf.owners.cgroup_tree import CgroupTree, find_hierarchy
+from ebpf_sidecar.receivers.ebpf.owners.new_cgroups import NewCgroups
 
 WORKLOAD = Path(__file__).parents[1] / "workloads" / "pressure.py"
 MEMCG = 2

@@ -6,10 +6,10 @@ import os
 
 import pytest
 
-from ebpf_sidecar.pipeline.capabilities import forbid_new_privileges, limit_to, permitted
-from ebpf_sidecar.pipeline.seccomp import refuse_system_calls
-from ebpf_sidecar.receivers.ebpf.reader_rights import rights_to_read
-from ebpf_sidecar.receivers.ebpf.syscall_table import syscall_table
+from ebpf_sidecar.pipeline.process.capabilities import forbid_new_privileges, limit_to, permitted
+from ebpf_sidecar.pipeline.process.seccomp import refuse_system_calls
+from ebpf_sidecar.receivers.ebpf.kernel.reader_rights import rights_to_read
+from ebpf_sidecar.receivers.ebpf.kernel.syscall_table import syscall_table
 
 CALLS = 1000
 PREAD = syscall_table().numbers["pread64"]

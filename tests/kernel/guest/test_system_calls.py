@@ -9,7 +9,7 @@ import pytest
 from machine_code import INTERRUPT, SYSCALL, TIMES, elf_of_64_bits
 from typed_calls import types_of
 
-from ebpf_sidecar.receivers.ebpf.syscall_table import syscall_table
+from ebpf_sidecar.receivers.ebpf.kernel.syscall_table import syscall_table
 
 NUMBER = syscall_table().numbers
 

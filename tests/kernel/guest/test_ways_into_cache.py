@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from page_counts import near
 
-from ebpf_sidecar.receivers.ebpf.syscall_table import syscall_table
+from ebpf_sidecar.receivers.ebpf.kernel.syscall_table import syscall_table
 
 NUMBER = syscall_table().numbers
 PAGE = mmap.PAGESIZE

@@ -11,9 +11,9 @@ import struct
 import sys
 from pathlib import Path
 
-from ebpf_sidecar.receivers.ebpf.loading import LoadError, load
-from ebpf_sidecar.receivers.ebpf.preparing import request_for
-from ebpf_sidecar.receivers.ebpf.probe_file import read_probe
+from ebpf_sidecar.receivers.ebpf.loading.build_request import request_for
+from ebpf_sidecar.receivers.ebpf.loading.parent import LoadError, load
+from ebpf_sidecar.receivers.ebpf.probe.file import read_probe
 
 LOAD_WORD, JUMP_EQUAL, RETURN = 0x20, 0x15, 0x06
 ALLOW, EPERM = 0x7FFF0000, 0x00050001

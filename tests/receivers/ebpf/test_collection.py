@@ -14,8 +14,8 @@ from ebpf_sidecar.pipeline.errors import ProbeError
 from ebpf_sidecar.pipeline.testing import fake_context
 from ebpf_sidecar.receivers.ebpf import collection as module
 from ebpf_sidecar.receivers.ebpf.collection import open_collection
-from ebpf_sidecar.receivers.ebpf.loaded import Loaded
-from ebpf_sidecar.receivers.ebpf.near import map_places
+from ebpf_sidecar.receivers.ebpf.maps.loaded import Loaded
+from ebpf_sidecar.receivers.ebpf.maps.near import map_places
 from ebpf_sidecar.receivers.ebpf.settings import EbpfSettings
 
 KEY = np.dtype([("generation", np.uint64)])

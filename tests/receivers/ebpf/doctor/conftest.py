@@ -15,7 +15,7 @@ from ebpf_sidecar.receivers.ebpf.doctor.examination import examine_machine
 from ebpf_sidecar.receivers.ebpf.doctor.kernel_config import NEEDED, USEFUL
 from ebpf_sidecar.receivers.ebpf.doctor.machine import read_machine
 from ebpf_sidecar.receivers.ebpf.doctor.system import Bcc, System
-from ebpf_sidecar.receivers.ebpf.probe_file import find_probes, read_probe
+from ebpf_sidecar.receivers.ebpf.probe.file import find_probes, read_probe
 from ebpf_sidecar.receivers.ebpf.settings import EbpfSettings
 
 CAPABILITIES = {"DAC_READ_SEARCH": 2, "SYS_ADMIN": 21, "SYS_RESOURCE": 24, "PERFMON": 38, "BPF": 39}

@@ -6,9 +6,9 @@ import pytest
 from ebpf_sidecar.pipeline.checks import Verdict
 from ebpf_sidecar.pipeline.plugins import Plugins
 from ebpf_sidecar.receivers.ebpf.doctor.hook_findings import _fix as fix
-from ebpf_sidecar.receivers.ebpf.plan import Choice
-from ebpf_sidecar.receivers.ebpf.probe_file import find_probes, read_probe
-from ebpf_sidecar.receivers.ebpf.request import HookRequest, Way
+from ebpf_sidecar.receivers.ebpf.loading.plan import Choice
+from ebpf_sidecar.receivers.ebpf.loading.request import HookRequest, Way
+from ebpf_sidecar.receivers.ebpf.probe.file import find_probes, read_probe
 
 REMOVE = ("hook", "page_cache::page_remove")
 EVENT = "filemap:mm_filemap_delete_from_page_cache"

@@ -10,8 +10,8 @@ from ebpf_sidecar.pipeline.plugins import Plugins
 from ebpf_sidecar.receivers.ebpf.doctor.needs import _ATTACHING
 from ebpf_sidecar.receivers.ebpf.doctor.open_files import descriptors_needed
 from ebpf_sidecar.receivers.ebpf.doctor.system import Bcc
-from ebpf_sidecar.receivers.ebpf.probe import ATTACH_KINDS
-from ebpf_sidecar.receivers.ebpf.probe_file import find_probes, read_probe
+from ebpf_sidecar.receivers.ebpf.probe.file import find_probes, read_probe
+from ebpf_sidecar.receivers.ebpf.probe.model import ATTACH_KINDS
 from ebpf_sidecar.receivers.ebpf.settings import EbpfSettings
 
 OPEN_FILES = ("rights", "open files")

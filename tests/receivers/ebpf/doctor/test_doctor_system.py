@@ -8,7 +8,7 @@ import sys
 from ebpf_sidecar.receivers.ebpf.doctor import system
 from ebpf_sidecar.receivers.ebpf.doctor.machine import read_machine
 from ebpf_sidecar.receivers.ebpf.doctor.system import Bcc, this_system
-from ebpf_sidecar.receivers.ebpf.rights import own_standing
+from ebpf_sidecar.receivers.ebpf.kernel.refusals import own_standing
 
 
 def test_the_machine_we_are_on_can_be_read():

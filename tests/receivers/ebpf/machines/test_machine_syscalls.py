@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from ebpf_sidecar.receivers.ebpf.bpf_call import BPF_NUMBER
-from ebpf_sidecar.receivers.ebpf.decode import Decoders
-from ebpf_sidecar.receivers.ebpf.membarrier import MEMBARRIER
-from ebpf_sidecar.receivers.ebpf.probe import Attribute
-from ebpf_sidecar.receivers.ebpf.probe_file import find_probes, read_probe
-from ebpf_sidecar.receivers.ebpf.syscall_table import known_anywhere, syscall_table
+from ebpf_sidecar.receivers.ebpf.frames.decoders import Decoders
+from ebpf_sidecar.receivers.ebpf.kernel.bpf_syscall import BPF_NUMBER
+from ebpf_sidecar.receivers.ebpf.kernel.membarrier import MEMBARRIER
+from ebpf_sidecar.receivers.ebpf.kernel.syscall_table import known_anywhere, syscall_table
+from ebpf_sidecar.receivers.ebpf.probe.file import find_probes, read_probe
+from ebpf_sidecar.receivers.ebpf.probe.model import Attribute
 
 ROOT = Path(__file__).parents[4]
 GENERIC = Path("/usr/include/asm-generic/unistd.h")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ebpf_sidecar.pipeline.errors import ProbeError
-from ebpf_sidecar.receivers.ebpf.probe_file import find_probes, read_probe
+from ebpf_sidecar.receivers.ebpf.probe.file import find_probes, read_probe
 from ebpf_sidecar.receivers.ebpf.selftest.case_files import cases_of
 
 ROOT = Path(__file__).parents[4]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ebpf_sidecar.receivers.ebpf.disks import Disks
+from ebpf_sidecar.receivers.ebpf.kernel.diskstats import Disks
 from ebpf_sidecar.receivers.ebpf.selftest.case import Case, CaseFile, Unchecked, Workload
 from ebpf_sidecar.receivers.ebpf.selftest.judging import Bench, Run, judge, skipped, unchecked
 from ebpf_sidecar.receivers.ebpf.selftest.oracles import Observation, Readings

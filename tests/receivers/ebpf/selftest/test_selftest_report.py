@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from ebpf_sidecar.receivers.ebpf.canary import Liveness
-from ebpf_sidecar.receivers.ebpf.loaded import HookStatus
+from ebpf_sidecar.receivers.ebpf.maps.loaded import HookStatus
 from ebpf_sidecar.receivers.ebpf.selftest import command, session
 from ebpf_sidecar.receivers.ebpf.selftest.judging import Result
 from ebpf_sidecar.receivers.ebpf.selftest.progress import Shown
 from ebpf_sidecar.receivers.ebpf.selftest.report import HookReport, Report, hook_report, lines_of
+from ebpf_sidecar.receivers.ebpf.watch.canary import Liveness
 
 DATA = Path(__file__).parents[3] / "data"
 BPF = Path(__file__).parents[4] / "bpf"

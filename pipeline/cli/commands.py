@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command ``ebpf-sidecar``: what can be asked for, and which exit code answers.
+
+This module imports little, so that ``--help``, ``version`` and shell completion answer at once; each command imports
+its work when it is called. Exit codes: 0 done, 1 failed, 2 the configuration, a plugin or the command line is wrong,
+130 interrupted, 141 whoever read the output has gone, as with every filter.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+from collections.abc import Callable, Sequence
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ebpf_sidecar.pipeline.errors import ConfigError, PluginError, SidecarError
+from ebpf_sidecar.pipeline.output import OUTPUT_CLOSED, OutputError
+
+from .main import main  # noqa: F401 # main: scripts that were installed before 0.1 look for it here
+from .plugin_group import ExtensibleGroup
+
+PROGRAM = "ebpf-sidecar"
+_COMPLETE = "_EBPF_SIDECAR_COMPLETE"
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+_SHELLS = ["bash", "zsh", "fish"]
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def exit_code(arguments: Sequence[str]) -> int:
+    """What the command line ``arguments`` ends with; problems are explained on standard error."""
+    try:
+        return cli.main(list(arguments), PROGRAM, complete_var=_COMPLETE, standalone_mode=False) or 0
+    except click.Abort:
+        return 128 + signal.SIGINT
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except SidecarError as error:
+        if isinstance(error, OutputError) and error.closed:  # has seen enough, as in "components | head -1"
+            return OUTPUT_CLOSED
+        _explain(error)
+        return 2 if isinstance(error, (ConfigError, PluginError)) else 1
+
+
+def _explain(error: SidecarError) -> None:
+    if isinstance(error, ConfigError):
+        for mistake in error.mistakes:
+            say(click.style(f"{mistake.where}: ", dim=True) if mistake.where else "", mistake.rest, colour="red")
+    else:
+        say(f"{error.component}: " if error.component else "", str(error), colour="red")
+
+
+def say(prefix: str, message: str, *, colour: str) -> None:
+    """One line for the user on standard error, coloured only on a terminal and where NO_COLOR is not set."""
+    colours = False if os.environ.get("NO_COLOR") else None
+    click.echo(prefix + click.style(message, fg=colour), err=True, color=colours)
+
+
+def configured(command: _Command) -> _Command:
+    """The options of every command that reads a configuration."""
+    config = click.option(
+        "-c",
+        "--config",
+        "files",
+        multiple=True,
+        envvar="EBPF_SIDECAR_CONFIG",
+        show_envvar=True,
+        type=click.Path(allow_dash=True),
+        help='Configuration file, "-" for standard input, env:NAME or yaml:TEXT; later ones win. '
+        "Without any: the packaged one.",
+    )
+    override = click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="PATH=VALUE",
+        help="Change one setting, as in receivers.ebpf.collection_interval=5s (or with :: between the keys).",
+    )
+    return config(override(command))
+
+
+@click.group(cls=ExtensibleGroup, context_settings=_SETTINGS)
+@click.version_option(version_of(PROGRAM), "-V", "--version", prog_name=PROGRAM)
+def cli() -> None:
+    """Kernel-level truth about storage performance, per container, in an OpenTelemetry-style pipeline.
+
+    \b
+    Examples:
+      ebpf-sidecar run                              the packaged configuration, Prometheus on 127.0.0.1:18080
+      ebpf-sidecar run --config mine.yaml           your own
+      ebpf-sidecar check --config mine.yaml         find every mistake without starting anything
+      ebpf-sidecar doctor                           can this machine do it, and which rights are needed
+      ebpf-sidecar components                       what can be written into a configuration
+    """
+
+
+@cli.command()
+@configured
+@click.option("--or-replay", is_flag=True, help="Where eBPF cannot be used, say why and play a recording instead.")
+def run(files: Sequence[str], overrides: Sequence[str], *, or_replay: bool) -> int:
+    """Run the pipelines until SIGINT or SIGTERM.
+
+    \b
+    Examples:
+      ebpf-sidecar run
+      ebpf-sidecar run --config base.yaml --config site.yaml
+      ebpf-sidecar run --set receivers.ebpf.collection_interval=1s
+      EBPF_SIDECAR_EXPORT_TYPE=debug ebpf-sidecar run
+    """
+    from ebpf_sidecar.pipeline.running.stop_request import StopRequest
+
+    request = StopRequest()
+    request.note_signals()  # before the imports that take long: a request to reload must not end us
+    from . import run as work
+
+    return work.run(files, overrides, request, or_replay=or_replay)
+
+
+@cli.command()
+@configured
+def check(files: Sequence[str], overrides: Sequence[str]) -> None:
+    """Find every mistake in a configuration.
+
+    Prints "ok" and a picture of the pipelines. Starts nothing and needs no rights. Warnings are about what works but
+    is hardly meant.
+
+    \b
+    Example:
+      ebpf-sidecar check --config mine.yaml
+    """
+    from . import config as work
+
+    work.check(files, overrides)
+
+
+@cli.command()
+@configured
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+def doctor(files: Sequence[str], overrides: Sequence[str], *, as_json: bool) -> int:
+    """Examine whether this machine can run a configuration.
+
+    Each line says ok, note or problem, and how to mend it. Ends with the smallest Kubernetes securityContext and the
+    docker flags that suffice. Changes nothing. Exit code 1 when there is a problem.
+
+    \b
+    Examples:
+      ebpf-sidecar doctor
+      ebpf-sidecar doctor --config mine.yaml --json | jq '.findings[] | select(.verdict == "problem")'
+    """
+    from . import doctor as work
+
+    return work.doctor(files, overrides, as_json=as_json)
+
+
+@cli.command("print-config")
+@configured
+def print_config(files: Sequence[str], overrides: Sequence[str]) -> None:
+    """Print the merged and expanded configuration.
+
+    Secrets are masked. It is also printed when components in it are wrong; they are then explained on standard error.
+
+    \b
+    Example:
+      ebpf-sidecar print-config --config base.yaml --config site.yaml
+    """
+    from . import config as work
+
+    work.print_config(files, overrides)
+
+
+@cli.command()
+def schema() -> None:
+    """Print the JSON Schema of a configuration.
+
+    With it an editor completes and checks what you write.
+
+    \b
+    Example, with the YAML language server (VS Code, Neovim, …):
+      ebpf-sidecar schema > ebpf-sidecar.schema.json
+      and as the first line of your file:
+      # yaml-language-server: $schema=ebpf-sidecar.schema.json
+    """
+    from . import config as work
+
+    work.print_schema()
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead of a table.")
+def components(*, as_json: bool) -> None:
+    """List the installed components.
+
+    Shows kind, type, stability, package and description. Plugins that cannot be loaded are listed with the cause; they
+    stop neither this command nor a configuration that does not use them.
+
+    \b
+    Example:
+      ebpf-sidecar components --json | jq '.[] | select(.kind == "processor")'
+    """
+    from . import components as work
+
+    work.components(as_json=as_json)
+
+
+@cli.command()
+@configured
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(dir_okay=False, allow_dash=True),
+    help='File to write, "-" for standard output.',
+)
+@click.option("--duration", default="30s", show_default=True, help="How long to record, as in 30s or 2m.")
+def record(files: Sequence[str], overrides: Sequence[str], output: str, duration: str) -> None:
+    """Record what the receivers produce.
+
+    The receiver "replay" plays it back: to show the pipelines at work on machines without eBPF, and to look at a
+    problem again elsewhere.
+
+    \b
+    Examples:
+      ebpf-sidecar record --output incident.recording --duration 2m
+      ebpf-sidecar record --output - | ssh elsewhere 'cat > incident.recording'
+    """
+    from . import run as work
+
+    work.record(files, overrides, None if output == "-" else Path(output), duration)
+
+
+@cli.command()
+def version() -> None:
+    """Print the versions of this program, Python and the kernel."""
+    python, kernel = platform.python_version(), f"{platform.system()} {platform.release()} {platform.machine()}"
+    click.echo(f"{PROGRAM} {version_of(PROGRAM)} (Python {python}, {kernel})")
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(_SHELLS), default=lambda: Path(os.environ.get("SHELL", "bash")).name)
+def completion(shell: str) -> None:
+    """Print the code for completion in a shell.
+
+    Without an argument for the current shell.
+
+    \b
+    Examples:
+      eval "$(ebpf-sidecar completion bash)"                                  in ~/.bashrc
+      eval "$(ebpf-sidecar completion zsh)"                                   in ~/.zshrc
+      ebpf-sidecar completion fish > ~/.config/fish/completions/ebpf-sidecar.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    if kind := get_completion_class(shell):
+        click.echo(kind(cli, {}, PROGRAM, _COMPLETE).source())

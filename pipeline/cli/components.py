@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command ``components``: everything that is installed, the broken included."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import EntryPoint
+
+import click
+
+from ebpf_sidecar.pipeline.component import ComponentKind
+from ebpf_sidecar.pipeline.errors import PluginError
+from ebpf_sidecar.pipeline.plugins import Plugin, Plugins
+from ebpf_sidecar.pipeline.suggestions import did_you_mean
+
+_KINDS = (*(kind.value for kind in ComponentKind), "command", "probes")
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One line of the list. ``error``: why it cannot be used, or empty."""
+
+    kind: str
+    type: str
+    stability: str
+    distribution: str
+    version: str
+    description: str
+    error: str = ""
+
+
+def components(*, as_json: bool) -> None:
+    """Print all installed components as a table or as JSON."""
+    found = list(listed(Plugins()))
+    if as_json:
+        click.echo(json.dumps([asdict(each) for each in found], indent=2, ensure_ascii=False))
+        return
+    header = ("KIND", "TYPE", "STABILITY", "PACKAGE", "DESCRIPTION")
+    rows = [
+        (each.kind, each.type, each.stability, f"{each.distribution} {each.version}".strip(), _said(each))
+        for each in found
+    ]
+    click.echo("\n".join(_aligned([header, *rows])))
+
+
+def listed(plugins: Plugins) -> Iterator[Listed]:
+    """Every component and every set of probes, receivers first; what cannot be loaded carries its cause."""
+    for kind, type_, plugin in plugins.all():
+        yield _component(plugins, kind, type_, plugin)
+    for plugin in plugins.others():
+        yield _other(plugin, plugins)
+    for entry, why in plugins.displaced():
+        wanted, _, name = entry.name.partition(".")
+        yield Listed(wanted, name, "broken", *_package(entry), "", why)
+
+
+def _component(plugins: Plugins, kind: ComponentKind, type_: str, plugin: Plugin) -> Listed:
+    try:
+        factory = plugins.factory(kind, type_)
+    except PluginError as error:
+        return Listed(kind.value, type_, "broken", *_package(plugin.entry), "", str(error))
+    return Listed(kind.value, type_, factory.stability.value, *_package(plugin.entry), factory.description)
+
+
+def _other(plugin: Plugin, plugins: Plugins) -> Listed:
+    """Probes, or an entry point whose name says nothing."""
+    kind, _, type_ = plugin.entry.name.partition(".")
+    try:
+        if kind == "command":
+            said = [command.get_short_help_str(60) for command in plugin.commands() if command.name == type_]
+            return Listed(kind, type_, "", *_package(plugin.entry), "".join(said))
+        if kind in _KINDS and not type_:
+            raise PluginError(
+                f'entry point "{kind}" says what kind it is, but not what it brings; name it "{kind}.<name>"'
+            )
+        if kind != "probes":
+            hint = did_you_mean(kind, _KINDS)
+            raise PluginError(f'entry point "{plugin.entry.name}": unknown kind "{kind}"{hint}')
+        names = sorted(_probe_names(plugin, plugins))
+    except PluginError as error:
+        return Listed(kind, type_, "broken", *_package(plugin.entry), "", str(error))
+    return Listed(kind, type_, "", *_package(plugin.entry), ", ".join(names))
+
+
+def _probe_names(plugin: Plugin, plugins: Plugins) -> Iterator[str]:
+    """Of the probes in the plugin's folders; marked where another plugin's, ours first of all, has the name already."""
+    for folder in plugin.probe_folders():
+        for path in folder.glob("*.yaml"):
+            first = next((each for each in plugins.probe_folders() if (each / path.name).exists()), folder)
+            yield path.stem if first == folder else f"{path.stem} (not used: {first} has one of this name)"
+
+
+def _package(entry: EntryPoint) -> tuple[str, str]:
+    dist = entry.dist
+    return (dist.name, dist.version) if dist else ("unknown", "")
+
+
+def _said(each: Listed) -> str:
+    return " ".join(each.error.split()) if each.error else each.description
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands that look at a configuration without running it: ``check``, ``print-config`` and ``schema``."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from typing import Any
+
+import click
+
+from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind
+from ebpf_sidecar.pipeline.config.component_sections import find_factory
+from ebpf_sidecar.pipeline.config.json_schema import schema
+from ebpf_sidecar.pipeline.config.load import Config, PipelineSettings, load, resolved
+from ebpf_sidecar.pipeline.config.locations import sources
+from ebpf_sidecar.pipeline.config.redaction import masked, masked_by_type
+from ebpf_sidecar.pipeline.config.yaml_scalars import dump
+from ebpf_sidecar.pipeline.errors import PluginError
+from ebpf_sidecar.pipeline.plugins import Plugins
+from ebpf_sidecar.pipeline.secrets_in_text import knowing
+
+from .commands import say
+
+
+def check(files: Sequence[str], overrides: Sequence[str]) -> None:
+    """Print "ok" and a picture of each pipeline; warnings on standard error. Raises `ConfigError`."""
+    config = load(sources(files), overrides, Plugins(), os.environ)
+    for warning in config.warnings:
+        say("warning: ", str(warning), colour="yellow")
+    click.echo("\n".join(["ok", *_picture(config)]))
+
+
+def _picture(config: Config) -> Iterator[str]:
+    if config.service.extensions:
+        yield f"extensions: {', '.join(map(str, config.service.extensions))}"
+    for id_, pipeline in config.service.pipelines.items():
+        yield f"{id_}:"
+        yield from _flow(pipeline)
+
+
+def _flow(pipeline: PipelineSettings) -> Iterator[str]:
+    """Receivers to the left, exporters to the right, the processors on the first line between them; plain ASCII."""
+    receivers, exporters = [str(id_) for id_ in pipeline.receivers], [str(id_) for id_ in pipeline.exporters]
+    width = max(map(len, receivers))
+    joined, forked = "--+" if len(receivers) > 1 else "", len(exporters) > 1
+    middle = "".join(f"--> {processor} " for processor in pipeline.processors)
+    for row, (receiver, exporter) in enumerate(zip_longest(receivers, exporters, fillvalue="")):
+        left = f"{receiver:<{width}} {joined if receiver else ' ' * len(joined)}"
+        fork = ("  +" if row else "--+") if forked else ""
+        right = f"{fork}--> {exporter}" if exporter else ""
+        yield f"  {left}{' ' * len(middle) if row else middle}{right}".rstrip()
+
+
+def print_config(files: Sequence[str], overrides: Sequence[str]) -> None:
+    """Print the merged, expanded and masked configuration. Raises `ConfigError`, after printing where possible."""
+    given, plugins = sources(files), Plugins()
+    secrets: set[str] = set()
+    with knowing(secrets):
+        tree = resolved(given, overrides, os.environ, secrets.add)
+        click.echo(dump(masked(_without_declared_secrets(tree, plugins))), nl=False)
+    load(given, overrides, plugins, os.environ)
+
+
+def _without_declared_secrets(tree: dict[str, Any], plugins: Plugins) -> dict[str, Any]:
+    """``tree`` without the settings that the components' own classes declare as secret."""
+    for kind in ComponentKind:
+        section = tree.get(kind.section)
+        if isinstance(section, dict):
+            bodies = {key: _without_secrets_of(kind, key, body, plugins) for key, body in section.items()}
+            tree = {**tree, kind.section: bodies}
+    return tree
+
+
+def _without_secrets_of(kind: ComponentKind, key: str, body: Any, plugins: Plugins) -> Any:
+    try:
+        return masked_by_type(body, find_factory(plugins, ComponentId.parse(kind, key)).settings)
+    except (PluginError, ValueError):
+        return body  # explained by the check that follows; names and values are masked all the same
+
+
+def print_schema() -> None:
+    """Print the JSON Schema of a configuration of everything that is installed."""
+    click.echo(json.dumps(schema(Plugins()), indent=2, ensure_ascii=False))

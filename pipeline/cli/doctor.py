@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command ``doctor``: what the components of a configuration say about the machine."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import click
+
+from ebpf_sidecar.pipeline.checks import Examination, Finding, Verdict
+from ebpf_sidecar.pipeline.component import ComponentKind
+from ebpf_sidecar.pipeline.config.load import Config, load
+from ebpf_sidecar.pipeline.config.locations import sources
+from ebpf_sidecar.pipeline.plugins import Plugins
+
+JSON_VERSION = 1
+"""Raised when a key of the JSON goes or changes its meaning; new keys may come at any time."""
+
+_COLOURS = {Verdict.OK: "green", Verdict.NOTE: "yellow", Verdict.PROBLEM: "red"}
+_NOTHING = "nothing to examine: no component of this configuration brings checks"
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A component, as in ``receiver ebpf/mine``, and what its checks found."""
+
+    component: str
+    examination: Examination
+
+
+def doctor(files: Sequence[str], overrides: Sequence[str], *, as_json: bool) -> int:
+    """Print what was found; 1 when something is a problem, else 0. Raises `ConfigError` and `PluginError`."""
+    plugins = Plugins()
+    config = load(sources(files), overrides, plugins, os.environ)
+    examined = list(examine(config, plugins))
+    text = json.dumps(as_data(examined), indent=2, ensure_ascii=False) if as_json else "\n".join(table(examined))
+    click.echo(text, color=False if os.environ.get("NO_COLOR") else None)  # None: only on a terminal
+    return 1 if _problems(examined) else 0
+
+
+def examine(config: Config, plugins: Plugins) -> Iterator[Examined]:
+    """Every component that brings checks, receivers first, and what they found."""
+    for kind in ComponentKind:
+        for id_, component in config.components(kind).items():
+            for check in plugins.checks(kind, id_.type):
+                yield Examined(f"{kind} {id_}", check.examine(component.settings))
+
+
+def as_data(examined: Sequence[Examined]) -> dict[str, Any]:
+    """The machine-readable answer, of plain values."""
+    return {
+        "version": JSON_VERSION,
+        "verdict": str(Verdict.PROBLEM if _problems(examined) else Verdict.OK),
+        "findings": [
+            {"component": each.component, **asdict(finding)}
+            for each in examined
+            for finding in each.examination.findings
+        ],
+        "advice": [
+            {"component": each.component, **asdict(advice)} for each in examined for advice in each.examination.advice
+        ],
+    }
+
+
+def table(examined: Sequence[Examined]) -> Iterator[str]:
+    """The lines for people: an aligned table, the count of problems, then what can be copied."""
+    for each in examined:
+        yield click.style(f"{each.component}:", bold=True)
+        yield from _rows(each.examination.findings)
+        yield ""
+    yield _summary(_problems(examined)) if examined else _NOTHING
+    for each in examined:
+        for advice in each.examination.advice:
+            yield from ("", click.style(f"# {each.component}: {advice.title}", bold=True), advice.text.rstrip("\n"))
+
+
+def _rows(findings: Sequence[Finding]) -> Iterator[str]:
+    names = [f"{finding.area} {finding.subject}".strip() for finding in findings]
+    width = max(map(len, names), default=0)
+    for name, finding in zip(names, findings, strict=True):
+        verdict = click.style(f"{finding.verdict:<7}", fg=_COLOURS[finding.verdict])
+        yield f"  {verdict}  {name:<{width}}  {finding.found}".rstrip()
+        if finding.fix:
+            yield f"  {'':<7}  {'':<{width}}  fix: {finding.fix}"
+
+
+def _problems(examined: Sequence[Examined]) -> int:
+    findings = (finding for each in examined for finding in each.examination.findings)
+    return sum(finding.verdict is Verdict.PROBLEM for finding in findings)
+
+
+def _summary(problems: int) -> str:
+    if not problems:
+        return click.style("no problem found", fg="green")
+    return click.style(f"{problems} problem{'s' if problems > 1 else ''} found", fg="red")

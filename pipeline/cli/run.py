@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands that start something: ``run`` and ``record``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from ebpf_sidecar.pipeline.config.load import load
+from ebpf_sidecar.pipeline.config.locations import REPLAY, sources
+from ebpf_sidecar.pipeline.errors import ProbeError, hiding
+from ebpf_sidecar.pipeline.plugins import Plugins
+from ebpf_sidecar.pipeline.running.stop_request import StopRequest, interruptible
+from ebpf_sidecar.pipeline.settings import parse_duration
+
+from .commands import say
+
+
+def run(files: Sequence[str], overrides: Sequence[str], request: StopRequest, *, or_replay: bool = False) -> int:
+    """Run the service until it is asked to stop; its exit code. Raises `SidecarError`.
+
+    ``or_replay``: where eBPF cannot be used, explain it in three lines and run the packaged replay instead, with the
+    same ``overrides``.
+    """
+    plugins = Plugins()
+    config = load(sources(files), overrides, plugins, os.environ)
+    from ebpf_sidecar.pipeline.running.service import run_service
+
+    try:
+        with hiding(config.secrets):
+            return run_service(config, request, plugins=plugins)
+    except ProbeError as problem:
+        if not or_replay:
+            raise
+        _explain_replay(problem)
+    replayed = load([REPLAY], overrides, plugins, os.environ)
+    # what was set for the receiver that cannot work is not used now, which is no mistake of the user's
+    with hiding(replayed.secrets):
+        return run_service(replace(replayed, warnings=()), request, plugins=plugins)
+
+
+def _explain_replay(problem: ProbeError) -> None:
+    missing, _, remedy = str(problem).partition("; ")
+    say("no eBPF here: ", missing, colour="red")
+    say("to get it: ", remedy or "see README.md", colour="green")
+    say(
+        "until then: ",
+        "a recording of another machine is played; its numbers are not those of this one",
+        colour="yellow",
+    )
+
+
+def record(files: Sequence[str], overrides: Sequence[str], output: Path | None, duration: str) -> None:
+    """Record the receivers for ``duration``; without ``output`` to standard output.
+
+    Raises `SidecarError`, and click's error for a wrong duration.
+    """
+    from ebpf_sidecar.pipeline.recording.record import record
+
+    try:
+        seconds = parse_duration(duration)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--duration") from error
+    if seconds <= 0:
+        raise click.BadParameter(f'"{duration}" is not above zero; give at least a second', param_hint="--duration")
+    plugins = Plugins()
+    config = load(sources(files), overrides, plugins, os.environ)
+    with interruptible(), hiding(config.secrets):
+        record(config, output, seconds, plugins=plugins, progress=lambda text: click.echo(text, err=True))

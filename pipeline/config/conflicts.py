@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What two components cannot both have: ports, paths, and how the kernel's maps are cleaned.
+
+Factories declare it (`Factory.claims`), so that ``check`` refuses what ``run`` could not start, with the place in the
+file, plugins included. Nothing is opened and no name is looked up here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind, MapCleanup
+from ebpf_sidecar.pipeline.endpoint import Address, Listening
+from ebpf_sidecar.pipeline.errors import Mistake
+from ebpf_sidecar.pipeline.http.status_pages import PATHS
+
+from .component_sections import ConfiguredComponent, Sections
+from .service_settings import ServiceSettings
+from .validation import Marks, failure, mistake
+from .yaml_document import Location
+
+_ORDER = (ComponentKind.EXPORTER, ComponentKind.PROCESSOR, ComponentKind.RECEIVER, ComponentKind.EXTENSION)
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """One claim of a component that runs."""
+
+    id: ComponentId
+    what: Listening | MapCleanup
+
+    @property
+    def at(self) -> Location:
+        """Where it is written."""
+        below = self.what.setting if isinstance(self.what, Listening) else ()
+        return (self.id.kind.section, str(self.id), *below)
+
+
+def conflicts(components: Sections, service: ServiceSettings, marks: Marks) -> list[Mistake]:
+    """A mistake for each component that cannot have what it claims, at the later one of two."""
+    claims: dict[ComponentId, list[_Claim]] = {}
+    found: list[tuple[Location, str]] = []
+    for id_, configured in _running(components, service):
+        try:
+            claims[id_] = _claims(id_, configured)
+        except Exception as error:  # noqa: BLE001 # a plugin's code
+            found.append(((id_.kind.section, str(id_)), failure(error)))
+    listening = [claim for each in claims.values() for claim in each if isinstance(claim.what, Listening)]
+    found += [*_ports(listening), *_cleanups(claims, service)]
+    return [mistake(at, message, marks) for at, message in dict.fromkeys(found)]
+
+
+def _running(components: Sections, service: ServiceSettings) -> Iterator[tuple[ComponentId, ConfiguredComponent]]:
+    for kind in _ORDER:
+        used = service.used(kind)
+        yield from ((id_, configured) for id_, configured in components[kind].items() if id_ in used)
+
+
+def _claims(id_: ComponentId, configured: ConfiguredComponent) -> list[_Claim]:
+    claims = [_Claim(id_, what) for what in configured.factory.claims(configured.settings)]
+    for claim in claims:
+        if isinstance(claim.what, Listening):
+            Address.parse(claim.what.endpoint)  # here, so that it is the plugin's mistake
+    return claims
+
+
+def _ports(claims: list[_Claim]) -> Iterator[tuple[Location, str]]:
+    refused: set[_Claim] = set()
+    for claim in claims:
+        what = claim.what
+        if isinstance(what, Listening) and what.path in PATHS:
+            refused.add(claim)
+            yield claim.at, f'"{what.path}" on "{what.endpoint}" is taken by the status pages; choose another path'
+    for earlier, later in combinations(claims, 2):
+        message = _collision(earlier, later)
+        if message and not {earlier, later} & refused:
+            refused.add(later)
+            yield later.at, message
+
+
+def _collision(earlier: _Claim, later: _Claim) -> str:
+    """Why both cannot listen; empty when they can."""
+    first, second = earlier.what, later.what
+    if not isinstance(first, Listening) or not isinstance(second, Listening):
+        return ""
+    one, other = Address.parse(first.endpoint), Address.parse(second.endpoint)
+    owner = f'{earlier.id.kind} "{earlier.id}"'
+    if one != other:
+        shared = f'"{second.endpoint}" and "{first.endpoint}" of {owner} share a port'
+        return f"{shared}; write the same endpoint in both, or choose another port" if one.overlaps(other) else ""
+    if not first.path or not second.path:
+        if not other.port:
+            return ""  # each gets a port of its own
+        return f'"{second.endpoint}" is taken by {owner}, which speaks another protocol; choose another port'
+    if first.path == second.path:
+        return f'"{second.path}" on "{second.endpoint}" is taken by {owner}; choose another path or endpoint'
+    return ""
+
+
+def _cleanups(claims: Mapping[ComponentId, list[_Claim]], service: ServiceSettings) -> Iterator[tuple[Location, str]]:
+    """A receiver follows one cleanup, whichever of its pipelines asks for it."""
+    for receiver in sorted(service.used(ComponentKind.RECEIVER)):
+        fed = [pipeline for pipeline in service.pipelines.values() if receiver in pipeline.receivers]
+        ids = dict.fromkeys(id_ for pipeline in fed for id_ in pipeline.processors)
+        asking = [claim for id_ in ids for claim in claims.get(id_, ()) if isinstance(claim.what, MapCleanup)]
+        for claim in asking[1:]:
+            if claim.what != asking[0].what:
+                first = "::".join(map(str, asking[0].at))
+                wanted = f'asks receiver "{receiver}" for another cleanup of its maps than {first}'
+                yield claim.at, f"{wanted}; use the same settings, or only one of them"

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``${env:NAME}``, ``${env:NAME:-default}`` and ``${file:path}`` in a configuration's values, as in the Collector.
+
+A value that is one reference as a whole takes the type that YAML gives to the text (``8080`` is a number); inside other
+text the referenced text is put in as it is. ``$$`` stands for one ``$``. What was put in is expanded again.
+
+Differences, all on the safe side: an unset variable without default is a mistake, where the Collector only logs (its
+issue 5615); a set but empty variable takes the default, as in the shell and in OpenTelemetry's data model
+(https://opentelemetry.io/docs/specs/otel/configuration/data-model/); a file loses its last line break.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ebpf_sidecar.pipeline.errors import ConfigError, Mistake
+from ebpf_sidecar.pipeline.secrets_in_text import is_secret
+from ebpf_sidecar.pipeline.suggestions import did_you_mean
+
+from .bounded_read import UnreadableError, read_file
+from .reference_syntax import UnusableError, parted, pieces, short
+from .yaml_document import DEEPEST, TOO_DEEP, Document, Location, Mark, parse
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?!-)")
+_MOST = 10_000  # references in one value
+_LONGEST_PATH = 4096
+_NO_SECRETS = ("", "true", "false", "null", "~")
+_LONGEST = 1_000_000  # characters: variables that double each other grow without bound
+
+
+@dataclass(frozen=True, slots=True)
+class Expanded:
+    """A value that came from a reference, and the text it was made from, for settings that want text."""
+
+    value: Any
+    original: str
+
+
+def read_text(path: str) -> str:
+    """The text of a referenced file without its last line break. Raises `UnreadableError` or UnicodeDecodeError."""
+    return read_file(path).decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
+
+
+def expand(
+    document: Document,
+    environ: Mapping[str, str],
+    read: Callable[[str], str] = read_text,
+    note_secret: Callable[[str], None] = lambda _text: None,
+) -> tuple[Any, list[Mistake]]:
+    """The document's value with every reference followed (`Expanded` where one was the whole value and is no text), and
+    everything wrong with the references; what cannot be followed is left as null.
+
+    ``note_secret`` is called with each text from a variable or a file whose name says that it holds a secret.
+    """
+    expander = _Expander(document.marks, environ, read, note_secret)
+    return expander.tree(document.value, (), ()), expander.mistakes
+
+
+def plain(tree: Any) -> Any:
+    """``tree`` with each `Expanded` replaced by its value."""
+    if isinstance(tree, Expanded):
+        return plain(tree.value)
+    if isinstance(tree, dict):
+        return {key: plain(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [plain(value) for value in tree]
+    return tree
+
+
+def has_reference(tree: Any) -> bool:
+    """Whether anything in a tree that is not yet expanded refers to something outside the file."""
+    if isinstance(tree, str):
+        return any(kind == "reference" for kind, _ in pieces(tree, strict=False))
+    if isinstance(tree, dict):
+        return any(has_reference(value) for value in tree.values())
+    return isinstance(tree, list) and any(has_reference(value) for value in tree)
+
+
+class _Expander:
+    def __init__(
+        self,
+        marks: Mapping[Location, Mark],
+        environ: Mapping[str, str],
+        read: Callable[[str], str],
+        note_secret: Callable[[str], None],
+    ) -> None:
+        self._marks = marks
+        self._environ = environ
+        self._read = read
+        self._note_secret = note_secret
+        self._followed = 0
+        self.mistakes: list[Mistake] = []
+
+    def tree(self, tree: Any, at: Location, inside: tuple[str, ...]) -> Any:
+        """``tree`` expanded; ``inside`` names the references being followed, so that a circle is noticed."""
+        if isinstance(tree, dict):
+            return {key: self.tree(value, (*at, key), inside) for key, value in tree.items()}
+        if isinstance(tree, list):
+            return [self.tree(value, (*at, position), inside) for position, value in enumerate(tree)]
+        if not isinstance(tree, str) or "$" not in tree:
+            return tree
+        self._followed = self._followed if inside else 0
+        try:
+            if len(at) > DEEPEST:  # what variables hold is put into one another
+                raise UnusableError(TOO_DEEP)
+            return self._text(tree, at, inside)
+        except UnusableError as error:
+            self.mistakes.append(Mistake("::".join(map(str, at)), str(error), str(self._marks.get(at, ""))))
+            return None
+
+    def _text(self, text: str, at: Location, inside: tuple[str, ...]) -> Any:
+        parts = list(pieces(text))
+        if [kind for kind, _ in parts] == ["reference"]:
+            return self._whole(parts[0][1], at, inside)
+        return self._joined(parts, inside)
+
+    def _whole(self, reference: str, at: Location, inside: tuple[str, ...]) -> Any:
+        """The value of a reference that stands alone, typed as YAML."""
+        within = _deeper(inside, reference)
+        original = self._follow(reference, within)
+        if not original and parted(reference)[1] is not None:
+            return ""  # an empty default is empty text, not null
+        value = _typed(original, reference)
+        if isinstance(value, str):
+            return self._text(original, at, within)
+        return Expanded(self.tree(value, at, within), self._joined_or_raw(original, within))
+
+    def _joined_or_raw(self, original: str, inside: tuple[str, ...]) -> str:
+        """The text for settings that want text; a structure's references were already followed in its parts, where
+        mistakes are reported, and comments may hold things that only look like references."""
+        try:
+            return self._joined(list(pieces(original)), inside)
+        except UnusableError:
+            return original
+
+    def _joined(self, parts: list[tuple[str, str]], inside: tuple[str, ...]) -> str:
+        text = "".join(self._inner(piece, inside) if kind == "reference" else piece for kind, piece in parts)
+        if len(text) > _LONGEST:
+            raise UnusableError(f"expands to more than {_LONGEST} characters; look for references to references")
+        return text
+
+    def _inner(self, reference: str, inside: tuple[str, ...]) -> str:
+        """The text of a reference inside other text."""
+        within = _deeper(inside, reference)
+        return self._joined(list(pieces(self._follow(reference, within))), within)
+
+    def _follow(self, reference: str, inside: tuple[str, ...]) -> str:
+        self._followed += 1
+        if self._followed > _MOST:
+            raise UnusableError(f"more than {_MOST} references are followed; look for references to references")
+        scheme = _SCHEME.match(reference)
+        if scheme is None or scheme[1] == "env":
+            return self._variable(reference.removeprefix("env:"), inside)
+        if scheme[1] == "file":
+            return self._file(self._joined(list(pieces(reference.removeprefix("file:"))), inside), inside)
+        hint = did_you_mean(scheme[1], ["env", "file"])
+        raise UnusableError(f'"${{{short(reference)}}}": unknown source "{scheme[1]}"{hint}')
+
+    def _variable(self, reference: str, inside: tuple[str, ...]) -> str:
+        name, default = parted(reference)
+        if "$" in name:
+            name = self._joined(list(pieces(name)), inside)
+        if not _NAME.fullmatch(name):
+            raise UnusableError(f'"{short(name)}" is not a name of a variable; write "$${{" where no variable is meant')
+        text = self._environ.get(name)
+        if text or (text is not None and default is None):
+            return self._noted(_utf8(text, name), inside, secret=is_secret(name))
+        if default is not None:
+            return self._noted(default, inside, secret=is_secret(name))
+        raise UnusableError(f'environment variable "{name}" is not set; set it or give a default, "${{env:{name}:-…}}"')
+
+    def _noted(self, text: str, inside: tuple[str, ...], *, secret: bool) -> str:
+        """``text``, noted as a secret as it stands and as it is after the references in it were followed."""
+        if secret and text.lower() not in _NO_SECRETS:
+            self._note_secret(text)
+            if "$" in text:
+                self._note_secret(self._joined_or_raw(text, inside))
+        return text
+
+    def _file(self, path: str, inside: tuple[str, ...]) -> str:
+        try:
+            return self._noted(
+                self._read(path), inside, secret=any(is_secret(Path(part).stem) for part in Path(path).parts)
+            )
+        except UnreadableError as error:
+            raise UnusableError(f'"{short(path, _LONGEST_PATH)}" {error}') from error
+        except UnicodeDecodeError as error:
+            raise UnusableError(f'"{short(path, _LONGEST_PATH)}" is not UTF-8; save it as UTF-8') from error
+
+
+def _holds_secrets(path: str) -> bool:
+    """Whether a file or one of the folders above it is named as a secret, as in ``/run/secrets/db``."""
+    return any(is_secret(Path(part).stem) for part in Path(path).parts)
+
+
+def _deeper(inside: tuple[str, ...], reference: str) -> tuple[str, ...]:
+    if reference in inside:
+        raise UnusableError(f'"${{{short(reference)}}}" refers to itself; break the circle')
+    if len(inside) >= DEEPEST:
+        raise UnusableError(f"more than {DEEPEST} references lead from one to the next; name the last one here")
+    return (*inside, reference)
+
+
+def _utf8(text: str, name: str) -> str:
+    """The text of a variable; the system lets it be any bytes, which Python shows as surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UnusableError(f'environment variable "{name}" is not UTF-8; set it to text in UTF-8') from error
+    return text
+
+
+def _typed(text: str, reference: str) -> Any:
+    """``text`` as YAML reads it; text that is no YAML is text, as in the Collector."""
+    try:
+        return parse(text, f"${{{reference}}}").value
+    except ConfigError:
+        return text

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the user's files to checked, typed, immutable settings: the one entrance to everything about configuration.
+
+    locations            what ``--config`` names: files, and the Collector's other locations
+    sources              read and merge them and ``--set``
+    yaml_document        YAML with places and the Collector's types
+    expansion            ``${env:…}`` and ``${file:…}``
+    component_sections   receivers, processors, exporters, …
+    validation           a component's body against its settings class
+    pydantic_messages    pydantic's findings in our words
+    service_section      pipelines and what they refer to
+    service_settings     what the service section says
+    conflicts            what two components cannot both have
+
+`load` reports every mistake of every part in one `ConfigError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind
+from ebpf_sidecar.pipeline.errors import ConfigError, Mistake
+from ebpf_sidecar.pipeline.plugins import Plugins
+from ebpf_sidecar.pipeline.secrets_in_text import knowing
+from ebpf_sidecar.pipeline.suggestions import did_you_mean
+
+from .component_sections import ConfiguredComponent, Sections, read_sections
+from .conflicts import conflicts
+from .expansion import expand, has_reference, plain
+from .service_section import read_service
+from .service_settings import PipelineId, PipelineSettings, ServiceSettings, listed
+from .sources import Inline, Source, merged, name_of
+from .validation import Marks, mistake
+from .yaml_document import Document
+
+__all__ = [
+    "ComponentId",
+    "Config",
+    "ConfiguredComponent",
+    "Inline",
+    "PipelineId",
+    "PipelineSettings",
+    "ServiceSettings",
+    "Source",
+    "load",
+    "resolved",
+]
+
+_LISTED_IN = dict.fromkeys(ComponentKind, "a pipeline") | {ComponentKind.EXTENSION: "service::extensions"}
+
+Components = Mapping[ComponentId, ConfiguredComponent]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A configuration without mistakes. ``warnings`` are things that work but are hardly meant."""
+
+    receivers: Components
+    processors: Components
+    exporters: Components
+    extensions: Components
+    service: ServiceSettings
+    warnings: tuple[Mistake, ...] = ()
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    """What came from variables and files whose names say that they hold secrets: not to be shown or logged."""
+
+    def components(self, kind: ComponentKind) -> Components:
+        """The components of one kind, in the order of the file."""
+        found: Components = getattr(self, kind.section)
+        return found
+
+
+def load(sources: Sequence[Source], overrides: Sequence[str], plugins: Plugins, environ: Mapping[str, str]) -> Config:
+    """The configuration in ``sources``, later ones winning, then ``overrides`` (``a.b=c``).
+
+    Imports only the plugins of components that the files name. Raises `ConfigError` with every mistake found.
+    """
+    secrets: set[str] = set()
+    with knowing(secrets):
+        return _load(sources, overrides, plugins, environ, secrets)
+
+
+def _load(
+    sources: Sequence[Source],
+    overrides: Sequence[str],
+    plugins: Plugins,
+    environ: Mapping[str, str],
+    secrets: set[str],
+) -> Config:
+    document = merged(sources, overrides)
+    tree, mistakes = expand(document, environ, note_secret=secrets.add)
+    if not tree:
+        where = ", ".join(map(name_of, sources))
+        raise ConfigError(
+            [Mistake("", 'nothing is configured; begin with "receivers:", as in configs/default.yaml', where)]
+        )
+    components, wrong = read_sections(tree, document.marks, plugins)
+    service, more = read_service(tree, document.marks)
+    more += conflicts(components, service, document.marks) if service else []
+    mistakes += _not_following(mistakes, [*_unknown_sections(tree, document.marks), *wrong, *more])
+    if mistakes or service is None:
+        raise ConfigError(_in_order(mistakes, document))
+    found = (*_unused(components, service, document), *_displaced(components, plugins, document))
+    warnings = tuple(warning.without_secrets() for warning in found)
+    sections = {kind.section: MappingProxyType(components[kind]) for kind in ComponentKind}
+    return Config(**sections, service=service, warnings=warnings, secrets=frozenset(secrets))
+
+
+def resolved(
+    sources: Sequence[Source],
+    overrides: Sequence[str],
+    environ: Mapping[str, str],
+    note_secret: Callable[[str], None] = lambda _text: None,
+) -> Any:
+    """The merged and expanded configuration, secrets included: see `redaction` before showing it.
+
+    ``note_secret`` is called with each text that comes from a variable or a file which is named as a secret. Nothing is
+    imported and no component checked. Raises `ConfigError` for what cannot be read or expanded.
+    """
+    document = merged(sources, overrides)
+    tree, mistakes = expand(document, environ, note_secret=note_secret)
+    if mistakes:
+        raise ConfigError(_in_order(mistakes, document))
+    return plain(tree)
+
+
+def _unknown_sections(tree: Mapping[str, Any], marks: Marks) -> Iterator[Mistake]:
+    known = [*(kind.section for kind in ComponentKind), "service"]
+    for key in tree:
+        if key == "connectors":
+            yield mistake(
+                (), "connectors are not supported; list the exporters in each pipeline instead", marks, (key,)
+            )
+        elif key not in known:
+            yield mistake((), f'unknown section "{key}"{did_you_mean(key, known)}', marks, (key,))
+
+
+def _unused(components: Sections, service: ServiceSettings, document: Document) -> Iterator[Mistake]:
+    """A warning for each component that nothing runs, unless a reference in the lists chooses among them."""
+    for kind in ComponentKind:
+        if has_reference(listed(document.value, kind)):
+            continue
+        for id_ in components[kind].keys() - service.used(kind):
+            at = (kind.section, str(id_))
+            yield mistake(
+                at, f"{kind} is configured but not used; list it in {_LISTED_IN[kind]} or remove it", document.marks
+            )
+
+
+def _displaced(components: Sections, plugins: Plugins, document: Document) -> Iterator[Mistake]:
+    """A warning for each plugin that wanted the name of a component that is used here."""
+    named = {f"{kind}.{id_.type}": (kind.section, str(id_)) for kind in ComponentKind for id_ in components[kind]}
+    for entry, why in plugins.displaced():
+        if entry.name in named:
+            yield mistake(named[entry.name], why, document.marks)
+
+
+def _not_following(first: Iterable[Mistake], later: Iterable[Mistake]) -> list[Mistake]:
+    """Those of ``later`` that are no mere consequence of a reference that could not be followed at the same place."""
+    places = {each.where for each in first} - {""}
+    return [each for each in later if each.where not in places]
+
+
+def _in_order(mistakes: Iterable[Mistake], document: Document) -> list[Mistake]:
+    """As they stand in the files, each once."""
+    places = {str(mark): number for number, mark in enumerate(document.marks.values())}
+    return sorted(dict.fromkeys(mistakes), key=lambda each: places.get(each.where, len(places)))

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a configuration comes from: files, given texts and ``--set`` overrides, merged into one document.
+
+Mappings are merged in depth, the later source wins, and lists are replaced as a whole, as in the Collector. Top-level
+keys that begin with ``x-`` are a place for anchors, as in Compose files, and no part of the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ebpf_sidecar.pipeline.errors import ConfigError, Mistake, printable
+from ebpf_sidecar.pipeline.secrets_in_text import masked_text
+
+from .bounded_read import UnreadableError, read_file
+from .reference_syntax import short
+from .yaml_document import DEEPEST, TOO_DEEP, Document, Location, Mark, NotYamlError, parse
+
+PRIVATE = "x-"
+"""What the names of top-level sections begin with that are the user's own."""
+_BY_PATH = "::"
+
+
+@dataclass(frozen=True, slots=True)
+class Inline:
+    """A configuration that is in no file (standard input, a test)."""
+
+    content: bytes
+    name: str = "stdin"
+    paths: bool = False
+    """Whether keys are paths, ``exporters::debug: …``, as in the Collector's ``yaml:`` locations."""
+
+
+Source = Path | Inline
+
+
+def merged(sources: Sequence[Source], overrides: Sequence[str] = ()) -> Document:
+    """All sources and then all overrides (``a.b=c``), merged. Raises `ConfigError` with the mistakes of all of them."""
+    documents: list[Document] = []
+    mistakes: list[Mistake] = []
+    for origin in (*sources, *overrides):
+        try:
+            documents.append(_override(origin) if isinstance(origin, str) else _document(origin))
+        except ConfigError as error:
+            mistakes += error.mistakes
+    if mistakes:
+        raise ConfigError(mistakes)
+    return _merged(documents)
+
+
+def name_of(source: Source) -> str:
+    """How messages call a source."""
+    name = source.name if isinstance(source, Inline) else str(source)
+    return printable(name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
+
+
+def _document(source: Source) -> Document:
+    name = name_of(source)
+    document = parse(_text(source, name), name)
+    if document.value is None:
+        return Document({}, document.marks)
+    if not isinstance(document.value, dict):
+        raise ConfigError([Mistake("", 'not a mapping; begin with "receivers:", as in configs/default.yaml', name)])
+    return _by_path(document) if isinstance(source, Inline) and source.paths else document
+
+
+def _by_path(document: Document) -> Document:
+    """The document with each ``a::b: c`` at its top as ``a: {b: c}``."""
+    parts = []
+    for key, value in document.value.items():
+        inner = {at[1:]: mark for at, mark in document.marks.items() if at[:1] == (key,)}
+        parts.append(_nested(tuple(key.split(_BY_PATH)), Document(value, inner), document.marks[key,]))
+    return _merged(parts)
+
+
+def _nested(path: Location, inner: Document, mark: Mark) -> Document:
+    """The inner document below the keys of ``path``, which stand at ``mark``."""
+    tree: Any = inner.value
+    for key in reversed(path):
+        tree = {key: tree}
+    marks = {path[:depth]: mark for depth in range(1, len(path) + 1)}
+    return Document(tree, {**{(*path, *at): mark for at, mark in inner.marks.items()}, **marks})
+
+
+def _text(source: Source, name: str) -> str:
+    try:
+        content = source.content if isinstance(source, Inline) else read_file(source)
+        return content.decode("utf-8-sig")
+    except UnreadableError as error:
+        raise ConfigError([Mistake("", str(error), name)]) from error
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        where = Mark(name, before.count(b"\n") + 1, error.start - before.rfind(b"\n"))
+        message = f"not UTF-8: byte 0x{content[error.start]:02x}; save the file as UTF-8"
+        raise ConfigError([Mistake("", message, str(where))]) from error
+
+
+def _override(text: str) -> Document:
+    """``a.b=c`` or ``a::b=c`` as a document; the value is YAML, or the text where it is none (``[::1]:80``), and an
+    empty one is null."""
+    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    path, equals, value = text.partition("=")
+    keys = tuple(key.strip() for key in path.split(_BY_PATH if _BY_PATH in path else "."))
+    if not equals or not all(keys):
+        given = short(masked_text(text))
+        message = f'"{given}" is not a setting; write path=value, as in receivers.ebpf.collection_interval=5s'
+        raise ConfigError([Mistake("", message, "--set")])
+    mark = Mark(printable(f"--set {short(path)}"))
+    if len(keys) > DEEPEST:
+        raise ConfigError([Mistake("", TOO_DEEP, str(mark))])
+    try:
+        inner = parse(value, str(mark))
+    except NotYamlError:
+        inner = Document(value)
+    return _nested(keys, Document(inner.value, dict.fromkeys(inner.marks, mark)), mark)
+
+
+def _merged(documents: Iterable[Document]) -> Document:
+    tree: dict[str, Any] = {}
+    marks: dict[Location, Mark] = {}
+    for document in documents:
+        tree = _deep(tree, document.value)
+        marks |= document.marks
+    return Document({key: value for key, value in tree.items() if not key.startswith(PRIVATE)}, marks)
+
+
+def _deep(earlier: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
+    both = {key: _deep(earlier[key], value) for key, value in later.items() if _are_mappings(earlier.get(key), value)}
+    return {**earlier, **later, **both}
+
+
+def _are_mappings(*values: Any) -> bool:
+    return all(isinstance(value, dict) for value in values)

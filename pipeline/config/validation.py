@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A part of the file checked against its settings class, with every mistake in the words of this house.
+
+Two rules of the Collector apply beyond pydantic's: a setting that is written but empty (null) keeps its default, and a
+setting that wants text gets the *original* text of a reference (``0123`` from the environment stays ``0123``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from ebpf_sidecar.pipeline.errors import Mistake
+from ebpf_sidecar.pipeline.suggestions import did_you_mean
+
+from .expansion import Expanded, plain
+from .field_types import is_secret_field, known_settings
+from .pydantic_messages import is_type_error, shown, worded
+from .redaction import is_secret, masked_text
+from .yaml_document import Location, Mark
+
+Model = TypeVar("Model", bound=BaseModel)
+Marks = Mapping[Location, Mark]
+_LONGEST = 200  # characters of another program's message
+
+
+def mistake(at: Location, message: str, marks: Marks, place: Location | None = None) -> Mistake:
+    """A mistake at a location; ``place``: where to point the user to when it is another one (an unknown key)."""
+    place = at if place is None else place
+    known = next((marks[place[:end]] for end in range(len(place), 0, -1) if place[:end] in marks), "")
+    return Mistake("::".join(map(str, at)), message, str(known))
+
+
+def validated(model: type[Model], body: Any, at: Location, marks: Marks) -> tuple[Model | None, list[Mistake]]:
+    """``body`` (null: all defaults) as settings, or everything that is wrong with it, whatever ``model`` raises."""
+    try:
+        return _validated(model, body, at, marks)
+    except Exception as error:  # noqa: BLE001 # a settings class is a plugin's code: its failure is one mistake more
+        return None, [mistake(at, failure(error), marks)]
+
+
+def failure(error: Exception) -> str:
+    """What to say when a component's own check failed in a way that the contract does not know."""
+    cause = masked_text(f"{type(error).__name__}: {error}".split("\n", 1)[0][:_LONGEST])
+    return f"cannot be checked: {cause}; tell the author of this component"
+
+
+def _validated(model: type[Model], body: Any, at: Location, marks: Marks) -> tuple[Model | None, list[Mistake]]:
+    tree = {} if body is None else body
+    if not isinstance(plain(tree), dict):
+        return None, [mistake(at, f"{shown(plain(tree))} is not a mapping; write {{key: value}}", marks)]
+    settings, errors = _tried(model, tree)
+    if settings is None and (repaired := _repaired(tree, errors)) != tree:
+        tree = repaired  # what is still refused is quoted as the user wrote it
+        settings, errors = _tried(model, tree)
+    return settings, list(_mistakes(model, tree, errors, at, marks))
+
+
+def _tried(model: type[Model], tree: Any) -> tuple[Model | None, list[ErrorDetails]]:
+    try:
+        return model.model_validate(plain(tree)), []
+    except ValidationError as error:
+        return None, error.errors(include_url=False)
+
+
+def _repaired(tree: Any, errors: Iterable[ErrorDetails]) -> Any:
+    """``tree`` with the original text in place of refused values that came from references, and without nulls."""
+    for error in errors:
+        tree = _repaired_at(tree, _walked(tree, error["loc"]))
+    return tree
+
+
+def _repaired_at(tree: Any, location: Location) -> Any:
+    if isinstance(tree, Expanded):
+        return tree.original if not location else _repaired_at(tree.value, location)
+    if not location:
+        return tree
+    key, rest = location[0], location[1:]
+    if isinstance(tree, dict) and key in tree:
+        if not rest and plain(tree[key]) is None and not (isinstance(tree[key], Expanded) and tree[key].original):
+            return {name: value for name, value in tree.items() if name != key}
+        return {**tree, key: _repaired_at(tree[key], rest)}
+    if isinstance(tree, list) and isinstance(key, int):
+        return [_repaired_at(item, rest) if position == key else item for position, item in enumerate(tree)]
+    return tree
+
+
+def _walked(tree: Any, loc: Sequence[str | int]) -> Location:
+    """The part of pydantic's ``loc`` that exists in the file: without the names of union members and ``[key]``."""
+    walked: list[str | int] = []
+    for part in loc:
+        tree = tree.value if isinstance(tree, Expanded) else tree
+        if isinstance(tree, dict) and part in tree:
+            tree = tree[str(part)]
+        elif isinstance(tree, list) and isinstance(part, int) and part < len(tree):
+            tree = tree[part]
+        else:
+            continue
+        walked.append(part)
+    return tuple(walked)
+
+
+def _mistakes(
+    model: type[BaseModel], tree: Any, errors: Sequence[ErrorDetails], at: Location, marks: Marks
+) -> Iterable[Mistake]:
+    placed = [(_walked(tree, error["loc"]), error) for error in errors]
+    deepest = [(location, error) for location, error in placed if not _is_other_branch(location, error, placed)]
+    for (location, _), group in groupby(deepest, key=_place):
+        found = [error for _, error in group]
+        where = (*at, *location)
+        if found[0]["type"] == "extra_forbidden":
+            hint = did_you_mean(str(location[-1]), known_settings(model, location[:-1])) or "; remove it"
+            yield mistake(where[:-1], f'unknown setting "{location[-1]}"{hint}', marks, where)
+        elif found[0]["type"] == "missing":
+            name = found[0]["loc"][-1]
+            yield mistake(where, f'setting "{name}" is missing; add it', marks, (*where, name))
+        else:
+            secret = any(is_secret(str(part)) for part in location) or is_secret_field(model, location)
+            yield mistake(where, worded(found, secret=secret), marks)
+
+
+def _is_other_branch(location: Location, error: ErrorDetails, placed: Sequence[tuple[Location, ErrorDetails]]) -> bool:
+    """Whether another member of the same union accepted the value's type and found something inside it."""
+    return is_type_error(error) and any(
+        len(other) > len(location) and other[: len(location)] == location for other, _ in placed
+    )
+
+
+def _place(placed: tuple[Location, ErrorDetails]) -> tuple[Location, str]:
+    """What goes into one message: all types that a union refused at one place, but each missing setting alone."""
+    location, error = placed
+    return location, str(error["loc"][-1]) if error["type"] == "missing" else ""

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The HTTP servers of the process: components that name the same ``host:port`` share one.
+
+Paths are added and removed at any time; a server listens while it is started and has something to answer.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import parse_qsl
+
+from ebpf_sidecar.pipeline.endpoint import Address
+from ebpf_sidecar.pipeline.errors import SidecarError
+from ebpf_sidecar.pipeline.host import Request, Response
+from ebpf_sidecar.pipeline.telemetry.ledger import Ledger
+
+from .answers import CONNECTION, Answers, Client
+from .refusals import Refusal, Refusals
+
+if TYPE_CHECKING:
+    from .listener import Listener
+    from .places import Limits
+
+Handler = Callable[[Request], Response]
+
+_PLAIN = "text/plain; charset=utf-8"
+_NEGOTIATED = {"accept": "Content-Type", "accept-encoding": "Content-Encoding"}
+"""Headers that may say the same in many ways, and where the answer says what became of it."""
+_AGAIN = {"Retry-After": "5"}
+
+
+class HttpServers:
+    """All servers; thread-safe.
+
+    ``vital`` paths, probes of the service's health, are answered even where clients hold all connections or too much
+    memory. ``limits`` are those of each server.
+    """
+
+    def __init__(
+        self,
+        logger: logging.Logger | logging.LoggerAdapter[Any] | None = None,
+        *,
+        ledger: Ledger | None = None,
+        vital: Collection[str] = (),
+        limits: Limits | None = None,
+        answers: Answers | None = None,
+    ) -> None:
+        self._logger = logger or logging.getLogger(__name__)
+        self._refusals = Refusals(ledger or Ledger(), self._logger)
+        self._vital, self._limits, self._answers = frozenset(vital), limits, answers or Answers()
+        self._lock = threading.RLock()
+        self._sites: dict[Address, Site] = {}
+        self._listeners: dict[Address, Listener] = {}
+        self._started = False
+
+    def add(self, endpoint: str, path: str, handler: Handler) -> None:
+        """Answer ``path`` on ``endpoint``, at once or from `start` on.
+
+        Raises `SidecarError` when the path is taken, or when the servers are started and the port cannot be bound.
+        """
+        address = _address(endpoint)
+        with self._lock:
+            site = self._sites.get(address) or Site(self._logger, self._answers, self._vital, self._refuse(address))
+            if path in site.handlers:
+                raise SidecarError(f'"{path}" on "{endpoint}" is taken; choose another path or endpoint')
+            if self._started and address not in self._listeners:
+                self._listeners[address] = self._listen(address, site)
+            site.handlers = {**site.handlers, path: handler}
+            self._sites[address] = site
+
+    def remove(self, endpoint: str, path: str) -> None:
+        """Answer ``path`` no longer; the server closes with its last path."""
+        address = _address(endpoint)
+        with self._lock:
+            site = self._sites.get(address)
+            if site is None:
+                return
+            site.handlers = {kept: handler for kept, handler in site.handlers.items() if kept != path}
+            if site.handlers:
+                return
+            del self._sites[address]
+            listener = self._listeners.pop(address, None)
+        if listener is not None:
+            listener.close()
+
+    def start(self) -> None:
+        """Listen on every endpoint. Raises `SidecarError`, and then listens on none."""
+        with self._lock:
+            try:
+                for address, site in self._sites.items():
+                    if address not in self._listeners:
+                        self._listeners[address] = self._listen(address, site)
+            except SidecarError:
+                self.shutdown()
+                raise
+            self._started = True
+
+    def shutdown(self) -> None:
+        """Answer what was asked, then close everything, within a second. Paths stay for another `start`."""
+        with self._lock:
+            listeners, self._listeners = self._listeners, {}
+            self._started = False
+        closing = [threading.Thread(target=listener.close) for listener in listeners.values()]
+        for thread in closing:
+            thread.start()
+        for thread in closing:
+            thread.join()
+
+    def bound(self, endpoint: str) -> tuple[str, int]:
+        """Host and port on which ``endpoint`` is really served (port 0 chose one). Raises KeyError when it is not."""
+        return self._listeners[_address(endpoint)].address
+
+    def failures(self, endpoint: str) -> Mapping[str, int]:
+        """How many requests on ``endpoint`` ended in an exception, by path."""
+        return self._sites[_address(endpoint)].failures
+
+    def refused(self, endpoint: str, reason: Refusal) -> int:
+        """How many requests and connections on ``endpoint`` were refused or given up for this reason."""
+        return self._refusals.count(str(_address(endpoint)), reason)
+
+    def _refuse(self, address: Address) -> Callable[[Refusal], None]:
+        return partial(self._refusals.add, str(address))
+
+    def _listen(self, address: Address, site: Site) -> Listener:
+        from .listener import Listener  # noqa: PLC0415 # a service without an endpoint need not load a web server
+        from .places import Limits  # noqa: PLC0415 # as above
+
+        limits = self._limits or Limits()
+        listener = Listener(address.listen(), site, refuse=self._refuse(address), vital=self._vital, limits=limits)
+        if not address.port:  # the kernel chose one, and nothing else says which
+            self._logger.info('"%s" is served on port %d', address, listener.address[1])
+        return listener
+
+
+def _address(endpoint: str) -> Address:
+    try:
+        return Address.parse(endpoint)
+    except ValueError as cause:
+        raise SidecarError(str(cause)) from cause
+
+
+class Site:
+    """What one server answers: a WSGI application over a table of paths, replaced as a whole when it changes."""
+
+    def __init__(
+        self,
+        logger: logging.Logger | logging.LoggerAdapter[Any],
+        answers: Answers,
+        vital: Collection[str],
+        refuse: Callable[[Refusal], None],
+    ) -> None:
+        self.handlers: Mapping[str, Handler] = {}
+        self.failures: Counter[str] = Counter()
+        """Requests that ended in an exception, by path."""
+        self._logger, self._answers, self._vital, self._refuse = logger, answers, vital, refuse
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer one request (PEP 3333)."""
+        request, connection = _request(environ), cast("Client", environ[CONNECTION])
+        if connection.reserve and request.path not in self._vital:
+            self._refuse(Refusal.CONNECTION_LIMIT)
+            response = _say(HTTPStatus.SERVICE_UNAVAILABLE, "all connections are in use; try again later", _AGAIN)
+        else:
+            response = self._answer(request)
+        sent = b"" if request.method == "HEAD" else response.body
+        answer = self._answers.begin(sent, connection.give_up, self._kind(request, response))
+        if answer is None:
+            self._refuse(Refusal.BYTES_UNDER_WAY)
+            text = "slow clients hold too much of earlier answers; try again later"
+            response = _say(HTTPStatus.SERVICE_UNAVAILABLE, text, _AGAIN)
+            answer = self._answers.begin(response.body, connection.give_up)
+        length = len(response.body) if request.method == "HEAD" or answer is None else answer.size
+        headers = {**response.headers, "Content-Length": str(length)}
+        start_response(f"{response.status} {HTTPStatus(response.status).phrase}", list(headers.items()))
+        # handed over as a file, the page is sent from this one copy to any number of slow scrapers
+        body: Iterable[bytes] = environ["wsgi.file_wrapper"](answer)
+        return body
+
+    def _kind(self, request: Request, response: Response) -> Hashable:
+        """What another answer must have in common to be as good, by the rules for shared caches (RFC 9111); or None."""
+        varies = response.headers.get("Vary", "*").lower().replace(" ", "").split(",")
+        if "*" in varies or "authorization" in request.headers:
+            return None
+        depends = tuple(
+            response.headers.get(_NEGOTIATED[name]) if name in _NEGOTIATED else request.headers.get(name)
+            for name in varies
+        )
+        return (self, request.path, tuple(request.query.items()), response.status, depends)
+
+    def _answer(self, request: Request) -> Response:
+        request = replace(request, served=tuple(sorted(self.handlers)))
+        handler = self.handlers.get(request.path, index if request.path == "/" else None)
+        if handler is None:
+            known = " ".join(request.served)
+            return _say(HTTPStatus.NOT_FOUND, f'"{_printable(request.path)}" is not served here; these are: {known}')
+        if request.method not in ("GET", "HEAD"):
+            return _say(HTTPStatus.METHOD_NOT_ALLOWED, "use GET or HEAD", {"Allow": "GET, HEAD"})
+        try:
+            response = handler(request)
+            HTTPStatus(response.status)  # ValueError for what is none
+        except Exception as cause:  # noqa: BLE001 # a handler's mistake must not end the connection without an answer
+            return self._failed(request.path, cause)
+        return response
+
+    def _failed(self, path: str, cause: Exception) -> Response:
+        self.failures[path] += 1
+        if self.failures[path] == 1:
+            self._logger.error('answering "%s" failed; further failures are only counted', path, exc_info=cause)
+        return _say(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error; see the log")
+
+
+def index(request: Request) -> Response:
+    """What is served on the endpoint: for ``/``, where people look first."""
+    return _say(HTTPStatus.OK, " ".join(["ebpf-sidecar:", *(path for path in request.served if path != "/")]))
+
+
+def _say(status: HTTPStatus, text: str, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(f"{text}\n".encode(), status, {"Content-Type": _PLAIN, **(headers or {})})
+
+
+def _printable(path: str) -> str:
+    return path[:200].encode("ascii", "backslashreplace").decode()
+
+
+def _request(environ: Mapping[str, Any]) -> Request:
+    headers = {
+        key.removeprefix("HTTP_").replace("_", "-").lower(): value
+        for key, value in environ.items()
+        if key.startswith("HTTP_")
+    }
+    query = dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True))
+    return Request(environ["REQUEST_METHOD"], environ["PATH_INFO"] or "/", headers, query)

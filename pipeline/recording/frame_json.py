@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Row sets and frames as JSON values and back, without loss; see `file` for what the keys mean."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ebpf_sidecar.pipeline.frame import Frame, Kind, Scope, Temporality
+from ebpf_sidecar.pipeline.rows import Column, RowSet, Text
+
+Json = dict[str, Any]
+_NUMBER_KINDS = "biuf"
+
+
+def row_set_to_json(rows: RowSet) -> Json:
+    """Ids and columns of a row set. Raises ValueError for a column that is neither text nor numbers."""
+    return {
+        "ids": rows.ids.tolist(),
+        "columns": {name: _column_to_json(column) for name, column in rows.columns.items()},
+    }
+
+
+def row_set_from_json(value: Json) -> RowSet:
+    """The row set. Raises KeyError, TypeError, ValueError or `FrameError` where the value does not hold one."""
+    columns = {sys.intern(name): _column_from_json(column) for name, column in value["columns"].items()}
+    ids = np.array(value["ids"], dtype=np.uint64)
+    if any(array.ndim != 1 for array in (ids, *(c for c in columns.values() if not isinstance(c, Text)))):
+        raise ValueError("ids or numbers are no list")
+    return RowSet(ids, columns)
+
+
+def frame_to_json(frame: Frame, rows: int, resource: Mapping[str, str]) -> Json:
+    """A frame about the row set number ``rows``; parts that have their default value are left out, as is ``resource``.
+
+    Raises ValueError for values that are no numbers.
+    """
+    start = frame.start_time_unix_nano
+    parts: Json = {
+        "name": frame.name,
+        "kind": frame.kind.value,
+        "rows": rows,
+        "time": int(frame.time_unix_nano),
+        "start": start.tolist() if isinstance(start, np.ndarray) else int(start),
+        "unit": frame.unit,
+        "description": frame.description,
+        "values": _numbers_to_json(frame.values),
+        "temporality": frame.temporality.value,
+        "scope": [frame.scope.name, frame.scope.version],
+    }
+    if frame.bounds is not None and frame.sums is not None:
+        parts |= {"bounds": _numbers_to_json(frame.bounds), "sums": _numbers_to_json(frame.sums)}
+    if frame.advised_bounds is not None:
+        parts["advised_bounds"] = _numbers_to_json(frame.advised_bounds)
+    if frame.resource != resource:
+        parts["resource"] = dict(frame.resource)
+    return parts
+
+
+def frame_from_json(value: Json, rows: RowSet, resource: Mapping[str, str]) -> Frame:
+    """The frame about ``rows``. Raises KeyError, TypeError, ValueError or `FrameError` for what is no frame."""
+    start, histogram = value["start"], value["kind"] == Kind.HISTOGRAM
+    values = _numbers_from_json(value["values"])
+    bounds = _bounds(value["bounds"]) if histogram else None
+    if bounds is not None and not len(rows):
+        values = values.reshape(0, len(bounds) + 1)  # an empty list does not tell how long its rows would be
+    return Frame(
+        name=sys.intern(value["name"]),
+        kind=Kind(value["kind"]),
+        rows=rows,
+        values=values,
+        time_unix_nano=nanoseconds(value["time"]),
+        start_time_unix_nano=np.array(start, dtype=np.uint64) if isinstance(start, list) else nanoseconds(start, 2**64),
+        unit=sys.intern(value["unit"]),
+        description=sys.intern(value["description"]),
+        temporality=Temporality(value["temporality"]),
+        bounds=bounds,
+        sums=_numbers_from_json(value["sums"]) if histogram else None,
+        resource=texts(value["resource"]) if "resource" in value else resource,
+        scope=Scope(*map(sys.intern, value["scope"])),
+        advised_bounds=_bounds(value["advised_bounds"]) if "advised_bounds" in value else None,
+    )
+
+
+def _bounds(value: Json) -> NDArray[Any]:
+    """The upper bounds of buckets. Raises ValueError where they are not ascending numbers."""
+    bounds = _numbers_from_json(value)
+    if bounds.ndim != 1 or not (bounds[1:] > bounds[:-1]).all() or np.isnan(bounds).any():
+        raise ValueError("bounds of buckets are not ascending")
+    return bounds
+
+
+def nanoseconds(value: Any, end: int = 2**63) -> int:
+    """A time as ns since the epoch, below ``end``. Raises ValueError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < end:
+        raise ValueError("a time is no number of nanoseconds since 1970")
+    return value
+
+
+def texts(value: Any) -> dict[str, str]:
+    """A mapping of text to text, as a resource is. Raises TypeError or AttributeError for anything else."""
+    return {sys.intern(name): sys.intern(text) for name, text in value.items()}
+
+
+def _column_to_json(column: Column) -> Json:
+    if isinstance(column, Text):
+        column = column.trimmed()  # recordings are for others
+        return {"words": list(column.words), "codes": column.codes.tolist()}
+    return _numbers_to_json(column)
+
+
+def _column_from_json(value: Json) -> Column:
+    if "words" not in value:
+        return _numbers_from_json(value)
+    words, codes = tuple(map(sys.intern, value["words"])), np.array(value["codes"], dtype=np.int32)
+    if codes.ndim != 1:
+        raise ValueError("codes are no list of numbers")
+    if len(codes) and not 0 <= codes.min() <= codes.max() < len(words):
+        raise ValueError("a code has no word")
+    return Text(codes, words)
+
+
+def _numbers_to_json(array: NDArray[Any]) -> Json:
+    if array.dtype.kind not in _NUMBER_KINDS:
+        raise ValueError(f"{array.dtype} is no type of numbers")
+    numbers: Any = array.tolist()
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        numbers = array.astype(str).tolist()  # JSON has no infinities and no NaN
+    return {"type": array.dtype.name, "numbers": numbers}
+
+
+def _numbers_from_json(value: Json) -> NDArray[Any]:
+    dtype = np.dtype(str(value["type"]))
+    if dtype.kind not in _NUMBER_KINDS:
+        raise ValueError(f'"{dtype}" is no type of numbers')
+    return np.array(value["numbers"], dtype=dtype)

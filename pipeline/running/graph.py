@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A configuration as connected components.
+
+Built extensions first, since others may ask for them, then exporters, then processors backwards, receivers last, and
+started in that order, so that whoever receives is ready first. Stopped from the receivers forwards, so that everything
+drains.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from ebpf_sidecar.pipeline.clock import Clock, Deadline, SystemClock
+from ebpf_sidecar.pipeline.component import CleansMaps, ComponentId, MapCleanup, UpstreamRequest
+from ebpf_sidecar.pipeline.config.load import Config, ConfiguredComponent, PipelineId, PipelineSettings
+from ebpf_sidecar.pipeline.errors import ConfigError, Mistake, PluginError, SidecarError
+from ebpf_sidecar.pipeline.host import Context
+from ebpf_sidecar.pipeline.methods import broken_method
+from ebpf_sidecar.pipeline.push_settings import PushSettings
+from ebpf_sidecar.pipeline.sending.direct_export import DirectExport
+from ebpf_sidecar.pipeline.sending.sending_queue import SendingQueue
+from ebpf_sidecar.pipeline.telemetry.ledger import QUEUE_CAPACITY, QUEUE_SIZE, QUEUED, Ledger
+
+from .nodes import ExporterAccounting, Pipeline, Source, Stage
+from .stopping import quietly, stop_together
+
+log = logging.getLogger(__name__)
+_CLOSING_SECONDS = 1.0
+"""The most that is kept of the time for draining, so that everything is closed even where a queue needs all of it."""
+_GIVE_UP_SECONDS = 5.0
+
+NewContext = Callable[[ComponentId], Context]
+Outlet = SendingQueue | DirectExport
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """All components of a configuration, connected."""
+
+    extensions: Mapping[ComponentId, Any]
+    exporters: Mapping[ComponentId, Outlet]
+    pipelines: Sequence[Pipeline]
+    sources: Sequence[Source]
+    ledger: Ledger
+    origins: Mapping[ComponentId, str]
+    """The packages that the components come with, as far as known."""
+
+    def start(self) -> None:
+        """Start everything, from the exporters backwards. Raises `SidecarError` naming the component, after shutting
+        down again what had been started."""
+        try:
+            for id_, start in self._receiving_side():
+                with _blamed(id_, "cannot start", self.origins.get(id_, "")):
+                    start()
+            for source in self.sources:
+                with _blamed(source.id, "cannot start", self.origins.get(source.id, "")):
+                    source.start()
+        except BaseException:  # also when a signal interrupts the start
+            self.shutdown(_GIVE_UP_SECONDS)
+            raise
+
+    def _receiving_side(self) -> list[tuple[ComponentId, Callable[[], None]]]:
+        """How to start what receives, in order; a component may leave ``start`` out."""
+        exporters = [(id_, part) for id_, outlet in self.exporters.items() for part in (outlet.component, outlet)]
+        stages = [(stage.id, stage.processor) for pipe in self.pipelines for stage in reversed(pipe.stages)]
+        parts: list[tuple[ComponentId, Any]] = [*self.extensions.items(), *exporters, *stages]
+        return [(id_, part.start) for id_, part in parts if hasattr(part, "start")]
+
+    def shutdown(self, seconds: float, clock: Clock | None = None) -> list[str]:
+        """Stop everything from the receivers forwards, within ``seconds`` whatever a component does.
+
+        Receivers stop at the same time, then the processors; the queues empty themselves in the time that
+        is left, but for a part that is kept for closing exporters and extensions. Returns what was lost, in words.
+        """
+        end = Deadline.after(seconds, clock or SystemClock())
+        closing = min(_CLOSING_SECONDS, seconds / 5)
+        drained = end.earlier(closing)
+        problems = self._stop_receiving(end.earlier(closing + drained.left() / 2))
+        problems += self._drain(drained)
+        exporters = {_named(id_): partial(_shut, outlet.component) for id_, outlet in self.exporters.items()}
+        extensions = {_named(id_): partial(_shut, extension) for id_, extension in self.extensions.items()}
+        for parts, deadline in ((exporters, end.earlier(closing / 2)), (extensions, end)):
+            for name in stop_together(parts, deadline):
+                log.error("%s: did not stop in time", name)  # no data is lost by that
+        for id_ in self._components():
+            self.ledger.forget(id_)
+        return problems
+
+    def _components(self) -> set[ComponentId]:
+        stages = {stage.id for pipeline in self.pipelines for stage in pipeline.stages}
+        return {*self.extensions, *self.exporters, *stages, *(source.id for source in self.sources)}
+
+    def _stop_receiving(self, deadline: Deadline) -> list[str]:
+        """Receivers read a last time, and processors pass on what they hold."""
+        late = stop_together({_named(source.id): source.shutdown for source in self.sources}, deadline)
+        for source in self.sources:
+            source.closed.set()  # also where the receiver still runs
+        late += stop_together({f"pipeline {pipe.id}": partial(_stop_stages, pipe) for pipe in self.pipelines}, deadline)
+        return [f"{name} did not stop in time" for name in late]
+
+    def _drain(self, deadline: Deadline) -> list[str]:
+        """All queues empty themselves at the same time, from the moment they are closed."""
+        for outlet in self.exporters.values():
+            outlet.close()
+        lost = {id_: outlet.shutdown(deadline) for id_, outlet in self.exporters.items()}
+        return [f"{_named(id_)} lost {points} data points" for id_, points in lost.items() if points]
+
+
+def build(config: Config, new_context: NewContext, ledger: Ledger) -> Graph:
+    """Make every component that a pipeline or the service uses, connected but not started.
+
+    Raises `ConfigError` when pipelines ask a receiver for different map cleanups, `SidecarError` when a component
+    cannot be made.
+    """
+    extensions: dict[ComponentId, Any] = {}
+    given, new_context = new_context, lambda id_: replace(given(id_), extensions=dict(extensions))
+    for id_ in config.service.extensions:
+        extensions[id_] = _create(id_, config.extensions[id_], new_context)
+    outlets = {id_: _outlet(id_, config.exporters[id_], new_context, ledger) for id_ in _used(config, "exporters")}
+    pipelines = {
+        id_: Pipeline(id_, _stages(id_, settings, config, new_context, ledger), _queues_first(outlets, settings))
+        for id_, settings in config.service.pipelines.items()
+    }
+    sources = []
+    for id_ in _used(config, "receivers"):
+        fed = [pipelines[p] for p, settings in config.service.pipelines.items() if id_ in settings.receivers]
+        receiver = _create(id_, config.receivers[id_], new_context)
+        _request_cleanup(id_, receiver, fed)
+        sources.append(Source(id_, receiver, fed, ledger))
+    parts = (config.receivers, config.processors, config.exporters, config.extensions)
+    origins = {id_: configured.distribution for part in parts for id_, configured in part.items()}
+    return Graph(extensions, outlets, tuple(pipelines.values()), tuple(sources), ledger, origins)
+
+
+def _used(config: Config, part: str) -> list[ComponentId]:
+    """Components of a part that some pipeline uses, each once, in the order of appearance."""
+    pipelines = config.service.pipelines.values()
+    return list(dict.fromkeys(id_ for pipeline in pipelines for id_ in getattr(pipeline, part)))
+
+
+def _create(id_: ComponentId, configured: ConfiguredComponent, new_context: NewContext) -> Any:
+    with _blamed(id_, "cannot be made", configured.distribution):
+        component = configured.factory.create(configured.settings, new_context(id_))
+    if problem := broken_method(id_.kind, component, sends=configured.factory.sends):
+        origin = configured.distribution or "an unknown distribution"
+        raise PluginError(f"{problem}; update or remove {origin}", component=str(id_))
+    return component
+
+
+def _queues_first(outlets: Mapping[ComponentId, Outlet], settings: PipelineSettings) -> list[Outlet]:
+    """A pipeline's exporters; those that are called may take their time, so the others have their batch before."""
+    chosen = [outlets[id_] for id_ in settings.exporters]
+    return sorted(chosen, key=lambda outlet: not isinstance(outlet, SendingQueue))
+
+
+def _outlet(id_: ComponentId, configured: ConfiguredComponent, new_context: NewContext, ledger: Ledger) -> Outlet:
+    context = new_context(id_)
+    attributes = (("exporter", str(id_)),)
+    exporter = _create(id_, configured, lambda _: context)
+    accounting = ExporterAccounting(ledger, attributes)
+    accounting.appear()
+    if not isinstance(configured.settings, PushSettings):
+        return DirectExport(exporter, accounting, context.telemetry)
+    queue = SendingQueue(str(id_), exporter, configured.settings, accounting, context.telemetry, context.clock)
+    ledger.gauge(QUEUE_SIZE, attributes, queue.size)
+    ledger.gauge(QUEUED, attributes, queue.queued_points)
+    ledger.gauge(QUEUE_CAPACITY, attributes, lambda: queue.capacity)
+    return queue
+
+
+def _stages(
+    pipeline: PipelineId, settings: PipelineSettings, config: Config, new_context: NewContext, ledger: Ledger
+) -> list[Stage]:
+    stages = []
+    for id_ in settings.processors:
+        context = new_context(id_)
+        processor = _create(id_, config.processors[id_], lambda _, context=context: context)  # type: ignore[misc] # a default argument binds now
+        attributes = (("processor", str(id_)), ("pipeline", str(pipeline)))
+        stages.append(Stage(id_, processor, context.telemetry, attributes, ledger))
+    return stages
+
+
+def _request_cleanup(id_: ComponentId, receiver: object, pipelines: Sequence[Pipeline]) -> None:
+    """Carry the processors' requests upstream: only here, while the graph is built."""
+    requests: dict[MapCleanup, str] = {
+        stage.processor.map_cleanup: f"processors::{stage.id} in service::pipelines::{pipeline.id}"
+        for pipeline in pipelines
+        for stage in pipeline.stages
+        if isinstance(stage.processor, UpstreamRequest)
+    }
+    if len(requests) > 1:
+        where = " and ".join(requests.values())
+        message = f'receiver "{id_}" is asked for different map cleanups by {where}; use the same settings in both'
+        raise ConfigError([Mistake(f"receivers::{id_}", message)])
+    if isinstance(receiver, CleansMaps):
+        for request in requests:
+            receiver.clean_maps(request)
+
+
+@contextmanager
+def _blamed(id_: ComponentId, failed: str, origin: str) -> Iterator[None]:
+    """Whatever is raised here, is raised as a `SidecarError` that names the component, and its package if known."""
+    try:
+        yield
+    except SidecarError as problem:
+        problem.component = problem.component or str(id_)
+        raise
+    except (Exception, SystemExit) as problem:  # a plugin does not decide when the service ends
+        by = f" (a component of {origin})" if origin else ""
+        raise SidecarError(f"{failed}: {type(problem).__name__}: {problem}{by}", component=str(id_)) from problem
+
+
+def _named(id_: ComponentId) -> str:
+    return f"{id_.kind.value} {id_}"
+
+
+def _stop_stages(pipeline: Pipeline) -> None:
+    for stage in pipeline.stages:
+        quietly(_named(stage.id), partial(_shut, stage.processor))
+
+
+def _shut(component: object) -> None:
+    shutdown = getattr(component, "shutdown", None)
+    if shutdown is not None:
+        shutdown()

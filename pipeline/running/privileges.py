@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Giving up rights before the service starts, so that whoever takes it over can do little.
+
+Done before any thread exists, since capabilities belong to threads. What components need later goes through a broker
+that is started before. Where something cannot be given up (an odd sandbox) that is logged, and the service goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ebpf_sidecar.pipeline.component import ComponentKind
+from ebpf_sidecar.pipeline.config.load import Config
+from ebpf_sidecar.pipeline.config.privilege_settings import PrivilegeSettings
+from ebpf_sidecar.pipeline.privileged import OwnRights, Privileged, Privileges
+from ebpf_sidecar.pipeline.process.capabilities import forbid_new_privileges, limit_to, permitted
+from ebpf_sidecar.pipeline.process.seccomp import refuse_system_calls
+from ebpf_sidecar.pipeline.telemetry.ledger import ERRORS, Ledger
+
+from .broker import Broker
+
+log = logging.getLogger(__name__)
+_BROKER = (("component", "privilege broker"), ("stage", "running"))
+
+
+@dataclass
+class Rights:
+    """What the service still may do, and ``privileged``: who does the rest."""
+
+    privileged: Privileged = field(default_factory=OwnRights)
+    _reported: bool = False
+
+    def check(self, ledger: Ledger) -> None:
+        """Report, once, a broker that has ended: what was attached goes on counting."""
+        status = self.privileged.ended() if isinstance(self.privileged, Broker) else None
+        if status is not None and not self._reported:
+            self._reported = True
+            ledger.add(ERRORS, 1, _BROKER)
+            log.error(
+                "the privilege broker has ended (exit status %d): what is attached goes on counting, but new "
+                "processors, the canary and other users' executable names need it; restart the service",
+                status,
+            )
+
+    def close(self) -> None:
+        """Let the broker go. Again is no error."""
+        self._reported = True
+        if isinstance(self.privileged, Broker):
+            self.privileged.close()
+
+
+def drop_privileges(config: Config) -> Rights:
+    """Give up what ``config`` does not need, for the whole process. Call it while there is one thread."""
+    settings = config.service.privileges
+    if not settings.drop:
+        return Rights()
+    needs = list(needs_of(config))
+    mine = permitted()
+    try:
+        keep = {name for need in needs for name in need.keep()} | set(settings.keep)
+        privileged = _privileged(needs, mine)
+    except OSError as error:
+        log.warning("all rights are kept, as the privilege broker cannot be started: %s", error)
+        return Rights()
+    _give_up(keep, settings)
+    if missing := set(settings.keep) - mine:
+        log.warning("service::privileges::keep: %s cannot be kept, as it was not there", ", ".join(sorted(missing)))
+    return Rights(privileged)
+
+
+def needs_of(config: Config) -> Iterator[Privileges]:
+    """The needs of each component that runs."""
+    for kind in ComponentKind:
+        configured = getattr(config, kind.section)
+        yield from (configured[id_].factory.privileges for id_ in sorted(config.service.used(kind)))
+
+
+def _privileged(needs: list[Privileges], mine: frozenset[str]) -> Privileged:
+    """The broker, if there is anything that it may do and we shall not."""
+    modules = dict.fromkeys(module for need in needs for module in need.modules)
+    capabilities = {name for need in needs for name in need.capabilities} & mine
+    return Broker([*modules], capabilities) if capabilities else OwnRights()
+
+
+def _give_up(keep: set[str], settings: PrivilegeSettings) -> None:
+    try:
+        limit_to(keep)
+        forbid_new_privileges()
+    except OSError as error:
+        log.warning("rights cannot be given up: %s", error)
+    _refuse_calls(settings)
+    if len(os.listdir("/proc/self/task")) > 1:  # noqa: PTH208 # only counted
+        log.warning("threads that a plugin has started while it was imported keep their rights")
+
+
+def _refuse_calls(settings: PrivilegeSettings) -> None:
+    if not settings.seccomp:
+        return
+    try:
+        refuse_system_calls()
+    except OSError as error:
+        log.warning("no system call is refused: %s; install libseccomp2 (Debian) or libseccomp (Fedora)", error)

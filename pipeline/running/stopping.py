@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stopping several things at the same time, none of which may hold the others up."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+
+from ebpf_sidecar.pipeline.clock import Deadline
+
+Stop = Callable[[], object]
+
+
+def stop_together(parts: Mapping[str, Stop], deadline: Deadline) -> list[str]:
+    """Stop all parts, each in a thread of its own, and wait until ``deadline``; the names of those that still run then.
+
+    A part that fails is logged and counts as stopped.
+    """
+    threads = {name: threading.Thread(target=quietly, args=(name, stop), daemon=True) for name, stop in parts.items()}
+    for name, thread in threads.items():
+        thread.name = f"stopping {name}"
+        thread.start()
+    for thread in threads.values():
+        thread.join(deadline.left())
+    return [name for name, thread in threads.items() if thread.is_alive()]
+
+
+def quietly(name: str, stop: Stop) -> None:
+    """Stop one part; its failure must not keep the others from being stopped."""
+    try:
+        stop()
+    except (Exception, SystemExit):  # of a plugin: it does not decide when the service ends
+        logging.getLogger(__name__).exception("%s: shutdown failed", name)

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether the service is alive and ready, judged by its components' heartbeats and not by wishful thinking."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+from ebpf_sidecar.pipeline.clock import Clock
+
+MISSED_BEATS = 3
+LEAST_SILENCE = 3.0
+"""Seconds: whoever is silent for less may only have waited for a processor, however short its interval is."""
+
+
+@dataclass
+class Pulse:
+    """The heartbeat of one component: none is due until it says how often it will beat."""
+
+    name: str
+    clock: Clock
+    interval: float = 0.0
+    last: float = 0.0
+    beats: int = 0
+
+    def expect(self, seconds: float) -> None:
+        """From now on a beat is due every so many seconds."""
+        self.last, self.interval = self.clock.monotonic(), seconds
+
+    def beat(self) -> None:
+        """Alive."""
+        self.last = self.clock.monotonic()
+        self.beats += 1
+
+    def stop(self) -> None:
+        """No more beats are due."""
+        self.interval = 0.0
+
+    def problem(self) -> str | None:
+        """What is wrong with it, or None."""
+        silent = self.clock.monotonic() - self.last
+        if self.interval and silent > max(MISSED_BEATS * self.interval, LEAST_SILENCE):
+            return f"{self.name}: no sign of life for {silent:.1f}s, expected every {self.interval:g}s"
+        return None
+
+
+@dataclass
+class Health:
+    """The state of the whole service."""
+
+    clock: Clock
+    _pulses: dict[str, Pulse] = field(default_factory=dict)
+    _started: threading.Event = field(default_factory=threading.Event)
+    _stopping: threading.Event = field(default_factory=threading.Event)
+
+    def pulse(self, name: str) -> Pulse:
+        """The heartbeat of a component, made when first asked for."""
+        return self._pulses.setdefault(name, Pulse(name, self.clock))
+
+    def started(self) -> None:
+        """Every component was started."""
+        self._started.set()
+
+    def stopping(self) -> None:
+        """The service goes down: not ready any more, still alive."""
+        self._stopping.set()
+
+    def problems(self) -> list[str]:
+        """Why the service is not healthy; empty when it is."""
+        return [problem for pulse in self._pulses.values() if (problem := pulse.problem())]
+
+    def unready(self) -> list[str]:
+        """Why the service is not ready; empty when it is."""
+        if self._stopping.is_set():
+            return ["shutting down"]
+        if not self._started.is_set():
+            return ["starting"]
+        waiting = [pulse.name for pulse in self._pulses.values() if pulse.interval and not pulse.beats]
+        return [f"{name}: has not delivered yet" for name in waiting] + self.problems()

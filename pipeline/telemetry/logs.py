@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Logging to stderr: the component first, then what happened; text for people or JSON for machines."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import select
+import sys
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import TextIO
+
+from ebpf_sidecar.pipeline.secrets_in_text import redacted
+
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
+_COLOURS = {logging.WARNING: "\x1b[33m", logging.ERROR: "\x1b[31m", logging.CRITICAL: "\x1b[31m"}
+_PLAIN = "\x1b[0m"
+
+
+class BoundedHandler(logging.StreamHandler[TextIO]):
+    """Writes to a stream, but waits only for a moment where its reader does not read: nobody who logs is held up.
+
+    Lines for which there is no room are counted, and the next line that has some says how many they were.
+    """
+
+    def __init__(self, stream: TextIO, patience: float = 0.1) -> None:
+        super().__init__(stream)
+        self._patience = patience
+        self._lost = 0
+        self._cut = ""
+        """What has to be written first where a line was cut off."""
+        try:
+            self._descriptor = stream.fileno()
+        except OSError:  # it is in memory, where nothing can block
+            self.emit = super().emit  # type: ignore[method-assign] # decided once for all lines
+        else:
+            self._room = select.poll()
+            self._room.register(self._descriptor, select.POLLOUT)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line, or count it."""
+        try:
+            line = self.format(record) + self.terminator
+        except Exception:  # noqa: BLE001 # as logging itself does: a message that cannot be formatted ends nothing
+            self.handleError(record)
+            return
+        missing = f"log: lines missing here, because nobody read them: {self._lost}" if self._lost else ""
+        missing += self.terminator if missing else ""
+        text = f"{self._cut}{missing}{line}".encode(errors="backslashreplace")
+        written = self._write(text)
+        self._cut = self.terminator if 0 < written < len(text) else self._cut if written == 0 else ""
+        self._lost = 0 if written == len(text) else self._lost + 1
+
+    def _write(self, text: bytes) -> int:
+        """How much was written. A pipe that has room takes `PIPE_BUF` bytes without blocking."""
+        for start in range(0, len(text), select.PIPE_BUF):
+            if not self._room.poll(0 if self._lost else 1000 * self._patience):
+                return start
+            piece = text[start : start + select.PIPE_BUF]
+            try:
+                written = os.write(self._descriptor, piece)
+            except OSError:  # its reader is gone, or the disk is full
+                return start
+            if written < len(piece):  # the disk is full now, or it is a socket
+                return start + written
+        return len(text)
+
+
+class ConsoleFormatter(logging.Formatter):
+    """``2026-11-23T04:05:06.789Z info  exporter prometheus: listening …``."""
+
+    def __init__(self, *, coloured: bool = False, secrets: Collection[str] = ()) -> None:
+        super().__init__()
+        self._coloured, self._secrets = coloured, secrets
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, and the traceback where there is one."""
+        line = f"{_timestamp(record)} {_level(record):<5} {record.getMessage()}"
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        line = redacted(line, self._secrets)
+        colour = _COLOURS.get(record.levelno, "") if self._coloured else ""
+        return f"{colour}{line}{_PLAIN}" if colour else line
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def __init__(self, *, secrets: Collection[str] = ()) -> None:
+        super().__init__()
+        self._secrets = secrets
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as JSON."""
+        entry = {"ts": _timestamp(record), "level": _level(record), "msg": redacted(record.getMessage(), self._secrets)}
+        if record.exc_info:
+            entry["stacktrace"] = redacted(self.formatException(record.exc_info), self._secrets)
+        return json.dumps(entry, ensure_ascii=False)
+
+
+def _level(record: logging.LogRecord) -> str:
+    """In the words of the setting: a key of `LEVELS`, or what Python has beside them."""
+    return record.levelname.lower().replace("warning", "warn")
+
+
+def _timestamp(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def configure(level: str, encoding: str, stream: TextIO | None = None, secrets: Collection[str] = ()) -> None:
+    """Log to ``stream`` (stderr) from now on; ``level`` is a key of `LEVELS`, ``encoding`` console or json.
+
+    What looks like a secret is masked, and so are the texts in ``secrets``.
+    A service whose stderr was closed before it started (``2>&-``) works, and logs nowhere.
+    """
+    stream = stream or sys.stderr
+    handler = BoundedHandler(stream) if stream else logging.NullHandler()
+    coloured = stream is not None and stream.isatty() and not os.environ.get("NO_COLOR")
+    handler.setFormatter(
+        JsonFormatter(secrets=secrets) if encoding == "json" else ConsoleFormatter(coloured=coloured, secrets=secrets)
+    )
+    logging.basicConfig(level=LEVELS[level], handlers=[handler], force=True)

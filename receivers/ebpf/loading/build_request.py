@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From probes and the user's settings for them to the request that the loader understands."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ebpf_sidecar.pipeline.config.pydantic_messages import shown
+from ebpf_sidecar.pipeline.errors import ProbeError
+from ebpf_sidecar.pipeline.suggestions import did_you_mean
+from ebpf_sidecar.receivers.ebpf.kernel.refusals import release_of
+from ebpf_sidecar.receivers.ebpf.kernel.syscall_table import SyscallTable, known_anywhere, syscall_table
+from ebpf_sidecar.receivers.ebpf.owners import new_cgroups, new_names
+from ebpf_sidecar.receivers.ebpf.probe.model import Calls, Metric, Probe, Setting
+
+from .map_sizing import BUDGET, Machine, Sizes, alignment_of, near_name, possible_processors, sizes_for
+from .plan import SAFE_ON_DEMAND
+from .request import HookRequest, LoadRequest, Part, Way
+from .targets import CGROUPS, TARGET_CGROUPS, KernelTargets
+
+_HEADERS = Path(__file__).resolve().parents[3] / "bpf"
+_SHARED_MAPS = ("control", "drops")
+_OWN_BTF = (*new_cgroups.BTF, *new_names.BTF)
+EVERYBODY = KernelTargets()
+_MOST = 1 << 63  # settings become macros in C
+
+Chosen = Mapping[str, Mapping[str, Any]]
+"""The user's settings by probe name, then by setting."""
+
+
+def request_for(
+    probes: Sequence[Probe],
+    chosen: Chosen | None = None,
+    *,
+    cgroup_hierarchy: str = "v2",
+    by_process: bool = False,
+    strict: bool = False,
+    budget: int = BUDGET,
+    machine: Machine | None = None,
+    targets: KernelTargets = EVERYBODY,
+    program_cache: str | None = None,
+) -> LoadRequest:
+    """The request for ``probes``. Raises `ProbeError` with all mistakes in ``chosen`` and ``budget``, one a line.
+
+    ``budget``: bytes of kernel memory for all maps. ``machine``: what it is shared out for, this one unless told.
+    ``targets``: whom to measure. ``program_cache``: as in `LoadRequest`.
+    """
+    chosen, table, machine = chosen or {}, syscall_table(), machine or this_machine()
+    _refuse_mistakes(probes, chosen)
+    sizes = _sizes(probes, budget, machine, targets)
+    values = {probe.name: _with_defaults(probe, chosen.get(probe.name, {})) for probe in probes}
+    request = LoadRequest(
+        probes=tuple(probe.name for probe in probes),
+        files=_files(probes),
+        headers=str(_HEADERS),
+        hooks=tuple(_hook(probe, i) for probe in probes for i in range(len(probe.hooks))),
+        maps=tuple(dict.fromkeys([*_SHARED_MAPS, *_target_maps(targets), *_own_maps(probes)])),
+        macros={**_macros(probes, values, sizes, machine), **targets.macros},
+        btf=tuple(dict.fromkeys([*_OWN_BTF, *targets.btf, *(field for probe in probes for field in _fields(probe))])),
+        calls=_calls(probes, values, table),
+        drop_reasons=_drop_reasons(probes),
+        cgroup_hierarchy=cgroup_hierarchy,
+        by_process=by_process,
+        strict=strict,
+        preallocate=sizes.preallocated,
+        program_cache=program_cache,
+        sets=targets.sets,
+        parts={probe.name: Part(_files([probe]), _own_maps([probe])) for probe in probes},
+    )
+    return _with_own(request, new_cgroups.NEW_CGROUPS, (new_cgroups.HOOK,))
+
+
+def with_names(request: LoadRequest) -> LoadRequest:
+    """The same, with a kernel that tells who comes to a name of full length."""
+    return _with_own(request, new_names.NEW_NAMES, new_names.HOOKS)
+
+
+def _with_own(request: LoadRequest, name: str, hooks: tuple[HookRequest, ...]) -> LoadRequest:
+    """The same, with a file that serves the reader: it has the name of the map that its ``hooks`` fill."""
+    file, own = str(_HEADERS / f"{name}.c"), request.own
+    return replace(
+        request,
+        files=(*request.files, file),
+        maps=(*request.maps, name),
+        drop_reasons=(*request.drop_reasons, name),
+        own_hooks=(*request.own_hooks, *hooks),
+        own=Part((*own.files, file), (*own.maps, name)),
+    )
+
+
+def _refuse_mistakes(probes: Sequence[Probe], chosen: Chosen) -> None:
+    mistakes = [mistake for probe in probes for mistake in check_settings(probe, chosen.get(probe.name, {}))]
+    if mistakes:
+        raise ProbeError("\n".join(mistakes))
+
+
+def this_machine() -> Machine:
+    """The one that we run on."""
+    system = os.uname()
+    release = release_of(system.release)
+    return Machine(possible_processors(), release >= SAFE_ON_DEMAND, alignment=alignment_of(system.machine, release))
+
+
+def sizes_of(probes: Sequence[Probe], budget: int, machine: Machine | None = None, *, by_cgroup: bool = False) -> Sizes:
+    """How large the probes' maps may be, that of chosen cgroups if there is one (``by_cgroup``), and those that
+    serve the reader.
+
+    Raises ValueError when ``budget`` is too small for them.
+    """
+    specs = [new_cgroups.MAP, new_names.MAP, *(spec for probe in probes for spec in probe.maps)]
+    return sizes_for([*specs, *([CGROUPS] if by_cgroup else [])], budget, machine or this_machine())
+
+
+def calls_for(probes: Sequence[Probe], chosen: Chosen) -> Mapping[int, Mapping[str, int]]:
+    """What the shared programs do for each system call when these probes are at work."""
+    values = {probe.name: _with_defaults(probe, chosen.get(probe.name, {})) for probe in probes}
+    return _calls(probes, values, syscall_table())
+
+
+def check_settings(probe: Probe, chosen: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the user's settings for ``probe``, each as ``setting: what; what to do``."""
+    known = {setting.name: setting for setting in probe.settings}
+    mistakes = []
+    for name, value in chosen.items():
+        if name in known:
+            mistakes += _check(known[name], value)
+        else:
+            mistakes.append(f'unknown setting "{name}" of probe "{probe.name}"{did_you_mean(name, known)}')
+    return mistakes
+
+
+def with_settings(probe: Probe, chosen: Mapping[str, Any]) -> Probe:
+    """The probe with metrics whose attributes have only the words that its settings name."""
+    values = _with_defaults(probe, chosen)
+    return replace(probe, metrics=tuple(_narrowed(metric, values) for metric in probe.metrics))
+
+
+def _narrowed(metric: Metric, values: Mapping[str, Any]) -> Metric:
+    attributes = tuple(
+        replace(each, decode=_kept(each.decode, values[each.only.removeprefix("$")])) if each.only else each
+        for each in metric.attributes
+    )
+    return replace(metric, attributes=attributes)
+
+
+def _kept(decode: str | Mapping[int | str, str], words: Sequence[str]) -> str | Mapping[int | str, str]:
+    if isinstance(decode, str):
+        return decode
+    return {value: word for value, word in decode.items() if not word or word in words}
+
+
+def _check(setting: Setting, value: Any) -> list[str]:
+    if setting.type == "integer":
+        good = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST
+        return [] if good else [f"{setting.name}: {shown(value)} is not a whole number below 2^63; write digits"]
+    return _wrong_words(setting, value) if setting.type == "words" else _wrong_calls(setting, value)
+
+
+def _wrong_words(setting: Setting, value: Any) -> list[str]:
+    if not isinstance(value, list | tuple):
+        advice = value if value in setting.words else ", ".join(setting.words)
+        return [f"{setting.name}: {shown(value)} is not a list of words; write [{advice}]"]
+    return [
+        f"{setting.name}: unknown word {shown(word)}{did_you_mean(str(word), setting.words)}"
+        for word in value
+        if word not in setting.words
+    ]
+
+
+def _wrong_calls(setting: Setting, value: Any) -> list[str]:
+    if not isinstance(value, list | tuple):
+        advice = value if isinstance(value, str) else "read, write"
+        return [f"{setting.name}: {shown(value)} is not a list of system calls; write [{advice}]"]
+    return [
+        f"{setting.name}: unknown system call {shown(name)}{did_you_mean(str(name), known_anywhere()) or '; remove it'}"
+        for name in value
+        if not isinstance(name, str) or name not in known_anywhere()
+    ]
+
+
+def _with_defaults(probe: Probe, chosen: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {setting.name: chosen.get(setting.name, setting.default) for setting in probe.settings}
+
+
+def _files(probes: Sequence[Probe]) -> tuple[str, ...]:
+    """The probes' own files, then those that call their handlers, each once."""
+    own = [probe.source for probe in probes]
+    shared = [probe.path.parent / name for probe in probes for name in probe.programs]
+    return tuple(dict.fromkeys(str(path.resolve()) for path in [*own, *shared]))
+
+
+def _fields(probe: Probe) -> Iterator[str]:
+    """What its programs want to know of the kernel's types, where the kernel tells."""
+    yield from probe.btf
+    for metric in probe.metrics:
+        for attribute in metric.attributes:
+            yield from attribute.btf
+
+
+def _hook(probe: Probe, position: int) -> HookRequest:
+    hook = probe.hooks[position]
+    ways = tuple(
+        Way(each.attach, each.event, each.program, each.btf, each.since, each.until, each.arguments)
+        for each in hook.alternatives
+    )
+    return HookRequest(probe.name, hook.name, ways)
+
+
+def _own_maps(probes: Sequence[Probe]) -> tuple[str, ...]:
+    specs = [spec for probe in probes for spec in probe.maps]
+    own = [*(spec.name for spec in specs if not spec.array), *(near_name(spec.name) for spec in specs if spec.near)]
+    calls = ("calls",) if any(probe.calls for probe in probes) else ()
+    return (*calls, *dict.fromkeys(own))
+
+
+def _target_maps(targets: KernelTargets) -> tuple[str, ...]:
+    return (TARGET_CGROUPS,) if TARGET_CGROUPS.upper() in targets.macros else ()
+
+
+def _sizes(probes: Sequence[Probe], budget: int, machine: Machine, targets: KernelTargets) -> Sizes:
+    try:
+        return sizes_of(probes, budget, machine, by_cgroup=bool(_target_maps(targets)))
+    except ValueError as error:
+        raise ProbeError(f"max_map_memory: {error}") from error
+
+
+def _macros(
+    probes: Sequence[Probe], values: Mapping[str, Mapping[str, Any]], sizes: Sizes, machine: Machine
+) -> Mapping[str, int]:
+    macros: dict[str, int] = {"PAGE_BYTES": machine.page_bytes, "PROCESSORS": machine.processors}
+    for probe in probes:
+        macros.update(probe.macros)
+        macros.update({name.upper(): value for name, value in values[probe.name].items() if isinstance(value, int)})
+    return macros | {f"{name}_entries".upper(): entries for name, entries in sizes.entries.items()}
+
+
+def _calls(
+    probes: Sequence[Probe], values: Mapping[str, Mapping[str, Any]], table: SyscallTable
+) -> Mapping[int, Mapping[str, int]]:
+    rows: dict[int, dict[str, int]] = {}
+    for probe in probes:
+        for calls in probe.calls:
+            for name in _names(calls, values[probe.name]):
+                if name in table.numbers:  # other machines have calls that this one lacks, and the reverse
+                    rows.setdefault(table.numbers[name], {}).update(calls.set)
+    return rows
+
+
+def _names(calls: Calls, values: Mapping[str, Any]) -> Sequence[str]:
+    if not isinstance(calls.names, str):
+        return calls.names
+    names: Sequence[str] = values[calls.names.removeprefix("$")]
+    return names
+
+
+def _drop_reasons(probes: Sequence[Probe]) -> tuple[str, ...]:
+    maps = [spec.name for probe in probes for spec in probe.maps if not spec.array]  # an array is never full
+    return tuple(dict.fromkeys([*maps, *(reason for probe in probes for reason in probe.drops)]))

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a probe's YAML says, as immutable data. `file.py` reads it; nothing here knows the kernel."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+MetricKind = Literal["counter", "gauge", "histogram", "updowncounter"]
+AttachKind = Literal["tracepoint", "raw_tracepoint", "kprobe", "kretprobe", "fentry", "fexit", "perf_event"]
+SettingType = Literal["syscalls", "words", "integer"]
+SETTING_TYPES: tuple[SettingType, ...] = ("syscalls", "words", "integer")
+KINDS: tuple[MetricKind, ...] = ("counter", "gauge", "histogram", "updowncounter")
+ATTACH_KINDS: tuple[AttachKind, ...] = (
+    "tracepoint", "raw_tracepoint", "kprobe", "kretprobe", "fentry", "fexit", "perf_event"
+)  # fmt: skip
+ON_FUNCTIONS: tuple[AttachKind, ...] = ("kprobe", "kretprobe", "fentry", "fexit")
+PERF_EVENTS: Mapping[str, int] = {"page_faults_min": 5, "page_faults_maj": 6}
+"""The kernel's software events that a program can follow, each time they happen (perf_event_open(2))."""
+CALL_FIELDS = ("follow", "cause", "timed", "direction", "advice", "restarts", "resumes", "descriptor")
+"""The bytes of ``struct call`` in bpf/thread.h that a probe may set, in their order."""
+BY_BTF: tuple[AttachKind, ...] = ("fentry", "fexit")
+"""Ways at functions that the kernel finds by its type information; the program is loaded for one function."""
+DECODERS = ("syscall", "errno", "device")
+ELSE = "else"
+"""The entry of a table of words for all values that it does not list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """One way to hook in: ``event`` as ``category:name``, or the name of a function (`ON_FUNCTIONS`) or perf event.
+
+    ``since``: the release that brought it, for the reader. ``until``: the release from which it is not to be taken,
+    although it may be there. ``btf``: fields (``struct.field``) and constants of enums without which it does not work;
+    ``arguments``: named types that must be among a raw tracepoint's arguments, which differ between kernels.
+    """
+
+    attach: AttachKind
+    event: str
+    program: str
+    since: str = ""
+    until: str = ""
+    commit: str = ""
+    btf: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ShownBy:
+    """A ``metric`` that is above 0 only once the hook has fired, in the rows that have the attributes ``where``."""
+
+    metric: str
+    where: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CanarySpec:
+    """How to see that a hook fires: the harmless ``action`` that must trigger it (see `canary_actions`).
+
+    ``moves``: what then grows, as ``map.field``, for where the kernel does not tell how often programs run; empty: no
+    map tells. ``reason``: why the action is ``none``; ``shown_by`` may then tell that the hook fired by itself.
+    """
+
+    action: str
+    moves: str = ""
+    reason: str = ""
+    shown_by: ShownBy | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A place in the kernel, reached by the first of ``alternatives`` that this kernel has."""
+
+    name: str
+    alternatives: tuple[Alternative, ...]
+    reason: str = ""
+    canary: CanarySpec | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MapSpec:
+    """A kernel map: ``name`` in C, ``published`` to users; ``entries`` are for a budget of 16 MiB for all maps.
+
+    ``key`` and ``value``: the bytes of each at most, 0 where the probe does not tell. ``near``: places of the array
+    ``near_<name>`` beside it (near.h), a power of two; 0 where it has none. ``array``: it is an array, there as a whole
+    from the beginning, whose entries are a power of two, and that only the kernel reads.
+    """
+
+    name: str
+    published: str
+    entries: int
+    reason: str
+    key: int = 0
+    value: int = 0
+    near: int = 0
+    array: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """What the shared programs do for the calls ``names`` (or the setting ``$setting`` that holds them)."""
+
+    names: tuple[str, ...] | str
+    set: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What the user may set: ``syscalls`` (a list of names), ``words`` (a list of some of ``words``) or ``integer``
+    (becomes a macro of the same name)."""
+
+    name: str
+    type: SettingType
+    default: tuple[str, ...] | int
+    description: str
+    words: tuple[str, ...] = ()
+
+
+_ELEMENT = re.compile(r"(\w+)\[(\d+)\]")
+
+
+def field_and_element(column: str) -> tuple[str, int | None]:
+    """The field that a column is in, and where it is in there if that is an array (``adds[2]``)."""
+    element = _ELEMENT.fullmatch(column)
+    return (element[1], int(element[2])) if element else (column, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """A value that is the sum of columns: ``lookups``, or ``adds[2]`` for one element of an array.
+
+    ``minus``: columns to take away, for what goes up and down; never below 0, which readings of a map that changes
+    meanwhile could give.
+    """
+
+    columns: tuple[str, ...]
+    minus: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """One row per element of the array ``field``, told apart by ``attribute`` with ``values`` in the array's order."""
+
+    field: str
+    attribute: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """A histogram: the array ``slots`` and the column ``sum``.
+
+    The upper bound of slot *i* is ``scale * 2 ** (lowest_exponent + i)``, inclusive; the last slot has none.
+    ``default_exponents``: of the bounds that exporters show unless told otherwise; empty: all.
+    """
+
+    slots: str
+    sum: str
+    lowest_exponent: int
+    scale: float
+    default_exponents: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Distinct:
+    """How many different keys, whatever their generation, had the column ``field`` grow since the last reading."""
+
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """An attribute of a metric from a key's field; ``decode`` is a decoder's name or a table of words by value.
+
+    ``only``: the setting (``$name``) whose words alone have a part in the metric, besides the empty one; ``btf``:
+    fields without which the kernel does not tell, so that the attribute is absent everywhere.
+    """
+
+    name: str
+    field: str
+    decode: str | Mapping[int | str, str]
+    only: str = ""
+    btf: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric; absent when one of its ``hooks`` (names) is not attached."""
+
+    name: str
+    kind: MetricKind
+    unit: str
+    description: str
+    reading: str
+    map: str
+    hooks: tuple[str, ...]
+    value: Sum | Spread | Slots | Distinct
+    attributes: tuple[Attribute, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A pair of files: ``path`` is the YAML, the C stands beside it.
+
+    ``programs``: shared C files that call its handlers.
+    """
+
+    name: str
+    path: Path
+    summary: str
+    reading: str
+    cost: str
+    stability: str
+    kernel: str
+    settings: tuple[Setting, ...]
+    hooks: tuple[Hook, ...]
+    maps: tuple[MapSpec, ...]
+    metrics: tuple[Metric, ...]
+    calls: tuple[Calls, ...] = ()
+    programs: tuple[str, ...] = ()
+    btf: tuple[str, ...] = ()
+    drops: tuple[str, ...] = ()
+    macros: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def source(self) -> Path:
+        """The C file."""
+        return self.path.with_suffix(".c")
+
+    def map(self, name: str) -> MapSpec:
+        """The map with this C name. Raises `KeyError`."""
+        return next((spec for spec in self.maps if spec.name == name), None) or _missing(name)
+
+
+def _missing(name: str) -> MapSpec:
+    raise KeyError(name)

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the kernel tells about each program: how often it ran, how long that took, and how often it was skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ebpf_sidecar.pipeline.frame import Frame, Kind
+from ebpf_sidecar.pipeline.rows import RowSet
+from ebpf_sidecar.receivers.ebpf.frames.metric_frames import Moment
+from ebpf_sidecar.receivers.ebpf.maps.loaded import HookStatus, Loaded, Program
+
+NO_STATISTICS = (
+    "the kernel does not count runs: BPF_ENABLE_STATS is refused (it needs CAP_SYS_ADMIN) and "
+    "kernel.bpf_stats_enabled is 0; grant the one, or switch on the other with sysctl kernel.bpf_stats_enabled=1"
+)
+"""Why run statistics are absent."""
+
+_MISSES_SINCE = (5, 12)
+
+
+@dataclass
+class ProgramFrames:
+    """Makes the frames. ``start``: when the programs were loaded, ns since the epoch. ``release``: the kernel's.
+
+    ``counting``: whether the kernel counts runs for us; else those frames are absent, never zero.
+    """
+
+    loaded: Loaded
+    start: int
+    release: tuple[int, int]
+    counting: bool = False
+    _all: RowSet = field(init=False)
+    _rows: RowSet = field(init=False)
+    _programs: tuple[Program, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._all = RowSet.of([_described(program, self.loaded.hooks) for program in self.loaded.programs])
+        self.follow(self.loaded.hooks)
+
+    def follow(self, hooks: Sequence[HookStatus]) -> None:
+        """From now on show the programs of the attached among ``hooks``; rows keep the description they had."""
+        at_work = {hook.program for hook in hooks}
+        chosen = [i for i, program in enumerate(self.loaded.programs) if program.name in at_work]
+        self._programs = tuple(self.loaded.programs[i] for i in chosen)
+        self._rows = self._all.take(np.array(chosen, np.intp))
+
+    def frames(self, moment: Moment) -> list[Frame]:
+        """The frames now. Raises `OSError` when the kernel does not answer."""
+        frames = []
+        if self.release >= _MISSES_SINCE:
+            missed = np.array([program.missed() for program in self._programs], np.uint64)
+            said = "Events at which a program was skipped, because the processor was busy with one already"
+            frames.append(self._counter(moment, "ebpf.probe.missed_runs", "{run}", said, missed))
+        if self.counting:
+            runs = np.array([program.runs() for program in self._programs], np.uint64).reshape(-1, 2)
+            frames += [
+                self._counter(moment, "ebpf.probe.runs", "{run}", "Runs of a program in the kernel", runs[:, 0]),
+                self._counter(moment, "ebpf.probe.run_time", "s", "Time spent in a program", runs[:, 1] / 1e9),
+            ]
+        return frames
+
+    def _counter(self, moment: Moment, name: str, unit: str, description: str, values: NDArray[np.generic]) -> Frame:
+        return Frame(
+            name,
+            Kind.COUNTER,
+            self._rows,
+            values,
+            moment.time_unix_nano,
+            self.start,
+            unit,
+            description,
+            resource=moment.resource,
+        )
+
+
+def probes_of(program: str, hooks: Sequence[HookStatus]) -> tuple[str, ...]:
+    """The probes that a program works for."""
+    return tuple(dict.fromkeys(hook.probe for hook in hooks if hook.program == program))
+
+
+def _described(program: Program, hooks: Sequence[HookStatus]) -> Mapping[str, str]:
+    """A shared program names all probes it works for: told apart, its time would be counted twice."""
+    names = {hook.hook for hook in hooks if hook.program == program.name}
+    return {
+        "probe": ",".join(probes_of(program.name, hooks)),
+        "hook": names.pop() if len(names) == 1 else "",
+        "program": program.name,
+    }

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the receiver says about its own work in the kernel: hooks, maps, and events that could not be counted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from ebpf_sidecar.pipeline.frame import Frame, Kind
+from ebpf_sidecar.pipeline.rows import RowSet
+from ebpf_sidecar.receivers.ebpf.frames.metric_frames import Moment, gauge_frame
+from ebpf_sidecar.receivers.ebpf.kernel.namespaces import in_first
+from ebpf_sidecar.receivers.ebpf.maps.loaded import Loaded
+
+from .canary import HookName, Liveness
+
+_THREADS = "threads"
+
+
+@dataclass
+class SelfFrames:
+    """Makes the frames. ``proc``: where /proc is; ``start``: when the probes were attached, ns since the epoch."""
+
+    loaded: Loaded
+    proc: Path
+    start: int
+    _maps: RowSet = field(init=False)
+    _hooks: RowSet = field(init=False)
+    _drops: RowSet = field(init=False)
+    _attached: list[int] = field(init=False)
+    _sees_all: bool = field(init=False)
+    _capacities: list[int] = field(init=False)
+    _firing: tuple[tuple[HookName, ...], RowSet] = field(default_factory=lambda: ((), RowSet.of([])))
+    _one: RowSet = field(default_factory=lambda: RowSet.of([{}]))
+
+    def __post_init__(self) -> None:
+        self._maps = RowSet.of([{"map": name} for name in self.loaded.maps])
+        self._hooks = RowSet.of([_hook(hook.probe, hook.hook, hook.in_brief) for hook in self.loaded.hooks])
+        self._attached = [int(hook.attached) for hook in self.loaded.hooks]
+        self._capacities = [kernel_map.max_entries for kernel_map in self.loaded.maps.values()]
+        self._drops = RowSet.of([{"reason": reason} for reason in self.loaded.drops.reasons])
+        self._sees_all = in_first("pid", self.proc) is not False
+
+    def follow(self, loaded: Loaded) -> None:
+        """From now on tell of the hooks as they are in ``loaded``; a row that said "attached" goes on, saying 0."""
+        changed = [new for old, new in zip(self.loaded.hooks, loaded.hooks, strict=True) if old != new]
+        told = [_hook(**{"reason": "", **row}) for row in self._hooks.records()]
+        states = [int(new.attached) for new in loaded.hooks]
+        self._attached = states + [0] * (len(told) - len(states) + len(changed))
+        self._hooks = RowSet.of([*told, *(_hook(hook.probe, hook.hook, hook.in_brief) for hook in changed)])
+        left = [i for i, name in enumerate(self.loaded.maps) if name in loaded.maps]
+        self._maps = self._maps.take(np.array(left, np.intp))
+        self._capacities = [kernel_map.max_entries for kernel_map in loaded.maps.values()]
+        self.loaded = loaded
+
+    def frames(
+        self, moment: Moment, entries: Mapping[str, int], coverage: float | None, firing: Mapping[HookName, Liveness]
+    ) -> list[Frame]:
+        """The frames now. ``entries``: live entries of the maps that were read anyway; others are counted here.
+
+        ``firing``: what is known of hooks that are attached; those of which nothing is known are absent, never 0.
+        """
+        maps, threads = self.loaded.maps, self._thread_ids()
+        counted = {name: entries.get(name, len(threads) if name == _THREADS else -1) for name in maps}
+        live = [len(maps[name].read()[0]) if count < 0 else count for name, count in counted.items()]
+        gauge = partial(gauge_frame, moment)
+        gauges = [
+            gauge("ebpf.map.entries", "{entry}", "Live entries of a kernel map", (self._maps, live)),
+            gauge("ebpf.map.capacity", "{entry}", "Entries that a kernel map can hold", (self._maps, self._capacities)),
+            gauge("ebpf.map.memory", "By", "Kernel memory of a map", (self._maps, [m.memory() for m in maps.values()])),
+            gauge("ebpf.probe.attached", "{hook}", "1 where a probe's hook is attached", (self._hooks, self._attached)),
+        ]
+        if self._sees_all:
+            description = "Processes whose system calls are followed now; absent outside of the host's PID namespace"
+            points = (self._one, [self._processes(threads)])
+            gauges.append(gauge("ebpf.tracked_pids", "{process}", description, points))
+        known = {name: int(each.live) for name, each in firing.items() if each.live is not None}
+        if known:
+            description = "1 where an attached hook was seen to fire, 0 where it did not although it was triggered"
+            points = (self._rows_of(tuple(known)), list(known.values()))
+            gauges.append(gauge("ebpf.probe.live", "{hook}", description, points))
+        if coverage is not None:
+            description = "Share of what was counted whose cgroup is known: the mean of all counters' shares"
+            gauges.append(gauge("ebpf.attribution.coverage", "1", description, (self._one, [coverage])))
+        return [*gauges, self._dropped(moment)]
+
+    def _thread_ids(self) -> Sequence[int]:
+        threads = self.loaded.maps.get(_THREADS)
+        return threads.read()[0]["key"].tolist() if threads is not None else ()
+
+    def _rows_of(self, names: tuple[HookName, ...]) -> RowSet:
+        """The rows of some hooks; each keeps its number, whichever others are among them."""
+        if names != self._firing[0]:
+            hooks = [(hook.probe, hook.hook) for hook in self.loaded.hooks]
+            rows = RowSet.of([{"probe": probe, "hook": hook} for probe, hook in hooks])
+            self._firing = (names, rows.take(np.array([hooks.index(name) for name in names], np.intp)))
+        return self._firing[1]
+
+    def _processes(self, threads: Sequence[int]) -> int:
+        """How many of the threads are a process's first one: those alone have a folder that /proc lists."""
+        try:
+            return len(set(map(str, threads)).intersection(folder.name for folder in self.proc.iterdir()))
+        except OSError:
+            return 0
+
+    def _dropped(self, moment: Moment) -> Frame:
+        return Frame(
+            "ebpf.dropped.events",
+            Kind.COUNTER,
+            self._drops,
+            np.array(list(self.loaded.drops.read().values()), np.uint64),
+            moment.time_unix_nano,
+            self.start,
+            "{event}",
+            "Kernel events that could not be counted; the reason is the map that was full, or a word",
+            resource=moment.resource,
+        )
+
+
+def _hook(probe: str, hook: str, reason: str) -> dict[str, str]:
+    return {"probe": probe, "hook": hook, "reason": reason}

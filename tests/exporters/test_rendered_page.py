@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A page is made once for all who come within a second, however long it takes to make."""
+
+import pytest
+from served import Served, people
+
+from ebpf_sidecar.exporters.exposition.page import Format
+from ebpf_sidecar.exporters.exposition.rendered_page import FRESH_SECONDS, Press
+from ebpf_sidecar.pipeline.testing import frame
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_page_is_fresh_from_its_completion_on(packed):
+    """Else each scraper of a page that takes long to make would hold a copy of its own."""
+    now, press = [0.0], Press(Format(openmetrics=False))
+
+    def render(_form):
+        now[0] += 5 * FRESH_SECONDS
+        yield b"body\n"
+
+    page = press.page(render, b"tail\n", lambda: now[0], packed=packed)
+    soon, late = now[0] + FRESH_SECONDS / 2, now[0] + FRESH_SECONDS
+
+    assert page is press.fresh(soon, packed=packed)
+    assert press.fresh(late, packed=packed) is None
+
+
+def test_scrapers_that_come_while_a_page_is_made_get_that_page():
+    """The same bytes, not a copy of their own."""
+    made = []
+
+    def self_metrics(_openmetrics):
+        if not made:  # another scraper overtakes the first one here
+            made.append(None)
+            made[0] = served.context.routes.get("/metrics").body
+        return b""
+
+    served = Served(self_metrics=self_metrics)
+    served.export(frame("a.b", [1], people("me")))
+
+    assert served.context.routes.get("/metrics").body is made[0]

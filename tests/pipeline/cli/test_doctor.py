@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command ``doctor``: what components find becomes a table, JSON and an exit code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ebpf_sidecar.pipeline.checks import Advice, Check, Examination, Finding, Verdict
+from ebpf_sidecar.pipeline.cli import doctor as doctor_command
+from ebpf_sidecar.pipeline.cli.commands import exit_code
+from ebpf_sidecar.pipeline.component import ComponentKind, Factory
+from ebpf_sidecar.pipeline.errors import PluginError
+from ebpf_sidecar.pipeline.plugins import Plugins, hookimpl
+from ebpf_sidecar.pipeline.settings import Settings
+
+DATA = Path(__file__).parents[2] / "data"
+CONFIG = """
+receivers: {clock: {drift: 3}, clock/late: {drift: 90}}
+exporters: {sink: }
+service: {pipelines: {metrics: {receivers: [clock, clock/late], exporters: [sink]}}}
+"""
+
+
+class ClockSettings(Settings):
+    drift: int = 0
+
+
+def look(settings):
+    """Bad above a minute; what is configured is what is judged."""
+    verdict = Verdict.PROBLEM if settings.drift > 60 else Verdict.NOTE
+    drift = Finding("clock", "drift", verdict, f"{settings.drift} s", "chronyc makestep")
+    source = Finding("clock", "source", Verdict.OK, "tsc")
+    return Examination((source, drift), (Advice("systemd", "to keep it right", "systemctl enable chrony\n"),))
+
+
+class Clock:
+    """A receiver that brings a check for itself, and one for somebody else."""
+
+    @hookimpl
+    def register_components(self):
+        return [Factory(ComponentKind.RECEIVER, "clock", lambda settings, context: settings, ClockSettings)]
+
+    @hookimpl
+    def register_checks(self):
+        other = Check(ComponentKind.RECEIVER, "other", lambda settings: Examination(()))
+        return [Check(ComponentKind.RECEIVER, "clock", look), other]
+
+
+class Plain:
+    """A receiver without checks."""
+
+    @hookimpl
+    def register_components(self):
+        return [Factory(ComponentKind.RECEIVER, "plain", lambda settings, context: settings)]
+
+
+class Sink:
+    """An exporter without checks."""
+
+    @hookimpl
+    def register_components(self):
+        return [Factory(ComponentKind.EXPORTER, "sink", lambda settings, context: settings)]
+
+
+class Nonsense:
+    @hookimpl
+    def register_checks(self):
+        return ["look"]
+
+
+class Raises:
+    @hookimpl
+    def register_checks(self):
+        raise OSError("no clock")
+
+
+@pytest.fixture
+def doctor(monkeypatch, install, tmp_path, capsys):
+    """Run the command on a configuration of the test's components; exit code and output."""
+    plugins = {"receiver.clock": Clock(), "receiver.plain": Plain(), "exporter.sink": Sink()}
+    entries = [install(name, plugin) for name, plugin in plugins.items()]
+    monkeypatch.setattr(doctor_command, "Plugins", lambda: Plugins(entries))
+
+    def doctor(*arguments, config=CONFIG):
+        (tmp_path / "config.yaml").write_text(config)
+        code = exit_code(["doctor", "--config", str(tmp_path / "config.yaml"), *arguments])
+        return code, capsys.readouterr().out
+
+    return doctor
+
+
+def test_the_table_is_as_reviewed(doctor, golden):
+    """Aligned, a fix below its line, the count of problems, then what can be copied; no colours into a file."""
+    code, output = doctor()
+
+    assert 1 == code
+    golden(DATA / "doctor.table", output)
+
+
+def test_the_json_is_as_reviewed(doctor, golden):
+    """Machines rely on its shape."""
+    code, output = doctor("--json")
+
+    assert 1 == code
+    golden(DATA / "doctor.json", output)
+
+
+def test_without_a_problem_the_exit_code_is_0(doctor):
+    """Notes are no problems."""
+    code, output = doctor("--set", "receivers.clock/late.drift=3")
+
+    assert 0 == code
+    assert "no problem found" in output
+    assert "ok" == json.loads(doctor("--json", "--set", "receivers.clock/late.drift=3")[1])["verdict"]
+
+
+def test_a_configuration_whose_components_bring_no_checks_says_so(doctor):
+    """Nothing to examine is no problem."""
+    config = CONFIG.replace("clock: {drift: 3}, clock/late: {drift: 90}", "plain: ").replace(
+        "clock, clock/late", "plain"
+    )
+
+    assert (0, "nothing to examine: no component of this configuration brings checks\n") == doctor(config=config)
+
+
+def test_a_wrong_configuration_is_explained_as_everywhere(doctor):
+    """Exit code 2."""
+    assert (2, "") == doctor("--set", "receivers.clock.drfit=3")
+
+
+def test_words_are_coloured_for_a_terminal():
+    """The table holds colours; click takes them out where there is no terminal, see the first test."""
+    lines = list(doctor_command.table([doctor_command.Examined("receiver clock", look(ClockSettings(drift=90)))]))
+
+    assert any("\x1b[31mproblem" in line for line in lines)
+
+
+@pytest.mark.parametrize(("variable", "wanted"), [("", None), ("1", False)])
+def test_no_color_takes_the_colours_away_also_on_a_terminal(doctor, monkeypatch, variable, wanted):
+    """It is told to click; without the variable it decides by the terminal."""
+    told = []
+    monkeypatch.setenv("NO_COLOR", variable)
+    monkeypatch.setattr(doctor_command.click, "echo", lambda text, color: told.append(color))
+    doctor()
+
+    assert [wanted] == told
+
+
+@pytest.mark.parametrize(
+    ("plugin", "cause"),
+    [
+        (Nonsense(), "register_checks returned 'look'; return Check objects"),
+        (Raises(), "OSError: no clock"),
+    ],
+)
+def test_a_plugin_with_broken_checks_is_named(install, plugin, cause):
+    """With its cause, as for components."""
+    with pytest.raises(PluginError, match=r'plugin "receiver.clock" of .* cannot be loaded: ') as caught:
+        Plugins([install("receiver.clock", plugin)]).checks(ComponentKind.RECEIVER, "clock")
+
+    assert cause in str(caught.value)
+
+
+def test_checks_of_a_component_that_is_not_installed_are_none():
+    """The configuration's own check speaks of it."""
+    assert () == Plugins([]).checks(ComponentKind.RECEIVER, "clock")

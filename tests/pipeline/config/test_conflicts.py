@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What two components cannot both have is found before anything runs, with its place in the file."""
+
+from __future__ import annotations
+
+import socket
+from itertools import permutations
+
+import pytest
+
+from ebpf_sidecar.pipeline.component import ComponentKind, Factory
+from ebpf_sidecar.pipeline.config.load import Inline, load
+from ebpf_sidecar.pipeline.endpoint import Address, Listening
+from ebpf_sidecar.pipeline.errors import ConfigError, SidecarError
+from ebpf_sidecar.pipeline.http.status_pages import PATHS
+from ebpf_sidecar.pipeline.plugins import Plugins
+from ebpf_sidecar.pipeline.running.service import Service
+from ebpf_sidecar.pipeline.settings import Settings
+from ebpf_sidecar.pipeline.testing import check_contract
+
+from ..conftest import Registers
+
+INSTALLED = Plugins()
+FILE = """\
+receivers: {{replay: }}
+processors:
+  map_cleanup: {{cleanup_strategy: keep_recent}}
+  map_cleanup/same: {{cleanup_strategy: keep_recent}}
+  map_cleanup/other: {{cleanup_strategy: no_cleanup}}
+exporters:
+  prometheus: {{endpoint: "{first}"}}
+  prometheus/b: {{endpoint: "{second}", path: {path}}}
+extensions:
+  health_check: {{endpoint: "{third}", grpc: {{endpoint: "{fourth}"}}}}
+service:
+  extensions: [health_check]
+  pipelines:
+    metrics: {{receivers: [replay], processors: [{processors}], exporters: [prometheus, prometheus/b]}}
+"""
+FREE = {
+    "first": "127.0.0.1:1",
+    "second": "127.0.0.1:1",
+    "path": "/b",
+    "third": "127.0.0.1:1",
+    "fourth": "127.0.0.1:2",
+    "processors": "map_cleanup, map_cleanup/same",
+}
+
+
+def mistakes(plugins=INSTALLED, text=FILE, **written):
+    """What a file is refused with, but for unused components, which are only warnings."""
+    try:
+        load([Inline(text.format(**{**FREE, **written}).encode(), "f")], [], plugins, {})
+    except ConfigError as error:
+        return [str(mistake) for mistake in error.mistakes]
+    return []
+
+
+def test_components_may_share_a_port_and_ask_for_the_same_cleanup():
+    """Each has paths of its own."""
+    assert [] == mistakes()
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (
+            {"path": "/metrics"},
+            'f:8:18: exporters::prometheus/b::endpoint: "/metrics" on "127.0.0.1:1" is taken by exporter "prometheus"; '
+            "choose another path or endpoint",
+        ),
+        (
+            {"path": "/health"},
+            'f:8:18: exporters::prometheus/b::endpoint: "/health" on "127.0.0.1:1" is taken by the status pages; '
+            "choose another path",
+        ),
+        (
+            {"second": "0.0.0.0:1"},
+            'f:8:18: exporters::prometheus/b::endpoint: "0.0.0.0:1" and "127.0.0.1:1" of exporter "prometheus" share a '
+            "port; write the same endpoint in both, or choose another port",
+        ),
+        (
+            {"fourth": "127.0.0.1:1"},
+            'f:10:50: extensions::health_check::grpc::endpoint: "127.0.0.1:1" is taken by exporter "prometheus", which '
+            "speaks another protocol; choose another port",
+        ),
+        (
+            {"processors": "map_cleanup, map_cleanup/other"},
+            'f:5:3: processors::map_cleanup/other: asks receiver "replay" for another cleanup of its maps than '
+            "processors::map_cleanup; use the same settings, or only one of them",
+        ),
+    ],
+    ids=["path", "status page", "address", "protocol", "cleanup"],
+)
+def test_a_conflict_is_told_at_the_later_of_two(written, expected):
+    """And names the earlier one."""
+    assert [expected] == mistakes(**written)
+
+
+def test_all_conflicts_are_told_at_once_and_with_other_mistakes():
+    """Each component that has to change is named once."""
+    found = mistakes(path="/metrics", fourth="127.0.0.1:1", processors="map_cleanup/other, map_cleanup, nobody")
+
+    assert ["exporters::prometheus/b", "extensions::health_check", "processors::map_cleanup", "service::pipelines"] == (
+        sorted("::".join(each.split(": ")[1].split("::")[:2]) for each in found)
+    )
+
+
+def test_what_does_not_run_claims_nothing():
+    """An alternative may have the same endpoint."""
+    assert [] == mistakes(text=FILE.replace("[prometheus, prometheus/b]", "[prometheus]"), path="/metrics")
+
+
+HOSTS = ["", "0.0.0.0", "127.0.0.1", "127.0.0.2", "localhost", "[::]", "[::1]", "[0::1]", "[::ffff:127.0.0.1]"]
+
+
+@pytest.mark.parametrize(("one", "other"), list(permutations(HOSTS, 2)))
+def test_addresses_overlap_where_the_kernel_says_so(one, other):
+    """Against real sockets; where the machine has IPv6."""
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("no IPv6 here")
+    first = Address.parse(f"{one}:0").listen()
+    port = first.getsockname()[1]
+    both = True
+    try:
+        Address.parse(f"{other}:{port}").listen().close()
+    except SidecarError:
+        both = False
+    finally:
+        first.close()
+
+    assert both == (not Address.parse(f"{one}:{port}").overlaps(Address.parse(f"{other}:{port}")))
+
+
+ANYWHERE = dict.fromkeys(["first", "second", "third", "fourth"], "127.0.0.1:0")
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/ready", "/", "/else"])
+def test_check_and_the_service_agree(path, monkeypatch):
+    """What is refused beforehand could not have been started, and what is not could."""
+    refused = mistakes(**{**ANYWHERE, "path": path})
+    monkeypatch.setattr("ebpf_sidecar.pipeline.config.load.conflicts", lambda *_: [])
+    text = FILE.format(**{**FREE, **ANYWHERE, "path": path})
+    service = Service(load([Inline(text.encode())], [], INSTALLED, {}))
+    started = True
+    try:
+        service.start()
+    except SidecarError:
+        started = False
+    service.shutdown()
+
+    assert started == (not refused)
+
+
+class Own(Settings):
+    port: str = "127.0.0.1:5"
+
+
+def exporter(claims):
+    """The factory of an exporter with these claims."""
+    return Factory(ComponentKind.EXPORTER, "mine", lambda settings, context: None, Own, claims=claims)
+
+
+PLUGIN_FILE = """\
+receivers: {{ebpf: }}
+exporters: {{mine: , mine/b: {{port: "127.0.0.1:5"}}}}
+service: {{pipelines: {{metrics: {{receivers: [ebpf], exporters: [mine, mine/b]}}}}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("claims", "expected"),
+    [
+        (
+            lambda settings: [Listening(settings.port, "", ("port",))],
+            'f:2:30: exporters::mine/b::port: "127.0.0.1:5" is',
+        ),
+        (lambda settings: [Listening(settings.port, "/x", ("port",))], 'f:2:30: exporters::mine/b::port: "/x" on'),
+        (lambda settings: [Listening("nonsense")], "f:2:13: exporters::mine: cannot be checked: ValueError: "),
+        (lambda settings: {}[settings], "f:2:13: exporters::mine: cannot be checked: "),
+    ],
+)
+def test_plugins_take_part(entries, install, claims, expected):
+    """With their own names of settings; and a claim that raises is a mistake in the file's terms."""
+    plugins = Plugins([*entries, install("exporter.mine", Registers(exporter(claims)))])
+    found = mistakes(plugins, PLUGIN_FILE)
+
+    assert found[0].startswith(expected)
+
+
+class Page:
+    """An exporter that serves a page."""
+
+    def __init__(self, settings, context):
+        self._routes = context.routes
+
+    def start(self):
+        self._routes.add("127.0.0.1:5", "/mine", lambda request: None)
+
+    def export(self, frames):
+        pass
+
+
+def test_the_contract_asks_for_claims():
+    """So that an author who forgets them learns of it."""
+    page = Factory(ComponentKind.EXPORTER, "page", Page, description="Serves a page")
+    with pytest.raises(AssertionError, match=r"\('127.0.0.1:5', '/mine'\).* not among the factory's claims"):
+        check_contract(page, {})
+
+
+def test_the_status_pages_are_those_that_no_component_can_have():
+    """All that `WithStatusPages` adds."""
+    service = Service(load([Inline(FILE.format(**FREE).encode())], [], INSTALLED, {}))
+
+    assert set(PATHS) == set(service._routes.pages.handlers())

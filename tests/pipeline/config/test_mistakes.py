@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every wrong configuration is a file named after its wrongness, with what the user is told beside it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ebpf_sidecar.pipeline.config.load import Inline, load
+from ebpf_sidecar.pipeline.errors import ConfigError
+
+WRONG = Path(__file__).parents[2] / "data" / "configs" / "wrong"
+ENVIRON = {
+    "NUMBER": "0123",
+    "WORD": "many",
+    "BOOLEAN": "false",
+    "CIRCLE": "a ${CIRCLE}",
+    "DOUBLING": "${A}${A}",
+    **{
+        first: f"${{{then}}}${{{then}}}"
+        for first, then in zip("ABCDEFGHIJKLMNOPQRST", "BCDEFGHIJKLMNOPQRSTU", strict=True)
+    },
+    "U": "x" * 1000,
+}
+
+
+def told(file: Path, plugins) -> str:
+    """What a user of the file is told."""
+    with pytest.raises(ConfigError) as caught:
+        load([Inline(file.read_bytes(), file.name)], [], plugins, ENVIRON)
+    return "".join(f"{mistake}\n" for mistake in caught.value.mistakes)
+
+
+@pytest.mark.parametrize("file", sorted(WRONG.glob("*.yaml")), ids=lambda file: file.stem)
+def test_what_is_wrong_is_told_with_its_place_and_repair(file, plugins, golden):
+    """The messages for a wrong file are the reviewed ones."""
+    golden(file.with_suffix(".txt"), told(file, plugins))
+
+
+@pytest.mark.parametrize("file", sorted(WRONG.glob("*.txt")), ids=lambda file: file.stem)
+def test_messages_keep_the_style_of_the_house(file):
+    """Each message says what to do after a semicolon, ends without a full stop, and quotes no pydantic and no path."""
+    assert file.with_suffix(".yaml").exists()
+    for line in file.read_text(encoding="utf-8").splitlines():
+        assert "; " in line
+        assert not line.endswith(".")
+        assert not re.search(r"pydantic|Input should|ValueError|Traceback|/home|/work", line)
+
+
+def test_secrets_do_not_appear_in_messages(plugins):
+    """No value of a secret setting is repeated to the terminal."""
+    text = told(WRONG / "secrets_stay_secret.yaml", plugins)
+
+    assert not re.search("hunter2|42424242|31313131", text)
+
+
+def test_all_mistakes_are_found_in_one_run(plugins):
+    """A file with mistakes in every section yields them all, in the order of the file."""
+    text = told(WRONG / "everything_at_once.yaml", plugins)
+    lines = [int(line.split(":")[1]) for line in text.splitlines()]
+
+    assert 12 == len(lines)
+    assert sorted(lines) == lines
+
+
+def test_a_message_is_one_line_that_does_not_steer_a_terminal(plugins):
+    """Whatever characters a file holds."""
+    text = r'{receivers: "\e[31m\n\u2028\0", exporters: {"a\rb": 1}}'
+    with pytest.raises(ConfigError) as caught:
+        load([Inline(text.encode(), "f")], ["x\n=1"], plugins, {})
+
+    assert r'"\x1b[31m\n\u2028\x00" is not a mapping' in str(caught.value)
+    assert all(str(mistake).isprintable() for mistake in caught.value.mistakes)

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rights are given up for good, for every thread, as the configuration says."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from pydantic import ValidationError
+
+from ebpf_sidecar.pipeline.component import ComponentKind, Factory
+from ebpf_sidecar.pipeline.config.privilege_settings import PrivilegeSettings
+from ebpf_sidecar.pipeline.privileged import Privileges
+from ebpf_sidecar.pipeline.process.capabilities import NAMES
+
+ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="not root")
+BEGIN = """
+import sys, os
+sys.path[:] = sys.argv.pop(1).split(os.pathsep)
+from pathlib import Path
+from ebpf_sidecar.pipeline.process.capabilities import *
+here = Path("/proc/thread-self")
+"""
+
+
+def run(code, *arguments):
+    """What a Python prints that gives up its rights."""
+    line = [sys.executable, "-c", BEGIN + code, os.pathsep.join(sys.path), *arguments]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert 0 == done.returncode, done.stderr
+    return done.stdout.strip()
+
+
+def test_there_is_a_name_for_each_capability():
+    """By number; the last is CAP_CHECKPOINT_RESTORE, 40."""
+    assert (0, 10, 21, 39, 40) == tuple(
+        map(NAMES.index, ("CHOWN", "NET_BIND_SERVICE", "SYS_ADMIN", "BPF", "CHECKPOINT_RESTORE"))
+    )
+
+
+@ROOT_ONLY
+@pytest.mark.parametrize("kept", ["", "NET_BIND_SERVICE", "BPF,SYS_PTRACE"])
+def test_what_is_not_kept_is_gone_and_does_not_come_back(kept):
+    """Not by asking, not by executing a file as root."""
+    code = """
+limit_to(sys.argv[1].split(","))
+forbid_new_privileges()
+try:
+    limit_to(["SYS_ADMIN"] + sys.argv[1].split(","))
+finally:
+    os.execv("/bin/sh", ["sh", "-c", "grep -E 'Cap(Prm|Eff|Bnd)' /proc/self/status"])
+"""
+    mask = sum(1 << NAMES.index(name) for name in kept.split(",") if name)
+
+    assert {f"{mask:016x}"} == {line.split()[1] for line in run(code, kept).splitlines()}
+
+
+@ROOT_ONLY
+def test_for_a_moment_none_can_be_used_and_then_all_again():
+    """Trying what a process without rights may do."""
+    code = """
+before = sets_of(here)
+with without_any():
+    assert sets_of(here)["CapEff"] == frozenset() and sets_of(here)["CapPrm"] == before["CapPrm"]
+print(sets_of(here) == before)
+"""
+    assert "True" == run(code)
+
+
+def test_giving_up_what_is_not_there_is_no_error():
+    """As for a user without rights; asking to keep what one has not does not give it."""
+    assert "[]" == run("limit_to([])\nlimit_to(['SYS_ADMIN'], inheritable=True)\nprint(sorted(permitted()))")
+
+
+def test_without_libseccomp_it_is_an_error_that_can_be_caught():
+    """The service then goes on without."""
+    code = """
+from ebpf_sidecar.pipeline.process.seccomp import refuse_system_calls
+try:
+    refuse_system_calls("libmissing.so.9")
+except OSError as error:
+    print(error)
+"""
+    assert "libmissing.so.9" in run(code)
+
+
+@pytest.mark.parametrize("text", ["net_bind_service", "CAP_NET_BIND_SERVICE", "NET_BIND_SERVICE"])
+def test_capabilities_are_written_as_one_likes(text):
+    """As Docker, Kubernetes and the kernel do."""
+    assert ("NET_BIND_SERVICE",) == PrivilegeSettings(keep=[text]).keep
+
+
+def test_an_unknown_capability_is_named():
+    """With what was probably meant."""
+    with pytest.raises(ValidationError, match='"NET_BIND_SERVIC" is no capability; did you mean "NET_BIND_SERVICE"'):
+        PrivilegeSettings(keep=["NET_BIND_SERVIC"])
+
+
+def test_a_component_needs_nothing_unless_it_says_so():
+    """So that a plugin works as it did, with no broker for its sake."""
+    factory = Factory(ComponentKind.EXPORTER, "x", lambda *_: None)
+
+    assert Privileges() == factory.privileges
+    assert ((), (), ()) == (factory.privileges.modules, factory.privileges.capabilities, factory.privileges.keep())
