@@ -11,24 +11,22 @@ from __future__ import annotations
 import os
 import platform
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
 from ebpf_sidecar.pipeline.errors import ConfigError, PluginError, SidecarError
 from ebpf_sidecar.pipeline.output import OUTPUT_CLOSED, OutputError
 
-from .main import main  # noqa: F401 # main: scripts that were installed before 0.1 look for it here
+from .options import configured, say
 from .plugin_group import ExtensibleGroup
 
 PROGRAM = "ebpf-sidecar"
 _COMPLETE = "_EBPF_SIDECAR_COMPLETE"
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 _SHELLS = ["bash", "zsh", "fish"]
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def exit_code(arguments: Sequence[str]) -> int:
@@ -53,35 +51,6 @@ def _explain(error: SidecarError) -> None:
             say(click.style(f"{mistake.where}: ", dim=True) if mistake.where else "", mistake.rest, colour="red")
     else:
         say(f"{error.component}: " if error.component else "", str(error), colour="red")
-
-
-def say(prefix: str, message: str, *, colour: str) -> None:
-    """One line for the user on standard error, coloured only on a terminal and where NO_COLOR is not set."""
-    colours = False if os.environ.get("NO_COLOR") else None
-    click.echo(prefix + click.style(message, fg=colour), err=True, color=colours)
-
-
-def configured(command: _Command) -> _Command:
-    """The options of every command that reads a configuration."""
-    config = click.option(
-        "-c",
-        "--config",
-        "files",
-        multiple=True,
-        envvar="EBPF_SIDECAR_CONFIG",
-        show_envvar=True,
-        type=click.Path(allow_dash=True),
-        help='Configuration file, "-" for standard input, env:NAME or yaml:TEXT; later ones win. '
-        "Without any: the packaged one.",
-    )
-    override = click.option(
-        "--set",
-        "overrides",
-        multiple=True,
-        metavar="PATH=VALUE",
-        help="Change one setting, as in receivers.ebpf.collection_interval=5s (or with :: between the keys).",
-    )
-    return config(override(command))
 
 
 @click.group(cls=ExtensibleGroup, context_settings=_SETTINGS)

@@ -22,7 +22,7 @@ from ebpf_sidecar.pipeline.errors import PluginError
 from ebpf_sidecar.pipeline.plugins import Plugins
 from ebpf_sidecar.pipeline.secrets_in_text import knowing
 
-from .commands import say
+from .options import say
 
 
 def check(files: Sequence[str], overrides: Sequence[str]) -> None:

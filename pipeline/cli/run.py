@@ -17,7 +17,7 @@ from ebpf_sidecar.pipeline.plugins import Plugins
 from ebpf_sidecar.pipeline.running.stop_request import StopRequest, interruptible
 from ebpf_sidecar.pipeline.settings import parse_duration
 
-from .commands import say
+from .options import say
 
 
 def run(files: Sequence[str], overrides: Sequence[str], request: StopRequest, *, or_replay: bool = False) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from ebpf_sidecar.pipeline.cli.commands import configured
+from ebpf_sidecar.pipeline.cli.options import configured
 from ebpf_sidecar.pipeline.errors import ProbeError
 from ebpf_sidecar.pipeline.hooks import hookimpl
 

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What several commands share: the options that choose a configuration, and how a line is said to the user."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def say(prefix: str, message: str, *, colour: str) -> None:
+    """One line for the user on standard error, coloured only on a terminal and where NO_COLOR is not set."""
+    colours = False if os.environ.get("NO_COLOR") else None
+    click.echo(prefix + click.style(message, fg=colour), err=True, color=colours)
+
+
+def configured(command: _Command) -> _Command:
+    """The options of every command that reads a configuration."""
+    config = click.option(
+        "-c",
+        "--config",
+        "files",
+        multiple=True,
+        envvar="EBPF_SIDECAR_CONFIG",
+        show_envvar=True,
+        type=click.Path(allow_dash=True),
+        help='Configuration file, "-" for standard input, env:NAME or yaml:TEXT; later ones win. '
+        "Without any: the packaged one.",
+    )
+    override = click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="PATH=VALUE",
+        help="Change one setting, as in receivers.ebpf.collection_interval=5s (or with :: between the keys).",
+    )
+    return config(override(command))
