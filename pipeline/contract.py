@@ -28,30 +28,20 @@ from .settings import Settings
 _ENDING_SECONDS = 0.5  # a thread that was told to end may still be on its way
 
 
-def check_contract(factory: Factory, valid_settings: Mapping[str, Any], context: Context | None = None) -> None:
-    """Run a component through the contract. Raises AssertionError saying which part it breaks.
-
-    ``valid_settings``: as written in a file. ``context``: only where the component needs a prepared one; without it,
-    each component made gets a fresh one of `fake_context`. A receiver or exporter may refuse to start with a
-    `SidecarError` (no rights, nobody listens); shutting it down must be safe all the same.
-    """
+def check(factory: Factory, valid_settings: Mapping[str, Any], context: Callable[[], Context]) -> None:
+    """As `testing.check_contract`, with a ``context`` for each component that is made."""
     _check_documented(factory)
     _check_settings(factory, valid_settings)
-    _check_stop_without_start(_make(factory, valid_settings, context))
-    routes = _NotedRoutes((context or _fresh(factory)).routes)
-    component = _make(factory, valid_settings, replace(context or _fresh(factory), routes=routes))
+    _check_stop_without_start(_make(factory, valid_settings, context()))
+    surroundings = context()
+    routes = _NotedRoutes(surroundings.routes)
+    component = _make(factory, valid_settings, replace(surroundings, routes=routes))
     _check_life(factory, component)
     _check_claims(factory, factory.settings(**valid_settings), component, routes.added)
 
 
-def _fresh(factory: Factory) -> Context:
-    from .testing import fake_context  # noqa: PLC0415 # testing re-exports this check
-
-    return fake_context(factory.kind, factory.type)
-
-
-def _make(factory: Factory, settings: Mapping[str, Any], context: Context | None) -> Any:
-    component = factory.create(factory.settings(**settings), context or _fresh(factory))
+def _make(factory: Factory, settings: Mapping[str, Any], context: Context) -> Any:
+    component = factory.create(factory.settings(**settings), context)
     problem = broken_method(factory.kind, component, sends=factory.sends)
     assert not problem, problem
     return component

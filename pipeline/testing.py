@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from . import contract
 from .clock import Clock
-from .component import ComponentId, ComponentKind
-from .contract import check_contract
+from .component import ComponentId, ComponentKind, Factory
 from .frame import Frame, Frames, Kind
 from .host import Context, Finished, Heartbeat, Paths, Routes, Telemetry, ignore_finished
 from .payload import Payload
@@ -125,6 +125,16 @@ def fake_context(
         resource=resource or {},
         finished=finished,
     )
+
+
+def check_contract(factory: Factory, valid_settings: Mapping[str, Any], context: Context | None = None) -> None:
+    """Run a component through the contract. Raises AssertionError saying which part it breaks.
+
+    ``valid_settings``: as written in a file. ``context``: only where the component needs a prepared one; without it,
+    each component made gets a fresh one of `fake_context`. A receiver or exporter may refuse to start with a
+    `SidecarError` (no rights, nobody listens); shutting it down must be safe all the same.
+    """
+    contract.check(factory, valid_settings, lambda: context or fake_context(factory.kind, factory.type))
 
 
 class Sink:
