@@ -20,16 +20,16 @@ from ebpf_sidecar.pipeline.host import Context
 from ebpf_sidecar.pipeline.plugins import Plugins, hookimpl
 from ebpf_sidecar.pipeline.privileged import Privileges
 from ebpf_sidecar.receivers.ebpf.kernel.reader_rights import LOADING, SEE_EXECUTABLES, rights_to_read
+from ebpf_sidecar.receivers.ebpf.loading.own_hooks import NEW_CGROUPS_HOOK
 from ebpf_sidecar.receivers.ebpf.loading.parent import LOADER
 from ebpf_sidecar.receivers.ebpf.maps.loaded import HookStatus, Loaded
-from ebpf_sidecar.receivers.ebpf.owners.new_cgroups import HOOK
 from ebpf_sidecar.receivers.ebpf.probe.file import find_probes
 from ebpf_sidecar.receivers.ebpf.watch.late_calls import MODULE as LATE_CALLS
 
 from .collection import Collection, open_collection
 from .settings import EbpfSettings
 
-_WITHOUT = {HOOK.name: "containers that live shorter than an interval stay unknown"}
+_WITHOUT = {NEW_CGROUPS_HOOK.name: "containers that live shorter than an interval stay unknown"}
 """What is missing without a hook of no probe."""
 _WITHOUT_OTHERS = "names of executables stay cut after 15 bytes"
 

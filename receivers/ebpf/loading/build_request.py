@@ -14,17 +14,18 @@ from ebpf_sidecar.pipeline.errors import ProbeError
 from ebpf_sidecar.pipeline.suggestions import did_you_mean
 from ebpf_sidecar.receivers.ebpf.kernel.refusals import release_of
 from ebpf_sidecar.receivers.ebpf.kernel.syscall_table import SyscallTable, known_anywhere, syscall_table
-from ebpf_sidecar.receivers.ebpf.owners import new_cgroups, new_names
+from ebpf_sidecar.receivers.ebpf.owners.new_cgroups import NEW_CGROUPS
+from ebpf_sidecar.receivers.ebpf.owners.new_names import NEW_NAMES
 from ebpf_sidecar.receivers.ebpf.probe.model import Calls, Metric, Probe, Setting
 
 from .map_sizing import BUDGET, Machine, Sizes, alignment_of, near_name, possible_processors, sizes_for
+from .own_hooks import NEW_CGROUPS_HOOK, NEW_CGROUPS_MAP, NEW_NAMES_HOOKS, NEW_NAMES_MAP, OWN_BTF
 from .plan import SAFE_ON_DEMAND
 from .request import HookRequest, LoadRequest, Part, Way
 from .targets import CGROUPS, TARGET_CGROUPS, KernelTargets
 
 _HEADERS = Path(__file__).resolve().parents[3] / "bpf"
 _SHARED_MAPS = ("control", "drops")
-_OWN_BTF = (*new_cgroups.BTF, *new_names.BTF)
 EVERYBODY = KernelTargets()
 _MOST = 1 << 63  # settings become macros in C
 
@@ -60,7 +61,7 @@ def request_for(
         hooks=tuple(_hook(probe, i) for probe in probes for i in range(len(probe.hooks))),
         maps=tuple(dict.fromkeys([*_SHARED_MAPS, *_target_maps(targets), *_own_maps(probes)])),
         macros={**_macros(probes, values, sizes, machine), **targets.macros},
-        btf=tuple(dict.fromkeys([*_OWN_BTF, *targets.btf, *(field for probe in probes for field in _fields(probe))])),
+        btf=tuple(dict.fromkeys([*OWN_BTF, *targets.btf, *(field for probe in probes for field in _fields(probe))])),
         calls=_calls(probes, values, table),
         drop_reasons=_drop_reasons(probes),
         cgroup_hierarchy=cgroup_hierarchy,
@@ -71,12 +72,12 @@ def request_for(
         sets=targets.sets,
         parts={probe.name: Part(_files([probe]), _own_maps([probe])) for probe in probes},
     )
-    return _with_own(request, new_cgroups.NEW_CGROUPS, (new_cgroups.HOOK,))
+    return _with_own(request, NEW_CGROUPS, (NEW_CGROUPS_HOOK,))
 
 
 def with_names(request: LoadRequest) -> LoadRequest:
     """The same, with a kernel that tells who comes to a name of full length."""
-    return _with_own(request, new_names.NEW_NAMES, new_names.HOOKS)
+    return _with_own(request, NEW_NAMES, NEW_NAMES_HOOKS)
 
 
 def _with_own(request: LoadRequest, name: str, hooks: tuple[HookRequest, ...]) -> LoadRequest:
@@ -111,7 +112,7 @@ def sizes_of(probes: Sequence[Probe], budget: int, machine: Machine | None = Non
 
     Raises ValueError when ``budget`` is too small for them.
     """
-    specs = [new_cgroups.MAP, new_names.MAP, *(spec for probe in probes for spec in probe.maps)]
+    specs = [NEW_CGROUPS_MAP, NEW_NAMES_MAP, *(spec for probe in probes for spec in probe.maps)]
     return sizes_for([*specs, *([CGROUPS] if by_cgroup else [])], budget, machine or this_machine())
 
 

@@ -24,14 +24,13 @@ from ebpf_sidecar.receivers.ebpf.maps.kernel_map import KernelMap
 from ebpf_sidecar.receivers.ebpf.maps.layout import key_dtype, value_fields
 from ebpf_sidecar.receivers.ebpf.maps.loaded import Drops, HookStatus, Loaded, Program
 from ebpf_sidecar.receivers.ebpf.maps.near import map_places
-from ebpf_sidecar.receivers.ebpf.owners.new_cgroups import HOOK as NEW_CGROUPS_HOOK
 from ebpf_sidecar.receivers.ebpf.owners.new_cgroups import NEW_CGROUPS
-from ebpf_sidecar.receivers.ebpf.owners.new_names import HOOKS as NEW_NAMES_HOOKS
 from ebpf_sidecar.receivers.ebpf.owners.new_names import NEW_NAMES
 from ebpf_sidecar.receivers.ebpf.probe.model import Probe
 
 from .map_sizing import near_name
 from .metric_fields import why_not_made
+from .own_hooks import NEW_CGROUPS_HOOK, NEW_NAMES_HOOKS
 from .request import HookRequest, LoadRequest
 from .targets import TARGET_CGROUPS
 

@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ebpf_sidecar.receivers.ebpf.owners.new_names import COMM_BYTES
-
-from .layout import Keys, Values, raw_keys
+from .layout import COMM_BYTES, Keys, Values, raw_keys
 
 Positions = NDArray[np.intp]
 

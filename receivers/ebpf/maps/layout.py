@@ -13,6 +13,8 @@ Keys = NDArray[np.void]
 """Keys of a map, structured."""
 Values = NDArray[np.uint64]
 """Values of a map, one row each."""
+COMM_BYTES = 15
+"""What the kernel keeps of a program's name; one of that length was probably longer."""
 
 _SIZES = {
     "char": "u1",

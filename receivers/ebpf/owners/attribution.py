@@ -9,12 +9,12 @@ from enum import StrEnum
 from typing import Any
 
 from ebpf_sidecar.pipeline.container_path import container_directory
-from ebpf_sidecar.receivers.ebpf.maps.layout import Keys
+from ebpf_sidecar.receivers.ebpf.maps.layout import COMM_BYTES, Keys
 from ebpf_sidecar.receivers.ebpf.maps.row_totals import Group
 
 from .cgroup_tree import shown
 from .io_cgroups import Tree
-from .new_names import COMM_BYTES, NewName
+from .new_names import NewName
 from .program_names import Place, ProgramNames
 
 

@@ -11,32 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ebpf_sidecar.receivers.ebpf.loading.request import HookRequest, Way
 from ebpf_sidecar.receivers.ebpf.maps.layout import Keys, Values
-from ebpf_sidecar.receivers.ebpf.probe.model import MapSpec
 
 NEW_CGROUPS = "new_cgroups"
 """The map in C, the file that fills it, and the reason of those for which it had no room."""
-CGROUP_MADE = "cgroup_made"
-"""The program."""
 OF_IO = 1 << 63
 """Marks a number that is of io's own hierarchy, see io_cgroups.py: a bit that no number of a directory has."""
-MAP = MapSpec(NEW_CGROUPS, NEW_CGROUPS, 1024, "one entry per cgroup made since the last reading", key=8, value=264)
-_FIELDS = (
-    "cgroup.kn",
-    "cgroup.root",
-    "cgroup.self",
-    "cgroup_root.hierarchy_id",
-    "cgroup_subsys_state.cgroup",
-    "cgroup_subsys_state.parent",
-    "kernfs_node.id",
-    "kernfs_node.name",
-)
-BTF = ("io_cgrp_id",)
-"""What is used where it is there."""
-HOOK = HookRequest(
-    "", "cgroup_made", (Way("raw_tracepoint", "cgroup:cgroup_mkdir", CGROUP_MADE, _FIELDS, arguments=("cgroup",)),)
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,32 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from ebpf_sidecar.receivers.ebpf.loading.request import HookRequest, Way
 from ebpf_sidecar.receivers.ebpf.maps.layout import Keys, Values
-from ebpf_sidecar.receivers.ebpf.probe.model import MapSpec
 
 NEW_NAMES = "new_names"
 """The map in C, the file that fills it, and the reason of those for which it had no room."""
-COMM_BYTES = 15
-MAP = MapSpec(NEW_NAMES, NEW_NAMES, 1024, "one entry per program started by a path since the last reading", 288, 8)
-BTF = ("task_struct.tgid",)
-HOOKS = (
-    HookRequest("", "program_starts", (Way("tracepoint", "sched:sched_process_exec", "program_starts"),)),
-    HookRequest("", "name_taken", (Way("tracepoint", "task:task_rename", "name_taken"),)),
-    HookRequest(
-        "",
-        "process_moved",
-        (
-            Way(
-                "raw_tracepoint",
-                "cgroup:cgroup_attach_task",
-                "process_moved",
-                ("cgroup.kn", "cgroup.root", "cgroup_root.hierarchy_id", "kernfs_node.id", "task_struct.tgid"),
-                arguments=("cgroup", "task_struct"),
-            ),
-        ),
-    ),
-)
 
 
 @dataclass(frozen=True, slots=True)

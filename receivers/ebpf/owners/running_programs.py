@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ebpf_sidecar.pipeline.container_path import cgroup_paths
+from ebpf_sidecar.receivers.ebpf.maps.layout import COMM_BYTES
 
 from .cgroup_tree import shown
-from .new_names import COMM_BYTES
 
 Ask = Callable[[int], str]
 """Tells a process's executable where we may not look. Raises `OSError`."""

@@ -12,7 +12,6 @@ import yaml
 
 from ebpf_sidecar.pipeline.errors import ProbeError
 from ebpf_sidecar.pipeline.suggestions import did_you_mean
-from ebpf_sidecar.receivers.ebpf.watch.canary_actions import NO_ACTION, Action
 
 from .model import (
     ATTACH_KINDS,
@@ -20,9 +19,11 @@ from .model import (
     DECODERS,
     ELSE,
     KINDS,
+    NO_ACTION,
     ON_FUNCTIONS,
     PERF_EVENTS,
     SETTING_TYPES,
+    Action,
     Alternative,
     AttachKind,
     Attribute,

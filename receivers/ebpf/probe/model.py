@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
@@ -56,9 +57,38 @@ class ShownBy:
     where: Mapping[str, str] = field(default_factory=dict)
 
 
+NO_ACTION = "none"
+"""For hooks that nothing may trigger on purpose."""
+
+
+class Action(StrEnum):
+    """What can be done on purpose to make hooks fire (see `canary_actions`)."""
+
+    PROCESS = "process"
+    """A process starts, executes a file and ends."""
+    SIGNAL = "signal"
+    """A signal is delivered to a handler."""
+    LOOKUP = "lookup"
+    """A read system call looks a page up in the page cache."""
+    ADD = "add"
+    """A page is added to the page cache."""
+    REMOVE = "remove"
+    """A page is removed from it."""
+    FAULT = "fault"
+    """A mapped page that is not in memory is touched."""
+    DIRTY = "dirty"
+    """A page in the cache is written to."""
+    WRITEBACK = "writeback"
+    """A dirty page is written to the disk."""
+    REQUEST = "request"
+    """The disk gets a request and completes it."""
+    QUEUE = "queue"
+    """The request waits in an I/O scheduler's queue."""
+
+
 @dataclass(frozen=True, slots=True)
 class CanarySpec:
-    """How to see that a hook fires: the harmless ``action`` that must trigger it (see `canary_actions`).
+    """How to see that a hook fires: the harmless ``action`` that must trigger it, an `Action` or ``none``.
 
     ``moves``: what then grows, as ``map.field``, for where the kernel does not tell how often programs run; empty: no
     map tells. ``reason``: why the action is ``none``; ``shown_by`` may then tell that the hook fired by itself.

@@ -20,10 +20,10 @@ from ebpf_sidecar.pipeline.frame import Frame
 from ebpf_sidecar.pipeline.rows import Text
 from ebpf_sidecar.receivers.ebpf.kernel.bpf_stats import run_statistics
 from ebpf_sidecar.receivers.ebpf.maps.loaded import HookStatus, Loaded
-from ebpf_sidecar.receivers.ebpf.probe.model import CanarySpec, Probe, ShownBy
+from ebpf_sidecar.receivers.ebpf.probe.model import NO_ACTION, CanarySpec, Probe, ShownBy
 
 from .bounded_actions import Hurry
-from .canary_actions import NO_ACTION, Actions, Problems
+from .canary_actions import Actions, Problems
 
 HookName = tuple[str, str]
 """Probe and hook."""

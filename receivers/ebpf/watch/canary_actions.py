@@ -8,43 +8,16 @@ import os
 import tempfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from ebpf_sidecar.pipeline.process.isolation import bare_python, start
 from ebpf_sidecar.receivers.ebpf.kernel.disk_folder import find_disk_folder, mounts_of
 from ebpf_sidecar.receivers.ebpf.kernel.diskstats import disk_of, read_disk, scheduler_of
+from ebpf_sidecar.receivers.ebpf.probe.model import Action
 
-NO_ACTION = "none"
-"""For hooks that nothing may trigger on purpose."""
 _SHELL = Path("/bin/sh")
 _SCRIPT = "trap : USR1; kill -USR1 $$"
 _WITHOUT_SHELL = "import os, signal as s; s.signal(s.SIGUSR1, lambda *_: None); os.kill(os.getpid(), s.SIGUSR1)"
-
-
-class Action(StrEnum):
-    """What can be done on purpose."""
-
-    PROCESS = "process"
-    """A process starts, executes a file and ends."""
-    SIGNAL = "signal"
-    """A signal is delivered to a handler."""
-    LOOKUP = "lookup"
-    """A read system call looks a page up in the page cache."""
-    ADD = "add"
-    """A page is added to the page cache."""
-    REMOVE = "remove"
-    """A page is removed from it."""
-    FAULT = "fault"
-    """A mapped page that is not in memory is touched."""
-    DIRTY = "dirty"
-    """A page in the cache is written to."""
-    WRITEBACK = "writeback"
-    """A dirty page is written to the disk."""
-    REQUEST = "request"
-    """The disk gets a request and completes it."""
-    QUEUE = "queue"
-    """The request waits in an I/O scheduler's queue."""
 
 
 Problems = Mapping[str, str]

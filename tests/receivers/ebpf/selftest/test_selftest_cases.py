@@ -8,11 +8,10 @@ import pytest
 from pydantic import ValidationError
 
 from ebpf_sidecar.receivers.ebpf.probe.file import find_probes, read_probe
-from ebpf_sidecar.receivers.ebpf.probe.model import Slots, Spread
+from ebpf_sidecar.receivers.ebpf.probe.model import NO_ACTION, Slots, Spread
 from ebpf_sidecar.receivers.ebpf.selftest.case import FOLDER, CaseFile, read_cases
 from ebpf_sidecar.receivers.ebpf.selftest.oracles import ORACLES
 from ebpf_sidecar.receivers.ebpf.selftest.worker import SCRIPTS
-from ebpf_sidecar.receivers.ebpf.watch.canary_actions import NO_ACTION
 
 BPF = Path(__file__).parents[4] / "bpf"
 PROBES = {name: read_probe(path) for name, path in find_probes([BPF]).items()}

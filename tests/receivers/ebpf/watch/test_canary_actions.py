@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from ebpf_sidecar.receivers.ebpf.kernel.disk_folder import find_disk_folder
+from ebpf_sidecar.receivers.ebpf.probe.model import Action
 from ebpf_sidecar.receivers.ebpf.watch import canary_actions as module
-from ebpf_sidecar.receivers.ebpf.watch.canary_actions import Action, Actions
+from ebpf_sidecar.receivers.ebpf.watch.canary_actions import Actions
 
 ON_DISK = find_disk_folder(Path("/proc/self/mountinfo").read_text()) is not None
 
