@@ -2,68 +2,11 @@
 #ifndef EBPF_SIDECAR_OWNER_H
 #define EBPF_SIDECAR_OWNER_H
 
-/* Begin of every key: to whom an event belongs. Padding-free, and zeroed before it is filled, because every byte is
- * part of the key. */
-struct owner {
-    u64 cgroup;
-    u32 tgid; /* 0 unless KEY_BY_PROCESS: else short-lived processes would fill the maps */
-    u32 generation;
-    char comm[16];
-};
+#include "kernel_reads.h"
+#include "owner_key.h"
+#include "targets.h"
 
-/* Written by the reader: entry 0 is the generation that goes into keys. Flipping it freezes all older entries. Entry 1:
- * see targets.h. */
-BPF_ARRAY(control, u64, 2);
-
-/* Events that could not be counted, one entry per reason (DROPPED_..., numbered by the loader). */
-BPF_ARRAY(drops, u64, DROP_REASONS);
-
-static __always_inline void count_drop(u32 reason)
-{
-    u64 *count = drops.lookup(&reason);
-
-    if (count)
-        __sync_fetch_and_add(count, 1);
-}
-
-static __always_inline u32 current_generation(void)
-{
-    u32 zero = 0;
-    u64 *generation = control.lookup(&zero);
-
-    return generation ? *generation : 0;
-}
-
-static __always_inline u64 read_pointer(u64 address)
-{
-    u64 value = 0;
-
-    bpf_probe_read_kernel(&value, sizeof(value), (void *)address);
-    return value;
-}
-
-static __always_inline u32 read_u32(u64 address)
-{
-    u32 value = 0;
-
-    bpf_probe_read_kernel(&value, sizeof(value), (void *)address);
-    return value;
-}
-
-#if RELEASE >= 511
-/* The current task, and a field of it or of what it points to: the verifier knows their types, so each is one
- * instruction. A read by address takes about 10 ns (measured on 6.18). */
-#define current_task() ((u64)bpf_get_current_task_btf())
-#define FIELD(address, offset)                                                            \
-    ({                                                                                    \
-        u64 value;                                                                        \
-        asm volatile("%0 = *(u64 *)(%1 + %2)" : "=r"(value) : "r"(address), "i"(offset)); \
-        value;                                                                            \
-    })
-#else
-#define current_task() bpf_get_current_task()
-#define FIELD(address, offset) read_pointer((address) + (offset))
-#endif
+/* To whom the current event belongs. */
 
 #if defined(CGROUP_SUBSYSTEM) || defined(OFFSET_CSS_SET_DFL_CGRP)
 /* Inode of the directory in the hierarchy that tells containers apart. kernfs ids are inode numbers since 5.5. */
@@ -139,8 +82,6 @@ static __always_inline void name_of_current_process(struct owner *owner)
     merge_kernel_workers(comm);
     __builtin_memcpy(owner->comm, comm, sizeof(comm));
 }
-
-#include "targets.h"
 
 /* Fills a zeroed owner for the current task, all but the generation: that is set when a key is about to be used. */
 static __always_inline void owner_of_current(struct owner *owner)

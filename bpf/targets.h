@@ -2,9 +2,12 @@
 #ifndef EBPF_SIDECAR_TARGETS_H
 #define EBPF_SIDECAR_TARGETS_H
 
-/* Whom to measure; owner.h includes this between what this needs and what needs this. Nothing of it is compiled unless
- * the user chose somebody. The loader fills the maps before anything is attached, the reader adds cgroups that come
- * later. An owner whom nobody chose is all zero: no cgroup has the id 0, so probes need no field for it. */
+#include "kernel_reads.h"
+#include "owner_key.h"
+
+/* Whom to measure. Nothing of it is compiled unless the user chose somebody. The loader fills the maps before anything
+ * is attached, the reader adds cgroups that come later. An owner whom nobody chose is all zero: no cgroup has the id 0,
+ * so probes need no field for it. */
 
 static __always_inline bool is_left_out(struct owner *owner)
 {
