@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from .component import ComponentKind
+from .ids import ComponentKind
 
 
 class Verdict(StrEnum):

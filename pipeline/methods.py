@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from types import NoneType
 from typing import Any
 
-from .component import ComponentKind
+from .ids import ComponentKind
 
 _NEEDED: Mapping[ComponentKind, Mapping[str, tuple[str, ...]]] = {
     ComponentKind.RECEIVER: {"start": ("consumer",), "shutdown": ()},

@@ -2,25 +2,109 @@
 """How components are found: one entry-point group, names ``kind.type``.
 
 Only the entry points that a configuration names are imported. Each is loaded into a manager of its own, so that a
-broken one is reported by name and cause and cannot harm another.
+broken one is reported by name and cause and cannot harm another. Imports no NumPy, which most commands do without.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from importlib.metadata import EntryPoint
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pluggy
 
 from .checks import Check
-from .component import ComponentKind, Factory
 from .errors import PluginError
-from .hooks import PROJECT, hookimpl, hookspec
+from .hooks import PROJECT, Hooks, hookimpl, hookspec
+from .ids import ComponentKind
 from .methods import broken_method
-from .plugin import Plugin, distribution_of, installed
 
-__all__ = ["PROJECT", "Plugin", "Plugins", "hookimpl", "hookspec"]
+if TYPE_CHECKING:
+    import click
+
+    from .component import Factory
+
+__all__ = ["PROJECT", "Plugin", "Plugins", "hookimpl", "hookspec", "installed"]
 
 _OURS = "probes.builtin"
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """An installed entry point, imported when it is asked, and blamed by name when it fails."""
+
+    entry: EntryPoint
+    rival: str = ""
+    """Another package that brings something else under the same name; which one is meant cannot be known."""
+    displaced: tuple[EntryPoint, ...] = ()
+    """Entry points of other packages with the name of one of ours, which is never replaced."""
+
+    @property
+    def ours(self) -> bool:
+        """Whether the product itself brings it."""
+        return is_ours(self.entry)
+
+    @cached_property
+    def distribution(self) -> str:
+        """Name and version of the package that brings it."""
+        return distribution_of(self.entry)
+
+    @cached_property
+    def hooks(self) -> Any:
+        """The plugin's hook callers. Raises `PluginError` naming distribution and cause."""
+        if self.rival:
+            raise self._error(f"{self.rival} brings a plugin of the same name")
+        manager = pluggy.PluginManager(PROJECT)
+        manager.add_hookspecs(Hooks)
+        try:
+            manager.register(self.entry.load(), name=self.entry.name)
+            manager.check_pending()
+        except (Exception, SystemExit) as cause:  # a plugin may fail in any way, and must not take others down
+            raise self._error(cause) from cause
+        return manager.hook
+
+    def factories(self) -> tuple[Factory, ...]:
+        """The factories it registers. Raises `PluginError`."""
+        answers = self._answers("register_components")
+        from .component import Factory  # noqa: PLC0415 # takes NumPy with it
+
+        return self._all_of(Factory, "register_components", answers)
+
+    def probe_folders(self) -> tuple[Path, ...]:
+        """The folders of probe pairs it registers. Raises `PluginError`."""
+        return self._answers("register_probes", Path)
+
+    def commands(self) -> tuple[click.Command, ...]:
+        """The commands it registers. Raises `PluginError`."""
+        return self._answers("register_commands")
+
+    def checks(self) -> tuple[Check, ...]:
+        """The checks for the doctor that it registers. Raises `PluginError`."""
+        return self._all_of(Check, "register_checks", self._answers("register_checks"))
+
+    def _answers(self, hook: str, make: Callable[[Any], Any] = lambda answer: answer) -> tuple[Any, ...]:
+        """Everything that the plugin's implementations of a hook return, each through ``make``."""
+        try:
+            return tuple(make(each) for answer in getattr(self.hooks, hook)() for each in answer)
+        except PluginError:
+            raise
+        except (Exception, SystemExit) as cause:  # see hooks
+            raise self._error(cause) from cause
+
+    def _all_of(self, kind: type[Any], hook: str, answers: tuple[Any, ...]) -> tuple[Any, ...]:
+        for answer in answers:
+            if not isinstance(answer, kind):
+                raise self._error(f"{hook} returned {answer!r}; return {kind.__name__} objects")
+        return answers
+
+    def _error(self, cause: object) -> PluginError:
+        said = f"{type(cause).__name__}: {cause}" if isinstance(cause, BaseException) else str(cause)
+        return PluginError(
+            f'plugin "{self.entry.name}" of {self.distribution} cannot be loaded: {said}; update or remove that package'
+        )
 
 
 class Plugins:
@@ -97,6 +181,35 @@ class Plugins:
             for type_ in self.types(kind)
             if (plugin := self.plugin(kind, type_)) is not None
         )
+
+
+def installed(entries: Iterable[EntryPoint] | None = None) -> dict[str, Plugin]:
+    """All installed plugins by the names of their entry points; ``entries`` stands in for those of this Python."""
+    plugins: dict[str, Plugin] = {}
+    found = entry_points(group=PROJECT) if entries is None else entries
+    for entry in sorted(found, key=lambda entry: (entry.name, not is_ours(entry))):
+        first = plugins.get(entry.name)
+        plugins[entry.name] = Plugin(entry) if first is None else _beside(first, entry)
+    return plugins
+
+
+def _beside(first: Plugin, entry: EntryPoint) -> Plugin:
+    """``first`` when another entry point has its name; the same one found twice is no conflict."""
+    if entry.value == first.entry.value:
+        return first
+    if first.ours:
+        return replace(first, displaced=(*first.displaced, entry))
+    return Plugin(entry, first.distribution)
+
+
+def is_ours(entry: EntryPoint) -> bool:
+    """Whether what it leads to is part of the product."""
+    return entry.module.partition(".")[0] == PROJECT
+
+
+def distribution_of(entry: EntryPoint) -> str:
+    """Name and version of the package that brings an entry point."""
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "unknown distribution"
 
 
 def _checked(factory: Factory, plugin: Plugin) -> Factory:

@@ -10,7 +10,7 @@ from functools import cache
 import click
 
 from ebpf_sidecar.pipeline.errors import PluginError
-from ebpf_sidecar.pipeline.plugin import Plugin, installed
+from ebpf_sidecar.pipeline.plugins import Plugin, installed
 
 _PREFIX = "command."
 

@@ -11,8 +11,7 @@ from ebpf_sidecar.pipeline.cli import plugin_group
 from ebpf_sidecar.pipeline.cli.commands import cli, exit_code
 from ebpf_sidecar.pipeline.cli.components import listed
 from ebpf_sidecar.pipeline.hooks import hookimpl
-from ebpf_sidecar.pipeline.plugin import installed
-from ebpf_sidecar.pipeline.plugins import Plugins
+from ebpf_sidecar.pipeline.plugins import Plugins, installed
 
 
 @click.command()
