@@ -24,7 +24,6 @@ from ebpf_sidecar.processors.percentages import PERCENTAGES
 ROOT = Path(__file__).parents[1]
 MARKDOWN = sorted(path for path in ROOT.rglob("*.md") if not str(path.relative_to(ROOT)).startswith("."))
 WIDTH = 120
-MODULE_FOLDERS = ("pipeline", "receivers", "processors", "exporters")
 PROBES = all_probes()
 CATALOGUE = """
 ebpf.cache.read_attempts       counter   {page}    ebpf_cache_read_attempts_total
@@ -90,14 +89,13 @@ def test_make_looks_at_all_documents():
 
 
 def test_everything_that_is_made_from_the_code_has_its_place():
-    """A table that was removed from a document, or forgotten for a new kind or folder, is found here; what stands in it
+    """A table that was removed from a document, or forgotten for a new kind, is found here; what stands in it
     is fresh (see above), and complete as tests/documents/ proves.
     """
     text = "\n".join(path.read_text(encoding="utf-8") for path in MARKDOWN)
     made = set(re.findall(r"\[\[\[cog print\(documents\.(\w+\((?:\"\w+\")?)", text))
-    by_word = {"components": [kind.value for kind in ComponentKind], "modules": MODULE_FOLDERS}
-    wanted = {f'{name}("{word}"' for name, words in by_word.items() for word in words}
-    wanted |= {f"{name}(" for name in documents.__all__ if name not in by_word}
+    wanted = {f'components("{kind.value}"' for kind in ComponentKind}
+    wanted |= {f"{name}(" for name in documents.__all__ if name != "components"}
 
     assert wanted == made
 
@@ -135,7 +133,7 @@ def test_the_own_telemetry_is_called_on_the_page_what_the_table_says():
 
 
 def test_every_make_target_says_what_it_does():
-    """Where a contributor looks for it: in its own line, of which the help and the table are made."""
+    """Where a contributor looks for it: in its own line, which `make help` prints."""
     lines = re.findall(r"^[a-z][a-z-]*:.*$", read("Makefile"), re.MULTILINE)
 
     assert 10 < len(lines)

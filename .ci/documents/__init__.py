@@ -9,7 +9,7 @@ from .components import components, service_settings
 from .kernels import kernel_matrix
 from .memory import map_memory
 from .metrics import added_by_rate, own_telemetry, receiver_metrics
-from .overview import benches, commands, configurations, hooks, make_targets, markers, modules, tests
+from .overview import benches, configurations, hooks, markers
 from .page import page_sizes
 from .probes import probes
 from .sample import sample
@@ -17,20 +17,16 @@ from .sample import sample
 __all__ = [
     "added_by_rate",
     "benches",
-    "commands",
     "components",
     "configurations",
     "hooks",
     "kernel_matrix",
-    "make_targets",
     "map_memory",
     "markers",
-    "modules",
     "own_telemetry",
     "page_sizes",
     "probes",
     "receiver_metrics",
     "sample",
     "service_settings",
-    "tests",
 ]
