@@ -190,7 +190,7 @@ def test_documents_read_well_as_plain_text():
     wrapped = [path for path in MARKDOWN if path.name not in ("CHANGELOG.md", "DECISIONS.md")]
     lines = [(str(path.relative_to(ROOT)), line) for path in wrapped for line in prose_of(path).splitlines()]
 
-    assert 500 < len(lines)
+    assert 300 < len(lines)
     assert [] == [(name, line) for name, line in lines if len(line) > WIDTH and not line.startswith("|")]
 
 
