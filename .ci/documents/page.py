@@ -21,9 +21,9 @@ _UNLIMITED = {"page_limit": {"series": 10**6, "size": "1GiB"}}
 _ALL = ("page_cache", "block_io", "syscalls")
 _UNFOLDED = "fold_beyond: null"
 _CONFIGURATIONS: tuple[tuple[str, tuple[str, ...], Mapping[str, Any]], ...] = (
-    ("as it comes", _ALL, {}),
-    ("as it comes, `probes: [page_cache, block_io]`", _ALL[:2], {}),
-    ("as it comes, `probes: [page_cache]`", _ALL[:1], {}),
+    ("default", _ALL, {}),
+    ("default, `probes: [page_cache, block_io]`", _ALL[:2], {}),
+    ("default, `probes: [page_cache]`", _ALL[:1], {}),
     (code(_UNFOLDED), _ALL, {"fold_beyond": None}),
     (f"{code(_UNFOLDED)}, {code('histogram_bounds: full')}", _ALL, {"fold_beyond": None, "histogram_bounds": "full"}),
 )
