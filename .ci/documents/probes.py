@@ -125,7 +125,7 @@ def _values(metric: Metric) -> Iterator[tuple[str, str]]:
 def _default_bounds(probe: Probe) -> Iterator[str]:
     shown = [metric for metric in probe.metrics if isinstance(metric.value, Slots) and metric.value.default_exponents]
     if shown:
-        yield "Bounds of the buckets that exporters show unless told otherwise (`histogram_bounds`):"
+        yield "Bounds of the buckets that exporters show by default (`histogram_bounds`):"
         yield bullets(f"{code(metric.name)}: {codes(_bounds(metric))}" for metric in shown)
 
 
