@@ -28,6 +28,7 @@ from weakref import WeakKeyDictionary
 from pydantic import Field, field_validator
 
 from ebpf_sidecar.exporters.exposition.families import Families, RefusedError
+from ebpf_sidecar.exporters.exposition.fullness import METRICS as FULLNESS
 from ebpf_sidecar.exporters.exposition.fullness import Fullness, PageLimitSettings
 from ebpf_sidecar.exporters.exposition.labels import LabelTable, LabelWriter
 from ebpf_sidecar.exporters.exposition.names import Name, label_name, metric_name
@@ -36,6 +37,7 @@ from ebpf_sidecar.exporters.exposition.own_metrics import without_names
 from ebpf_sidecar.exporters.exposition.page import OPENMETRICS_TYPE, TEXT_TYPE, Format
 from ebpf_sidecar.exporters.exposition.page_limit import Extra, PageLimit
 from ebpf_sidecar.exporters.exposition.process_limit import LEAST, ProcessLimit
+from ebpf_sidecar.exporters.exposition.process_limit import METRICS as FOLDING
 from ebpf_sidecar.exporters.exposition.rendered_page import Press
 from ebpf_sidecar.pipeline.component import ComponentKind, Factory, Stability
 from ebpf_sidecar.pipeline.endpoint import Endpoint, Listening, UrlPath
@@ -287,6 +289,7 @@ FACTORY = Factory(
     Stability.BETA,
     "Serves the latest value of every metric to Prometheus, as text 0.0.4 or OpenMetrics 1.0",
     claims=lambda settings: [Listening(settings.endpoint, settings.path)],
+    metrics=lambda _: (*FULLNESS, *FOLDING),
 )
 
 

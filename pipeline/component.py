@@ -8,9 +8,10 @@ forwards, so that everything drains; it must be safe without ``start`` and twice
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from .endpoint import Listening
@@ -18,6 +19,7 @@ from .frame import Frames
 from .host import Context
 from .ids import ComponentId as ComponentId  # noqa: PLC0414 # authors find it here, with the rest of the contract
 from .ids import ComponentKind as ComponentKind  # noqa: PLC0414 # the same
+from .metric_info import MetricInfo
 from .payload import Payload
 from .privileged import Privileges
 from .push_settings import PushSettings
@@ -178,6 +180,11 @@ def no_claims(settings: Settings) -> Iterable[Claim]:  # noqa: ARG001 # the cont
     return ()
 
 
+def no_metrics(folders: Sequence[Path]) -> Iterable[MetricInfo]:  # noqa: ARG001 # the contract's argument
+    """Of a component that passes on what others make."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Factory:
     """How the pipeline makes a component: what a plugin registers.
@@ -186,6 +193,7 @@ class Factory:
     `Sender` or `Extension` according to ``kind``. ``description``: one line, shown by ``ebpf-sidecar components``.
     ``claims`` takes the checked settings and says what the component will ask for that others may want as well, so that
     ``ebpf-sidecar check`` finds the conflict.
+    ``metrics`` takes the folders of all probes and names every metric that the component may make.
     ``privileges``: the rights that it needs once the service has given up its own.
     """
 
@@ -197,6 +205,7 @@ class Factory:
     description: str = ""
     claims: Callable[[Any], Iterable[Claim]] = no_claims
     privileges: Privileges = field(default_factory=Privileges)
+    metrics: Callable[[Sequence[Path]], Iterable[MetricInfo]] = no_metrics
 
     @property
     def sends(self) -> bool:

@@ -9,8 +9,9 @@ averaging percentages.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from weakref import ref
 
 import numpy as np
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 
 from ebpf_sidecar.pipeline.frame import Frame, Kind
 from ebpf_sidecar.pipeline.increase import Increase
+from ebpf_sidecar.pipeline.metric_info import MetricInfo
+from ebpf_sidecar.pipeline.metric_info import gauge as info
 from ebpf_sidecar.pipeline.row_matching import positions
 from ebpf_sidecar.pipeline.rows import RowSet
 
@@ -75,6 +78,15 @@ PERCENTAGES = (
         "ebpf.memory.lru.pages_scanned",
     ),
 )
+
+
+def percentage_metrics(folders: Sequence[Path]) -> Iterator[MetricInfo]:  # noqa: ARG001 # the contract's argument
+    """What there is to know about them, by name. Their attributes are those of the counters."""
+    named = [(each.name, each.description) for each in PERCENTAGES]
+    named += [each.remainder for each in PERCENTAGES if each.remainder]
+    yield from (info(name, "%", description) for name, description in sorted(named))
+
+
 INPUTS = frozenset(name for percentage in PERCENTAGES for name in (percentage.whole, percentage.part))
 
 

@@ -32,7 +32,7 @@ from ebpf_sidecar.pipeline.settings import Settings
 from ebpf_sidecar.pipeline.streams import Origin, Stream
 from ebpf_sidecar.pipeline.suggestions import did_you_mean
 
-from .percentages import INPUTS, PERCENTAGES, PercentageRows, gauge
+from .percentages import INPUTS, PERCENTAGES, PercentageRows, gauge, percentage_metrics
 from .subset import Subset
 
 _COUNTING = (Kind.COUNTER, Kind.HISTOGRAM)
@@ -146,5 +146,6 @@ def register_components() -> Sequence[Factory]:
             RateSettings,
             Stability.BETA,
             "Makes hit, success and efficiency percentages, and per-second rates on request, without negatives",
+            metrics=percentage_metrics,
         )
     ]

@@ -21,8 +21,9 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from ebpf_sidecar.pipeline.component import ComponentKind, Consumer, Factory, Stability
-from ebpf_sidecar.pipeline.frame import Frame, Kind
+from ebpf_sidecar.pipeline.frame import Frame
 from ebpf_sidecar.pipeline.host import Context
+from ebpf_sidecar.pipeline.metric_info import gauge
 from ebpf_sidecar.pipeline.plugins import hookimpl
 from ebpf_sidecar.pipeline.recording.file import Batch, Recording
 from ebpf_sidecar.pipeline.rows import RowSet
@@ -33,6 +34,13 @@ from .replayed import Replayed
 
 PACKAGED = Path(__file__).parent / "recordings" / "default.recording"
 MARK = "ebpf_sidecar.replay"
+INFO = gauge(
+    "ebpf.replay.info",
+    "",
+    "1 while a recording is replayed: all numbers are of the machine that it was made on",
+    "kernel",
+    "recorded_at",
+)
 _SHUTDOWN_SECONDS = 5.0
 
 
@@ -136,8 +144,7 @@ def _info(recording: Recording, resource: Mapping[str, str]) -> Frame:
     """The frame that says where the numbers come from, as Prometheus' info metrics do."""
     header = recording.header
     rows = RowSet.of([{"kernel": header.kernel, "recorded_at": header.recorded_at}])
-    description = "1 while a recording is replayed: all numbers are of the machine that it was made on"
-    return Frame("ebpf.replay.info", Kind.GAUGE, rows, np.ones(1), 0, description=description, resource=resource)
+    return Frame(INFO.name, INFO.kind, rows, np.ones(1), 0, description=INFO.description, resource=resource)
 
 
 @hookimpl
@@ -151,5 +158,6 @@ def register_components() -> Sequence[Factory]:
             ReplaySettings,
             Stability.BETA,
             "Plays a recording of real kernel data, clearly marked, where eBPF is not available",
+            metrics=lambda _: (INFO,),
         )
     ]

@@ -10,21 +10,20 @@ import documents
 import pytest
 import yaml
 from cogapp import Cog
-from documents.metrics import exporter_telemetry, receiver_frames
-from documents.probes import all_probes, prometheus_name
+from documents.probes import prometheus_name
 
+from ebpf_sidecar.exporters.prometheus import FACTORY
 from ebpf_sidecar.pipeline.component import ComponentKind
 from ebpf_sidecar.pipeline.config.load import Inline, load
 from ebpf_sidecar.pipeline.plugins import PROJECT, Plugins
+from ebpf_sidecar.pipeline.telemetry.catalogue import catalogue
 from ebpf_sidecar.pipeline.telemetry.exposition import SelfMetrics
-from ebpf_sidecar.pipeline.telemetry.ledger import COUNTERS, QUEUE_GAUGES, Ledger
+from ebpf_sidecar.pipeline.telemetry.ledger import COUNTERS, QUEUE_GAUGES, Instrument, Ledger
 from ebpf_sidecar.pipeline.testing import check_contract, fake_context, frame
-from ebpf_sidecar.processors.percentages import PERCENTAGES
 
 ROOT = Path(__file__).parents[1]
 MARKDOWN = sorted(path for path in ROOT.rglob("*.md") if not str(path.relative_to(ROOT)).startswith("."))
 WIDTH = 120
-PROBES = all_probes()
 CATALOGUE = """
 ebpf.cache.read_attempts       counter   {page}    ebpf_cache_read_attempts_total
 ebpf.cache.misses              counter   {page}    ebpf_cache_misses_total
@@ -102,11 +101,7 @@ def test_everything_that_is_made_from_the_code_has_its_place():
 
 def test_the_names_that_users_rely_on_hold():
     """Name, kind, unit and Prometheus name of each metric of the catalogue that exists so far."""
-    found = [(metric.name, metric.kind, metric.unit) for probe in PROBES for metric in probe.metrics]
-    found += [(frame.name, frame.kind.value, frame.unit) for frame in receiver_frames()]
-    found += [(each.name, "gauge", "%") for each in PERCENTAGES]
-    found += [(each.remainder[0], "gauge", "%") for each in PERCENTAGES if each.remainder]
-    found += [(each.name, "counter", each.unit) for each in COUNTERS]
+    found = [(metric.name, metric.kind.value, metric.unit) for metric in catalogue(Plugins())]
     actual = {(name, kind, unit, prometheus_name(name, unit, kind)) for name, kind, unit in found}
     expected = {tuple(line.split()) for line in CATALOGUE.strip().splitlines()}
 
@@ -119,7 +114,8 @@ def test_the_own_telemetry_is_called_on_the_page_what_the_table_says():
     metrics = SelfMetrics(ledger, {})
     for counter in COUNTERS:
         ledger.add(counter, 1, ())
-    gauges = [*QUEUE_GAUGES, *(gauge for gauge, _ in exporter_telemetry())]
+    page = [Instrument(*metric.instrument) for metric in FACTORY.metrics(())]
+    gauges = [*QUEUE_GAUGES, *page]
     for gauge in gauges:
         ledger.gauge(gauge, (), lambda: 1.0)
     _, text = (metrics.exposition(in_openmetrics=False).decode() for _ in range(2))  # at first some are 0

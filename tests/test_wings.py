@@ -26,6 +26,7 @@ WINGS = {
     "pipeline/cardinality": {"pipeline"},
     "pipeline/cli": {
         "pipeline", "pipeline/config", "pipeline/process", "pipeline/recording", "pipeline/running",
+        "pipeline/telemetry",
     },
     "pipeline/config": {"pipeline", "pipeline/http", "pipeline/process"},
     "pipeline/extensions": {"pipeline", "pipeline/http"},
@@ -66,8 +67,9 @@ WINGS = {
     },
     f"{EBPF}/receiver": {
         "pipeline", f"{EBPF}/collection", f"{EBPF}/doctor", f"{EBPF}/kernel", f"{EBPF}/loading", f"{EBPF}/maps",
-        f"{EBPF}/probe", f"{EBPF}/settings", f"{EBPF}/watch",
+        f"{EBPF}/metrics", f"{EBPF}/probe", f"{EBPF}/settings", f"{EBPF}/watch",
     },
+    f"{EBPF}/metrics": {"pipeline", f"{EBPF}/probe", f"{EBPF}/watch"},
     f"{EBPF}/selftest": {
         "pipeline", "pipeline/cli", "pipeline/config", "pipeline/process", f"{EBPF}/frames", f"{EBPF}/kernel",
         f"{EBPF}/loading", f"{EBPF}/maps", f"{EBPF}/owners", f"{EBPF}/probe", f"{EBPF}/settings", f"{EBPF}/watch",

@@ -3,15 +3,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
 from pydantic import Field
 
 from ebpf_sidecar.pipeline.host import Context
+from ebpf_sidecar.pipeline.metric_info import gauge
 from ebpf_sidecar.pipeline.settings import Bytes, Settings
 
 from .page_limit import CALM, NEAR, PageLimit, Size
 
+_PREFIX = "ebpf_sidecar.exporter.page"
+SERIES = gauge(f"{_PREFIX}_series", "{series}", "Series on the page, the service's own left out", "component")
+MOST_SERIES = gauge(f"{_PREFIX}_series_limit", "{series}", "Series that the page may have", "component")
+BYTES = gauge(f"{_PREFIX}_size", "By", "Bytes that the page has at most, before compression", "component")
+MOST_BYTES = gauge(f"{_PREFIX}_size_limit", "By", "Bytes that the page may have", "component")
+METRICS = (SERIES, MOST_SERIES, BYTES, MOST_BYTES)
 _REPAIR = (
     "raise page_limit, let more names share rows (fold_beyond), show fewer buckets (histogram_bounds), or measure less "
     "(targets, group_by and probes of the receiver ebpf)"
@@ -41,15 +46,11 @@ class Fullness:
 
     def publish(self) -> None:
         """Show the size and the limits among the service's own metrics."""
-        for name, unit, description, read in self._gauges():
-            self._telemetry.observe(f"ebpf_sidecar.exporter.{name}", unit, description, read)
-
-    def _gauges(self) -> Iterator[tuple[str, str, str, Callable[[], float]]]:
-        limit = self._limit
-        yield "page_series", "{series}", "Series on the page, the service's own left out", lambda: limit.used.series
-        yield "page_series_limit", "{series}", "Series that the page may have", lambda: limit.most.series
-        yield "page_size", "By", "Bytes that the page has at most, before compression", lambda: limit.used.bytes
-        yield "page_size_limit", "By", "Bytes that the page may have", lambda: limit.most.bytes
+        limit, observe = self._limit, self._telemetry.observe
+        observe(*SERIES.instrument, lambda: limit.used.series)
+        observe(*MOST_SERIES.instrument, lambda: limit.most.series)
+        observe(*BYTES.instrument, lambda: limit.used.bytes)
+        observe(*MOST_BYTES.instrument, lambda: limit.most.bytes)
 
     def report(self) -> None:
         """Log what changed."""

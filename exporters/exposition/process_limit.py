@@ -6,6 +6,7 @@ from __future__ import annotations
 from ebpf_sidecar.pipeline.cardinality.folding import Folding
 from ebpf_sidecar.pipeline.frame import Frame, Frames
 from ebpf_sidecar.pipeline.host import Context
+from ebpf_sidecar.pipeline.metric_info import gauge
 
 from .names import Name
 from .page_limit import Cost, Extra
@@ -13,6 +14,19 @@ from .page_limit import Cost, Extra
 OWN_SERIES = 300
 """How many are kept for the service's own metrics at the end of the page and for ``target_info``."""
 LEAST = 1000
+FOLDED = gauge(
+    "ebpf_sidecar.exporter.folded_processes",
+    "{process}",
+    'Process names of a cgroup that share a row called "other", because of fold_beyond',
+    "component",
+)
+OVERFLOWED = gauge(
+    "ebpf_sidecar.exporter.overflowed_rows",
+    "{row}",
+    "Rows that counted something in the last reading and share the overflow row, because of fold_beyond",
+    "component",
+)
+METRICS = (FOLDED, OVERFLOWED)
 _ANY = Name("", "", "", "")
 _FOLDED = (
     'fold_beyond: %d process names share a row called "other" of their cgroup, so that the page keeps within %d '
@@ -41,11 +55,9 @@ class ProcessLimit:
         folding = self._folding
         if folding is None:
             return
-        observe, prefix = self._context.telemetry.observe, "ebpf_sidecar.exporter"
-        said = 'Process names of a cgroup that share a row called "other", because of fold_beyond'
-        observe(f"{prefix}.folded_processes", "{process}", said, lambda: folding.folded)
-        said = "Rows that counted something in the last reading and share the overflow row, because of fold_beyond"
-        observe(f"{prefix}.overflowed_rows", "{row}", said, lambda: folding.overflowed)
+        observe = self._context.telemetry.observe
+        observe(*FOLDED.instrument, lambda: folding.folded)
+        observe(*OVERFLOWED.instrument, lambda: folding.overflowed)
 
     def within(self, frames: Frames, now: float) -> Frames:
         """What to put on the page of a batch. ``now``: monotonic seconds."""

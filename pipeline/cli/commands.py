@@ -161,8 +161,9 @@ def schema() -> None:
 
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead of a table.")
-def components(*, as_json: bool) -> None:
-    """List the installed components.
+@click.option("--metrics", is_flag=True, help="List the metrics that they make instead.")
+def components(*, as_json: bool, metrics: bool) -> None:
+    """List the installed components, or their metrics.
 
     Shows kind, type, stability, package and description. Plugins that cannot be loaded are listed with the cause; they
     stop neither this command nor a configuration that does not use them.
@@ -170,10 +171,11 @@ def components(*, as_json: bool) -> None:
     \b
     Example:
       ebpf-sidecar components --json | jq '.[] | select(.kind == "processor")'
+      ebpf-sidecar components --metrics
     """
     from . import components as work
 
-    work.components(as_json=as_json)
+    (work.metrics if metrics else work.components)(as_json=as_json)
 
 
 @cli.command()

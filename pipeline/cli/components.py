@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``components``: everything that is installed, the broken included."""
+"""The command ``components``: everything that is installed, the broken included, and the metrics that it makes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ebpf_sidecar.pipeline.component import ComponentKind
 from ebpf_sidecar.pipeline.errors import PluginError
 from ebpf_sidecar.pipeline.plugins import Plugin, Plugins
 from ebpf_sidecar.pipeline.suggestions import did_you_mean
+from ebpf_sidecar.pipeline.telemetry.catalogue import catalogue
 
 _KINDS = (*(kind.value for kind in ComponentKind), "command", "probes")
 
@@ -43,6 +44,16 @@ def components(*, as_json: bool) -> None:
         for each in found
     ]
     click.echo("\n".join(_aligned([header, *rows])))
+
+
+def metrics(*, as_json: bool) -> None:
+    """Print every metric that the installed components make, as a table or as JSON with all that is known of each."""
+    found = list(catalogue(Plugins()))
+    if as_json:
+        click.echo(json.dumps([asdict(each) for each in found], indent=2, ensure_ascii=False))
+        return
+    rows = [(each.name, each.kind.value, each.unit, each.made_by, each.description) for each in found]
+    click.echo("\n".join(_aligned([("METRIC", "KIND", "UNIT", "MADE BY", "DESCRIPTION"), *rows])))
 
 
 def listed(plugins: Plugins) -> Iterator[Listed]:

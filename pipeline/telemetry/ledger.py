@@ -23,46 +23,72 @@ class Instrument:
     name: str
     unit: str
     description: str
+    attributes: tuple[str, ...] = ()
 
+
+_RECEIVER, _PROCESSOR, _EXPORTER = ("receiver",), ("processor", "pipeline"), ("exporter",)
 
 RECEIVED = Instrument(
-    "ebpf_sidecar.receiver.accepted_metric_points", "{point}", "Data points that a receiver handed to its pipelines"
+    "ebpf_sidecar.receiver.accepted_metric_points",
+    "{point}",
+    "Data points that a receiver handed to its pipelines",
+    _RECEIVER,
 )
 REFUSED = Instrument(
-    "ebpf_sidecar.receiver.refused_metric_points", "{point}", "Data points that came when no pipeline took any more"
+    "ebpf_sidecar.receiver.refused_metric_points",
+    "{point}",
+    "Data points that came when no pipeline took any more",
+    _RECEIVER,
 )
-INCOMING = Instrument("ebpf_sidecar.processor.incoming_metric_points", "{point}", "Data points that a processor took")
+INCOMING = Instrument(
+    "ebpf_sidecar.processor.incoming_metric_points", "{point}", "Data points that a processor took", _PROCESSOR
+)
 OUTGOING = Instrument(
-    "ebpf_sidecar.processor.outgoing_metric_points", "{point}", "Data points that a processor passed on"
+    "ebpf_sidecar.processor.outgoing_metric_points", "{point}", "Data points that a processor passed on", _PROCESSOR
 )
-SENT = Instrument("ebpf_sidecar.exporter.sent_metric_points", "{point}", "Data points that an exporter delivered")
+SENT = Instrument(
+    "ebpf_sidecar.exporter.sent_metric_points", "{point}", "Data points that an exporter delivered", _EXPORTER
+)
 SEND_FAILED = Instrument(
-    "ebpf_sidecar.exporter.send_failed_metric_points", "{point}", "Data points that an exporter could not deliver"
+    "ebpf_sidecar.exporter.send_failed_metric_points",
+    "{point}",
+    "Data points that an exporter could not deliver",
+    _EXPORTER,
 )
 ENQUEUE_FAILED = Instrument(
     "ebpf_sidecar.exporter.enqueue_failed_metric_points",
     "{point}",
     "Data points given up in front of an exporter, because its queue was full or closed",
+    _EXPORTER,
 )
-DROPPED = Instrument("ebpf_sidecar.dropped_metric_points", "{point}", "Data points that were not passed on, and why")
-ERRORS = Instrument("ebpf.collector.errors", "{error}", "Errors by component and stage")
+DROPPED = Instrument(
+    "ebpf_sidecar.dropped_metric_points",
+    "{point}",
+    "Data points that were not passed on, and why",
+    ("component", "reason"),
+)
+ERRORS = Instrument("ebpf.collector.errors", "{error}", "Errors by component and stage", ("component", "stage"))
 HTTP_REFUSED = Instrument(
     "ebpf_sidecar.http.refused_requests",
     "{request}",
     "HTTP requests that were refused and connections that were given up, by endpoint and reason",
+    ("endpoint", "reason"),
 )
 
 COUNTERS = (RECEIVED, REFUSED, INCOMING, OUTGOING, SENT, SEND_FAILED, ENQUEUE_FAILED, DROPPED, ERRORS, HTTP_REFUSED)
 RARE = (DROPPED, ERRORS, HTTP_REFUSED)
 """Counters whose series appear with the first event; the others are there with 0 from the start."""
 
-QUEUE_SIZE = Instrument("ebpf_sidecar.exporter.queue_size", "{batch}", "Batches waiting for an exporter")
+QUEUE_SIZE = Instrument("ebpf_sidecar.exporter.queue_size", "{batch}", "Batches waiting for an exporter", _EXPORTER)
 QUEUED = Instrument(
     "ebpf_sidecar.exporter.queued_metric_points",
     "{point}",
     "Data points that wait for an exporter or are being delivered, so neither sent nor failed yet",
+    _EXPORTER,
 )
-QUEUE_CAPACITY = Instrument("ebpf_sidecar.exporter.queue_capacity", "{batch}", "Batches that may wait for an exporter")
+QUEUE_CAPACITY = Instrument(
+    "ebpf_sidecar.exporter.queue_capacity", "{batch}", "Batches that may wait for an exporter", _EXPORTER
+)
 
 QUEUE_GAUGES = (QUEUE_SIZE, QUEUE_CAPACITY, QUEUED)
 

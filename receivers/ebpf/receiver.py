@@ -27,6 +27,7 @@ from ebpf_sidecar.receivers.ebpf.probe.file import find_probes
 from ebpf_sidecar.receivers.ebpf.watch.late_calls import MODULE as LATE_CALLS
 
 from .collection import Collection, open_collection
+from .metrics import DURATION, FORGOTTEN, LOADING_TOOK, MISSED, OVERFLOWED, metrics
 from .settings import EbpfSettings
 
 _WITHOUT = {NEW_CGROUPS_HOOK.name: "containers that live shorter than an interval stay unknown"}
@@ -97,29 +98,12 @@ class EbpfReceiver:
             self._context.logger.warning("hook %s: not attached (%s); %s", hook.hook, hook.reason, missing)
 
     def _publish(self, collection: Collection) -> None:
-        observe = self._context.telemetry.observe
-        prefix = "ebpf_sidecar.receiver"
-        observe(f"{prefix}.collection_duration", "s", "Time that the last reading took", lambda: self._duration)
-        count = self._context.telemetry.count
-        count(f"{prefix}.missed_intervals", "{interval}", "Readings that were late", lambda: self._missed)
-        observe(
-            f"{prefix}.load_duration",
-            "s",
-            "Time to compile the probes, or to find them",
-            lambda: collection.loaded.compile_seconds,
-        )
-        observe(
-            f"{prefix}.overflowed_groups",
-            "{group}",
-            "Groups of rows beyond max_rows, which share one row",
-            collection.rows_beyond_limit,
-        )
-        count(
-            f"{prefix}.forgotten_rows",
-            "{row}",
-            "Rows that were given up after an hour without a change; they start anew when they return",
-            collection.forgotten_rows,
-        )
+        observe, count = self._context.telemetry.observe, self._context.telemetry.count
+        observe(*DURATION.instrument, lambda: self._duration)
+        count(*MISSED.instrument, lambda: self._missed)
+        observe(*LOADING_TOOK.instrument, lambda: collection.loaded.compile_seconds)
+        observe(*OVERFLOWED.instrument, collection.rows_beyond_limit)
+        count(*FORGOTTEN.instrument, collection.forgotten_rows)
 
     def _run(self, collection: Collection, consumer: Consumer) -> None:
         clock, interval = self._context.clock, self._settings.collection_interval
@@ -176,6 +160,7 @@ def register_components() -> Sequence[Factory]:
             Stability.BETA,
             "page cache, block I/O, system calls and memory pressure, counted in the kernel",
             privileges=Privileges((LOADER, LATE_CALLS), (*LOADING, SEE_EXECUTABLES), rights_to_read),
+            metrics=metrics,
         )
     ]
 

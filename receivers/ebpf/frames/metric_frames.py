@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ebpf_sidecar.pipeline.frame import Frame, Kind
+from ebpf_sidecar.pipeline.metric_info import MetricInfo
 from ebpf_sidecar.pipeline.rows import RowSet, Text, once_per_row_set
 from ebpf_sidecar.receivers.ebpf.maps.layout import Keys
 from ebpf_sidecar.receivers.ebpf.maps.map_totals import View
@@ -62,13 +63,20 @@ class Moment:
     resource: Mapping[str, str]
 
 
-def gauge_frame(
-    moment: Moment, name: str, unit: str, description: str, points: tuple[RowSet, Sequence[float]]
-) -> Frame:
+def gauge_frame(moment: Moment, info: MetricInfo, points: tuple[RowSet, Sequence[float]]) -> Frame:
     """The frame of a gauge. ``points``: rows and their values."""
     rows, values = points
-    array = np.array(values, np.float64)
-    return Frame(name, Kind.GAUGE, rows, array, moment.time_unix_nano, 0, unit, description, resource=moment.resource)
+    return _frame(moment, info, rows, np.array(values, np.float64), start=0)
+
+
+def counter_frame(moment: Moment, info: MetricInfo, points: tuple[RowSet, NDArray[Any]], start: int) -> Frame:
+    """The frame of a counter that counts since ``start`` (ns since the epoch). ``points``: rows and their values."""
+    return _frame(moment, info, *points, start)
+
+
+def _frame(moment: Moment, info: MetricInfo, rows: RowSet, values: NDArray[Any], start: int) -> Frame:
+    time, resource = moment.time_unix_nano, moment.resource
+    return Frame(info.name, info.kind, rows, values, time, start, info.unit, info.description, resource=resource)
 
 
 ToFrame = Callable[[Snapshot, Moment], Frame]

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ebpf_sidecar.pipeline.frame import Frame, Kind
+from ebpf_sidecar.pipeline.frame import Frame
+from ebpf_sidecar.pipeline.metric_info import counter
 from ebpf_sidecar.pipeline.rows import RowSet
-from ebpf_sidecar.receivers.ebpf.frames.metric_frames import Moment
+from ebpf_sidecar.receivers.ebpf.frames.metric_frames import Moment, counter_frame
 from ebpf_sidecar.receivers.ebpf.maps.loaded import HookStatus, Loaded, Program
 
 NO_STATISTICS = (
@@ -21,6 +21,15 @@ NO_STATISTICS = (
 """Why run statistics are absent."""
 
 _MISSES_SINCE = (5, 12)
+_ATTRIBUTES = ("probe", "hook", "program")
+MISSED_RUNS = counter(
+    "ebpf.probe.missed_runs",
+    "{run}",
+    "Events at which a program was skipped, because the processor was busy with one already",
+    *_ATTRIBUTES,
+)
+RUNS = counter("ebpf.probe.runs", "{run}", "Runs of a program in the kernel", *_ATTRIBUTES)
+RUN_TIME = counter("ebpf.probe.run_time", "s", "Time spent in a program", *_ATTRIBUTES)
 
 
 @dataclass
@@ -54,28 +63,14 @@ class ProgramFrames:
         frames = []
         if self.release >= _MISSES_SINCE:
             missed = np.array([program.missed() for program in self._programs], np.uint64)
-            said = "Events at which a program was skipped, because the processor was busy with one already"
-            frames.append(self._counter(moment, "ebpf.probe.missed_runs", "{run}", said, missed))
+            frames.append(counter_frame(moment, MISSED_RUNS, (self._rows, missed), self.start))
         if self.counting:
             runs = np.array([program.runs() for program in self._programs], np.uint64).reshape(-1, 2)
             frames += [
-                self._counter(moment, "ebpf.probe.runs", "{run}", "Runs of a program in the kernel", runs[:, 0]),
-                self._counter(moment, "ebpf.probe.run_time", "s", "Time spent in a program", runs[:, 1] / 1e9),
+                counter_frame(moment, RUNS, (self._rows, runs[:, 0]), self.start),
+                counter_frame(moment, RUN_TIME, (self._rows, runs[:, 1] / 1e9), self.start),
             ]
         return frames
-
-    def _counter(self, moment: Moment, name: str, unit: str, description: str, values: NDArray[np.generic]) -> Frame:
-        return Frame(
-            name,
-            Kind.COUNTER,
-            self._rows,
-            values,
-            moment.time_unix_nano,
-            self.start,
-            unit,
-            description,
-            resource=moment.resource,
-        )
 
 
 def probes_of(program: str, hooks: Sequence[HookStatus]) -> tuple[str, ...]:

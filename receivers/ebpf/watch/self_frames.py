@@ -10,15 +10,45 @@ from pathlib import Path
 
 import numpy as np
 
-from ebpf_sidecar.pipeline.frame import Frame, Kind
+from ebpf_sidecar.pipeline.frame import Frame
+from ebpf_sidecar.pipeline.metric_info import counter, gauge
 from ebpf_sidecar.pipeline.rows import RowSet
-from ebpf_sidecar.receivers.ebpf.frames.metric_frames import Moment, gauge_frame
+from ebpf_sidecar.receivers.ebpf.frames.metric_frames import Moment, counter_frame, gauge_frame
 from ebpf_sidecar.receivers.ebpf.kernel.namespaces import in_first
 from ebpf_sidecar.receivers.ebpf.maps.loaded import Loaded
 
 from .canary import HookName, Liveness
 
 _THREADS = "threads"
+
+ENTRIES = gauge("ebpf.map.entries", "{entry}", "Live entries of a kernel map", "map")
+CAPACITY = gauge("ebpf.map.capacity", "{entry}", "Entries that a kernel map can hold", "map")
+MEMORY = gauge("ebpf.map.memory", "By", "Kernel memory of a map", "map")
+ATTACHED = gauge("ebpf.probe.attached", "{hook}", "1 where a probe's hook is attached", "probe", "hook", "reason")
+FOLLOWED = gauge(
+    "ebpf.tracked_pids",
+    "{process}",
+    "Processes whose system calls are followed now; absent outside of the host's PID namespace",
+)
+LIVE = gauge(
+    "ebpf.probe.live",
+    "{hook}",
+    "1 where an attached hook was seen to fire, 0 where it did not although it was triggered",
+    "probe",
+    "hook",
+)
+COVERAGE = gauge(
+    "ebpf.attribution.coverage",
+    "1",
+    "Share of what was counted whose cgroup is known: the mean of all counters' shares",
+)
+DROPPED = counter(
+    "ebpf.dropped.events",
+    "{event}",
+    "Kernel events that could not be counted; the reason is the map that was full, or a word",
+    "reason",
+)
+FRAMES = (ENTRIES, CAPACITY, MEMORY, ATTACHED, FOLLOWED, LIVE, COVERAGE, DROPPED)
 
 
 @dataclass
@@ -67,25 +97,20 @@ class SelfFrames:
         maps, threads = self.loaded.maps, self._thread_ids()
         counted = {name: entries.get(name, len(threads) if name == _THREADS else -1) for name in maps}
         live = [len(maps[name].read()[0]) if count < 0 else count for name, count in counted.items()]
-        gauge = partial(gauge_frame, moment)
+        made = partial(gauge_frame, moment)
         gauges = [
-            gauge("ebpf.map.entries", "{entry}", "Live entries of a kernel map", (self._maps, live)),
-            gauge("ebpf.map.capacity", "{entry}", "Entries that a kernel map can hold", (self._maps, self._capacities)),
-            gauge("ebpf.map.memory", "By", "Kernel memory of a map", (self._maps, [m.memory() for m in maps.values()])),
-            gauge("ebpf.probe.attached", "{hook}", "1 where a probe's hook is attached", (self._hooks, self._attached)),
+            made(ENTRIES, (self._maps, live)),
+            made(CAPACITY, (self._maps, self._capacities)),
+            made(MEMORY, (self._maps, [kernel_map.memory() for kernel_map in maps.values()])),
+            made(ATTACHED, (self._hooks, self._attached)),
         ]
         if self._sees_all:
-            description = "Processes whose system calls are followed now; absent outside of the host's PID namespace"
-            points = (self._one, [self._processes(threads)])
-            gauges.append(gauge("ebpf.tracked_pids", "{process}", description, points))
+            gauges.append(made(FOLLOWED, (self._one, [self._processes(threads)])))
         known = {name: int(each.live) for name, each in firing.items() if each.live is not None}
         if known:
-            description = "1 where an attached hook was seen to fire, 0 where it did not although it was triggered"
-            points = (self._rows_of(tuple(known)), list(known.values()))
-            gauges.append(gauge("ebpf.probe.live", "{hook}", description, points))
+            gauges.append(made(LIVE, (self._rows_of(tuple(known)), list(known.values()))))
         if coverage is not None:
-            description = "Share of what was counted whose cgroup is known: the mean of all counters' shares"
-            gauges.append(gauge("ebpf.attribution.coverage", "1", description, (self._one, [coverage])))
+            gauges.append(made(COVERAGE, (self._one, [coverage])))
         return [*gauges, self._dropped(moment)]
 
     def _thread_ids(self) -> Sequence[int]:
@@ -108,17 +133,8 @@ class SelfFrames:
             return 0
 
     def _dropped(self, moment: Moment) -> Frame:
-        return Frame(
-            "ebpf.dropped.events",
-            Kind.COUNTER,
-            self._drops,
-            np.array(list(self.loaded.drops.read().values()), np.uint64),
-            moment.time_unix_nano,
-            self.start,
-            "{event}",
-            "Kernel events that could not be counted; the reason is the map that was full, or a word",
-            resource=moment.resource,
-        )
+        values = np.array(list(self.loaded.drops.read().values()), np.uint64)
+        return counter_frame(moment, DROPPED, (self._drops, values), self.start)
 
 
 def _hook(probe: str, hook: str, reason: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from ebpf_sidecar.pipeline.frame import Frame
+from ebpf_sidecar.pipeline.metric_info import gauge
 from ebpf_sidecar.pipeline.rows import RowSet
 from ebpf_sidecar.receivers.ebpf.frames.metric_frames import Moment, gauge_frame
 from ebpf_sidecar.receivers.ebpf.kernel.fd_passing import release
@@ -22,6 +23,16 @@ REASON = "max_overhead"
 """Why a hook is not attached any more."""
 
 Calls = Mapping[int, Mapping[str, int]]
+
+SHED = gauge(
+    "ebpf.probe.shed",
+    "{probe}",
+    "1 where a probe was turned off because the probes took more than max_overhead",
+    "probe",
+)
+OVERHEAD = gauge(
+    "ebpf.probe.overhead", "1", "Share of the machine's processor time that all probes took in the last interval"
+)
 
 
 @dataclass
@@ -71,12 +82,9 @@ class Shedding:
     def frames(self, moment: Moment) -> list[Frame]:
         """The measured share, and which probes are off."""
         off = [float(probe.name in self.shed) for probe in self.probes]
-        said = "1 where a probe was turned off because the probes took more than max_overhead"
-        frames = [gauge_frame(moment, "ebpf.probe.shed", "{probe}", said, (self._rows, off))]
+        frames = [gauge_frame(moment, SHED, (self._rows, off))]
         if self.overhead.share is not None:
-            said = "Share of the machine's processor time that all probes took in the last interval"
-            share = (self._one, [self.overhead.share])
-            frames.append(gauge_frame(moment, "ebpf.probe.overhead", "1", said, share))
+            frames.append(gauge_frame(moment, OVERHEAD, (self._one, [self.overhead.share])))
         return frames
 
 
