@@ -121,7 +121,9 @@ class Sender(Protocol):
         ...
 
     def send(self, payload: Payload) -> None:
-        """Deliver within the ``timeout``. Raises `SendError` for whatever was not delivered."""
+        """Deliver within the ``timeout``. Raises `SendError` for whatever was not delivered. An `OSError` counts as a
+        failure that may pass, any other exception as a refusal.
+        """
         ...
 
 

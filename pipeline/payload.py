@@ -31,7 +31,8 @@ class SendError(SidecarError):
 
     ``rejected``: points that the back end refused for good, by reason (a word or two). ``remaining``: what may be sent
     again, no sooner than ``retry_after`` seconds from now. Points in neither have been delivered. With ``retry`` alone,
-    the whole payload remains; with nothing, all of it was refused.
+    the whole payload remains; with nothing, all of it was refused. Raises ValueError for ``retry`` where points were
+    rejected and nothing says what remains.
     """
 
     def __init__(
@@ -44,6 +45,8 @@ class SendError(SidecarError):
         remaining: Payload | None = None,
         component: str = "",
     ) -> None:
+        if retry and rejected is not None and remaining is None:
+            raise ValueError("a payload that was rejected in part cannot be sent again as it was; pass remaining")
         super().__init__(message, component=component)
         self.retry, self.retry_after = retry, retry_after
         self.rejected, self.remaining = rejected, remaining

@@ -60,7 +60,7 @@ class RetrySettings(Settings):
     max_interval: Interval = 30.0
     """The longest wait between two attempts, before it is randomized."""
     max_elapsed_time: Duration = 300.0
-    """How long a batch is tried in all before it is given up and counted; 0s: for ever."""
+    """How long a payload is tried in all before it is given up and counted; 0s: for ever."""
 
     @model_validator(mode="after")
     def _first_wait_is_not_the_longest(self) -> Self:

@@ -74,6 +74,8 @@ class Delivery:
             self.sender.send(payload)
         except SendError as error:
             problem = error
+        except OSError as error:  # refused and broken connections, time-outs: the network may be back soon
+            problem = SendError(f"{type(error).__name__}: {error}", retry=True)
         except BaseException as error:  # noqa: BLE001 # as above
             problem = SendError(f"{type(error).__name__}: {error}")
         else:

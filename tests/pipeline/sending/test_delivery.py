@@ -44,6 +44,25 @@ def test_a_back_end_that_names_a_time_is_left_alone_until_then():
     assert {"sent": 1} == queue.accounting
 
 
+@pytest.mark.parametrize("problem", [ConnectionRefusedError("nobody there"), TimeoutError("too slow")])
+def test_a_network_that_fails_is_tried_again(problem):
+    """A sender need not translate what its sockets raise."""
+    sender = FakeSender([problem])
+    queue = Observed(sender, initial_interval="1ms")
+    queue.start()
+    queue.consume([frame("m", [1])])
+    sender.until(1)
+    queue.shutdown()
+
+    assert {"sent": 1} == queue.accounting
+
+
+def test_what_was_rejected_in_part_cannot_be_sent_again_as_it_was():
+    """Else the points that were delivered or rejected would be sent twice."""
+    with pytest.raises(ValueError, match="pass remaining"):
+        SendError("in part", retry=True, rejected={"bad_value": 2})
+
+
 def test_a_failure_for_good_loses_that_batch_alone():
     """What a back end refuses is counted, and the next batch goes through."""
     sender = FakeSender([SendError("refused"), RuntimeError("bug")])
