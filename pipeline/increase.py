@@ -20,13 +20,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
-from weakref import ref
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .frame import Frame, Frames, Kind, Temporality
 from .ids import ComponentId
+from .row_index import Mask, RowIndex, latest
 from .rows import RowSet
 from .streams import Attendance, Origin, Stream
 
@@ -100,7 +100,7 @@ class Increases:
         if seen is None or seen.values.dtype != current.dtype:
             known = seen is not None or self._returns(key)
             before = now if known else self._before.get(key.origin, now)
-            self._seen[key] = _Seen.nothing(before, current)
+            self._seen[key] = _Seen(before, current)
             increase = self._seen[key].update(frame, current)
             return increase if before < now else None
         if now <= seen.time:
@@ -126,36 +126,20 @@ def counts(frame: Frame) -> NDArray[Any]:
     return frame.values.sum(axis=1, dtype=frame.values.dtype) if frame.kind is Kind.HISTOGRAM else frame.values
 
 
-@dataclass
 class _Seen:
-    """The latest of every row, sorted by row id, and where in there the rows of the last frame are.
+    """The latest of every row. ``time`` and ``times`` are moments (see `moment`), ``starts`` are on the wall clock."""
 
-    ``time`` and ``times`` are moments (see `moment`), ``starts`` are on the wall clock. ``forgotten``: the highest id
-    of a row that is remembered no more, -1 for none.
-    """
-
-    time: int
-    rows: ref[RowSet]
-    ids: NDArray[np.uint64]
-    values: NDArray[Any]
-    starts: NDArray[np.int64]
-    times: NDArray[np.int64]
-    positions: NDArray[np.intp]
-    forgotten: int = -1
-
-    @classmethod
-    def nothing(cls, time: int, like: NDArray[Any]) -> _Seen:
+    def __init__(self, time: int, like: NDArray[Any]) -> None:
         """No rows at all, as of ``time``."""
-        none = np.zeros(0, np.int64)
-        rows = RowSet(none.astype(np.uint64))
-        return cls(time, ref(rows), rows.ids, none.astype(like.dtype), none, none, none)
+        self.time, self.values = time, np.zeros(0, like.dtype)
+        self.starts, self.times = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        self._index = RowIndex()
 
     def update(self, frame: Frame, current: NDArray[Any]) -> Increase:
         """Take over a frame; the increase since the one before."""
-        if frame.rows is not self.rows():
-            self._make_room(frame.rows, current, moment(frame))
-        at, starts = self.positions, frame.start_times().astype(np.int64)
         now = moment(frame)
+        self._follow(frame.rows, now)
+        at, starts = self._index.places, frame.start_times().astype(np.int64)
         # the row's moment before, as today's wall clock would have shown it, however it was set meanwhile
         before, since = self.values[at], frame.time_unix_nano - (now - self.times[at])
         # not only a later start: where the wall clock was set back, a restart starts before what it ended
@@ -167,50 +151,29 @@ class _Seen:
         # only a restart inside the interval says when counting began; a row that is new was zero for all of it
         inside = restarted & (starts > since) & (starts < frame.time_unix_nano)
         increase = _increase(amounts, frame.time_unix_nano, np.where(inside, starts, since))
-        self.values[at], self.starts[at], self.times[at] = current, starts, now
-        self.rows, self.time = ref(frame.rows), now
+        self.values[at], self.starts[at], self.times[at], self.time = current, starts, now, now
         return increase
 
-    def _may_return(self, frame: Frame, since: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which rows are not known, but may have been before they were forgotten, and began earlier than ``since``.
-
-        Ids are given in turn, so one that is above those that were forgotten is new.
-        """
-        new = self.starts[self.positions] == _UNSTARTED
+    def _may_return(self, frame: Frame, since: NDArray[np.int64]) -> Mask:
+        """Which rows are not known, but may have been before they were forgotten, and began earlier than ``since``."""
+        new = self.starts[self._index.places] == _UNSTARTED
         older = frame.start_times().astype(np.int64) < since
-        return np.asarray(new & older & (frame.rows.ids <= np.uint64(max(0, self.forgotten))) & (self.forgotten >= 0))
+        return np.asarray(new & older & self._index.may_return(frame.rows.ids))
 
     def forget_times(self, latest: int) -> None:
         """The clock was set back: nothing can have been seen later than ``latest``."""
         np.minimum(self.times, latest, out=self.times)
 
-    def _make_room(self, rows: RowSet, current: NDArray[Any], now: int) -> None:
-        """Places for rows that were not there: zero, since the frame before; and forget those that are long absent."""
-        place = np.searchsorted(self.ids, rows.ids)
-        there = np.append(self.ids, rows.ids[:1])[place] == rows.ids  # the appended one: where place is the end
-        there &= place < len(self.ids)
-        absent = np.ones(len(self.ids), np.bool_)
-        absent[place[there]] = False
-        kept = ~absent | _latest(self.times, absent & (self.times > now - FORGET_AFTER))
-        self.forgotten = max([self.forgotten, *self.ids[~kept][-1:].tolist()])
-        new = np.unique(rows.ids[~there])
-        ids = np.concatenate([self.ids[kept], new])
-        order = np.argsort(ids, kind="stable")
-        self.ids = ids[order]
-        self.values = np.concatenate([self.values[kept], np.zeros(len(new), current.dtype)])[order]
-        unstarted = np.full(len(new), _UNSTARTED)
-        self.starts = np.concatenate([self.starts[kept], unstarted])[order]
-        self.times = np.concatenate([self.times[kept], np.full(len(new), self.time, np.int64)])[order]
-        self.positions = np.searchsorted(self.ids, rows.ids)
-
-
-def _latest(times: NDArray[np.int64], absent: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which of these absent rows to keep: all, or those seen last when there are more than `REMEMBERED`."""
-    surplus = int(absent.sum()) - REMEMBERED
-    if surplus <= 0:
-        return absent
-    threshold = np.partition(times[absent], surplus)[surplus]
-    return np.asarray(absent & (times >= threshold))
+    def _follow(self, rows: RowSet, now: int) -> None:
+        """Rows that were not there were zero, since the frame before; those that are absent for long are forgotten."""
+        times = self.times
+        change = self._index.follow(
+            rows, lambda absent: latest(absent & (times > now - FORGET_AFTER), times, REMEMBERED)
+        )
+        if change is not None:
+            self.values = change.of(self.values, 0)
+            self.starts = change.of(self.starts, _UNSTARTED)
+            self.times = change.of(self.times, self.time)
 
 
 def _increase(amounts: NDArray[Any], time: int, since: NDArray[Any]) -> Increase:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
-from weakref import ref
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ebpf_sidecar.pipeline.frame import Frame, Frames, Kind, Temporality
+from ebpf_sidecar.pipeline.row_index import RowIndex
 from ebpf_sidecar.pipeline.rows import RowSet
 from ebpf_sidecar.pipeline.streams import Stream
 from ebpf_sidecar.pipeline.timeline import Instant
@@ -67,7 +66,7 @@ class Replayed:
             return replace(frame, start_time_unix_nano=starts)
         key = frame.stream
         if key not in self._counted or not self._counted[key].fits(frame):
-            self._counted[key] = _Counted.like(frame)
+            self._counted[key] = _Counted(frame)
         return self._counted[key].gone_on(frame, starts)
 
     def _starts(self, frame: Frame, now: int) -> NDArray[np.uint64]:
@@ -77,29 +76,18 @@ class Replayed:
         return np.where(recorded > 0, np.clip(since, 1, now), 0).astype(np.uint64)
 
 
-@dataclass
 class _Counted:
-    """What a metric's rows counted: ``before`` in earlier repetitions, ``now`` in this one, by ascending row id.
+    """What a metric's rows counted: ``before`` in earlier repetitions, ``now`` in this one.
 
-    Of a histogram the columns are its buckets, and ``sums`` go along.
+    Of a histogram the columns are its buckets, and ``sums`` go along. ``starts``: 0 for a row that was not shown yet.
     """
 
-    rows: ref[RowSet]
-    places: NDArray[np.intp]
-    ids: NDArray[np.uint64]
-    before: NDArray[Any]
-    now: NDArray[Any]
-    sums_before: NDArray[np.float64]
-    sums_now: NDArray[np.float64]
-    starts: NDArray[np.uint64]
-    """0 for a row that was not shown yet."""
-
-    @classmethod
-    def like(cls, frame: Frame) -> _Counted:
+    def __init__(self, frame: Frame) -> None:
         """Nothing counted yet."""
-        rows = RowSet(np.zeros(0, np.uint64))
-        values, sums = frame.values[:0].copy(), np.zeros(0)
-        return cls(ref(rows), np.zeros(0, np.intp), rows.ids, values, values, sums, sums, rows.ids)
+        self._index = RowIndex()
+        self.before = self.now = frame.values[:0].copy()
+        self.sums_before = self.sums_now = np.zeros(0)
+        self.starts = np.zeros(0, np.uint64)
 
     def fits(self, frame: Frame) -> bool:
         """Whether the frame still has the same form."""
@@ -107,9 +95,8 @@ class _Counted:
 
     def gone_on(self, frame: Frame, starts: NDArray[np.uint64]) -> Frame:
         """The frame with all that was counted before, and the start times that its rows were first shown with."""
-        if frame.rows is not self.rows():
-            self._make_room(frame.rows)
-        at = self.places
+        self._follow(frame.rows)
+        at = self._index.places
         self.now[at] = frame.values
         self.starts[at] = np.where(self.starts[at] > 0, self.starts[at], starts)
         moved = replace(frame, values=self.before[at] + frame.values, start_time_unix_nano=self.starts[at])
@@ -123,12 +110,10 @@ class _Counted:
         self.before, self.now = self.before + self.now, np.zeros_like(self.now)
         self.sums_before, self.sums_now = self.sums_before + self.sums_now, np.zeros_like(self.sums_now)
 
-    def _make_room(self, rows: RowSet) -> None:
-        ids = np.union1d(self.ids, rows.ids)
-        old = np.searchsorted(ids, self.ids)
-        for name in ("before", "now", "sums_before", "sums_now", "starts"):
-            array = getattr(self, name)
-            longer = np.zeros((len(ids), *array.shape[1:]), array.dtype)
-            longer[old] = array
-            setattr(self, name, longer)
-        self.ids, self.rows, self.places = ids, ref(rows), np.searchsorted(ids, rows.ids)
+    def _follow(self, rows: RowSet) -> None:
+        """All rows of the recording are kept: each comes again."""
+        change = self._index.follow(rows, lambda absent: absent)
+        if change is not None:
+            self.before, self.now = change.of(self.before, 0), change.of(self.now, 0)
+            self.sums_before, self.sums_now = change.of(self.sums_before, 0), change.of(self.sums_now, 0)
+            self.starts = change.of(self.starts, 0)

@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from weakref import ref
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ebpf_sidecar.pipeline.frame import Frame, Kind, Temporality
+from ebpf_sidecar.pipeline.row_index import RowIndex, latest
 from ebpf_sidecar.pipeline.rows import RowSet
 
 from .owners import FORGOTTEN, Mask, Positions
@@ -63,10 +63,7 @@ class RowTable:
         self.like = _shape(frame)
         self.cumulative = is_cumulative(frame)
         self.time = 0
-        self.forgotten = forgotten
-        self._rows = ref(RowSet(np.zeros(0, np.uint64)))
-        self.present: Positions = np.zeros(0, np.intp)
-        self.ids = np.zeros(0, np.uint64)
+        self._index = RowIndex(forgotten)
         self.owner = np.zeros(0, np.intp)
         self.own, self.fresh = np.zeros(0, np.bool_), np.zeros(0, np.bool_)
         self.seen, self.shown = np.zeros(0), np.zeros(0)
@@ -74,8 +71,18 @@ class RowTable:
         self.last = [part[:0].copy() for part in parts_of(frame)] if self.cumulative else []
         self.offsets: dict[int, Parts] = {}
 
+    @property
+    def ids(self) -> NDArray[np.uint64]:
+        """The rows' ids."""
+        return self._index.ids
+
+    @property
+    def present(self) -> Positions:
+        """Where the rows of the last frame are."""
+        return self._index.places
+
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self._index)
 
     def fits(self, frame: Frame) -> bool:
         """Whether the frame goes on with the table's numbers; false for other buckets, or another kind."""
@@ -83,7 +90,7 @@ class RowTable:
 
     def highest(self) -> int:
         """The highest id of a row that was ever here; forgotten ones may be above all that are known."""
-        return max(self.forgotten, int(self.ids.max(initial=0)))
+        return self._index.highest()
 
     def on_page(self, before: float) -> Mask:
         """Which rows were series of their own at ``before`` or later."""
@@ -91,8 +98,7 @@ class RowTable:
 
     def take(self, frame: Frame, owner: Positions, now: float) -> Taken:
         """Take over what the frame says."""
-        if frame.rows is not self._rows():
-            self._make_room(frame.rows, now)
+        self._follow(frame.rows, now)
         at = self.present
         fresh = self.fresh[at]
         self.owner[at], self.seen[at], self.fresh[at] = owner, now, False
@@ -106,8 +112,7 @@ class RowTable:
         restarted = (parts[0] < before[0]).any(axis=1)
         restarted |= (starts != self.start[at]) & (starts >= np.uint64(self.time)) & ~fresh
         self.start[at] = starts
-        # ids are given in turn, so one that is not above a forgotten one may be that one: its past is not counted twice
-        returned = fresh & (frame.rows.ids <= np.uint64(max(0, self.forgotten))) & (self.forgotten >= 0)
+        returned = fresh & self._index.may_return(frame.rows.ids)  # its past is not counted twice
         for part, last, old in zip(parts, self.last, before, strict=True):
             old[restarted] = 0
             old[returned] = part[returned]
@@ -132,46 +137,14 @@ class RowTable:
                 part[row] -= offset
         return parts
 
-    def _make_room(self, rows: RowSet, now: float) -> None:
+    def _follow(self, rows: RowSet, now: float) -> None:
         """Places for rows that were not there; those absent for long are forgotten, or the longest of too many."""
-        place = np.minimum(np.searchsorted(self.ids, rows.ids), max(0, len(self.ids) - 1))
-        known = self.ids[place] == rows.ids if len(self.ids) else np.zeros(len(rows), np.bool_)
-        absent = np.ones(len(self.ids), np.bool_)
-        absent[place[known]] = False
-        new = np.unique(rows.ids[~known])
-        kept = ~absent | self._latest(absent & (self.seen > now - FORGET_AFTER))
-        if not kept.all():
-            self.forgotten = max(self.forgotten, int(self.ids[~kept].max()))
-            self._choose(kept)
-        if len(new):
-            self._append(new)
-        self.present = np.searchsorted(self.ids, rows.ids)
-        self._rows = ref(rows)
-
-    def _choose(self, rows: Mask | Positions) -> None:
-        """Keep some rows, or put them into another order."""
-        for name in ("ids", *_COLUMNS):
-            setattr(self, name, getattr(self, name)[rows])
-        self.last = [part[rows] for part in self.last]
-
-    def _append(self, new: NDArray[np.uint64]) -> None:
-        """Places for rows with these ids, which are ascending."""
-        in_order = not len(self.ids) or new[0] > self.ids[-1]
-        self.ids = np.concatenate([self.ids, new])
-        for name, fill in _COLUMNS.items():
-            setattr(self, name, _joined(getattr(self, name), len(new), fill))
-        self.last = [_joined(part, len(new), 0) for part in self.last]
-        if not in_order:
-            self._choose(np.argsort(self.ids, kind="stable"))
-
-    def _latest(self, absent: Mask) -> Mask:
-        """Which of these absent rows to keep: all, or those seen last when there are more than `REMEMBERED`."""
-        surplus = int(absent.sum()) - REMEMBERED
-        if surplus <= 0:
-            return absent
-        kept, candidates = absent.copy(), np.flatnonzero(absent)
-        kept[candidates[np.argpartition(self.seen[candidates], surplus)[:surplus]]] = False
-        return kept
+        seen = self.seen
+        change = self._index.follow(rows, lambda absent: latest(absent & (seen > now - FORGET_AFTER), seen, REMEMBERED))
+        if change is not None:
+            for name, fill in _COLUMNS.items():
+                setattr(self, name, change.of(getattr(self, name), fill))
+            self.last = [change.of(part, 0) for part in self.last]
 
     def memory(self) -> Iterator[int]:
         """The bytes of all arrays."""
@@ -182,10 +155,6 @@ class RowTable:
 def _shape(frame: Frame) -> tuple[object, ...]:
     bounds = None if frame.bounds is None else frame.bounds.tobytes()
     return (frame.kind, frame.values.dtype, frame.values.shape[1:], bounds)
-
-
-def _joined(old: NDArray[Any], number: int, fill: object) -> NDArray[Any]:
-    return np.concatenate([old, np.full((number, *old.shape[1:]), fill, old.dtype)])
 
 
 def _usable(growth: NDArray[Any]) -> NDArray[Any]:

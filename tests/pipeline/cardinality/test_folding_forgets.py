@@ -14,7 +14,7 @@ from ebpf_sidecar.pipeline.cardinality.row_table import RowTable
 
 def failing_half_way(table, *_):
     """A step of a table that changes a part of it only."""
-    table.ids = np.arange(len(table) + 1, dtype=np.uint64)
+    table._index.ids = np.arange(len(table) + 1, dtype=np.uint64)
     raise MemoryError
 
 
@@ -45,7 +45,7 @@ def test_rows_that_were_forgotten_before_the_buckets_changed_are_not_counted_twi
     assert 0 == folded.values.sum()
 
 
-@pytest.mark.parametrize("step", ["_append", "_growth"])
+@pytest.mark.parametrize("step", ["_follow", "_growth"])
 def test_a_stream_that_fails_half_way_begins_anew_with_its_next_frame(step, monkeypatch):
     """Nothing that it left behind makes later batches fail, and its past is not counted a second time."""
     causes = []
