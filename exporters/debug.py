@@ -20,7 +20,7 @@ from pydantic import Field
 
 from ebpf_sidecar.exporters.printing.json_lines import JsonLines
 from ebpf_sidecar.exporters.printing.tables import Tables
-from ebpf_sidecar.pipeline.component import ComponentKind, Factory, Stability
+from ebpf_sidecar.pipeline.component import Factory, Stability
 from ebpf_sidecar.pipeline.errors import ExportError
 from ebpf_sidecar.pipeline.frame import Frames
 from ebpf_sidecar.pipeline.histogram_bounds import HistogramBounds, chosen
@@ -96,13 +96,12 @@ def _colours() -> bool:
     return sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
-FACTORY = Factory(
-    ComponentKind.EXPORTER,
+FACTORY = Factory.exporter(
     "debug",
     DebugExporter,
     DebugSettings,
-    Stability.BETA,
-    "Writes metrics to the terminal as an aligned table or JSON lines",
+    stability=Stability.BETA,
+    description="Writes metrics to the terminal as an aligned table or JSON lines",
 )
 
 

@@ -39,7 +39,7 @@ from ebpf_sidecar.exporters.exposition.page_limit import Extra, PageLimit
 from ebpf_sidecar.exporters.exposition.process_limit import LEAST, ProcessLimit
 from ebpf_sidecar.exporters.exposition.process_limit import METRICS as FOLDING
 from ebpf_sidecar.exporters.exposition.rendered_page import Press
-from ebpf_sidecar.pipeline.component import ComponentKind, Factory, Stability
+from ebpf_sidecar.pipeline.component import Factory, Stability
 from ebpf_sidecar.pipeline.endpoint import Endpoint, Listening, UrlPath
 from ebpf_sidecar.pipeline.frame import Frame, Frames
 from ebpf_sidecar.pipeline.histogram_bounds import HistogramBounds, chosen
@@ -281,13 +281,12 @@ def _rivalry(frame: Frame, other: Origin) -> str:
     )
 
 
-FACTORY = Factory(
-    ComponentKind.EXPORTER,
+FACTORY = Factory.exporter(
     "prometheus",
     PrometheusExporter,
     PrometheusSettings,
-    Stability.BETA,
-    "Serves the latest value of every metric to Prometheus, as text 0.0.4 or OpenMetrics 1.0",
+    stability=Stability.BETA,
+    description="Serves the latest value of every metric to Prometheus, as text 0.0.4 or OpenMetrics 1.0",
     claims=lambda settings: [Listening(settings.endpoint, settings.path)],
     metrics=lambda _: (*FULLNESS, *FOLDING),
 )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypedDict, Unpack, runtime_checkable
 
 from .endpoint import Listening
 from .frame import Frames
@@ -174,6 +174,7 @@ class CleansMaps(Protocol):
 
 
 SettingsClass = type[Settings]
+PushSettingsClass = type[PushSettings]
 Claim = Listening | MapCleanup
 
 
@@ -187,12 +188,23 @@ def no_metrics(folders: Sequence[Path]) -> Iterable[MetricInfo]:  # noqa: ARG001
     return ()
 
 
+class Details(TypedDict, total=False):
+    """What a factory may say besides; see `Factory`."""
+
+    stability: Stability
+    description: str
+    claims: Callable[[Any], Iterable[Claim]]
+    privileges: Privileges
+    metrics: Callable[[Sequence[Path]], Iterable[MetricInfo]]
+
+
 @dataclass(frozen=True, slots=True)
 class Factory:
     """How the pipeline makes a component: what a plugin registers.
 
-    ``create`` takes the checked settings and the context and returns a `Receiver`, `Processor`, `Exporter`,
-    `Sender` or `Extension` according to ``kind``. ``description``: one line, shown by ``ebpf-sidecar components``.
+    Made by the method that is named after the kind of component, so that a type checker sees whether ``create``, which
+    takes the checked settings and the context, returns one. ``description``: one line, shown by ``ebpf-sidecar
+    components``.
     ``claims`` takes the checked settings and says what the component will ask for that others may want as well, so that
     ``ebpf-sidecar check`` finds the conflict.
     ``metrics`` takes the folders of all probes and names every metric that the component may make.
@@ -208,6 +220,61 @@ class Factory:
     claims: Callable[[Any], Iterable[Claim]] = no_claims
     privileges: Privileges = field(default_factory=Privileges)
     metrics: Callable[[Sequence[Path]], Iterable[MetricInfo]] = no_metrics
+
+    @classmethod
+    def receiver(
+        cls,
+        type: str,  # noqa: A002 # the configuration's word
+        create: Callable[[Any, Context], Receiver],
+        settings: SettingsClass = Settings,
+        **more: Unpack[Details],
+    ) -> Factory:
+        """Of a receiver."""
+        return cls(ComponentKind.RECEIVER, type, create, settings, **more)
+
+    @classmethod
+    def processor(
+        cls,
+        type: str,  # noqa: A002 # as above
+        create: Callable[[Any, Context], Processor],
+        settings: SettingsClass = Settings,
+        **more: Unpack[Details],
+    ) -> Factory:
+        """Of a processor."""
+        return cls(ComponentKind.PROCESSOR, type, create, settings, **more)
+
+    @classmethod
+    def exporter(
+        cls,
+        type: str,  # noqa: A002 # as above
+        create: Callable[[Any, Context], Exporter],
+        settings: SettingsClass = Settings,
+        **more: Unpack[Details],
+    ) -> Factory:
+        """Of an exporter that keeps or prints."""
+        return cls(ComponentKind.EXPORTER, type, create, settings, **more)
+
+    @classmethod
+    def sender(
+        cls,
+        type: str,  # noqa: A002 # as above
+        create: Callable[[Any, Context], Sender],
+        settings: PushSettingsClass = PushSettings,
+        **more: Unpack[Details],
+    ) -> Factory:
+        """Of an exporter that delivers to a back end."""
+        return cls(ComponentKind.EXPORTER, type, create, settings, **more)
+
+    @classmethod
+    def extension(
+        cls,
+        type: str,  # noqa: A002 # as above
+        create: Callable[[Any, Context], Extension],
+        settings: SettingsClass = Settings,
+        **more: Unpack[Details],
+    ) -> Factory:
+        """Of an extension."""
+        return cls(ComponentKind.EXTENSION, type, create, settings, **more)
 
     @property
     def sends(self) -> bool:

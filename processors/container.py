@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from ebpf_sidecar.pipeline.component import ComponentKind, Factory, Stability
+from ebpf_sidecar.pipeline.component import Factory, Stability
 from ebpf_sidecar.pipeline.container_path import Container, container_of
 from ebpf_sidecar.pipeline.frame import Frames
 from ebpf_sidecar.pipeline.host import Context
@@ -115,12 +115,11 @@ def _without_known(rows: RowSet, cgroup: Text, containers: Mapping[str, Containe
 def register_components() -> Sequence[Factory]:
     """The processor ``container``."""
     return [
-        Factory(
-            ComponentKind.PROCESSOR,
+        Factory.processor(
             "container",
             ContainerProcessor,
             ContainerSettings,
-            Stability.BETA,
-            "Adds container id, runtime and pod uid from the cgroup path",
+            stability=Stability.BETA,
+            description="Adds container id, runtime and pod uid from the cgroup path",
         )
     ]

@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 
-from ebpf_sidecar.pipeline.component import ComponentKind, Factory, MapCleanup, Stability
+from ebpf_sidecar.pipeline.component import Factory, MapCleanup, Stability
 from ebpf_sidecar.pipeline.frame import Frames
 from ebpf_sidecar.pipeline.host import Context
 from ebpf_sidecar.pipeline.plugins import hookimpl
@@ -76,13 +76,12 @@ def register_components() -> Sequence[Factory]:
     """The processor ``map_cleanup``."""
     description = "Empties kernel maps by a strategy: clear_after_read, keep_recent or no_cleanup"
     return [
-        Factory(
-            ComponentKind.PROCESSOR,
+        Factory.processor(
             "map_cleanup",
             MapCleanupProcessor,
             MapCleanupSettings,
-            Stability.BETA,
-            description,
+            stability=Stability.BETA,
+            description=description,
             claims=lambda settings: [_cleanup(settings)],
         )
     ]

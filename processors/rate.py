@@ -23,7 +23,7 @@ from typing import Annotated
 
 from pydantic import StringConstraints
 
-from ebpf_sidecar.pipeline.component import ComponentKind, Factory, Stability
+from ebpf_sidecar.pipeline.component import Factory, Stability
 from ebpf_sidecar.pipeline.frame import Frame, Frames, Kind
 from ebpf_sidecar.pipeline.host import Context
 from ebpf_sidecar.pipeline.increase import Increase, Increases
@@ -139,13 +139,12 @@ class RateProcessor:
 def register_components() -> Sequence[Factory]:
     """The processor ``rate``."""
     return [
-        Factory(
-            ComponentKind.PROCESSOR,
+        Factory.processor(
             "rate",
             RateProcessor,
             RateSettings,
-            Stability.BETA,
-            "Makes hit, success and efficiency percentages, and per-second rates on request, without negatives",
+            stability=Stability.BETA,
+            description="Makes hit, success and efficiency percentages, and rates per second where asked for",
             metrics=percentage_metrics,
         )
     ]

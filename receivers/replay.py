@@ -20,7 +20,7 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from ebpf_sidecar.pipeline.component import ComponentKind, Consumer, Factory, Stability
+from ebpf_sidecar.pipeline.component import Consumer, Factory, Stability
 from ebpf_sidecar.pipeline.frame import Frame
 from ebpf_sidecar.pipeline.host import Context
 from ebpf_sidecar.pipeline.metric_info import gauge
@@ -151,13 +151,12 @@ def _info(recording: Recording, resource: Mapping[str, str]) -> Frame:
 def register_components() -> Sequence[Factory]:
     """The receiver ``replay``."""
     return [
-        Factory(
-            ComponentKind.RECEIVER,
+        Factory.receiver(
             "replay",
             ReplayReceiver,
             ReplaySettings,
-            Stability.BETA,
-            "Plays a recording of real kernel data, clearly marked, where eBPF is not available",
+            stability=Stability.BETA,
+            description="Plays a recording of real kernel data, clearly marked, where eBPF is not available",
             metrics=lambda _: (INFO,),
         )
     ]

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ebpf_sidecar.pipeline.component import ComponentKind, Factory, Stability
+from ebpf_sidecar.pipeline.component import Factory, Stability
 from ebpf_sidecar.pipeline.endpoint import Address, Endpoint, Listening
 from ebpf_sidecar.pipeline.errors import SidecarError
 from ebpf_sidecar.pipeline.host import Context
@@ -127,13 +127,12 @@ class GrpcHealth:
 def register_components() -> Sequence[Factory]:
     """The extension ``health_check``."""
     return [
-        Factory(
-            ComponentKind.EXTENSION,
+        Factory.extension(
             "health_check",
             HealthCheck,
             HealthCheckSettings,
-            Stability.BETA,
-            "health, readiness and statistics on an endpoint of their own, and grpc.health.v1",
+            stability=Stability.BETA,
+            description="health, readiness and statistics on an endpoint of their own, and grpc.health.v1",
             claims=_claims,
         )
     ]

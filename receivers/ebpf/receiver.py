@@ -152,13 +152,12 @@ def _in_brief(loaded: Loaded, reason: str) -> str:
 def register_components() -> Sequence[Factory]:
     """The receiver ``ebpf``."""
     return [
-        Factory(
-            ComponentKind.RECEIVER,
+        Factory.receiver(
             "ebpf",
             EbpfReceiver,
             EbpfSettings,
-            Stability.BETA,
-            "page cache, block I/O, system calls and memory pressure, counted in the kernel",
+            stability=Stability.BETA,
+            description="page cache, block I/O, system calls and memory pressure, counted in the kernel",
             privileges=Privileges((LOADER, LATE_CALLS), (*LOADING, SEE_EXECUTABLES), rights_to_read),
             metrics=metrics,
         )

@@ -1,6 +1,6 @@
 """A tenth of the cache misses."""
 
-from ebpf_sidecar.pipeline import ComponentKind, Factory, hookimpl
+from ebpf_sidecar.pipeline import Factory, hookimpl
 
 
 class Tenths:
@@ -10,4 +10,4 @@ class Tenths:
 
 @hookimpl
 def register_components():
-    return [Factory(ComponentKind.PROCESSOR, "tenths", lambda settings, context: Tenths(), description=__doc__)]
+    return [Factory.processor("tenths", lambda settings, context: Tenths(), description=__doc__)]
