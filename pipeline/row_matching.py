@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .rows import Column, RowSet, Text
+from .rows import Column, Numbers, RowSet, Text, texts
 
 _LARGEST = 2**62
 
@@ -49,11 +50,11 @@ def _column(rows: RowSet, name: str) -> Column:
 
 def _codes(left: Column, right: Column) -> tuple[NDArray[np.int64], int]:
     """A number per entry of both columns, equal where the entries are, and how many numbers there may be."""
-    if not isinstance(left, Text) and not isinstance(right, Text):
+    if _all_there(left) and _all_there(right):
         distinct, codes = np.unique(np.concatenate([left, right]), return_inverse=True)
         return codes.astype(np.int64), max(1, len(distinct))
     code: dict[str, int] = {}
-    parts = [_recoded(_as_text(column), code) for column in (left, right)]
+    parts = [_recoded(texts(column), code) for column in (left, right)]
     return np.concatenate(parts), max(1, len(code))
 
 
@@ -62,5 +63,6 @@ def _recoded(column: Text, code: dict[str, int]) -> NDArray[np.int64]:
     return words[column.codes] if len(column) else np.zeros(0, np.int64)
 
 
-def _as_text(column: Column) -> Text:
-    return column if isinstance(column, Text) else Text.of(str(number) for number in column.tolist())
+def _all_there(column: Column) -> TypeGuard[Numbers]:
+    """Whether it is numbers, none of which is absent."""
+    return not isinstance(column, (Text, np.ma.MaskedArray))

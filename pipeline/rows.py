@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from .errors import FrameError
 
 Numbers = NDArray[Any]
+"""A column of numbers; a `numpy.ma.MaskedArray` where the attribute is absent in some rows (those that are masked)."""
 Selection = NDArray[np.bool_] | NDArray[np.intp]
 OVERFLOW = "otel.metric.overflow"
 """The attribute that the OpenTelemetry specification gives to what exceeds a cardinality limit."""
@@ -82,12 +83,26 @@ class Text:
 Column = Text | Numbers
 
 
+def texts(column: Column) -> Text:
+    """A column as text, numbers as Python writes them."""
+    if isinstance(column, Text):
+        return column
+    return Text.of("" if number is None else str(number) for number in column.tolist())
+
+
+def joined(*columns: Numbers) -> Numbers:
+    """Columns of numbers one after the other; what is absent stays so."""
+    masked = any(isinstance(column, np.ma.MaskedArray) for column in columns)
+    return np.ma.concatenate(columns) if masked else np.concatenate(columns)  # type: ignore[no-untyped-call] # NumPy's
+
+
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class RowSet:
     """Rows of attributes.
 
     ``ids``: uint64, one per row: the row's identity, which stays the same from tick to tick and is never used for
-    another row of the same source. ``columns``: attribute name → column with one entry per row.
+    another row of the same source. ``columns``: attribute name → column with one entry per row, in which it may be absent:
+    the empty text, or a masked number.
     ``derived``: what `once_per_row_set` keeps here.
     Raises `FrameError` when lengths differ.
     """
@@ -104,7 +119,7 @@ class RowSet:
     def _checked(self, name: str, column: Column) -> Column:
         if len(column) != len(self.ids):
             raise FrameError(f'column "{name}" has {len(column)} entries for {len(self.ids)} rows; give one per row')
-        return column if isinstance(column, Text) else frozen(np.asarray(column))
+        return column if isinstance(column, Text) else frozen(np.asanyarray(column))
 
     @classmethod
     def of(cls, records: Sequence[Mapping[str, str | int | float]], first_id: int = 0) -> RowSet:
@@ -132,13 +147,17 @@ class RowSet:
     def records(self) -> list[dict[str, Any]]:
         """Every row as a dictionary, absent attributes left out."""
         lists = {n: c.strings() if isinstance(c, Text) else c.tolist() for n, c in self.columns.items()}
-        return [{n: values[i] for n, values in lists.items() if values[i] != ""} for i in range(len(self))]
+        return [{n: values[i] for n, values in lists.items() if values[i] not in ("", None)} for i in range(len(self))]
 
 
 def _column(values: Sequence[str | int | float]) -> Column:
-    if all(isinstance(value, (int, float)) for value in values):
+    numbers = [value for value in values if isinstance(value, (int, float))]
+    if len(numbers) == len(values):
         return np.array(values)
-    return Text.of(str(value) for value in values)
+    absent = [value == "" for value in values]
+    if not numbers or len(numbers) + sum(absent) < len(values):
+        return Text.of(str(value) for value in values)
+    return np.ma.MaskedArray([value or 0 for value in values], absent)
 
 
 Result = TypeVar("Result")

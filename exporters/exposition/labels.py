@@ -118,6 +118,9 @@ def _fragment(label: str, value: str) -> str:
 def _texts(column: Column) -> list[str]:
     if isinstance(column, Text):
         return column.strings()
+    if isinstance(column, np.ma.MaskedArray):
+        there = ~np.ma.getmaskarray(column)
+        return [text if known else "" for text, known in zip(_texts(column.filled(0)), there.tolist(), strict=True)]
     if column.dtype.kind == "b":
         return ["true" if value else "false" for value in column.tolist()]
     return number_texts(column) if column.dtype.kind in "uif" else list(map(str, column.tolist()))
@@ -146,4 +149,6 @@ def _equal(new: Column, here: NDArray[np.intp], old: Column, there: NDArray[np.i
         return np.equal(old_code[new.codes[here]], old.codes[there])
     if isinstance(new, Text) or isinstance(old, Text):
         return np.zeros(len(here), dtype=np.bool_)
-    return np.equal(new[here], old[there])
+    absent = np.ma.getmaskarray(new)[here], np.ma.getmaskarray(old)[there]
+    same = np.ma.getdata(new)[here] == np.ma.getdata(old)[there]
+    return np.asarray((absent[0] & absent[1]) | (same & ~absent[0] & ~absent[1]))

@@ -11,14 +11,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from ebpf_sidecar.pipeline.rows import Column, Text
+from ebpf_sidecar.pipeline.rows import Column, texts
 
 Hashes = NDArray[np.uint64]
-
-
-def texts(column: Column) -> Text:
-    """A column as text, in which an attribute can be absent."""
-    return column if isinstance(column, Text) else Text.of(map(str, column.tolist()))
 
 
 def attribute_hashes(columns: Mapping[str, Column], length: int) -> Hashes:

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from ebpf_sidecar.pipeline.rows import OVERFLOW, RowSet, Text, once_per_row_set
+from ebpf_sidecar.pipeline.rows import OVERFLOW, RowSet, Text, once_per_row_set, texts
 
-from .identity import Hashes, attribute_hashes, texts
+from .identity import Hashes, attribute_hashes
 
 ABOUT = ("process.", "container.", "k8s.")
 """How the names of attributes begin that say whom a row is about; a container's rows may have no cgroup's path."""

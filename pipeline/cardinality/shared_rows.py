@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ebpf_sidecar.pipeline.rows import OVERFLOW, Column, RowSet, Text, once_per_row_set
+from ebpf_sidecar.pipeline.rows import OVERFLOW, Column, RowSet, Text, joined, once_per_row_set, texts
 
-from .identity import Hashes, attribute_hashes, texts
+from .identity import Hashes, attribute_hashes
 from .owners import EXECUTABLE, OTHER, PROCESS, Mask, Positions, has
 from .row_table import Parts
 
@@ -59,7 +59,7 @@ def rows_with_shared(rows: RowSet, own: Positions, first: Positions, ids: NDArra
         if name in PROCESS:
             columns[name] = _named(texts(column), own, len(first), OTHER if name == EXECUTABLE else "", overflow)
         elif not overflow and not isinstance(column, Text):
-            columns[name] = np.concatenate([column[own], column[first]])
+            columns[name] = joined(column[own], column[first])
         else:
             same = texts(column).take(np.concatenate([own, first]))
             columns[name] = _followed(same.trimmed(), "true" if name == OVERFLOW else "", overflow)

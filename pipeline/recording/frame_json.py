@@ -110,18 +110,31 @@ def _column_to_json(column: Column) -> Json:
     if isinstance(column, Text):
         column = column.trimmed()  # recordings are for others
         return {"words": list(column.words), "codes": column.codes.tolist()}
-    return _numbers_to_json(column)
+    if not isinstance(column, np.ma.MaskedArray):
+        return _numbers_to_json(column)
+    return {**_numbers_to_json(column.filled(0)), "absent": np.flatnonzero(np.ma.getmaskarray(column)).tolist()}
 
 
 def _column_from_json(value: Json) -> Column:
     if "words" not in value:
-        return _numbers_from_json(value)
+        numbers = _numbers_from_json(value)
+        return _with_absent(numbers, value["absent"]) if "absent" in value else numbers
     words, codes = tuple(map(sys.intern, value["words"])), np.array(value["codes"], dtype=np.int32)
     if codes.ndim != 1:
         raise ValueError("codes are no list of numbers")
     if len(codes) and not 0 <= codes.min() <= codes.max() < len(words):
         raise ValueError("a code has no word")
     return Text(codes, words)
+
+
+def _with_absent(numbers: NDArray[Any], absent: Json) -> NDArray[Any]:
+    """Raises ValueError where ``absent`` has other positions than the numbers have."""
+    positions = np.array(absent, dtype=np.int64)
+    if positions.ndim != 1 or ((positions < 0) | (positions >= len(numbers))).any():
+        raise ValueError("an absent number has no position")
+    mask = np.zeros(len(numbers), np.bool_)
+    mask[positions] = True
+    return np.ma.MaskedArray(numbers, mask)
 
 
 def _numbers_to_json(array: NDArray[Any]) -> Json:
