@@ -101,8 +101,8 @@ class RowSet:
     """Rows of attributes.
 
     ``ids``: uint64, one per row: the row's identity, which stays the same from tick to tick and is never used for
-    another row of the same source. ``columns``: attribute name → column with one entry per row, in which it may be absent:
-    the empty text, or a masked number.
+    another row of the same source. ``columns``: attribute name → column with one entry per row, in which it may be
+    absent: the empty text, or a masked number.
     ``derived``: what `once_per_row_set` keeps here.
     Raises `FrameError` when lengths differ.
     """
