@@ -28,14 +28,14 @@ from weakref import WeakKeyDictionary
 from pydantic import Field, field_validator
 
 from ebpf_sidecar.exporters.exposition.families import Families, RefusedError
-from ebpf_sidecar.exporters.exposition.fullness import METRICS as FULLNESS
-from ebpf_sidecar.exporters.exposition.fullness import Fullness, PageLimitSettings
 from ebpf_sidecar.exporters.exposition.labels import LabelTable, LabelWriter
 from ebpf_sidecar.exporters.exposition.names import Name, label_name, metric_name
 from ebpf_sidecar.exporters.exposition.negotiation import takes_created, wants_gzip, wants_openmetrics
 from ebpf_sidecar.exporters.exposition.own_metrics import without_names
 from ebpf_sidecar.exporters.exposition.page import OPENMETRICS_TYPE, TEXT_TYPE, Format
 from ebpf_sidecar.exporters.exposition.page_limit import Extra, PageLimit
+from ebpf_sidecar.exporters.exposition.page_limit_report import METRICS as FULLNESS
+from ebpf_sidecar.exporters.exposition.page_limit_report import Fullness, PageLimitSettings
 from ebpf_sidecar.exporters.exposition.process_limit import LEAST, ProcessLimit
 from ebpf_sidecar.exporters.exposition.process_limit import METRICS as FOLDING
 from ebpf_sidecar.exporters.exposition.rendered_page import Press

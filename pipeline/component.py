@@ -21,7 +21,7 @@ from .ids import ComponentId as ComponentId  # noqa: PLC0414 # authors find it h
 from .ids import ComponentKind as ComponentKind  # noqa: PLC0414 # the same
 from .metric_info import MetricInfo
 from .payload import Payload
-from .privileged import Privileges
+from .privileged import RequiredPrivileges
 from .push_settings import PushSettings
 from .settings import Settings
 
@@ -194,7 +194,7 @@ class Details(TypedDict, total=False):
     stability: Stability
     description: str
     claims: Callable[[Any], Iterable[Claim]]
-    privileges: Privileges
+    privileges: RequiredPrivileges
     metrics: Callable[[Sequence[Path]], Iterable[MetricInfo]]
 
 
@@ -218,7 +218,7 @@ class Factory:
     stability: Stability = Stability.DEVELOPMENT
     description: str = ""
     claims: Callable[[Any], Iterable[Claim]] = no_claims
-    privileges: Privileges = field(default_factory=Privileges)
+    privileges: RequiredPrivileges = field(default_factory=RequiredPrivileges)
     metrics: Callable[[Sequence[Path]], Iterable[MetricInfo]] = no_metrics
 
     @classmethod

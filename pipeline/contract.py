@@ -16,11 +16,11 @@ import numpy as np
 from pydantic import ValidationError
 
 from .component import ComponentKind, Factory, UpstreamRequest
+from .component_methods import method_problem
 from .endpoint import Listening
 from .errors import ExportError, SidecarError
 from .frame import Frame, Frames, Kind
 from .host import Context, Request, Response, Routes
-from .methods import broken_method
 from .payload import Payload, SendError
 from .rows import RowSet
 from .settings import Settings
@@ -42,7 +42,7 @@ def check(factory: Factory, valid_settings: Mapping[str, Any], context: Callable
 
 def _make(factory: Factory, settings: Mapping[str, Any], context: Context) -> Any:
     component = factory.create(factory.settings(**settings), context)
-    problem = broken_method(factory.kind, component, sends=factory.sends)
+    problem = method_problem(factory.kind, component, sends=factory.sends)
     assert not problem, problem
     return component
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from .clock import Clock, SystemClock
 from .errors import SidecarError
 from .ids import ComponentId, ComponentKind
-from .privileged import OwnRights, Privileged
+from .privileged import DirectOperations, PrivilegedOperations
 from .resource import Resource
 from .suggestions import did_you_mean
 
@@ -132,7 +132,7 @@ class Context:
     """Who or what is observed; any mapping, held as a `Resource`."""
     unready: Callable[[], Sequence[str]] = tuple
     """Why the service is not ready, one reason an entry; empty when it is."""
-    privileged: Privileged = field(default_factory=OwnRights)
+    privileged: PrivilegedOperations = field(default_factory=DirectOperations)
     """Does what needs rights that the service has given up."""
     finished: Finished = ignore_finished
     """Called by a receiver whose data have come to their end, or by an exporter that nobody listens to any more."""

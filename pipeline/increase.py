@@ -5,8 +5,8 @@ The rules are those of Prometheus and of the OpenTelemetry data model (cumulativ
 
 * the first batch tells nothing, there is no interval yet;
 * a metric or a row that was not there in the batch before was zero then: all of its value belongs to the interval;
-* a row that was away and returns goes on from where it was: up to `REMEMBERED` absent rows of a metric are kept, for
-  `FORGET_AFTER`;
+* a row that was away and returns goes on from where it was: up to `MAX_ABSENT_ROWS` absent rows of a metric are kept,
+  for `FORGET_AFTER`;
 * a metric or a row that was away for so long that it was forgotten (see `Attendance`) starts anew when it returns, as
   in the first batch: its old total must not be counted a second time;
 * a value below the one before, or a start time after it, is a restart: what was counted since is the increase, over
@@ -30,12 +30,12 @@ from .row_index import Mask, RowIndex, latest
 from .rows import RowSet
 from .streams import Attendance, Origin, Stream
 
-REMEMBERED = 100_000
+MAX_ABSENT_ROWS = 100_000
 FORGET_AFTER = 7200 * 10**9
 """Nanoseconds for which an absent row is remembered; longer than a receiver keeps one, whose id then never returns."""
 _UNSTARTED = np.iinfo(np.int64).max
 """The start time of a row that was not seen yet: its own, once it is seen, is no restart."""
-MOST_NAMES = 10_000
+MAX_FORGOTTEN_NAMES = 10_000
 """How many names of forgotten metrics of one origin are remembered; beyond, every new metric may be a returning one."""
 
 
@@ -69,7 +69,7 @@ class Increases:
         Receivers leave out metrics of which nothing has happened; a batch of the same origin without the metric is how
         one knows that it was zero. Returns what is forgotten from now on.
         """
-        streams = {frame.stream: moment(frame) for frame in frames}
+        streams = {frame.stream: reading_time(frame) for frame in frames}
         newest = {stream.origin: time for stream, time in streams.items()}
         self._before = {origin: self._latest[origin] for origin in newest if origin in self._latest}
         self._latest |= newest
@@ -82,7 +82,7 @@ class Increases:
         streams = self._streams.batch(source, present)
         for stream in streams:
             names = self._forgotten.setdefault(stream.origin, set())
-            if self._seen.pop(stream, None) and len(names) <= MOST_NAMES:
+            if self._seen.pop(stream, None) and len(names) <= MAX_FORGOTTEN_NAMES:
                 names.add(stream.metric)
         gone = self._origins.batch(source, dict.fromkeys(stream.origin for stream in present))
         for origin in gone:
@@ -95,7 +95,7 @@ class Increases:
         if frame.temporality is Temporality.DELTA:
             starts = frame.start_times()
             return _increase(counts(frame), frame.time_unix_nano, np.where(starts, starts, frame.time_unix_nano))
-        key, current, now = frame.stream, counts(frame), moment(frame)
+        key, current, now = frame.stream, counts(frame), reading_time(frame)
         seen = self._seen.get(key)
         if seen is None or seen.values.dtype != current.dtype:
             known = seen is not None or self._returns(key)
@@ -113,10 +113,10 @@ class Increases:
     def _returns(self, stream: Stream) -> bool:
         """Whether a metric that is not remembered may have been counted before."""
         names = self._forgotten.get(stream.origin, ())
-        return stream.metric in names or len(names) > MOST_NAMES
+        return stream.metric in names or len(names) > MAX_FORGOTTEN_NAMES
 
 
-def moment(frame: Frame) -> int:
+def reading_time(frame: Frame) -> int:
     """When the frame was read, on the clock by which its intervals are measured."""
     return int(frame.time_unix_nano) if frame.monotonic_nano is None else frame.monotonic_nano
 
@@ -127,7 +127,7 @@ def counts(frame: Frame) -> NDArray[Any]:
 
 
 class _Seen:
-    """The latest of every row. ``time`` and ``times`` are moments (see `moment`), ``starts`` are on the wall clock."""
+    """The latest of every row. ``time`` and ``times``: see `reading_time`; ``starts`` are on the wall clock."""
 
     def __init__(self, time: int, like: NDArray[Any]) -> None:
         """No rows at all, as of ``time``."""
@@ -137,7 +137,7 @@ class _Seen:
 
     def update(self, frame: Frame, current: NDArray[Any]) -> Increase:
         """Take over a frame; the increase since the one before."""
-        now = moment(frame)
+        now = reading_time(frame)
         self._follow(frame.rows, now)
         at, starts = self._index.places, frame.start_times().astype(np.int64)
         # the row's moment before, as today's wall clock would have shown it, however it was set meanwhile
@@ -168,7 +168,7 @@ class _Seen:
         """Rows that were not there were zero, since the frame before; those that are absent for long are forgotten."""
         times = self.times
         change = self._index.follow(
-            rows, lambda absent: latest(absent & (times > now - FORGET_AFTER), times, REMEMBERED)
+            rows, lambda absent: latest(absent & (times > now - FORGET_AFTER), times, MAX_ABSENT_ROWS)
         )
         if change is not None:
             self.values = change.of(self.values, 0)

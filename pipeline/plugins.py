@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from .checks import Check
+from .component_methods import method_problem
 from .errors import PluginError
 from .hooks import PROJECT, Hooks, hookimpl, hookspec
 from .ids import ComponentKind
-from .methods import broken_method
 
 if TYPE_CHECKING:
     import click
@@ -214,7 +214,7 @@ def distribution_of(entry: EntryPoint) -> str:
 
 def _checked(factory: Factory, plugin: Plugin) -> Factory:
     """The factory, if its class, where that is known before anything is made, has the methods of its kind."""
-    problem = broken_method(factory.kind, factory.create) if isinstance(factory.create, type) else ""
+    problem = method_problem(factory.kind, factory.create) if isinstance(factory.create, type) else ""
     if problem:
         raise PluginError(f'{factory.kind} "{factory.type}" of {plugin.distribution}: {problem}; update or remove it')
     return factory

@@ -13,7 +13,7 @@ from typing import Protocol
 from ebpf_sidecar.pipeline.process.isolation import python_module, start
 
 
-class Task(Protocol):
+class PrivilegedTask(Protocol):
     """A program that was started on request."""
 
     def wait(self, seconds: float) -> int | None:
@@ -25,10 +25,10 @@ class Task(Protocol):
         ...
 
 
-class Privileged(Protocol):
+class PrivilegedOperations(Protocol):
     """Does what takes rights."""
 
-    def run(self, module: str, channel: int, log: int) -> Task:
+    def run(self, module: str, channel: int, log: int) -> PrivilegedTask:
         """Run a module that the component's factory names. Raises `OSError`.
 
         ``channel``: a descriptor that becomes its standard input; ``log``: takes its output.
@@ -41,11 +41,11 @@ class Privileged(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Privileges:
+class RequiredPrivileges:
     """Which rights a component needs, named as in capabilities(7) without ``CAP_``.
 
-    ``modules``: those it runs by `Privileged.run`, and ``capabilities``: what they may use. ``keep`` tells what the
-    service itself must keep, on this kernel; it is called once, before rights are given up.
+    ``modules``: those it runs through `PrivilegedOperations.run`; ``capabilities``: those that they may use. ``keep``
+    returns what the service itself must keep on this kernel; it is called once, before privileges are dropped.
     """
 
     modules: tuple[str, ...] = ()
@@ -54,7 +54,7 @@ class Privileges:
 
 
 @dataclass(frozen=True, slots=True)
-class OwnTask:
+class ChildTask:
     """A child of this process."""
 
     child: subprocess.Popen[bytes]
@@ -74,12 +74,12 @@ class OwnTask:
 
 
 @dataclass(frozen=True, slots=True)
-class OwnRights:
+class DirectOperations:
     """With the rights of this process: for commands that end soon, and where none were given up."""
 
-    def run(self, module: str, channel: int, log: int) -> OwnTask:
+    def run(self, module: str, channel: int, log: int) -> ChildTask:
         """Run it as a child, in a process group of its own: Ctrl-C is for us, who end it."""
-        return OwnTask(start(python_module(module), stdin=channel, stdout=log, stderr=log, process_group=0))
+        return ChildTask(start(python_module(module), stdin=channel, stdout=log, stderr=log, process_group=0))
 
     def executable(self, pid: int) -> str:
         """As far as it may be read."""

@@ -14,7 +14,7 @@ from .rows import Column, Numbers, RowSet, Text, texts
 _LARGEST = 2**62
 
 
-def positions(rows: RowSet, within: RowSet, ignoring: Collection[str] = ()) -> NDArray[np.intp]:
+def matching_positions(rows: RowSet, within: RowSet, ignoring: Collection[str] = ()) -> NDArray[np.intp]:
     """For each row of ``rows``, the position of the row with equal attributes in ``within``; -1 where there is none.
 
     ``ignoring``: attributes that are not compared. An absent attribute equals the empty text. Of several equal rows in

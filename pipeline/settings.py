@@ -96,11 +96,11 @@ class Within:
         return {"type": "string", "format": "duration", **limits, "examples": ["10s", "1m30s", "500ms"]}
 
 
-LONGEST = "8760h"
+MAX_DURATION = "8760h"
 """A year: what is set to more is a mistake, or meant for ever."""
-Duration = Annotated[float, Within("1ms", LONGEST, or_zero=True)]
+Duration = Annotated[float, Within("1ms", MAX_DURATION, or_zero=True)]
 """A length of time in seconds, zero allowed; written as Go writes durations. `Within` sets other limits."""
-Interval = Annotated[float, Within("1ms", LONGEST)]
+Interval = Annotated[float, Within("1ms", MAX_DURATION)]
 """A length of time in seconds, above zero; written as Go writes durations. `Within` sets other limits."""
 
 

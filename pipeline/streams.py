@@ -15,7 +15,7 @@ from typing import Generic, NamedTuple, TypeVar
 from .ids import ComponentId
 from .resource import Resource
 
-PATIENCE = 1_000
+MAX_ABSENT_BATCHES = 1_000
 """After how many batches of its receiver without it a stream is forgotten."""
 
 
@@ -38,7 +38,7 @@ Key = TypeVar("Key")
 
 
 class Attendance(Generic[Key]):
-    """Finds what has been absent for `PATIENCE` batches of its own receiver.
+    """Finds what has been absent for `MAX_ABSENT_BATCHES` batches of its own receiver.
 
     Batches of other receivers do not count: a receiver may be slower than another by any factor.
     """
@@ -54,7 +54,7 @@ class Attendance(Generic[Key]):
         for key in present:
             latest.pop(key, None)
             latest[key] = number  # at the end: keys stay in the order of their last batch
-        gone = list(takewhile(lambda key: latest[key] <= number - PATIENCE, latest))
+        gone = list(takewhile(lambda key: latest[key] <= number - MAX_ABSENT_BATCHES, latest))
         for key in gone:
             del latest[key]
         return gone

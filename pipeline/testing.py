@@ -24,8 +24,8 @@ from .component import ComponentId, ComponentKind, Factory
 from .frame import Frame, Frames, Kind
 from .host import Context, Finished, Heartbeat, Paths, Routes, Telemetry, ignore_finished
 from .payload import Payload
-from .recorded import RecordedHeartbeat, RecordedRoutes, RecordedTelemetry
 from .rows import RowSet
+from .testing_doubles import RecordedHeartbeat, RecordedRoutes, RecordedTelemetry
 
 __all__ = [
     "FakeClock",

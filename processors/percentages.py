@@ -21,7 +21,7 @@ from ebpf_sidecar.pipeline.frame import Frame, Kind
 from ebpf_sidecar.pipeline.increase import Increase
 from ebpf_sidecar.pipeline.metric_info import MetricInfo
 from ebpf_sidecar.pipeline.metric_info import gauge as info
-from ebpf_sidecar.pipeline.row_matching import positions
+from ebpf_sidecar.pipeline.row_matching import matching_positions
 from ebpf_sidecar.pipeline.rows import RowSet
 
 from .subset import Subset
@@ -136,7 +136,7 @@ class _Match:
 
 
 def _match(of: RowSet, within: RowSet) -> _Match:
-    targets = positions(of, within, set())
+    targets = matching_positions(of, within, set())
     chosen = np.flatnonzero(targets >= 0)
     return _Match(ref(of), ref(within), chosen, targets[chosen])
 

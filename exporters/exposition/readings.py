@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from math import inf
 
 from ebpf_sidecar.pipeline.frame import Frame, Frames
-from ebpf_sidecar.pipeline.increase import moment
+from ebpf_sidecar.pipeline.increase import reading_time
 from ebpf_sidecar.pipeline.streams import Origin
 
 SILENT_INTERVALS = 3
 """After so many intervals without a reading a receiver is silent, as for ``/health``."""
-REMEMBERED = 10_000
+MAX_ORIGINS = 10_000
 """Of how many origins the newest reading is remembered. When one returns after it was forgotten, all of its rows that
 began since the page was opened are taken for new."""
 _NEVER = 2**64 - 1
@@ -30,7 +30,7 @@ class Reading:
 
     time: int
     since: int
-    moment: int
+    reading_time: int
     exported: float
     scrapes: int
     interval: float = inf
@@ -68,14 +68,14 @@ class Readings:
             self.newest.pop(origin, None)
         self.newest |= readings  # at the end: they stay in the order of their last reading
         self._ended.difference_update(readings)
-        while len(self.newest) > REMEMBERED:
+        while len(self.newest) > MAX_ORIGINS:
             forgotten = next(iter(self.newest))
             del self.newest[forgotten]
             self._ended.discard(forgotten)
         return readings
 
     def _next(self, origin: Origin, frames: Frames, now: float, scrapes: int) -> Reading:
-        time, at = max(frame.time_unix_nano for frame in frames), max(map(moment, frames))
+        time, at = max(frame.time_unix_nano for frame in frames), max(map(reading_time, frames))
         old, first = self.newest.get(origin), _NEVER if self.start is None else self.start
         if old is None:
             return Reading(time, first, at, now, scrapes)
@@ -94,7 +94,7 @@ class Readings:
 
 def _interval(old: Reading, at: int) -> float:
     """Seconds up to ``at``, but never suddenly much fewer than before: a late reading makes the next interval short."""
-    seconds = (at - old.moment) / 1e9
+    seconds = (at - old.reading_time) / 1e9
     if seconds <= 0:
         return old.interval
     return seconds if old.interval == inf else max(seconds, old.interval / 2)

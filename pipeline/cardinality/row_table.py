@@ -16,7 +16,7 @@ from ebpf_sidecar.pipeline.rows import RowSet
 
 from .owners import FORGOTTEN, Mask, Positions
 
-REMEMBERED = 50_000
+MAX_ABSENT_ROWS = 50_000
 """How many absent rows of a stream are remembered; one that returns after it was forgotten loses an interval."""
 FORGET_AFTER = 7200.0
 """Seconds for which an absent row is remembered; longer than a receiver keeps one, whose id then never returns."""
@@ -140,7 +140,9 @@ class RowTable:
     def _follow(self, rows: RowSet, now: float) -> None:
         """Places for rows that were not there; those absent for long are forgotten, or the longest of too many."""
         seen = self.seen
-        change = self._index.follow(rows, lambda absent: latest(absent & (seen > now - FORGET_AFTER), seen, REMEMBERED))
+        change = self._index.follow(
+            rows, lambda absent: latest(absent & (seen > now - FORGET_AFTER), seen, MAX_ABSENT_ROWS)
+        )
         if change is not None:
             for name, fill in _COLUMNS.items():
                 setattr(self, name, change.of(getattr(self, name), fill))

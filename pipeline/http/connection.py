@@ -17,8 +17,8 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import WSGITask
 
-from .answers import CONNECTION
-from .refusals import Refusal
+from .pending_responses import CONNECTION
+from .refusals import HttpRefusal
 
 log = logging.getLogger(__name__)
 ABANDONED_SECONDS = 1.0
@@ -35,11 +35,11 @@ class Phase(IntEnum):
     """No whole request has come yet."""
     IDLE = 1
     """Kept alive between two requests."""
-    ASKING = 2
+    READING = 2
     """A further request has come in part."""
     WAITING = 3
     """A request waits for its turn or is being answered."""
-    TAKING = 4
+    WRITING = 4
     """The client has yet to take some of the answer."""
 
 
@@ -87,10 +87,10 @@ class Connection(HTTPChannel):  # type: ignore[misc] # waitress ships no types
         if self.requests:
             return Phase.WAITING
         if self.total_outbufs_len:
-            return Phase.TAKING
+            return Phase.WRITING
         if not self.served:
             return Phase.NEW
-        return Phase.IDLE if self.request is None else Phase.ASKING
+        return Phase.IDLE if self.request is None else Phase.READING
 
     def received(self, data: bytes) -> Any:
         """Take in what came."""
@@ -111,12 +111,12 @@ class Connection(HTTPChannel):  # type: ignore[misc] # waitress ships no types
     def service(self) -> None:
         """Answer one request, in a worker's thread, unless nobody waits for the answer any more."""
         if self.connected and self.abandoned():
-            self.server.refuse(Refusal.PEER_GONE)
+            self.server.refuse(HttpRefusal.PEER_GONE)
             self._forget_requests()
             return
         request = self.requests[0]
         if request.error:
-            self.server.refuse(Refusal.TOO_LARGE if request.error.code in _TOO_LARGE else Refusal.MALFORMED)
+            self.server.refuse(HttpRefusal.TOO_LARGE if request.error.code in _TOO_LARGE else HttpRefusal.MALFORMED)
         if self.reserve:
             request.headers["CONNECTION"] = "close"
         self.served = self.at_work = True
@@ -154,5 +154,5 @@ class Connection(HTTPChannel):  # type: ignore[misc] # waitress ships no types
     def handle_error(self) -> None:
         """Whatever a request did to the parser: counted, where waitress logs a line of its own each time."""
         log.debug("closing a connection", exc_info=True)
-        self.server.refuse(Refusal.MALFORMED)
+        self.server.refuse(HttpRefusal.MALFORMED)
         self.handle_close()

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """One waitress server on one socket, in threads of its own, with bounds for slow, idle and broken clients.
 
-Waitress reads requests and writes answers in one thread with poll(2), so that a slow client holds a connection but no
-worker. What it lacks is added here and in `connection` and `places`: a bound on the time that an exchange may take,
-places that idle clients give up for others, a worker and places for probes of the service's health, an orderly end.
+Waitress reads requests and writes responses in one thread with poll(2), so a slow client holds a connection but no
+worker. This module, `connection` and `connection_limits` add what it lacks: a time limit for each request, idle
+connections that are closed when others need their place, a worker and connections reserved for health checks, and an
+orderly shutdown.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher
 
 from .connection import Connection, Phase
-from .places import Limits, expendable, idle, overdue
-from .refusals import Refusal
+from .connection_limits import ConnectionLimits, expendable, idle, overdue
+from .refusals import HttpRefusal
 
 THREADS = 4
 _CHECK_SECONDS = 1.0
@@ -30,10 +31,10 @@ _WAKE_SECONDS = 0.25  # when all places are taken, those too young to be given u
 _GRACE_SECONDS = 0.4
 _UNBOUNDED = 1 << 62
 _UNSENT_BYTES = 128 << 10
-_BUSY = (Phase.WAITING, Phase.TAKING)
+_BUSY = (Phase.WAITING, Phase.WRITING)
 _MADE_AT_ONCE = 32  # one of so many places, so that not each newcomer costs a look at all of them
 
-# Its warnings are about what scrapers do every day, in lines that any client can provoke without end; see `Refusals`
+# Waitress warns about everyday client behavior, and any client could flood the log; see `RefusalCounter`
 logging.getLogger("waitress").setLevel(logging.ERROR)
 
 Wsgi = Callable[..., Any]
@@ -52,13 +53,13 @@ class Listener:
         sock: socket.socket,
         application: Wsgi,
         *,
-        refuse: Callable[[Refusal], None] = lambda _reason: None,
-        vital: Collection[str] = (),
-        limits: Limits = Limits(),  # noqa: B008 # immutable
+        refuse: Callable[[HttpRefusal], None] = lambda _reason: None,
+        health_paths: Collection[str] = (),
+        limits: ConnectionLimits = ConnectionLimits(),  # noqa: B008 # immutable
         clock: Clock = time.monotonic,
     ) -> None:
         self.server = Server(
-            sock, application, refuse=refuse, vital=vital, limits=limits.within_open_files(), clock=clock
+            sock, application, refuse=refuse, health_paths=health_paths, limits=limits.within_open_files(), clock=clock
         )
         self.address: tuple[str, int] = sock.getsockname()[:2]
         self._thread = threading.Thread(target=self.server.run, name=f"http {self.address[1]}", daemon=True)
@@ -77,7 +78,7 @@ class Listener:
             self.server.trigger.close()
 
 
-def _adjustments(sock: socket.socket, limits: Limits) -> Adjustments:
+def _adjustments(sock: socket.socket, limits: ConnectionLimits) -> Adjustments:
     adjustments = Adjustments(
         sockets=[sock],
         threads=THREADS,
@@ -95,7 +96,7 @@ def _adjustments(sock: socket.socket, limits: Limits) -> Adjustments:
 
 
 class Server(TcpWSGIServer):  # type: ignore[misc] # waitress ships no types
-    """A waitress server that closes connections by `places` instead of by its own rules."""
+    """A waitress server that closes connections by `connection_limits` instead of by its own rules."""
 
     channel_class = Connection
 
@@ -104,15 +105,15 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # waitress ships no types
         sock: socket.socket,
         application: Wsgi,
         *,
-        refuse: Callable[[Refusal], None],
-        vital: Collection[str],
-        limits: Limits,
+        refuse: Callable[[HttpRefusal], None],
+        health_paths: Collection[str],
+        limits: ConnectionLimits,
         clock: Clock,
     ) -> None:
         self.refuse, self.clock = refuse, clock
-        self._vital, self._limits, self._next_check = vital, limits, 0.0
-        self._probes = ThreadedTaskDispatcher()
-        self._probes.set_thread_count(1)
+        self._health_paths, self._limits, self._next_check = health_paths, limits, 0.0
+        self._health_workers = ThreadedTaskDispatcher()
+        self._health_workers.set_thread_count(1)
         info = (sock.family, sock.type, sock.proto, sock.getsockname())
         super().__init__(
             application,
@@ -133,8 +134,8 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # waitress ships no types
     def add_task(self, task: Connection) -> None:
         """Have a request answered: probes, and what is refused for want of places, by a worker that never renders."""
         task.reserve = self._in_reserve()
-        probe = task.reserve or task.requests[0].path in self._vital
-        (self._probes if probe else self.task_dispatcher).add_task(task)
+        is_health_check = task.reserve or task.requests[0].path in self._health_paths
+        (self._health_workers if is_health_check else self.task_dispatcher).add_task(task)
 
     def readable(self) -> bool:
         """Called by waitress before each poll(2): whether to accept connections."""
@@ -154,7 +155,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # waitress ships no types
             needed = max(1, self._limits.connections // _MADE_AT_ONCE)
             given_up = expendable(self.active_channels.values(), self.clock(), self._limits)
             for connection in given_up[:needed]:
-                self._close(connection, Refusal.MADE_ROOM)
+                self._close(connection, HttpRefusal.MADE_ROOM)
         super().handle_accept()
 
     def _in_reserve(self) -> bool:
@@ -171,7 +172,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # waitress ships no types
             elif idle(connection, now, self._limits):
                 connection.handle_close()
 
-    def _close(self, connection: Connection, reason: Refusal) -> None:
+    def _close(self, connection: Connection, reason: HttpRefusal) -> None:
         """At once: waitress' own flag waits until something can be written, for ever where the client does not read."""
         self.refuse(reason)
         connection.handle_close()
@@ -192,6 +193,6 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # waitress ships no types
 
     def stop_workers(self, seconds: float) -> bool:
         """End the workers; False where one is still at work after so long."""
-        for workers in (self._probes, self.task_dispatcher):
+        for workers in (self._health_workers, self.task_dispatcher):
             workers.shutdown(timeout=seconds)
-        return not self._probes.threads and not self.task_dispatcher.threads
+        return not self._health_workers.threads and not self.task_dispatcher.threads

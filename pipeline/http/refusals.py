@@ -16,7 +16,7 @@ QUIET_SECONDS = 600.0
 """Between two lines in the log about the same reason on the same endpoint."""
 
 
-class Refusal(StrEnum):
+class HttpRefusal(StrEnum):
     """Why; the value is the label ``reason``."""
 
     MALFORMED = "malformed"
@@ -30,18 +30,18 @@ class Refusal(StrEnum):
 
 
 _TEXTS = {
-    Refusal.MALFORMED: "a request that is no HTTP was answered with 400 or 501",
-    Refusal.TOO_LARGE: "a request with too large a header or body was answered with 413 or 431",
-    Refusal.BYTES_UNDER_WAY: "a request was answered with 503, because slow clients hold too much of earlier answers",
-    Refusal.CONNECTION_LIMIT: "a request was answered with 503, because all connections are in use",
-    Refusal.MADE_ROOM: "all connections were in use, and idle or stalled ones were closed for new ones",
-    Refusal.REQUEST_TIMEOUT: "a connection was closed, because no whole request came in time",
-    Refusal.ANSWER_TIMEOUT: "a connection was closed, because its client did not take the answer in time",
-    Refusal.PEER_GONE: "a request was skipped, because its client had gone before its turn came",
+    HttpRefusal.MALFORMED: "a request that is no HTTP was answered with 400 or 501",
+    HttpRefusal.TOO_LARGE: "a request with too large a header or body was answered with 413 or 431",
+    HttpRefusal.BYTES_UNDER_WAY: "a request was answered with 503, because unread responses use too much memory",
+    HttpRefusal.CONNECTION_LIMIT: "a request was answered with 503, because all connections are in use",
+    HttpRefusal.MADE_ROOM: "all connections were in use, and idle or stalled ones were closed for new ones",
+    HttpRefusal.REQUEST_TIMEOUT: "a connection was closed, because no whole request came in time",
+    HttpRefusal.ANSWER_TIMEOUT: "a connection was closed, because its client did not take the answer in time",
+    HttpRefusal.PEER_GONE: "a request was skipped, because its client had gone before its turn came",
 }
 
 
-class Refusals:
+class RefusalCounter:
     """Counts by endpoint and reason; thread-safe."""
 
     def __init__(
@@ -52,9 +52,9 @@ class Refusals:
     ) -> None:
         self._ledger, self._logger, self._clock = ledger, logger, clock
         self._lock = threading.Lock()
-        self._logged: dict[tuple[str, Refusal], tuple[float, int]] = {}
+        self._logged: dict[tuple[str, HttpRefusal], tuple[float, int]] = {}
 
-    def add(self, endpoint: str, reason: Refusal) -> None:
+    def add(self, endpoint: str, reason: HttpRefusal) -> None:
         """Count one; the first is logged, and later at most one every `QUIET_SECONDS`."""
         total = self._ledger.add(HTTP_REFUSED, 1, (("endpoint", endpoint), ("reason", str(reason))))
         now = self._clock()
@@ -68,6 +68,6 @@ class Refusals:
             endpoint, _TEXTS[reason], total - before, QUIET_SECONDS // 60,
         )  # fmt: skip
 
-    def count(self, endpoint: str, reason: Refusal) -> int:
+    def count(self, endpoint: str, reason: HttpRefusal) -> int:
         """How many there were."""
         return self._ledger.counts(HTTP_REFUSED).get((("endpoint", endpoint), ("reason", str(reason))), 0)

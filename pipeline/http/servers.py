@@ -21,12 +21,12 @@ from ebpf_sidecar.pipeline.errors import SidecarError
 from ebpf_sidecar.pipeline.host import Request, Response
 from ebpf_sidecar.pipeline.telemetry.ledger import Ledger
 
-from .answers import CONNECTION, Answers, Client
-from .refusals import Refusal, Refusals
+from .pending_responses import CONNECTION, Client, PendingResponses
+from .refusals import HttpRefusal, RefusalCounter
 
 if TYPE_CHECKING:
+    from .connection_limits import ConnectionLimits
     from .listener import Listener
-    from .places import Limits
 
 Handler = Callable[[Request], Response]
 
@@ -48,15 +48,15 @@ class HttpServers:
         logger: logging.Logger | logging.LoggerAdapter[Any] | None = None,
         *,
         ledger: Ledger | None = None,
-        vital: Collection[str] = (),
-        limits: Limits | None = None,
-        answers: Answers | None = None,
+        health_paths: Collection[str] = (),
+        limits: ConnectionLimits | None = None,
+        pending: PendingResponses | None = None,
     ) -> None:
         self._logger = logger or logging.getLogger(__name__)
-        self._refusals = Refusals(ledger or Ledger(), self._logger)
-        self._vital, self._limits, self._answers = frozenset(vital), limits, answers or Answers()
+        self._refusals = RefusalCounter(ledger or Ledger(), self._logger)
+        self._health_paths, self._limits, self._pending = frozenset(health_paths), limits, pending or PendingResponses()
         self._lock = threading.RLock()
-        self._sites: dict[Address, Site] = {}
+        self._applications: dict[Address, EndpointApplication] = {}
         self._listeners: dict[Address, Listener] = {}
         self._started = False
 
@@ -67,25 +67,27 @@ class HttpServers:
         """
         address = _address(endpoint)
         with self._lock:
-            site = self._sites.get(address) or Site(self._logger, self._answers, self._vital, self._refuse(address))
-            if path in site.handlers:
+            application = self._applications.get(address) or EndpointApplication(
+                self._logger, self._pending, self._health_paths, self._refuse(address)
+            )
+            if path in application.handlers:
                 raise SidecarError(f'"{path}" on "{endpoint}" is taken; choose another path or endpoint')
             if self._started and address not in self._listeners:
-                self._listeners[address] = self._listen(address, site)
-            site.handlers = {**site.handlers, path: handler}
-            self._sites[address] = site
+                self._listeners[address] = self._listen(address, application)
+            application.handlers = {**application.handlers, path: handler}
+            self._applications[address] = application
 
     def remove(self, endpoint: str, path: str) -> None:
         """Answer ``path`` no longer; the server closes with its last path."""
         address = _address(endpoint)
         with self._lock:
-            site = self._sites.get(address)
-            if site is None:
+            application = self._applications.get(address)
+            if application is None:
                 return
-            site.handlers = {kept: handler for kept, handler in site.handlers.items() if kept != path}
-            if site.handlers:
+            application.handlers = {kept: handler for kept, handler in application.handlers.items() if kept != path}
+            if application.handlers:
                 return
-            del self._sites[address]
+            del self._applications[address]
             listener = self._listeners.pop(address, None)
         if listener is not None:
             listener.close()
@@ -94,9 +96,9 @@ class HttpServers:
         """Listen on every endpoint. Raises `SidecarError`, and then listens on none."""
         with self._lock:
             try:
-                for address, site in self._sites.items():
+                for address, application in self._applications.items():
                     if address not in self._listeners:
-                        self._listeners[address] = self._listen(address, site)
+                        self._listeners[address] = self._listen(address, application)
             except SidecarError:
                 self.shutdown()
                 raise
@@ -119,21 +121,23 @@ class HttpServers:
 
     def failures(self, endpoint: str) -> Mapping[str, int]:
         """How many requests on ``endpoint`` ended in an exception, by path."""
-        return self._sites[_address(endpoint)].failures
+        return self._applications[_address(endpoint)].failures
 
-    def refused(self, endpoint: str, reason: Refusal) -> int:
+    def refused(self, endpoint: str, reason: HttpRefusal) -> int:
         """How many requests and connections on ``endpoint`` were refused or given up for this reason."""
         return self._refusals.count(str(_address(endpoint)), reason)
 
-    def _refuse(self, address: Address) -> Callable[[Refusal], None]:
+    def _refuse(self, address: Address) -> Callable[[HttpRefusal], None]:
         return partial(self._refusals.add, str(address))
 
-    def _listen(self, address: Address, site: Site) -> Listener:
+    def _listen(self, address: Address, application: EndpointApplication) -> Listener:
+        from .connection_limits import ConnectionLimits  # noqa: PLC0415 # as above
         from .listener import Listener  # noqa: PLC0415 # a service without an endpoint need not load a web server
-        from .places import Limits  # noqa: PLC0415 # as above
 
-        limits = self._limits or Limits()
-        listener = Listener(address.listen(), site, refuse=self._refuse(address), vital=self._vital, limits=limits)
+        limits = self._limits or ConnectionLimits()
+        listener = Listener(
+            address.listen(), application, refuse=self._refuse(address), health_paths=self._health_paths, limits=limits
+        )
         if not address.port:  # the kernel chose one, and nothing else says which
             self._logger.info('"%s" is served on port %d', address, listener.address[1])
         return listener
@@ -146,36 +150,38 @@ def _address(endpoint: str) -> Address:
         raise SidecarError(str(cause)) from cause
 
 
-class Site:
+class EndpointApplication:
     """What one server answers: a WSGI application over a table of paths, replaced as a whole when it changes."""
 
     def __init__(
         self,
         logger: logging.Logger | logging.LoggerAdapter[Any],
-        answers: Answers,
-        vital: Collection[str],
-        refuse: Callable[[Refusal], None],
+        pending: PendingResponses,
+        health_paths: Collection[str],
+        refuse: Callable[[HttpRefusal], None],
     ) -> None:
         self.handlers: Mapping[str, Handler] = {}
         self.failures: Counter[str] = Counter()
         """Requests that ended in an exception, by path."""
-        self._logger, self._answers, self._vital, self._refuse = logger, answers, vital, refuse
+        self._logger, self._pending, self._health_paths, self._refuse = logger, pending, health_paths, refuse
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request (PEP 3333)."""
         request, connection = _request(environ), cast("Client", environ[CONNECTION])
-        if connection.reserve and request.path not in self._vital:
-            self._refuse(Refusal.CONNECTION_LIMIT)
-            response = _say(HTTPStatus.SERVICE_UNAVAILABLE, "all connections are in use; try again later", _AGAIN)
+        if connection.reserve and request.path not in self._health_paths:
+            self._refuse(HttpRefusal.CONNECTION_LIMIT)
+            response = _text_response(
+                HTTPStatus.SERVICE_UNAVAILABLE, "all connections are in use; try again later", _AGAIN
+            )
         else:
             response = self._answer(request)
         sent = b"" if request.method == "HEAD" else response.body
-        answer = self._answers.begin(sent, connection.give_up, self._kind(request, response))
+        answer = self._pending.begin(sent, connection.give_up, self._kind(request, response))
         if answer is None:
-            self._refuse(Refusal.BYTES_UNDER_WAY)
+            self._refuse(HttpRefusal.BYTES_UNDER_WAY)
             text = "slow clients hold too much of earlier answers; try again later"
-            response = _say(HTTPStatus.SERVICE_UNAVAILABLE, text, _AGAIN)
-            answer = self._answers.begin(response.body, connection.give_up)
+            response = _text_response(HTTPStatus.SERVICE_UNAVAILABLE, text, _AGAIN)
+            answer = self._pending.begin(response.body, connection.give_up)
         length = len(response.body) if request.method == "HEAD" or answer is None else answer.size
         headers = {**response.headers, "Content-Length": str(length)}
         start_response(f"{response.status} {HTTPStatus(response.status).phrase}", list(headers.items()))
@@ -199,9 +205,11 @@ class Site:
         handler = self.handlers.get(request.path, index if request.path == "/" else None)
         if handler is None:
             known = " ".join(request.served)
-            return _say(HTTPStatus.NOT_FOUND, f'"{_printable(request.path)}" is not served here; these are: {known}')
+            return _text_response(
+                HTTPStatus.NOT_FOUND, f'"{_printable(request.path)}" is not served here; these are: {known}'
+            )
         if request.method not in ("GET", "HEAD"):
-            return _say(HTTPStatus.METHOD_NOT_ALLOWED, "use GET or HEAD", {"Allow": "GET, HEAD"})
+            return _text_response(HTTPStatus.METHOD_NOT_ALLOWED, "use GET or HEAD", {"Allow": "GET, HEAD"})
         try:
             response = handler(request)
             HTTPStatus(response.status)  # ValueError for what is none
@@ -213,15 +221,15 @@ class Site:
         self.failures[path] += 1
         if self.failures[path] == 1:
             self._logger.error('answering "%s" failed; further failures are only counted', path, exc_info=cause)
-        return _say(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error; see the log")
+        return _text_response(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error; see the log")
 
 
 def index(request: Request) -> Response:
     """What is served on the endpoint: for ``/``, where people look first."""
-    return _say(HTTPStatus.OK, " ".join(["ebpf-sidecar:", *(path for path in request.served if path != "/")]))
+    return _text_response(HTTPStatus.OK, " ".join(["ebpf-sidecar:", *(path for path in request.served if path != "/")]))
 
 
-def _say(status: HTTPStatus, text: str, headers: Mapping[str, str] | None = None) -> Response:
+def _text_response(status: HTTPStatus, text: str, headers: Mapping[str, str] | None = None) -> Response:
     return Response(f"{text}\n".encode(), status, {"Content-Type": _PLAIN, **(headers or {})})
 
 

@@ -13,9 +13,9 @@ from ebpf_sidecar.pipeline.host import Request, Response, Routes
 from ebpf_sidecar.pipeline.telemetry.health import Health
 from ebpf_sidecar.pipeline.telemetry.ledger import Ledger
 
-PROBED = ("/health", "/ready")
+HEALTH_PATHS = ("/health", "/ready")
 """The pages that keep the service alive: whoever runs it restarts it when they are not answered."""
-PATHS = (*PROBED, "/api/v1/stats")
+PATHS = (*HEALTH_PATHS, "/api/v1/stats")
 """On every HTTP endpoint; no component can have them."""
 _JSON = {"Content-Type": "application/json; charset=utf-8"}
 
@@ -73,7 +73,7 @@ def _json(content: dict[str, Any], status: int = 200) -> Response:
 
 
 @dataclass(frozen=True, slots=True)
-class WithStatusPages:
+class RoutesWithStatusPages:
     """Routes that carry the status pages along to each endpoint that is opened."""
 
     routes: Routes

@@ -30,24 +30,24 @@ _HALF = 32
 _SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 
 
-def permitted(proc: Path = Path("/proc")) -> frozenset[str]:
+def permitted_capabilities(proc: Path = Path("/proc")) -> frozenset[str]:
     """What this thread may use."""
-    return sets_of(proc / "thread-self")["CapPrm"]
+    return capability_sets(proc / "thread-self")["CapPrm"]
 
 
-def sets_of(process: Path) -> dict[str, frozenset[str]]:
+def capability_sets(process: Path) -> dict[str, frozenset[str]]:
     """All sets by their names in ``status``; ``process``: its folder in /proc. Raises `OSError`."""
     text = (process / "status").read_text(encoding="ascii", errors="replace")
     masks = dict(re.findall(r"^(Cap\w+):\s*(\w+)$", text, re.MULTILINE))
     return {name: _names(int(masks.get(name, "0"), 16)) for name in _SETS}
 
 
-def limit_to(kept: Collection[str], *, inheritable: bool = False) -> None:
+def limit_capabilities(kept: Collection[str], *, inheritable: bool = False) -> None:
     """Give up all capabilities but ``kept`` (of those that there are), for this thread and what it starts.
 
     ``inheritable``: programs that are executed have the rest, too, whoever the user is. Raises `OSError`.
     """
-    mask = _mask(permitted() & frozenset(kept))
+    mask = _mask(permitted_capabilities() & frozenset(kept))
     _drop_bounding(mask)
     _prctl(_AMBIENT, _AMBIENT_CLEAR)
     _set(mask, mask, mask if inheritable else 0)
@@ -62,9 +62,9 @@ def forbid_new_privileges() -> None:
 
 
 @contextmanager
-def without_any() -> Iterator[None]:
+def without_capabilities() -> Iterator[None]:
     """While this lasts the thread uses no capability; they come back. Raises `OSError`."""
-    sets = sets_of(Path("/proc/thread-self"))
+    sets = capability_sets(Path("/proc/thread-self"))
     mine = _mask(sets["CapPrm"])
     _set(0, mine, _mask(sets["CapInh"]))
     try:

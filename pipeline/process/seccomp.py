@@ -44,7 +44,7 @@ class _Comparison(ctypes.Structure):
     )
 
 
-def library_is_there(library: str = _LIBRARY) -> bool:
+def libseccomp_available(library: str = _LIBRARY) -> bool:
     """Whether the filter can be made."""
     try:
         ctypes.CDLL(library)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from ebpf_sidecar.pipeline.process.capabilities import forbid_new_privileges, limit_to
+from ebpf_sidecar.pipeline.process.capabilities import forbid_new_privileges, limit_capabilities
 from ebpf_sidecar.pipeline.process.isolation import bare_python_file, python_module, start
 
 _PROGRAM = Path(__file__).with_name("broker_process.py")
@@ -29,7 +29,7 @@ _END_SECONDS = 5.0
 _LONGEST = 8192
 
 
-class Broker:
+class BrokerClient:
     """A child that keeps ``capabilities`` and runs ``modules`` with them. Thread-safe. Raises `OSError`."""
 
     def __init__(self, modules: Sequence[str], capabilities: Collection[str]) -> None:
@@ -41,7 +41,7 @@ class Broker:
         def limit() -> None:
             for number in _NOT_FOR_IT:
                 signal.signal(number, signal.SIG_IGN)
-            limit_to(capabilities, inheritable=True)
+            limit_capabilities(capabilities, inheritable=True)
             forbid_new_privileges()
 
         command = bare_python_file(_PROGRAM, str(len(modules)), *modules, *python_module("")[:-1])
@@ -102,7 +102,7 @@ class Broker:
 class BrokerTask:
     """A program that the broker has started."""
 
-    broker: Broker
+    broker: BrokerClient
     pid: int
 
     def wait(self, seconds: float) -> int | None:

@@ -30,7 +30,7 @@ _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # by us, from our sta
 _PAUSE = 0.005
 
 
-class Broker:
+class BrokerServer:
     """Serves one service. ``modules``: those that may be run; ``command``: what runs one, once its name is added."""
 
     def __init__(self, modules: Sequence[str], command: Sequence[str]) -> None:
@@ -98,7 +98,7 @@ class Broker:
 def main(arguments: Sequence[str]) -> None:
     """Serve the socket that is our standard input."""
     count = int(arguments[0])
-    broker = Broker(arguments[1 : count + 1], arguments[count + 1 :])
+    broker = BrokerServer(arguments[1 : count + 1], arguments[count + 1 :])
     with socket.socket(fileno=0) as channel:
         os.set_inheritable(0, False)  # noqa: FBT003 # the parameter has no name
         try:

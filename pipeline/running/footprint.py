@@ -23,7 +23,7 @@ _MAPPING = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) r-[x-]p \S+ \S+ \d+ +/.*\n((?:[
 _CHANGED = re.compile(r"^(?:Anonymous|Swap|Locked): +[1-9]", re.MULTILINE)
 
 
-def release_start_up(proc: Path, advise: Advise | None = None) -> None:
+def release_startup_pages(proc: Path, advise: Advise | None = None) -> None:
     """Drop the file pages that this process has mapped and not changed; ``proc``: where /proc is.
 
     Call it while no other thread runs that might load a library: what is read here must still be so when it is acted
@@ -33,7 +33,7 @@ def release_start_up(proc: Path, advise: Advise | None = None) -> None:
         text = (proc / "self/smaps").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return
-    for begin, end in unchanged(text):
+    for begin, end in unchanged_mappings(text):
         (advise or _advise)(begin, end - begin)
 
 
@@ -58,7 +58,7 @@ def release_free_memory() -> None:
         trim(ctypes.c_size_t(0))
 
 
-def unchanged(smaps: str) -> Iterator[tuple[int, int]]:
+def unchanged_mappings(smaps: str) -> Iterator[tuple[int, int]]:
     """Begin and end of the private read-only mappings of files in which all pages are the file's (see proc(5))."""
     for begin, end, about in _MAPPING.findall(smaps):
         if not _CHANGED.search(about):

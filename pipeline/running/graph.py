@@ -17,16 +17,16 @@ from typing import Any
 
 from ebpf_sidecar.pipeline.clock import Clock, Deadline, SystemClock
 from ebpf_sidecar.pipeline.component import CleansMaps, ComponentId, MapCleanup, UpstreamRequest
+from ebpf_sidecar.pipeline.component_methods import method_problem
 from ebpf_sidecar.pipeline.config.load import Config, ConfiguredComponent, PipelineId, PipelineSettings
 from ebpf_sidecar.pipeline.errors import ConfigError, Mistake, PluginError, SidecarError
 from ebpf_sidecar.pipeline.host import Context
-from ebpf_sidecar.pipeline.methods import broken_method
 from ebpf_sidecar.pipeline.push_settings import PushSettings
 from ebpf_sidecar.pipeline.sending.direct_export import DirectExport
 from ebpf_sidecar.pipeline.sending.sending_queue import SendingQueue
 from ebpf_sidecar.pipeline.telemetry.ledger import QUEUE_CAPACITY, QUEUE_SIZE, QUEUED, Ledger
 
-from .nodes import ExporterAccounting, Pipeline, Source, Stage
+from .nodes import ExporterCounters, Pipeline, ProcessorNode, ReceiverNode
 from .stopping import quietly, stop_together
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ _CLOSING_SECONDS = 1.0
 _GIVE_UP_SECONDS = 5.0
 
 NewContext = Callable[[ComponentId], Context]
-Outlet = SendingQueue | DirectExport
+ExporterNode = SendingQueue | DirectExport
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,11 @@ class Graph:
     """All components of a configuration, connected."""
 
     extensions: Mapping[ComponentId, Any]
-    exporters: Mapping[ComponentId, Outlet]
+    exporters: Mapping[ComponentId, ExporterNode]
     pipelines: Sequence[Pipeline]
-    sources: Sequence[Source]
+    receivers: Sequence[ReceiverNode]
     ledger: Ledger
-    origins: Mapping[ComponentId, str]
+    distributions: Mapping[ComponentId, str]
     """The packages that the components come with, as far as known."""
 
     def start(self) -> None:
@@ -55,20 +55,20 @@ class Graph:
         down again what had been started."""
         try:
             for id_, start in self._receiving_side():
-                with _blamed(id_, "cannot start", self.origins.get(id_, "")):
+                with _blamed(id_, "cannot start", self.distributions.get(id_, "")):
                     start()
-            for source in self.sources:
-                with _blamed(source.id, "cannot start", self.origins.get(source.id, "")):
-                    source.start()
+            for node in self.receivers:
+                with _blamed(node.id, "cannot start", self.distributions.get(node.id, "")):
+                    node.start()
         except BaseException:  # also when a signal interrupts the start
             self.shutdown(_GIVE_UP_SECONDS)
             raise
 
     def _receiving_side(self) -> list[tuple[ComponentId, Callable[[], None]]]:
         """How to start what receives, in order; a component may leave ``start`` out."""
-        exporters = [(id_, part) for id_, outlet in self.exporters.items() for part in (outlet.component, outlet)]
-        stages = [(stage.id, stage.processor) for pipe in self.pipelines for stage in reversed(pipe.stages)]
-        parts: list[tuple[ComponentId, Any]] = [*self.extensions.items(), *exporters, *stages]
+        exporters = [(id_, part) for id_, node in self.exporters.items() for part in (node.component, node)]
+        processors = [(node.id, node.processor) for pipe in self.pipelines for node in reversed(pipe.processors)]
+        parts: list[tuple[ComponentId, Any]] = [*self.extensions.items(), *exporters, *processors]
         return [(id_, part.start) for id_, part in parts if hasattr(part, "start")]
 
     def shutdown(self, seconds: float, clock: Clock | None = None) -> list[str]:
@@ -82,7 +82,7 @@ class Graph:
         drained = end.earlier(closing)
         problems = self._stop_receiving(end.earlier(closing + drained.left() / 2))
         problems += self._drain(drained)
-        exporters = {_named(id_): partial(_shut, outlet.component) for id_, outlet in self.exporters.items()}
+        exporters = {_named(id_): partial(_shut, node.component) for id_, node in self.exporters.items()}
         extensions = {_named(id_): partial(_shut, extension) for id_, extension in self.extensions.items()}
         for parts, deadline in ((exporters, end.earlier(closing / 2)), (extensions, end)):
             for name in stop_together(parts, deadline):
@@ -92,22 +92,24 @@ class Graph:
         return problems
 
     def _components(self) -> set[ComponentId]:
-        stages = {stage.id for pipeline in self.pipelines for stage in pipeline.stages}
-        return {*self.extensions, *self.exporters, *stages, *(source.id for source in self.sources)}
+        processors = {node.id for pipeline in self.pipelines for node in pipeline.processors}
+        return {*self.extensions, *self.exporters, *processors, *(node.id for node in self.receivers)}
 
     def _stop_receiving(self, deadline: Deadline) -> list[str]:
         """Receivers read a last time, and processors pass on what they hold."""
-        late = stop_together({_named(source.id): source.shutdown for source in self.sources}, deadline)
-        for source in self.sources:
-            source.closed.set()  # also where the receiver still runs
-        late += stop_together({f"pipeline {pipe.id}": partial(_stop_stages, pipe) for pipe in self.pipelines}, deadline)
+        late = stop_together({_named(node.id): node.shutdown for node in self.receivers}, deadline)
+        for node in self.receivers:
+            node.closed.set()  # also where the receiver still runs
+        late += stop_together(
+            {f"pipeline {pipe.id}": partial(_stop_processors, pipe) for pipe in self.pipelines}, deadline
+        )
         return [f"{name} did not stop in time" for name in late]
 
     def _drain(self, deadline: Deadline) -> list[str]:
         """All queues empty themselves at the same time, from the moment they are closed."""
-        for outlet in self.exporters.values():
-            outlet.close()
-        lost = {id_: outlet.shutdown(deadline) for id_, outlet in self.exporters.items()}
+        for node in self.exporters.values():
+            node.close()
+        lost = {id_: node.shutdown(deadline) for id_, node in self.exporters.items()}
         return [f"{_named(id_)} lost {points} data points" for id_, points in lost.items() if points]
 
 
@@ -121,20 +123,24 @@ def build(config: Config, new_context: NewContext, ledger: Ledger) -> Graph:
     given, new_context = new_context, lambda id_: replace(given(id_), extensions=dict(extensions))
     for id_ in config.service.extensions:
         extensions[id_] = _create(id_, config.extensions[id_], new_context)
-    outlets = {id_: _outlet(id_, config.exporters[id_], new_context, ledger) for id_ in _used(config, "exporters")}
+    exporter_nodes = {
+        id_: _exporter_node(id_, config.exporters[id_], new_context, ledger) for id_ in _used(config, "exporters")
+    }
     pipelines = {
-        id_: Pipeline(id_, _stages(id_, settings, config, new_context, ledger), _queues_first(outlets, settings))
+        id_: Pipeline(
+            id_, _processor_nodes(id_, settings, config, new_context, ledger), _queues_first(exporter_nodes, settings)
+        )
         for id_, settings in config.service.pipelines.items()
     }
-    sources = []
+    receivers = []
     for id_ in _used(config, "receivers"):
         fed = [pipelines[p] for p, settings in config.service.pipelines.items() if id_ in settings.receivers]
         receiver = _create(id_, config.receivers[id_], new_context)
         _request_cleanup(id_, receiver, fed)
-        sources.append(Source(id_, receiver, fed, ledger))
+        receivers.append(ReceiverNode(id_, receiver, fed, ledger))
     parts = (config.receivers, config.processors, config.exporters, config.extensions)
-    origins = {id_: configured.distribution for part in parts for id_, configured in part.items()}
-    return Graph(extensions, outlets, tuple(pipelines.values()), tuple(sources), ledger, origins)
+    distributions = {id_: configured.distribution for part in parts for id_, configured in part.items()}
+    return Graph(extensions, exporter_nodes, tuple(pipelines.values()), tuple(receivers), ledger, distributions)
 
 
 def _used(config: Config, part: str) -> list[ComponentId]:
@@ -146,23 +152,25 @@ def _used(config: Config, part: str) -> list[ComponentId]:
 def _create(id_: ComponentId, configured: ConfiguredComponent, new_context: NewContext) -> Any:
     with _blamed(id_, "cannot be made", configured.distribution):
         component = configured.factory.create(configured.settings, new_context(id_))
-    if problem := broken_method(id_.kind, component, sends=configured.factory.sends):
+    if problem := method_problem(id_.kind, component, sends=configured.factory.sends):
         origin = configured.distribution or "an unknown distribution"
         raise PluginError(f"{problem}; update or remove {origin}", component=str(id_))
     return component
 
 
-def _queues_first(outlets: Mapping[ComponentId, Outlet], settings: PipelineSettings) -> list[Outlet]:
+def _queues_first(exporter_nodes: Mapping[ComponentId, ExporterNode], settings: PipelineSettings) -> list[ExporterNode]:
     """A pipeline's exporters; those that are called may take their time, so the others have their batch before."""
-    chosen = [outlets[id_] for id_ in settings.exporters]
-    return sorted(chosen, key=lambda outlet: not isinstance(outlet, SendingQueue))
+    chosen = [exporter_nodes[id_] for id_ in settings.exporters]
+    return sorted(chosen, key=lambda node: not isinstance(node, SendingQueue))
 
 
-def _outlet(id_: ComponentId, configured: ConfiguredComponent, new_context: NewContext, ledger: Ledger) -> Outlet:
+def _exporter_node(
+    id_: ComponentId, configured: ConfiguredComponent, new_context: NewContext, ledger: Ledger
+) -> ExporterNode:
     context = new_context(id_)
     attributes = (("exporter", str(id_)),)
     exporter = _create(id_, configured, lambda _: context)
-    accounting = ExporterAccounting(ledger, attributes)
+    accounting = ExporterCounters(ledger, attributes)
     accounting.appear()
     if not isinstance(configured.settings, PushSettings):
         return DirectExport(exporter, accounting, context.telemetry)
@@ -173,25 +181,25 @@ def _outlet(id_: ComponentId, configured: ConfiguredComponent, new_context: NewC
     return queue
 
 
-def _stages(
+def _processor_nodes(
     pipeline: PipelineId, settings: PipelineSettings, config: Config, new_context: NewContext, ledger: Ledger
-) -> list[Stage]:
-    stages = []
+) -> list[ProcessorNode]:
+    processors = []
     for id_ in settings.processors:
         context = new_context(id_)
         processor = _create(id_, config.processors[id_], lambda _, context=context: context)  # type: ignore[misc] # a default argument binds now
         attributes = (("processor", str(id_)), ("pipeline", str(pipeline)))
-        stages.append(Stage(id_, processor, context.telemetry, attributes, ledger))
-    return stages
+        processors.append(ProcessorNode(id_, processor, context.telemetry, attributes, ledger))
+    return processors
 
 
 def _request_cleanup(id_: ComponentId, receiver: object, pipelines: Sequence[Pipeline]) -> None:
     """Carry the processors' requests upstream: only here, while the graph is built."""
     requests: dict[MapCleanup, str] = {
-        stage.processor.map_cleanup: f"processors::{stage.id} in service::pipelines::{pipeline.id}"
+        node.processor.map_cleanup: f"processors::{node.id} in service::pipelines::{pipeline.id}"
         for pipeline in pipelines
-        for stage in pipeline.stages
-        if isinstance(stage.processor, UpstreamRequest)
+        for node in pipeline.processors
+        if isinstance(node.processor, UpstreamRequest)
     }
     if len(requests) > 1:
         where = " and ".join(requests.values())
@@ -219,9 +227,9 @@ def _named(id_: ComponentId) -> str:
     return f"{id_.kind.value} {id_}"
 
 
-def _stop_stages(pipeline: Pipeline) -> None:
-    for stage in pipeline.stages:
-        quietly(_named(stage.id), partial(_shut, stage.processor))
+def _stop_processors(pipeline: Pipeline) -> None:
+    for node in pipeline.processors:
+        quietly(_named(node.id), partial(_shut, node.processor))
 
 
 def _shut(component: object) -> None:

@@ -28,7 +28,7 @@ from ebpf_sidecar.pipeline.telemetry.ledger import (
 
 
 @dataclass(frozen=True, slots=True)
-class ExporterAccounting:
+class ExporterCounters:
     """Counts an exporter's deliveries in the ledger."""
 
     ledger: Ledger
@@ -52,7 +52,7 @@ class ExporterAccounting:
         self.ledger.add(ENQUEUE_FAILED, points, self.attributes)
 
 
-class Consuming(Protocol):
+class FrameConsumer(Protocol):
     """What leads to an exporter."""
 
     def consume(self, frames: Frames) -> None:
@@ -61,7 +61,7 @@ class Consuming(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class ProcessorNode:
     """A processor at its place in a pipeline."""
 
     id: ComponentId
@@ -78,7 +78,7 @@ class Stage:
         self._count(INCOMING, frames)
         answer: Frames
         try:
-            answer = _of_the_same_source(self.processor.process(frames), frames)
+            answer = _with_source(self.processor.process(frames), frames)
         except RefusedError:
             raise
         except (Exception, SystemExit) as problem:  # noqa: BLE001 # a processor of a plugin may fail in any way; data must go on
@@ -104,16 +104,16 @@ class Pipeline:
     """Processors in the order written, then the fan-out: first to queues, then to exporters that are called."""
 
     id: PipelineId
-    stages: Sequence[Stage]
-    exporters: Sequence[Consuming]
+    processors: Sequence[ProcessorNode]
+    exporters: Sequence[FrameConsumer]
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def consume(self, frames: Frames) -> Refusal | None:
         """Run the frames through; one batch at a time, whichever receiver it came from."""
         with self.lock:
             try:
-                for stage in self.stages:
-                    frames = stage.run(frames)
+                for node in self.processors:
+                    frames = node.run(frames)
             except RefusedError as refused:
                 return Refusal(str(refused), refused.retry_after)
             for exporter in self.exporters:
@@ -122,7 +122,7 @@ class Pipeline:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ReceiverNode:
     """A receiver and the pipelines that it feeds."""
 
     id: ComponentId
@@ -155,7 +155,7 @@ class Source:
         self.closed.set()
 
 
-def _of_the_same_source(answer: Frames, frames: Frames) -> tuple[Frame, ...]:
+def _with_source(answer: Frames, frames: Frames) -> tuple[Frame, ...]:
     """What a processor made of a receiver's frames: a frame that it built from nothing is about the same rows, as they
     were read at the same moment."""
     if not frames:

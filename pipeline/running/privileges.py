@@ -15,27 +15,27 @@ from dataclasses import dataclass, field
 from ebpf_sidecar.pipeline.component import ComponentKind
 from ebpf_sidecar.pipeline.config.load import Config
 from ebpf_sidecar.pipeline.config.privilege_settings import PrivilegeSettings
-from ebpf_sidecar.pipeline.privileged import OwnRights, Privileged, Privileges
-from ebpf_sidecar.pipeline.process.capabilities import forbid_new_privileges, limit_to, permitted
+from ebpf_sidecar.pipeline.privileged import DirectOperations, PrivilegedOperations, RequiredPrivileges
+from ebpf_sidecar.pipeline.process.capabilities import forbid_new_privileges, limit_capabilities, permitted_capabilities
 from ebpf_sidecar.pipeline.process.seccomp import refuse_system_calls
 from ebpf_sidecar.pipeline.telemetry.ledger import ERRORS, Ledger
 
-from .broker import Broker
+from .broker import BrokerClient
 
 log = logging.getLogger(__name__)
 _BROKER = (("component", "privilege broker"), ("stage", "running"))
 
 
 @dataclass
-class Rights:
+class ServicePrivileges:
     """What the service still may do, and ``privileged``: who does the rest."""
 
-    privileged: Privileged = field(default_factory=OwnRights)
+    privileged: PrivilegedOperations = field(default_factory=DirectOperations)
     _reported: bool = False
 
     def check(self, ledger: Ledger) -> None:
         """Report, once, a broker that has ended: what was attached goes on counting."""
-        status = self.privileged.ended() if isinstance(self.privileged, Broker) else None
+        status = self.privileged.ended() if isinstance(self.privileged, BrokerClient) else None
         if status is not None and not self._reported:
             self._reported = True
             ledger.add(ERRORS, 1, _BROKER)
@@ -48,46 +48,46 @@ class Rights:
     def close(self) -> None:
         """Let the broker go. Again is no error."""
         self._reported = True
-        if isinstance(self.privileged, Broker):
+        if isinstance(self.privileged, BrokerClient):
             self.privileged.close()
 
 
-def drop_privileges(config: Config) -> Rights:
+def drop_privileges(config: Config) -> ServicePrivileges:
     """Give up what ``config`` does not need, for the whole process. Call it while there is one thread."""
     settings = config.service.privileges
     if not settings.drop:
-        return Rights()
+        return ServicePrivileges()
     needs = list(needs_of(config))
-    mine = permitted()
+    mine = permitted_capabilities()
     try:
         keep = {name for need in needs for name in need.keep()} | set(settings.keep)
         privileged = _privileged(needs, mine)
     except OSError as error:
         log.warning("all rights are kept, as the privilege broker cannot be started: %s", error)
-        return Rights()
+        return ServicePrivileges()
     _give_up(keep, settings)
     if missing := set(settings.keep) - mine:
         log.warning("service::privileges::keep: %s cannot be kept, as it was not there", ", ".join(sorted(missing)))
-    return Rights(privileged)
+    return ServicePrivileges(privileged)
 
 
-def needs_of(config: Config) -> Iterator[Privileges]:
+def needs_of(config: Config) -> Iterator[RequiredPrivileges]:
     """The needs of each component that runs."""
     for kind in ComponentKind:
         configured = getattr(config, kind.section)
         yield from (configured[id_].factory.privileges for id_ in sorted(config.service.used(kind)))
 
 
-def _privileged(needs: list[Privileges], mine: frozenset[str]) -> Privileged:
+def _privileged(needs: list[RequiredPrivileges], mine: frozenset[str]) -> PrivilegedOperations:
     """The broker, if there is anything that it may do and we shall not."""
     modules = dict.fromkeys(module for need in needs for module in need.modules)
     capabilities = {name for need in needs for name in need.capabilities} & mine
-    return Broker([*modules], capabilities) if capabilities else OwnRights()
+    return BrokerClient([*modules], capabilities) if capabilities else DirectOperations()
 
 
 def _give_up(keep: set[str], settings: PrivilegeSettings) -> None:
     try:
-        limit_to(keep)
+        limit_capabilities(keep)
         forbid_new_privileges()
     except OSError as error:
         log.warning("rights cannot be given up: %s", error)

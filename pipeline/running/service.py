@@ -20,18 +20,18 @@ from ebpf_sidecar.pipeline.config.load import Config
 from ebpf_sidecar.pipeline.errors import SidecarError
 from ebpf_sidecar.pipeline.host import Context, Paths
 from ebpf_sidecar.pipeline.http.servers import HttpServers
-from ebpf_sidecar.pipeline.http.status_pages import PROBED, StatusPages, WithStatusPages
+from ebpf_sidecar.pipeline.http.status_pages import HEALTH_PATHS, RoutesWithStatusPages, StatusPages
 from ebpf_sidecar.pipeline.plugins import Plugins
-from ebpf_sidecar.pipeline.privileged import OwnRights, Privileged
+from ebpf_sidecar.pipeline.privileged import DirectOperations, PrivilegedOperations
 from ebpf_sidecar.pipeline.telemetry import logs
 from ebpf_sidecar.pipeline.telemetry.component import ComponentTelemetry
 from ebpf_sidecar.pipeline.telemetry.exposition import SelfMetrics
 from ebpf_sidecar.pipeline.telemetry.health import Health
 from ebpf_sidecar.pipeline.telemetry.ledger import Ledger
 
-from .footprint import release_free_memory, release_start_up, use_one_heap
+from .footprint import release_free_memory, release_startup_pages, use_one_heap
 from .graph import Graph, build
-from .privileges import Rights, drop_privileges
+from .privileges import ServicePrivileges, drop_privileges
 from .stop_request import StartInterrupted, StopRequest
 from .stopping import stop_together
 
@@ -48,7 +48,7 @@ class Service:
     config: Config
     clock: Clock = field(default_factory=SystemClock)
     paths: Paths = field(default_factory=Paths)
-    privileged: Privileged = field(default_factory=OwnRights)
+    privileged: PrivilegedOperations = field(default_factory=DirectOperations)
     stop_request: StopRequest = field(default_factory=StopRequest)
 
     def __post_init__(self) -> None:
@@ -57,11 +57,11 @@ class Service:
         self.resource = detect_resource(self.config.service.telemetry.resource)
         self.self_metrics = SelfMetrics(self.ledger, self.resource)
         self._finished: set[ComponentId] = set()
-        self.servers = HttpServers(ledger=self.ledger, vital=PROBED)
+        self.servers = HttpServers(ledger=self.ledger, health_paths=HEALTH_PATHS)
         pages = StatusPages(
             self.health, self.ledger, self.clock, version("ebpf-sidecar"), self._pipelines, self.clock.monotonic()
         )
-        self._routes = WithStatusPages(self.servers, pages)
+        self._routes = RoutesWithStatusPages(self.servers, pages)
         self.graph: Graph = build(self.config, self._context, self.ledger)
 
     def _context(self, id_: ComponentId) -> Context:
@@ -70,7 +70,7 @@ class Service:
         return Context(
             id=id_,
             telemetry=ComponentTelemetry(id_, self.ledger, logger),
-            heartbeat=self.health.pulse(f"{id_.kind.value} {id_}"),
+            heartbeat=self.health.heartbeat(f"{id_.kind.value} {id_}"),
             routes=self._routes,
             self_metrics=partial(self.self_metrics.exposition, page=str(id_)),
             logger=logger,
@@ -158,33 +158,33 @@ def run_service(config: Config, request: StopRequest, *, plugins: Plugins) -> in
     use_one_heap()
     logging_as = config.service.telemetry.logs
     logs.configure(logging_as.level, logging_as.encoding, secrets=config.secrets)
-    rights = drop_privileges(config)  # before any thread; and before signals raise exceptions
+    privileges = drop_privileges(config)  # before any thread; and before signals raise exceptions
     try:
-        return _run(config, request, rights)
+        return _run(config, request, privileges)
     except StartInterrupted:
         log.info("stopped before the start was complete")
         return request.exit_code
     finally:
-        rights.close()
+        privileges.close()
 
 
-def _run(config: Config, request: StopRequest, rights: Rights) -> int:
+def _run(config: Config, request: StopRequest, privileges: ServicePrivileges) -> int:
     request.handle_signals()
     for warning in config.warnings:
         log.warning("%s", warning)
-    service = _started(config, request, rights)
+    service = _started(config, request, privileges)
     log.info("ready: %s", ", ".join(str(pipeline) for pipeline in config.service.pipelines))
-    _until_asked(request, lambda: rights.check(service.ledger))
+    _until_asked(request, lambda: privileges.check(service.ledger))
     return _drain(service, config.service.shutdown_timeout) or request.exit_code
 
 
-def _started(config: Config, request: StopRequest, rights: Rights) -> Service:
+def _started(config: Config, request: StopRequest, privileges: ServicePrivileges) -> Service:
     """The running service. Raises `SidecarError`, and `StartInterrupted` when a signal has asked for the end."""
     try:
         if request.asked.is_set():  # after an earlier attempt, which failed
             raise StartInterrupted
-        service = Service(config, stop_request=request, privileged=rights.privileged)
-        release_start_up(service.paths.proc)  # now: everything is imported, and no thread of ours runs yet
+        service = Service(config, stop_request=request, privileged=privileges.privileged)
+        release_startup_pages(service.paths.proc)  # now: everything is imported, and no thread of ours runs yet
         service.start()
     except SidecarError as problem:
         if request.asked.is_set():  # the interruption looked like a failure to somebody in between

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from ebpf_sidecar.pipeline.push_settings import RetrySettings
 
 
-def waits(settings: RetrySettings, random: Callable[[], float]) -> Iterator[float]:
+def backoff_intervals(settings: RetrySettings, random: Callable[[], float]) -> Iterator[float]:
     """Seconds before the second attempt, the third, and so on. ``random``: a number from 0 to below 1."""
     wait = settings.initial_interval
     while True:

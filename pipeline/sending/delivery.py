@@ -13,8 +13,8 @@ from ebpf_sidecar.pipeline.host import Telemetry
 from ebpf_sidecar.pipeline.payload import Payload, SendError
 from ebpf_sidecar.pipeline.push_settings import RetrySettings
 
-from .account import SHUTDOWN, Account, Flight
-from .backoff import waits
+from .accounting import SHUTDOWN, DeliveryAccounting, InFlightBatch
+from .backoff import backoff_intervals
 from .memory_queue import Batch
 
 
@@ -24,36 +24,36 @@ class Delivery:
 
     sender: Sender
     retry: RetrySettings
-    account: Account
+    account: DeliveryAccounting
     telemetry: Telemetry
     clock: Clock
     stopped: threading.Event
     random: Callable[[], float]
 
-    def deliver(self, batch: Batch, flight: Flight) -> None:
+    def deliver(self, batch: Batch, in_flight: InFlightBatch) -> None:
         """Settle a batch that is in flight; never raises."""
         try:
             for payload in self.sender.encode(batch.frames):
-                self._deliver(payload, flight)
+                self._deliver(payload, in_flight)
         except BaseException as problem:  # noqa: BLE001 # a sender of a plugin may fail in any way, and others must go on
             self.telemetry.error("encoding", problem)
-            self.account.failed(flight, flight.points, "encoding")
+            self.account.failed(in_flight, in_flight.points, "encoding")
         else:
             self.telemetry.recovered("encoding")
-        self.account.land(flight)
+        self.account.finish(in_flight)
 
-    def _deliver(self, payload: Payload, flight: Flight) -> None:
+    def _deliver(self, payload: Payload, in_flight: InFlightBatch) -> None:
         """Try until nothing of the payload remains."""
-        pauses, give_up = waits(self.retry, self.random), self._end()
+        pauses, give_up = backoff_intervals(self.retry, self.random), self._end()
         remaining, last = payload, self.stopped.is_set()
-        while problem := self._attempt(remaining, flight):
+        while problem := self._attempt(remaining, in_flight):
             outcome = problem.outcome(remaining)
             if outcome.remaining is None:
                 return
             remaining = outcome.remaining
             pause = max(next(pauses), problem.retry_after)
             if reason := self._why_not_again(last, give_up - pause):
-                self.account.failed(flight, remaining.points, reason)
+                self.account.failed(in_flight, remaining.points, reason)
                 return
             last = self.clock.wait(self.stopped, pause)
 
@@ -68,7 +68,7 @@ class Delivery:
             return SHUTDOWN
         return "max_elapsed_time" if self.clock.monotonic() > latest else ""
 
-    def _attempt(self, payload: Payload, flight: Flight) -> SendError | None:
+    def _attempt(self, payload: Payload, in_flight: InFlightBatch) -> SendError | None:
         """Send, and settle what needs no further attempt; the problem, if there was one."""
         try:
             self.sender.send(payload)
@@ -79,13 +79,13 @@ class Delivery:
         except BaseException as error:  # noqa: BLE001 # as above
             problem = SendError(f"{type(error).__name__}: {error}")
         else:
-            self.account.sent(flight, payload.points)
+            self.account.sent(in_flight, payload.points)
             self.telemetry.recovered("sending")
             return None
         self.telemetry.error("sending", problem)
         outcome = problem.outcome(payload)
         for reason, points in outcome.rejected.items():
-            self.account.failed(flight, points, reason)
+            self.account.failed(in_flight, points, reason)
         undelivered = sum(outcome.rejected.values()) + (outcome.remaining.points if outcome.remaining else 0)
-        self.account.sent(flight, max(0, payload.points - undelivered))
+        self.account.sent(in_flight, max(0, payload.points - undelivered))
         return problem

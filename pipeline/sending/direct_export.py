@@ -10,15 +10,15 @@ from ebpf_sidecar.pipeline.component import Exporter
 from ebpf_sidecar.pipeline.frame import Frames, points
 from ebpf_sidecar.pipeline.host import Telemetry
 
-from .account import SHUTDOWN, Account, Accounting
+from .accounting import SHUTDOWN, DeliveryAccounting, DeliveryCounters
 
 
 class DirectExport:
     """Calls ``exporter`` in the thread of whoever made the data, one batch at a time."""
 
-    def __init__(self, exporter: Exporter, counts: Accounting, telemetry: Telemetry) -> None:
+    def __init__(self, exporter: Exporter, counts: DeliveryCounters, telemetry: Telemetry) -> None:
         self.component, self._telemetry = exporter, telemetry
-        self._account = Account(counts, telemetry)
+        self._account = DeliveryAccounting(counts, telemetry)
         self._turn = threading.Lock()
         self._closed = threading.Event()
 
@@ -27,21 +27,21 @@ class DirectExport:
         number = points(frames)
         if self._closed.is_set():
             with self._account.changed:
-                self._account.give_up(number, shutdown=True)
+                self._account.abandon_queued(number, shutdown=True)
             self._account.report(number, SHUTDOWN)
             return
-        flight = self._account.take_off(number)
+        in_flight = self._account.begin(number)
         with self._turn:
             try:
                 left_out = self.component.export(frames)
             except BaseException as problem:  # noqa: BLE001 # an exporter of a plugin may fail in any way, and others must go on
                 self._telemetry.error("exporting", problem)
-                self._account.failed(flight, number, "refused")
+                self._account.failed(in_flight, number, "refused")
             else:
                 self._telemetry.recovered("exporting")
                 kept_out = max(0, left_out) if isinstance(left_out, int) else 0
-                self._account.sent(flight, max(0, number - kept_out))
-        self._account.land(flight)
+                self._account.sent(in_flight, max(0, number - kept_out))
+        self._account.finish(in_flight)
 
     def close(self) -> None:
         """Take nothing more."""
@@ -52,5 +52,5 @@ class DirectExport:
         self.close()
         if self._turn.acquire(timeout=deadline.left()):
             self._turn.release()
-        self._account.report(self._account.give_up_flights(), SHUTDOWN)
+        self._account.report(self._account.abandon_in_flight(), SHUTDOWN)
         return self._account.lost

@@ -17,7 +17,7 @@ from ebpf_sidecar.pipeline.frame import Frames
 from ebpf_sidecar.pipeline.host import Telemetry
 from ebpf_sidecar.pipeline.push_settings import PushSettings
 
-from .account import SHUTDOWN, Account, Accounting, Flight
+from .accounting import SHUTDOWN, DeliveryAccounting, DeliveryCounters, InFlightBatch
 from .delivery import Delivery
 from .memory_queue import Batch, MemoryQueue
 
@@ -30,7 +30,7 @@ class SendingQueue:
         name: str,
         sender: Sender,
         settings: PushSettings,
-        counts: Accounting,
+        counts: DeliveryCounters,
         telemetry: Telemetry,
         clock: Clock,
         randomly: Callable[[], float] = random.random,
@@ -38,7 +38,7 @@ class SendingQueue:
         self.name, self.component, self._settings, self._clock = name, sender, settings.sending_queue, clock
         self._waiting = MemoryQueue(self._settings.queue_size, self._settings.sizer)
         self._stopped = threading.Event()
-        self._account = Account(counts, telemetry)
+        self._account = DeliveryAccounting(counts, telemetry)
         self._delivery = Delivery(
             sender, settings.retry_on_failure, self._account, telemetry, clock, self._stopped, randomly
         )
@@ -64,7 +64,7 @@ class SendingQueue:
             stopped = self._stopped.is_set()
             given_up = [batch] if stopped else self._waiting.put(batch)
             lost = sum(each.points for each in given_up)
-            self._account.give_up(lost, shutdown=stopped)
+            self._account.abandon_queued(lost, shutdown=stopped)
             self._changed.notify_all()
         self._account.report(lost, SHUTDOWN if stopped else "queue_full")
 
@@ -103,11 +103,11 @@ class SendingQueue:
         for thread in self._threads:
             thread.join(deadline.left())
         with self._changed:
-            lost = self._account.give_up_flights()
+            lost = self._account.abandon_in_flight()
             waiting = self._waiting.points
             while self._waiting:
                 self._waiting.take()
-            self._account.give_up(waiting, shutdown=True)
+            self._account.abandon_queued(waiting, shutdown=True)
         self._account.report(lost + waiting, SHUTDOWN)
         return self.lost
 
@@ -116,15 +116,15 @@ class SendingQueue:
             self._delivery.deliver(*taken)
 
     def _deliver(self, batch: Batch) -> None:
-        self._delivery.deliver(batch, self._account.take_off(batch.points))
+        self._delivery.deliver(batch, self._account.begin(batch.points))
 
-    def _next(self) -> tuple[Batch, Flight] | None:
+    def _next(self) -> tuple[Batch, InFlightBatch] | None:
         with self._changed:
             while not self._waiting:
                 if self._stopped.is_set():
                     return None
                 self._changed.wait()
             batch = self._waiting.take()
-            flight = self._account.take_off(batch.points)
+            in_flight = self._account.begin(batch.points)
             self._changed.notify_all()
-            return batch, flight
+            return batch, in_flight

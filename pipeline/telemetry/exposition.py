@@ -30,7 +30,7 @@ _KNOWN: ContextVar[set[tuple[Instrument, Attributes]]] = ContextVar("known")
 
 
 @contextmanager
-def _regardless_of_the_switch() -> Iterator[None]:
+def _ignoring_sdk_disabled() -> Iterator[None]:
     """The SDK asks the environment, and nothing else, whether it shall publish nothing."""
     switch = os.environ.pop(OTEL_SDK_DISABLED, None)
     if switch is None:
@@ -71,7 +71,7 @@ class SelfMetrics:
         self._registry = CollectorRegistry()
         # target_info is written by the exporter, once for the page; scope labels would only repeat our own name
         reader = PrometheusMetricReader(disable_target_info=True, scope_info_enabled=False, registry=self._registry)
-        with _regardless_of_the_switch():
+        with _ignoring_sdk_disabled():
             self._provider = MeterProvider([reader], Resource(dict(resource)), shutdown_on_exit=False)
         self._meter = self._provider.get_meter("ebpf_sidecar")
         ProcessCollector(registry=self._registry)

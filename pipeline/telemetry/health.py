@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from ebpf_sidecar.pipeline.clock import Clock
 
 MISSED_BEATS = 3
-LEAST_SILENCE = 3.0
+MIN_SILENCE_SECONDS = 3.0
 """Seconds: whoever is silent for less may only have waited for a processor, however short its interval is."""
 
 
 @dataclass
-class Pulse:
+class ComponentHeartbeat:
     """The heartbeat of one component: none is due until it says how often it will beat."""
 
     name: str
@@ -39,7 +39,7 @@ class Pulse:
     def problem(self) -> str | None:
         """What is wrong with it, or None."""
         silent = self.clock.monotonic() - self.last
-        if self.interval and silent > max(MISSED_BEATS * self.interval, LEAST_SILENCE):
+        if self.interval and silent > max(MISSED_BEATS * self.interval, MIN_SILENCE_SECONDS):
             return f"{self.name}: no sign of life for {silent:.1f}s, expected every {self.interval:g}s"
         return None
 
@@ -49,13 +49,13 @@ class Health:
     """The state of the whole service."""
 
     clock: Clock
-    _pulses: dict[str, Pulse] = field(default_factory=dict)
+    _heartbeats: dict[str, ComponentHeartbeat] = field(default_factory=dict)
     _started: threading.Event = field(default_factory=threading.Event)
     _stopping: threading.Event = field(default_factory=threading.Event)
 
-    def pulse(self, name: str) -> Pulse:
+    def heartbeat(self, name: str) -> ComponentHeartbeat:
         """The heartbeat of a component, made when first asked for."""
-        return self._pulses.setdefault(name, Pulse(name, self.clock))
+        return self._heartbeats.setdefault(name, ComponentHeartbeat(name, self.clock))
 
     def started(self) -> None:
         """Every component was started."""
@@ -67,7 +67,7 @@ class Health:
 
     def problems(self) -> list[str]:
         """Why the service is not healthy; empty when it is."""
-        return [problem for pulse in self._pulses.values() if (problem := pulse.problem())]
+        return [problem for heartbeat in self._heartbeats.values() if (problem := heartbeat.problem())]
 
     def unready(self) -> list[str]:
         """Why the service is not ready; empty when it is."""
@@ -75,5 +75,7 @@ class Health:
             return ["shutting down"]
         if not self._started.is_set():
             return ["starting"]
-        waiting = [pulse.name for pulse in self._pulses.values() if pulse.interval and not pulse.beats]
+        waiting = [
+            heartbeat.name for heartbeat in self._heartbeats.values() if heartbeat.interval and not heartbeat.beats
+        ]
         return [f"{name}: has not delivered yet" for name in waiting] + self.problems()

@@ -18,7 +18,7 @@ from ebpf_sidecar.pipeline.checks import Check, Examination
 from ebpf_sidecar.pipeline.component import ComponentKind, Consumer, Factory, MapCleanup, Stability
 from ebpf_sidecar.pipeline.host import Context
 from ebpf_sidecar.pipeline.plugins import Plugins, hookimpl
-from ebpf_sidecar.pipeline.privileged import Privileges
+from ebpf_sidecar.pipeline.privileged import RequiredPrivileges
 from ebpf_sidecar.receivers.ebpf.kernel.reader_rights import LOADING, SEE_EXECUTABLES, rights_to_read
 from ebpf_sidecar.receivers.ebpf.loading.own_hooks import NEW_CGROUPS_HOOK
 from ebpf_sidecar.receivers.ebpf.loading.parent import LOADER
@@ -158,7 +158,7 @@ def register_components() -> Sequence[Factory]:
             EbpfSettings,
             stability=Stability.BETA,
             description="page cache, block I/O, system calls and memory pressure, counted in the kernel",
-            privileges=Privileges((LOADER, LATE_CALLS), (*LOADING, SEE_EXECUTABLES), rights_to_read),
+            privileges=RequiredPrivileges((LOADER, LATE_CALLS), (*LOADING, SEE_EXECUTABLES), rights_to_read),
             metrics=metrics,
         )
     ]

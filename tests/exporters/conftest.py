@@ -2,7 +2,7 @@
 """What several files of tests share."""
 
 import pytest
-from served import Served
+from served_exporter import Served
 
 
 @pytest.fixture

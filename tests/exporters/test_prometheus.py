@@ -4,7 +4,7 @@
 import gzip
 
 import numpy as np
-from served import OPENMETRICS, SECOND, Served, people
+from served_exporter import OPENMETRICS, SECOND, Served, people
 
 from ebpf_sidecar.exporters.prometheus import FACTORY
 from ebpf_sidecar.pipeline import Kind, RowSet, Temporality, Text

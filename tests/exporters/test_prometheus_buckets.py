@@ -4,7 +4,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from served import SECOND, Served
+from served_exporter import SECOND, Served
 
 from ebpf_sidecar.pipeline import Temporality
 from ebpf_sidecar.pipeline.testing import NOON, frame

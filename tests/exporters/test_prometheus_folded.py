@@ -5,7 +5,7 @@ import logging
 
 import numpy as np
 import pytest
-from served import SECOND, Served
+from served_exporter import SECOND, Served
 
 from ebpf_sidecar.exporters.exposition.process_limit import OWN_SERIES
 from ebpf_sidecar.exporters.prometheus import FACTORY

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from served import OPENMETRICS, SECOND, Served, people
+from served_exporter import OPENMETRICS, SECOND, Served, people
 from strategies import frames
 
 from ebpf_sidecar.pipeline import RowSet

@@ -9,7 +9,7 @@ import urllib.request
 from contextlib import contextmanager
 
 import pytest
-from scraping import MAKE, current, first_answer, needs, prometheus, query
+from prometheus_servers import MAKE, current, first_answer, needs, prometheus, query
 
 from ebpf_sidecar.exporters.prometheus import FACTORY
 from ebpf_sidecar.pipeline import ComponentKind, Kind, RowSet

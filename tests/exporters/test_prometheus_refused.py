@@ -6,7 +6,7 @@ import logging
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from served import Served, people
+from served_exporter import Served, people
 
 from ebpf_sidecar.exporters.prometheus import FACTORY
 from ebpf_sidecar.pipeline import Kind, RowSet, SidecarError

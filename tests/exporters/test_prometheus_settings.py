@@ -2,7 +2,7 @@
 """What users may ask for: labels, names, timestamps, and the resource."""
 
 import pytest
-from served import OPENMETRICS, SECOND, Served, people
+from served_exporter import OPENMETRICS, SECOND, Served, people
 
 from ebpf_sidecar.pipeline.testing import NOON, frame
 

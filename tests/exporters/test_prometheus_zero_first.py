@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from served import OPENMETRICS, SECOND, Served
+from served_exporter import OPENMETRICS, SECOND, Served
 
 from ebpf_sidecar.pipeline import ComponentKind, Kind, RowSet, Temporality, Text
 from ebpf_sidecar.pipeline.component import ComponentId

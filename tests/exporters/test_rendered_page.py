@@ -2,7 +2,7 @@
 """A page is made once for all who come within a second, however long it takes to make."""
 
 import pytest
-from served import Served, people
+from served_exporter import Served, people
 
 from ebpf_sidecar.exporters.exposition.page import Format
 from ebpf_sidecar.exporters.exposition.rendered_page import FRESH_SECONDS, Press

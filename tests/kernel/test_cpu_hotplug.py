@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ebpf_sidecar.pipeline.privileged import OwnRights
-from ebpf_sidecar.pipeline.running.broker import Broker
+from ebpf_sidecar.pipeline.privileged import DirectOperations
+from ebpf_sidecar.pipeline.running.broker import BrokerClient
 from ebpf_sidecar.receivers.ebpf.kernel.fd_passing import release
 from ebpf_sidecar.receivers.ebpf.kernel.perf_event import open_event
 from ebpf_sidecar.receivers.ebpf.loader.attaching import online
@@ -75,9 +75,9 @@ def opener(request):
     if request.param == "itself":
         yield open_event
     elif request.param == "a child":
-        yield LateCalls(OwnRights()).open_event
+        yield LateCalls(DirectOperations()).open_event
     else:
-        broker = Broker([MODULE], ["PERFMON", "BPF"])
+        broker = BrokerClient([MODULE], ["PERFMON", "BPF"])
         yield LateCalls(broker).open_event
         broker.close()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ebpf_sidecar.pipeline.running.broker import Broker
+from ebpf_sidecar.pipeline.running.broker import BrokerClient
 from ebpf_sidecar.receivers.ebpf.kernel.bpf_stats import run_statistics
 from ebpf_sidecar.receivers.ebpf.kernel.reader_rights import LOADING, rights_to_read
 from ebpf_sidecar.receivers.ebpf.watch.late_calls import MODULE, LateCalls
@@ -21,7 +21,7 @@ def late():
     brokers = []
 
     def late(*capabilities):
-        brokers.append(Broker([MODULE], capabilities))
+        brokers.append(BrokerClient([MODULE], capabilities))
         return LateCalls(brokers[-1])
 
     yield late

@@ -7,7 +7,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from machine_code import INTERRUPT, SYSCALL, TIMES, elf_of_32_bits, elf_of_64_bits
+from x86_programs import INTERRUPT, SYSCALL, TIMES, elf_of_32_bits, elf_of_64_bits
 
 pytestmark = [
     pytest.mark.parallel,

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from traces import request_of, spans
+from ftrace_lines import request_of, spans
 
 READ, WRITE, FLUSH, DISCARD, WRITE_ZEROES = 0, 1, 2, 3, 9
 MIB = 1 << 20

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from ftrace_lines import request_of, spans
 from loop_devices import completed, loop_device
-from traces import request_of, spans
 
 pytestmark = pytest.mark.parallel
 

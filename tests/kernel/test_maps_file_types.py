@@ -2,8 +2,8 @@
 """What system calls work on, for files of every type."""
 
 import pytest
+from file_type_counts import types_of
 from loop_devices import loop_device
-from typed_calls import types_of
 
 from ebpf_sidecar.receivers.ebpf.kernel.syscall_table import syscall_table
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from traces import spans, thread_of
+from ftrace_lines import spans, thread_of
 
 from ebpf_sidecar.receivers.ebpf.loading.targets import TargetSettings, kernel_targets
 from ebpf_sidecar.receivers.ebpf.watch.target_cgroups import CgroupWatch

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from file_systems import MAKING, cold_file, mounted
-from page_counts import near
+from page_count_tolerance import near
 
 PAGE = mmap.PAGESIZE
 SIZE = 16 << 20

@@ -6,7 +6,7 @@ import mmap
 import os
 
 import pytest
-from page_counts import near
+from page_count_tolerance import near
 
 PAGE = mmap.PAGESIZE
 SIZE = 8 << 20

@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from bpf_programs import exists, programs_of
 from mounts import WITH_TRACEFS
-from programs import exists, programs_of
 from waiting import until
 
 COMMAND = [sys.executable, "-c", "from ebpf_sidecar.pipeline.cli.main import main; main()", "selftest"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ebpf_sidecar.exporters.exposition.labels import LabelWriter, unchanged_rows
 from ebpf_sidecar.pipeline.cardinality.identity import attribute_hashes
 from ebpf_sidecar.pipeline.recording.frame_json import row_set_from_json, row_set_to_json
-from ebpf_sidecar.pipeline.row_matching import positions
+from ebpf_sidecar.pipeline.row_matching import matching_positions
 from ebpf_sidecar.pipeline.rows import RowSet, joined
 
 RECORDS = st.lists(
@@ -32,7 +32,7 @@ def test_records_come_back_as_they_were(records):
 @given(RECORDS, RECORDS)
 def test_rows_are_equal_where_the_same_is_absent(left, right):
     """By attributes, whatever the columns' types are."""
-    found = positions(RowSet.of(left), RowSet.of(right)).tolist()
+    found = matching_positions(RowSet.of(left), RowSet.of(right)).tolist()
 
     assert [right.index(record) if record in right else -1 for record in left] == found
 

@@ -191,7 +191,7 @@ def test_a_metric_that_changes_its_type_starts_anew():
 
 def test_of_absent_rows_the_longest_absent_are_forgotten(monkeypatch):
     """Memory is bounded: a row that returns after it was forgotten loses an interval, its past is not counted twice."""
-    monkeypatch.setattr(increase, "REMEMBERED", 2)
+    monkeypatch.setattr(increase, "MAX_ABSENT_ROWS", 2)
     meter = Meter()
     for second, values in enumerate([{1: 10, 2: 10, 3: 10, 9: 0}, {2: 10, 3: 10, 9: 0}, {3: 10, 9: 0}, {9: 0}, {8: 0}]):
         meter(second, values)

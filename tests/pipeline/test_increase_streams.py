@@ -49,7 +49,7 @@ def test_two_receivers_never_influence_each_other(left, right, data):
 
 def test_a_metric_away_for_too_long_starts_anew_without_counting_twice(monkeypatch):
     """It is forgotten; when it returns its first batch tells nothing, and the ones after are right again."""
-    monkeypatch.setattr(streams, "PATIENCE", 3)
+    monkeypatch.setattr(streams, "MAX_ABSENT_BATCHES", 3)
     increases, time = Increases([].append), iter(range(NOON, NOON + 99 * SECOND, SECOND))
 
     def read(**totals):
@@ -73,7 +73,7 @@ def test_a_metric_away_for_too_long_starts_anew_without_counting_twice(monkeypat
 
 def test_frames_of_several_receivers_in_one_batch_are_each_their_own_receivers(monkeypatch):
     """A processor of a plugin may hold frames back and pass them on together."""
-    monkeypatch.setattr(streams, "PATIENCE", 2)
+    monkeypatch.setattr(streams, "MAX_ABSENT_BATCHES", 2)
     increases = Increases([].append)
     for number in range(6):
         names = ("left", "right") if number in (0, 5) else ("left",)
@@ -90,7 +90,7 @@ def test_what_is_remembered_is_bounded_however_many_origins_come_and_go(hosts):
     """Only what the last batches of the receiver had is remembered."""
     patience = 2
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(streams, "PATIENCE", patience)
+        patch.setattr(streams, "MAX_ABSENT_BATCHES", patience)
         increases = Increases([].append)
         for number, host in enumerate(hosts):
             time = NOON + number * SECOND

@@ -28,7 +28,7 @@ def test_a_stream_is_a_metric_of_a_receiver_a_scope_and_a_resource():
 
 def test_batches_of_other_receivers_do_not_count(monkeypatch):
     """A slow receiver is not forgotten while a quick one has many batches."""
-    monkeypatch.setattr(streams, "PATIENCE", 2)
+    monkeypatch.setattr(streams, "MAX_ABSENT_BATCHES", 2)
     attendance = Attendance()
     attendance.batch("slow", ["a", "b"])
     quick = [attendance.batch("quick", ["c"]) for _ in range(9)]
@@ -42,11 +42,11 @@ def test_batches_of_other_receivers_do_not_count(monkeypatch):
 def test_each_is_given_once_when_it_was_absent_for_that_long(batches, patience):
     """The model: a key is gone in the batch that is so many after its last."""
     with_patience, attendance = [], Attendance()
-    original, streams.PATIENCE = streams.PATIENCE, patience
+    original, streams.MAX_ABSENT_BATCHES = streams.MAX_ABSENT_BATCHES, patience
     try:
         with_patience = [sorted(attendance.batch(None, each)) for each in batches]
     finally:
-        streams.PATIENCE = original
+        streams.MAX_ABSENT_BATCHES = original
     expected = [
         sorted(
             key

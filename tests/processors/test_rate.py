@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from rates import FACTORY, at, made, page_cache, run
+from rate_processor import FACTORY, at, made, page_cache, run
 
 from ebpf_sidecar.pipeline import ComponentKind, Kind, streams
 from ebpf_sidecar.pipeline.component import ComponentId
@@ -74,7 +74,7 @@ def test_two_receivers_with_the_same_rows_have_the_rates_that_they_have_alone():
 
 def test_what_is_kept_is_of_the_origins_that_still_come(monkeypatch):
     """However many resources and names come and go; the increases are forgotten with it."""
-    monkeypatch.setattr(streams, "PATIENCE", 3)
+    monkeypatch.setattr(streams, "MAX_ABSENT_BATCHES", 3)
     processor = made(metrics=["*"])
     for number in range(30):
         for second in (2 * number, 2 * number + 1):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rates import OWNERS, SECOND, made, page_cache
+from rate_processor import OWNERS, SECOND, made, page_cache
 
 from ebpf_sidecar.pipeline.testing import FakeClock, RecordedTelemetry, frame
 from ebpf_sidecar.pipeline.timeline import Timeline

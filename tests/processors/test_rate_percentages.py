@@ -2,7 +2,7 @@
 """Percentages from counters: of the same moment, the same rows, and never out of range."""
 
 import pytest
-from rates import OWNERS, SECOND, at, made, page_cache, run
+from rate_processor import OWNERS, SECOND, at, made, page_cache, run
 
 from ebpf_sidecar.pipeline import Kind, RowSet, Temporality
 from ebpf_sidecar.pipeline.testing import NOON

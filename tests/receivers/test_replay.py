@@ -3,7 +3,7 @@ import logging
 
 import pytest
 from pydantic import ValidationError
-from replaying import Stage
+from replay_setup import Stage
 
 from ebpf_sidecar.pipeline import ComponentKind, SidecarError, Text
 from ebpf_sidecar.pipeline.recording.file import Header, Recording, RecordingWriter

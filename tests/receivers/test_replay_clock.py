@@ -2,7 +2,7 @@
 """The wall clock is set while a recording is made and while it is replayed."""
 
 import pytest
-from replaying import SECOND, Stage
+from replay_setup import SECOND, Stage
 
 from ebpf_sidecar.pipeline.recording.file import Header, RecordingWriter
 from ebpf_sidecar.pipeline.testing import NOON, frame

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from programs import exists, programs_of
+from bpf_programs import exists, programs_of
 from waiting import until
 
 LOADING = """

@@ -14,9 +14,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from programs import exists, programs_of
+from bpf_programs import exists, programs_of
 
-from ebpf_sidecar.pipeline.process.capabilities import permitted, sets_of
+from ebpf_sidecar.pipeline.process.capabilities import capability_sets, permitted_capabilities
 from ebpf_sidecar.receivers.ebpf.kernel.reader_rights import LOADING, rights_to_read
 
 SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
@@ -57,7 +57,7 @@ def test_every_thread_of_the_service_has_no_right_but_to_read_and_scrapes_go_on(
     kept = frozenset(rights_to_read())
     service = serve(probes="[page_cache, syscalls, page_faults]")
     page = service.settled()
-    found = [(sets_of(thread), state(thread)) for thread in threads(service.process.pid)]
+    found = [(capability_sets(thread), state(thread)) for thread in threads(service.process.pid)]
 
     assert len(found) > 3
     for sets, others in found:
@@ -75,8 +75,8 @@ def test_the_broker_has_what_the_loader_needs_and_nothing_else(serve):
     broker = broker_of(service.process.pid)
     (thread,) = threads(broker)
 
-    wanted = frozenset({*LOADING, "SYS_PTRACE"}) & permitted()
-    assert dict.fromkeys(SETS, wanted) == sets_of(thread)
+    wanted = frozenset({*LOADING, "SYS_PTRACE"}) & permitted_capabilities()
+    assert dict.fromkeys(SETS, wanted) == capability_sets(thread)
     assert (1, 0) == state(thread)
 
 
@@ -174,11 +174,11 @@ def test_a_service_that_was_told_to_keeps_everything(serve, command, tmp_path):
     with log.open("wb") as output:
         process = subprocess.Popen([*command, "run", "--config", str(config)], stderr=output, stdout=subprocess.DEVNULL)
     assert until(lambda: "ready: " in log.read_text())
-    mine = sets_of(Path(f"/proc/{process.pid}"))
+    mine = capability_sets(Path(f"/proc/{process.pid}"))
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
     process.terminate()
 
-    assert (sets_of(Path("/proc/self"))["CapEff"], "") == (mine["CapEff"], children)
+    assert (capability_sets(Path("/proc/self"))["CapEff"], "") == (mine["CapEff"], children)
     assert 0 == process.wait(20)
 
 
@@ -193,7 +193,7 @@ def test_a_port_below_1024_takes_a_right_that_can_be_kept(command, tmp_path, kee
     with process:
         if keep:
             assert until(lambda: "ready: " in log.read_text(), 30), log.read_text()
-            sets = sets_of(Path(f"/proc/{process.pid}"))
+            sets = capability_sets(Path(f"/proc/{process.pid}"))
             assert frozenset({"NET_BIND_SERVICE", *rights_to_read()}) == sets["CapEff"]
             process.terminate()
 
@@ -210,8 +210,8 @@ def test_a_key_of_roots_own_can_be_read_after_the_drop(tmp_path):
     key.chmod(0o400)
     code = (
         "import sys, os; sys.path[:] = sys.argv[2].split(os.pathsep)\n"
-        "from ebpf_sidecar.pipeline.process.capabilities import limit_to, permitted\nlimit_to(())\n"
-        "assert not permitted()\nprint(open(sys.argv[1]).read())"
+        "from ebpf_sidecar.pipeline.process.capabilities import limit_capabilities, permitted_capabilities\n"
+        "limit_capabilities(())\nassert not permitted_capabilities()\nprint(open(sys.argv[1]).read())"
     )
     line = [sys.executable, "-c", code, str(key), os.pathsep.join(sys.path)]
 
@@ -271,7 +271,7 @@ def test_every_exporter_and_extension_lives_with_the_filter(replayed):
     assert serving
     assert [200, 200] == pages
     assert {(1, 2)} == set(map(state, threads(process.pid)))
-    assert {frozenset()} == {sets_of(thread)["CapPrm"] for thread in threads(process.pid)}
+    assert {frozenset()} == {capability_sets(thread)["CapPrm"] for thread in threads(process.pid)}
 
 
 def test_rights_are_given_up_twice_where_a_replay_takes_the_place_of_probes(replayed):
@@ -281,4 +281,4 @@ def test_rights_are_given_up_twice_where_a_replay_takes_the_place_of_probes(repl
     _, process = replayed(*before, options=["--or-replay", "--set", endpoint])
 
     assert {(1, 2)} == set(map(state, threads(process.pid)))
-    assert {frozenset()} == {sets_of(thread)["CapPrm"] for thread in threads(process.pid)}
+    assert {frozenset()} == {capability_sets(thread)["CapPrm"] for thread in threads(process.pid)}

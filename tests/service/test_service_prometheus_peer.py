@@ -6,7 +6,7 @@ import sys
 from contextlib import ExitStack
 
 import pytest
-from scraping import DEBIAN, MAKE, current, first_answer, number, prometheus, query
+from prometheus_servers import DEBIAN, MAKE, current, first_answer, number, prometheus, query
 
 pytestmark = pytest.mark.peer
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ebpf_sidecar.pipeline.process.isolation import python_code, start
-from ebpf_sidecar.pipeline.process.seccomp import library_is_there
+from ebpf_sidecar.pipeline.process.seccomp import libseccomp_available
 from ebpf_sidecar.receivers.ebpf.kernel.reader_rights import rights_to_read
 from ebpf_sidecar.receivers.ebpf.kernel.syscall_table import syscall_table
 from ebpf_sidecar.receivers.ebpf.loader.bcc_package import system_folder
@@ -67,7 +67,7 @@ def this_system() -> System:
         answers=_answers(names.machine),
         bcc=_bcc(),
         to_read=rights_to_read(),
-        libseccomp=library_is_there(),
+        libseccomp=libseccomp_available(),
         open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
         processors=os.cpu_count() or 1,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 
-from ebpf_sidecar.pipeline.process.capabilities import without_any
+from ebpf_sidecar.pipeline.process.capabilities import without_capabilities
 
 from .bpf_syscall import info
 
@@ -27,7 +27,7 @@ def rights_to_read() -> tuple[str, ...]:
     No map is made for it: before 5.11 that depends on how much memory all others of our user have locked.
     """
     try:
-        with without_any():
+        with without_capabilities():
             return () if _let_in() else ("BPF",)
     except OSError:  # nothing can be given up here
         return ()

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import IO, Any
 
 from ebpf_sidecar.pipeline.errors import ProbeError
-from ebpf_sidecar.pipeline.privileged import OwnRights, Privileged, Task
+from ebpf_sidecar.pipeline.privileged import DirectOperations, PrivilegedOperations, PrivilegedTask
 from ebpf_sidecar.receivers.ebpf.kernel.bpf_syscall import map_sizes
 from ebpf_sidecar.receivers.ebpf.kernel.fd_passing import close_all, make_room, receive_message, send_message
 from ebpf_sidecar.receivers.ebpf.kernel.refusals import Failure, too_few_descriptors
@@ -39,7 +39,7 @@ CALLS = "calls"
 _CONTROL, _DROPS = "control", "drops"
 LOADER = "ebpf_sidecar.receivers.ebpf.loader.child"
 """The module that loads, with its socket as standard input."""
-OWN = OwnRights()
+OWN = DirectOperations()
 _REAP_SECONDS = 1.0  # a process that was killed may need a moment until it can be waited for
 _MEMORY_NEEDED = (
     "compiling takes about 125 MB for a second, besides what the service needs; raise the memory limit to 256 MB "
@@ -55,7 +55,9 @@ class LoadError(ProbeError):
         self.failure = failure
 
 
-def load(probes: Sequence[Probe], request: LoadRequest, *, timeout: float = 60, privileged: Privileged = OWN) -> Loaded:
+def load(
+    probes: Sequence[Probe], request: LoadRequest, *, timeout: float = 60, privileged: PrivilegedOperations = OWN
+) -> Loaded:
     """Load ``request``, which `request_for` made from ``probes``. Raises `LoadError`.
 
     ``timeout``: seconds for an attempt; where the compiler crashed there is a second one. ``privileged``: runs the
@@ -78,7 +80,7 @@ def load(probes: Sequence[Probe], request: LoadRequest, *, timeout: float = 60, 
         raise
 
 
-def _answer(request: LoadRequest, timeout: float, privileged: Privileged) -> tuple[Any, list[int]]:
+def _answer(request: LoadRequest, timeout: float, privileged: PrivilegedOperations) -> tuple[Any, list[int]]:
     """What the loader answers, and the descriptors that it hands over. Raises `LoadError` where it does not answer."""
     try:
         with os.fdopen(os.memfd_create("loader"), "w+b") as log:  # there need not be a folder for temporary files
@@ -89,7 +91,9 @@ def _answer(request: LoadRequest, timeout: float, privileged: Privileged) -> tup
         raise _too_few_descriptors() from error
 
 
-def _ask_loader(request: LoadRequest, log: IO[bytes], timeout: float, privileged: Privileged) -> tuple[Any, list[int]]:
+def _ask_loader(
+    request: LoadRequest, log: IO[bytes], timeout: float, privileged: PrivilegedOperations
+) -> tuple[Any, list[int]]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     with ours, theirs:
         ours.settimeout(timeout)
@@ -108,7 +112,7 @@ def _ask_loader(request: LoadRequest, log: IO[bytes], timeout: float, privileged
             loader.end()
 
 
-def _run_loader(privileged: Privileged, channel: socket.socket, log: IO[bytes]) -> Task:
+def _run_loader(privileged: PrivilegedOperations, channel: socket.socket, log: IO[bytes]) -> PrivilegedTask:
     try:
         return privileged.run(LOADER, channel.fileno(), log.fileno())
     except OSError as error:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ebpf_sidecar.pipeline.privileged import Privileged
+from ebpf_sidecar.pipeline.privileged import PrivilegedOperations
 from ebpf_sidecar.receivers.ebpf.kernel.bpf_stats import enable_statistics
 from ebpf_sidecar.receivers.ebpf.kernel.fd_passing import receive_message, send_message
 from ebpf_sidecar.receivers.ebpf.kernel.perf_event import open_event
@@ -29,7 +29,7 @@ _EVENT, _STATISTICS = "event", "statistics"
 class LateCalls:
     """Has them made by ``privileged``. All return a descriptor, and raise `OSError` where that is refused."""
 
-    privileged: Privileged
+    privileged: PrivilegedOperations
 
     def open_event(self, program: int, event: int, processor: int) -> int:
         """As `perf_event.open_event`."""

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from traces import BETWEEN_NS, spans, thread_of
+from ftrace_lines import BETWEEN_NS, spans, thread_of
 
 from ebpf_sidecar.receivers.ebpf.owners.attribution import Attribution, GroupBy
 from ebpf_sidecar.receivers.ebpf.owners.cgroup_tree import CgroupTree, find_hierarchy

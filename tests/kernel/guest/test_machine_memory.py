@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from traces import BETWEEN_NS, event_of, spans, thread_of
+from ftrace_lines import BETWEEN_NS, event_of, spans, thread_of
 
 KSWAPD, DIRECT = 0, 1
 MIB = 1 << 20

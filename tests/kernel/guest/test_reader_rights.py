@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from ebpf_sidecar.pipeline.process.capabilities import forbid_new_privileges, limit_to, permitted
+from ebpf_sidecar.pipeline.process.capabilities import forbid_new_privileges, limit_capabilities, permitted_capabilities
 from ebpf_sidecar.pipeline.process.seccomp import refuse_system_calls
 from ebpf_sidecar.receivers.ebpf.kernel.reader_rights import rights_to_read
 from ebpf_sidecar.receivers.ebpf.kernel.syscall_table import syscall_table
@@ -17,7 +17,7 @@ PREAD = syscall_table().numbers["pread64"]
 
 def counted_without_rights(loaded, rows):
     """Give up all that is not needed, make calls, and read how many were counted; and what is left."""
-    limit_to(rights_to_read())
+    limit_capabilities(rights_to_read())
     forbid_new_privileges()
     refuse_system_calls()
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -25,7 +25,11 @@ def counted_without_rights(loaded, rows):
     for _ in range(CALLS):
         os.pread(nothing, 1, 0)
     after = rows(loaded, "syscall_stats", os.getpid(), syscall=PREAD)["duration"]
-    return sum(after) - sum(before), sorted(permitted()), [program.runs()[0] for program in loaded.programs] != []
+    return (
+        sum(after) - sum(before),
+        sorted(permitted_capabilities()),
+        [program.runs()[0] for program in loaded.programs] != [],
+    )
 
 
 @pytest.mark.proves("ebpf.syscall.duration", oracle="known number")

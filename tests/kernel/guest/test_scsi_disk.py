@@ -13,7 +13,7 @@ from pathlib import Path
 from random import shuffle
 
 import pytest
-from traces import event_of, request_of, spans
+from ftrace_lines import event_of, request_of, spans
 
 MODULES = Path("/run/modules")
 DRIVER = Path("/sys/bus/pseudo/drivers/scsi_debug")

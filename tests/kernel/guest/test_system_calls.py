@@ -6,8 +6,8 @@ import os
 import subprocess
 
 import pytest
-from machine_code import INTERRUPT, SYSCALL, TIMES, elf_of_64_bits
-from typed_calls import types_of
+from file_type_counts import types_of
+from x86_programs import INTERRUPT, SYSCALL, TIMES, elf_of_64_bits
 
 from ebpf_sidecar.receivers.ebpf.kernel.syscall_table import syscall_table
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from page_counts import near
+from page_count_tolerance import near
 
 from ebpf_sidecar.receivers.ebpf.kernel.syscall_table import syscall_table
 

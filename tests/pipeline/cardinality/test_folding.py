@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from folded import CGROUP, EXPIRATION, NAME, SECOND, Machine, Page, at, crowd, labels, names, values
+from folding_machine import CGROUP, EXPIRATION, NAME, SECOND, Machine, Page, at, crowd, labels, names, values
 
 from ebpf_sidecar.pipeline import Kind, RowSet, Temporality
 from ebpf_sidecar.pipeline.cardinality.folding import Folding

@@ -3,7 +3,7 @@
 
 import numpy as np
 import pytest
-from folded import EXPIRATION, SECOND, lines
+from folding_machine import EXPIRATION, SECOND, lines
 
 from ebpf_sidecar.pipeline import RowSet, Text
 from ebpf_sidecar.pipeline.cardinality import row_table
@@ -54,7 +54,7 @@ def grown(frame, before):
 @pytest.mark.parametrize("budget", [1000, 9700])
 def test_the_sums_of_increases_are_the_kernels_in_every_interval_and_memory_is_flat(budget, monkeypatch):
     """Of 20,000 processes; once as many rows are remembered as may be, nothing grows."""
-    monkeypatch.setattr(row_table, "REMEMBERED", 5000)
+    monkeypatch.setattr(row_table, "MAX_ABSENT_ROWS", 5000)
     folding, churn, calls, moved, kept = Folding(budget, EXPIRATION, lines), Churn(), {}, {}, []
     for number in range(TICKS):
         durations, sizes = folding.fold(churn.tick(number), 10.0 * number)

@@ -3,7 +3,7 @@
 
 import numpy as np
 import pytest
-from folded import CGROUP, EXPIRATION, NAME, at, crowd, values
+from folding_machine import CGROUP, EXPIRATION, NAME, at, crowd, values
 
 from ebpf_sidecar.pipeline import RowSet, streams
 from ebpf_sidecar.pipeline.cardinality import folding as module
@@ -20,7 +20,7 @@ def failing_half_way(table, *_):
 
 def test_forgotten_rows_are_not_counted_twice(monkeypatch):
     """One that returns after it was forgotten loses the interval, never brings its past again."""
-    monkeypatch.setattr(row_table, "REMEMBERED", 5)
+    monkeypatch.setattr(row_table, "MAX_ABSENT_ROWS", 5)
     folding, rows = Folding(6, EXPIRATION), crowd(40)
     folding.fold([at(0, "work", [100] * 40, rows)], 0)
     few = rows.take(np.arange(30, 40))
@@ -35,7 +35,7 @@ def test_forgotten_rows_are_not_counted_twice(monkeypatch):
 
 def test_rows_that_were_forgotten_before_the_buckets_changed_are_not_counted_twice(monkeypatch):
     """Their ids may be above all that are still known."""
-    monkeypatch.setattr(row_table, "REMEMBERED", 25)
+    monkeypatch.setattr(row_table, "MAX_ABSENT_ROWS", 25)
     folding, rows = Folding(6, EXPIRATION, lambda each: len(each.bounds) + 3), crowd(40)
     for second, present in ((0, 40), (10, 35), (20, 10)):
         some = rows.take(np.arange(present))
@@ -64,7 +64,7 @@ def test_a_stream_that_fails_half_way_begins_anew_with_its_next_frame(step, monk
 
 def test_streams_and_owners_that_are_gone_are_forgotten(monkeypatch):
     """Of metrics that come once and processes that live for a tick, nothing stays but that they were there."""
-    monkeypatch.setattr(streams, "PATIENCE", 30)
+    monkeypatch.setattr(streams, "MAX_ABSENT_BATCHES", 30)
     monkeypatch.setattr(module, "SPARE_OWNERS", 10)
     folding = Folding(100, EXPIRATION)
     for second in range(0, 1000, 4):
@@ -79,7 +79,7 @@ def test_streams_and_owners_that_are_gone_are_forgotten(monkeypatch):
 
 def test_a_metric_that_was_forgotten_does_not_bring_its_past_again(monkeypatch):
     """Its rows count from where they are when they return."""
-    monkeypatch.setattr(streams, "PATIENCE", 3)
+    monkeypatch.setattr(streams, "MAX_ABSENT_BATCHES", 3)
     folding, rows, others = Folding(9, EXPIRATION), crowd(30), crowd(2, "/d")
     folding.fold([at(0, "work", [100] * 30, rows)], 0)
     for second in range(10, 60, 10):

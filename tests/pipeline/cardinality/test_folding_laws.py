@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The laws of folding, whatever processes do: `folded.Page` checks each interval."""
+"""The laws of folding, whatever processes do: `folding_machine.Page` checks each interval."""
 
-from folded import EXPIRATION, Machine, Page, names
+from folding_machine import EXPIRATION, Machine, Page, names
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -209,7 +209,7 @@ def test_the_contract_asks_for_claims():
 
 
 def test_the_status_pages_are_those_that_no_component_can_have():
-    """All that `WithStatusPages` adds."""
+    """All that `RoutesWithStatusPages` adds."""
     service = Service(load([Inline(FILE.format(**FREE).encode())], [], INSTALLED, {}))
 
     assert set(PATHS) == set(service._routes.pages.handlers())

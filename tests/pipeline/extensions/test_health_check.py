@@ -6,8 +6,8 @@ import sys
 
 import grpc
 import pytest
-from asking import saying
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from http_requests import saying
 
 from ebpf_sidecar.pipeline.component import ComponentKind
 from ebpf_sidecar.pipeline.errors import SidecarError

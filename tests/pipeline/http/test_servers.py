@@ -6,11 +6,11 @@ import logging
 import socket
 
 import pytest
-from asking import ANY, ask, saying
+from http_requests import ANY, ask, saying
 
 from ebpf_sidecar.pipeline import SidecarError
 from ebpf_sidecar.pipeline.host import Response
-from ebpf_sidecar.pipeline.http.refusals import Refusal
+from ebpf_sidecar.pipeline.http.refusals import HttpRefusal
 from ebpf_sidecar.pipeline.http.servers import HttpServers
 
 
@@ -148,7 +148,7 @@ def test_what_is_no_request_is_answered_counted_and_logged_once(servers, caplog,
             answers.append(client.recv(100))
 
     assert {b" 400 Bad Request"} == {answer.partition(b"\r\n")[0].removeprefix(answer[:8]) for answer in answers}
-    assert 10 == servers.refused(ANY, Refusal.MALFORMED)
+    assert 10 == servers.refused(ANY, HttpRefusal.MALFORMED)
     assert 1 == len(caplog.records)
 
 

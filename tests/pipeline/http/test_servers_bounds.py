@@ -11,14 +11,14 @@ from contextlib import ExitStack, closing
 from itertools import count
 
 import pytest
-from asking import ANY, LARGE, ask, saying
+from http_requests import ANY, LARGE, ask, saying
 
 from ebpf_sidecar.pipeline.host import Response
-from ebpf_sidecar.pipeline.http.answers import Answers
 from ebpf_sidecar.pipeline.http.connection import Phase
+from ebpf_sidecar.pipeline.http.connection_limits import ConnectionLimits
 from ebpf_sidecar.pipeline.http.listener import THREADS, Listener
-from ebpf_sidecar.pipeline.http.places import Limits
-from ebpf_sidecar.pipeline.http.refusals import Refusal
+from ebpf_sidecar.pipeline.http.pending_responses import PendingResponses
+from ebpf_sidecar.pipeline.http.refusals import HttpRefusal
 from ebpf_sidecar.pipeline.http.servers import HttpServers
 
 GET = b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -32,7 +32,7 @@ def serving():
     with ExitStack() as stack:
 
         def start(metrics=FINE, **parts):
-            servers = HttpServers(vital=["/health"], **parts)
+            servers = HttpServers(health_paths=["/health"], **parts)
             stack.callback(servers.shutdown)
             for path, handler in {"/metrics": metrics, "/large": saying(LARGE), "/health": saying(b"ok")}.items():
                 servers.add(ANY, path, handler)
@@ -90,8 +90,8 @@ class Gate:
 
 def test_clients_that_never_read_cannot_multiply_the_page(serving, clients):
     """Each second page is another; what is beyond the bound gets 503, and probes are answered."""
-    answers = Answers(4_000_000, clock=lambda: 0.0)  # nobody is ever stalled, so nobody is given up
-    servers = serving(lambda request: Response(bytes(1_500_000)), answers=answers)
+    answers = PendingResponses(4_000_000, clock=lambda: 0.0)  # nobody is ever stalled, so nobody is given up
+    servers = serving(lambda request: Response(bytes(1_500_000)), pending=answers)
     for number in range(1, 3):
         clients(servers.bound(ANY), GET % b"/metrics")
         until(lambda number=number: answers.bytes_held >= 1_500_000 * number)
@@ -101,17 +101,17 @@ def test_clients_that_never_read_cannot_multiply_the_page(serving, clients):
     assert b"slow clients hold too much of earlier answers; try again later\n" == body
     assert 200 == ask(servers, "/health")[0]
     assert until(lambda: answers.bytes_held == 3_000_000)
-    assert 1 == servers.refused(ANY, Refusal.BYTES_UNDER_WAY)
+    assert 1 == servers.refused(ANY, HttpRefusal.BYTES_UNDER_WAY)
 
 
 def test_a_recent_page_is_shared_where_no_other_fits(serving, clients):
     """By those for whom it is the same: never between different headers that count, queries, or users."""
-    answers, made = Answers(4_000_000, clock=lambda: 0.0), count(1)
+    answers, made = PendingResponses(4_000_000, clock=lambda: 0.0), count(1)
 
     def handler(request):
         return Response(bytes([next(made)]) * 1_500_000, headers={"Vary": "Accept-Encoding, X-Tenant"})
 
-    servers = serving(handler, answers=answers)
+    servers = serving(handler, pending=answers)
     for number in range(1, 3):
         clients(servers.bound(ANY), GET % b"/metrics")
         until(lambda number=number: answers.bytes_held >= 1_500_000 * number)
@@ -129,8 +129,8 @@ def test_a_recent_page_is_shared_where_no_other_fits(serving, clients):
 def test_stalled_clients_make_room_for_those_who_read(serving, clients):
     """Memory comes back at once, though nothing can be written to them."""
     now = [0.0]
-    answers = Answers(4_000_000, clock=lambda: now[0])
-    servers = serving(lambda request: Response(bytes(1_500_000)), answers=answers)
+    answers = PendingResponses(4_000_000, clock=lambda: now[0])
+    servers = serving(lambda request: Response(bytes(1_500_000)), pending=answers)
     for number in range(1, 3):
         clients(servers.bound(ANY), GET % b"/metrics")
         until(lambda number=number: answers.bytes_held >= 1_500_000 * number)
@@ -143,8 +143,8 @@ def test_stalled_clients_make_room_for_those_who_read(serving, clients):
 
 def test_what_was_sent_is_let_go(serving):
     """Also where the connection stays."""
-    answers = Answers()
-    servers = serving(answers=answers)
+    answers = PendingResponses()
+    servers = serving(pending=answers)
     with closing(http.client.HTTPConnection(*servers.bound(ANY), timeout=10)) as connection:
         for method in ("GET", "HEAD", "GET"):
             connection.request(method, "/large")
@@ -171,7 +171,7 @@ def test_the_connection_idle_for_the_longest_time_goes_first(clients):
         return [b"fine"]
 
     with socket.create_server(("127.0.0.1", 0)) as sock:
-        listener = Listener(sock, application, refuse=refused.append, limits=Limits(connections=3, reserve=1))
+        listener = Listener(sock, application, refuse=refused.append, limits=ConnectionLimits(connections=3, reserve=1))
         first, second, third = (clients(listener.address) for _ in range(3))
         for client in (second, first, third, second):
             scrape(client)
@@ -184,12 +184,12 @@ def test_the_connection_idle_for_the_longest_time_goes_first(clients):
     assert b"" == gone
     assert fourth.endswith(b"fine")
     assert alive.endswith(b"fine")
-    assert [Refusal.MADE_ROOM] == refused
+    assert [HttpRefusal.MADE_ROOM] == refused
 
 
 def test_clients_that_drip_cannot_take_the_port_away(serving, clients):
     """More of them than places; those who send a request are answered."""
-    servers = serving(limits=Limits(connections=20, reserve=2, young_seconds=0.1))
+    servers = serving(limits=ConnectionLimits(connections=20, reserve=2, young_seconds=0.1))
     for _ in range(60):
         clients(servers.bound(ANY), b"GET /metrics HT")
     answers = [ask(servers, path) for path in ("/health", "/metrics", "/health")]
@@ -200,7 +200,7 @@ def test_clients_that_drip_cannot_take_the_port_away(serving, clients):
 def test_a_place_and_a_worker_are_kept_for_probes(serving, clients):
     """All workers and all places are in use by clients that wait for an answer."""
     gate = Gate()
-    servers = serving(gate, limits=Limits(connections=THREADS + 2, reserve=1))
+    servers = serving(gate, limits=ConnectionLimits(connections=THREADS + 2, reserve=1))
     waiting = [clients(servers.bound(ANY), GET % b"/metrics") for _ in range(THREADS + 2)]
     until(lambda: gate.seen == THREADS)
     refused, probe = ask(servers), ask(servers, "/health")
@@ -209,7 +209,7 @@ def test_a_place_and_a_worker_are_kept_for_probes(serving, clients):
     assert (503, "5", "close") == (refused[0], refused[1]["Retry-After"], refused[1]["Connection"])
     assert (200, b"ok") == (probe[0], probe[2])
     assert all(client.recv(1000).startswith(b"HTTP/1.1 200 ") for client in waiting)
-    assert 1 == servers.refused(ANY, Refusal.CONNECTION_LIMIT)
+    assert 1 == servers.refused(ANY, HttpRefusal.CONNECTION_LIMIT)
 
 
 def test_requests_of_clients_that_went_away_are_skipped(serving, clients):
@@ -231,7 +231,7 @@ def test_requests_of_clients_that_went_away_are_skipped(serving, clients):
     assert half_closed.recv(1000).startswith(b"HTTP/1.1 200 ")
     assert all(client.recv(1000).startswith(b"HTTP/1.1 200 ") for client in waiting)
     assert THREADS + 1 == gate.seen
-    assert servers.refused(ANY, Refusal.PEER_GONE) >= 5
+    assert servers.refused(ANY, HttpRefusal.PEER_GONE) >= 5
 
 
 def test_a_client_that_sends_no_more_gets_an_answer_that_takes_long(serving, clients):
@@ -258,11 +258,11 @@ def tidied(listener, now):
 @pytest.mark.parametrize(
     ("request_", "phase", "seconds", "reason"),
     [
-        (b"", Phase.NEW, 10, Refusal.REQUEST_TIMEOUT),
-        (b"GET / HTTP/1.1\r\nX: ", Phase.NEW, 10, Refusal.REQUEST_TIMEOUT),
-        (b"\r\n\r\n", Phase.NEW, 10, Refusal.REQUEST_TIMEOUT),
-        (GET % b"/" + b"GET", Phase.ASKING, 10, Refusal.REQUEST_TIMEOUT),
-        (GET % b"/large", Phase.TAKING, 60, Refusal.ANSWER_TIMEOUT),
+        (b"", Phase.NEW, 10, HttpRefusal.REQUEST_TIMEOUT),
+        (b"GET / HTTP/1.1\r\nX: ", Phase.NEW, 10, HttpRefusal.REQUEST_TIMEOUT),
+        (b"\r\n\r\n", Phase.NEW, 10, HttpRefusal.REQUEST_TIMEOUT),
+        (GET % b"/" + b"GET", Phase.READING, 10, HttpRefusal.REQUEST_TIMEOUT),
+        (GET % b"/large", Phase.WRITING, 60, HttpRefusal.ANSWER_TIMEOUT),
         (GET % b"/", Phase.IDLE, 75, None),
     ],
 )
@@ -291,7 +291,7 @@ def test_few_open_files_mean_few_connections():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
     try:
-        limits = Limits().within_open_files()
+        limits = ConnectionLimits().within_open_files()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from ebpf_sidecar.pipeline.privileged import OwnRights
-from ebpf_sidecar.pipeline.process.capabilities import sets_of
-from ebpf_sidecar.pipeline.running.broker import Broker
-from ebpf_sidecar.pipeline.running.privileges import Rights
+from ebpf_sidecar.pipeline.privileged import DirectOperations
+from ebpf_sidecar.pipeline.process.capabilities import capability_sets
+from ebpf_sidecar.pipeline.running.broker import BrokerClient
+from ebpf_sidecar.pipeline.running.privileges import ServicePrivileges
 from ebpf_sidecar.pipeline.telemetry.ledger import ERRORS, Ledger
 
 ZEN = "this"
@@ -26,7 +26,7 @@ PYTHON = str(Path("/proc/self/exe").readlink())
 @pytest.fixture
 def broker():
     """A broker that may run two modules."""
-    broker = Broker([ZEN, "code"], [])
+    broker = BrokerClient([ZEN, "code"], [])
     yield broker
     broker.close()
 
@@ -43,7 +43,7 @@ def streams():
 def test_a_module_is_run_and_its_exit_status_told(broker, own):
     """By the broker and without one alike; its output goes to the log."""
     with streams() as (_, theirs, log):
-        task = (OwnRights() if own else broker).run(ZEN, theirs.fileno(), log.fileno())
+        task = (DirectOperations() if own else broker).run(ZEN, theirs.fileno(), log.fileno())
 
         assert 0 == task.wait(20)
         log.seek(0)
@@ -56,7 +56,7 @@ def test_a_module_is_run_and_its_exit_status_told(broker, own):
 def test_a_task_that_goes_on_is_killed_on_request(broker, own):
     """``code`` reads its input, which is our socket, until somebody ends it."""
     with streams() as (_, theirs, log):
-        task = (OwnRights() if own else broker).run("code", theirs.fileno(), log.fileno())
+        task = (DirectOperations() if own else broker).run("code", theirs.fileno(), log.fileno())
         running = task.wait(0.1)
         task.end()
 
@@ -97,7 +97,7 @@ def test_an_answer_that_nobody_waited_for_is_not_taken_for_the_next(broker):
 
 def test_when_the_service_ends_so_do_the_broker_and_its_tasks():
     """Its socket is closed, in whatever way that came about."""
-    broker = Broker(["code"], [])
+    broker = BrokerClient(["code"], [])
     with streams() as (ours, theirs, log):
         broker.run("code", theirs.fileno(), log.fileno())
         theirs.close()
@@ -119,7 +119,7 @@ def test_signals_to_all_processes_of_a_service_do_not_end_it(broker):
 
 def test_it_cannot_gain_rights_and_has_none_that_it_was_not_given(broker):
     """Also not by executing a file."""
-    sets, status = sets_of(Path(f"/proc/{broker.pid}")), Path(f"/proc/{broker.pid}/status").read_text()
+    sets, status = capability_sets(Path(f"/proc/{broker.pid}")), Path(f"/proc/{broker.pid}/status").read_text()
 
     assert {frozenset()} == {sets[name] for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")}
     assert "NoNewPrivs:\t1" in status
@@ -127,8 +127,8 @@ def test_it_cannot_gain_rights_and_has_none_that_it_was_not_given(broker):
 
 def test_a_dead_broker_is_an_error_of_those_who_ask_and_reported_once():
     """Nobody hangs."""
-    broker, ledger = Broker([ZEN], []), Ledger()
-    rights = Rights(broker)
+    broker, ledger = BrokerClient([ZEN], []), Ledger()
+    rights = ServicePrivileges(broker)
     rights.check(ledger)
     before = dict(ledger.counts(ERRORS))
     os.kill(broker.pid, signal.SIGKILL)
@@ -147,7 +147,7 @@ def test_a_dead_broker_is_an_error_of_those_who_ask_and_reported_once():
 
 def test_a_broker_that_ended_with_its_service_is_not_reported():
     """That is how it ends."""
-    rights, ledger = Rights(Broker([], [])), Ledger()
+    rights, ledger = ServicePrivileges(BrokerClient([], [])), Ledger()
     rights.close()
     rights.check(ledger)
 
@@ -158,7 +158,7 @@ def test_the_broker_imports_little():
     """It stays for months beside the service."""
     code = "import sys; before = set(sys.modules); __name__ = 'x'; exec(open({!r}).read())\n" \
         "print(*sorted(set(sys.modules) - before))"  # fmt: skip
-    path = str(Path(sys.modules[Broker.__module__].__file__).with_name("broker_process.py"))
+    path = str(Path(sys.modules[BrokerClient.__module__].__file__).with_name("broker_process.py"))
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", code.format(path)], capture_output=True, text=True, check=True
     )

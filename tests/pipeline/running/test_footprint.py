@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ebpf_sidecar.pipeline.running.footprint import release_start_up, unchanged
+from ebpf_sidecar.pipeline.running.footprint import release_startup_pages, unchanged_mappings
 
 DETAILS = {"Size": 8, "Rss": 8, "Private_Clean": 8, "Anonymous": 0, "Swap": 0, "Locked": 0}
 
@@ -22,7 +22,7 @@ def mapping(rights="r-xp", path="/usr/lib/libx.so", **details):
 @pytest.mark.parametrize("rights", ["r-xp", "r--p"])
 def test_programs_and_constants_of_files_can_be_dropped(rights):
     """They are in the file as they are in memory."""
-    assert [(0x7F0000001000, 0x7F0000003000)] == list(unchanged(mapping(rights)))
+    assert [(0x7F0000001000, 0x7F0000003000)] == list(unchanged_mappings(mapping(rights)))
 
 
 @pytest.mark.parametrize(
@@ -41,8 +41,8 @@ def test_programs_and_constants_of_files_can_be_dropped(rights):
 )
 def test_everything_else_is_kept(kept):
     """What was written would be lost, and what is locked is meant to stay; neighbours are judged on their own."""
-    assert [] == list(unchanged(kept))
-    assert 2 == len(list(unchanged(mapping() + kept + mapping())))
+    assert [] == list(unchanged_mappings(kept))
+    assert 2 == len(list(unchanged_mappings(mapping() + kept + mapping())))
 
 
 def test_all_that_can_be_dropped_is_named_once(tmp_path):
@@ -50,26 +50,26 @@ def test_all_that_can_be_dropped_is_named_once(tmp_path):
     (tmp_path / "self").mkdir()
     (tmp_path / "self/smaps").write_text(mapping() + mapping("rw-p"))
     advised = []
-    release_start_up(tmp_path, lambda address, length: advised.append((address, length)))
+    release_startup_pages(tmp_path, lambda address, length: advised.append((address, length)))
 
     assert [(0x7F0000001000, 0x2000)] == advised
 
 
 def test_without_smaps_nothing_is_done(tmp_path):
     """A restricted /proc is no error."""
-    release_start_up(tmp_path, lambda *_: pytest.fail("nothing is known, nothing may be dropped"))
+    release_startup_pages(tmp_path, lambda *_: pytest.fail("nothing is known, nothing may be dropped"))
 
 
 SCRIPT = """
 import json, sys
 from pathlib import Path
 import numpy
-from ebpf_sidecar.pipeline.running.footprint import release_start_up
+from ebpf_sidecar.pipeline.running.footprint import release_startup_pages
 def resident():
     lines = Path("/proc/self/status").read_text().splitlines()
     return [int(line.split()[1]) for line in lines if line.startswith("RssFile")][0]
 before = resident()
-release_start_up(Path("/proc"))
+release_startup_pages(Path("/proc"))
 after = resident()
 print(json.dumps([before, after, float(numpy.linalg.det(numpy.eye(3) * 2))]))
 """
@@ -86,7 +86,7 @@ def test_a_process_goes_on_with_half_of_its_file_pages():
 
 def test_the_real_table_of_this_process_is_understood():
     """At least the interpreter itself is found in what this kernel writes."""
-    found = list(unchanged(Path("/proc/self/smaps").read_text()))
+    found = list(unchanged_mappings(Path("/proc/self/smaps").read_text()))
 
     assert found
     assert all(begin < end for begin, end in found)

@@ -4,7 +4,7 @@
 import sys
 
 import pytest
-from connected import EXPORTER, PROCESSOR, RECEIVER, House, Part
+from recorded_graph import EXPORTER, PROCESSOR, RECEIVER, House, Part
 
 from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind, Factory, MapCleanup
 from ebpf_sidecar.pipeline.config.load import Config, ConfiguredComponent, PipelineId, PipelineSettings, ServiceSettings

@@ -3,7 +3,7 @@
 
 import threading
 
-from connected import House, SendingPart
+from recorded_graph import House, SendingPart
 
 from ebpf_sidecar.pipeline.payload import SendError
 from ebpf_sidecar.pipeline.telemetry.ledger import Instrument

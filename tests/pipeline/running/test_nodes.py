@@ -6,7 +6,7 @@ import pytest
 from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind, OnFailure, Refusal
 from ebpf_sidecar.pipeline.config.load import PipelineId
 from ebpf_sidecar.pipeline.errors import RefusedError
-from ebpf_sidecar.pipeline.running.nodes import Pipeline, Source, Stage
+from ebpf_sidecar.pipeline.running.nodes import Pipeline, ProcessorNode, ReceiverNode
 from ebpf_sidecar.pipeline.telemetry.ledger import RECEIVED, REFUSED, Ledger
 from ebpf_sidecar.pipeline.testing import RecordedTelemetry, Sink, frame
 
@@ -28,11 +28,11 @@ def test_frames_say_which_receiver_made_them_whatever_a_component_says():
     """Row ids have a meaning within one receiver only; what a processor makes is about the same rows."""
     r, q = (ComponentId(ComponentKind.RECEIVER, "r", name) for name in ("", "q"))
     ledger, kept = Ledger(), Kept()
-    stage = Stage(ComponentId(ComponentKind.PROCESSOR, "p"), Adding(), RecordedTelemetry(), (), ledger)
+    stage = ProcessorNode(ComponentId(ComponentKind.PROCESSOR, "p"), Adding(), RecordedTelemetry(), (), ledger)
     pipeline = Pipeline(PipelineId(""), [stage], [kept])
-    Source(r, None, [pipeline], ledger).consume([frame("m", [5], source=q)])
-    Source(q, None, [pipeline], ledger).consume([frame("m", [5])])
-    Source(q, None, [pipeline], ledger).consume([])
+    ReceiverNode(r, None, [pipeline], ledger).consume([frame("m", [5], source=q)])
+    ReceiverNode(q, None, [pipeline], ledger).consume([frame("m", [5])])
+    ReceiverNode(q, None, [pipeline], ledger).consume([])
 
     assert [("m", r), ("made", r), ("m", q), ("made", q), ("made", None)] == [(f.name, f.source) for f in kept.frames]
 
@@ -52,8 +52,8 @@ def through(*processors):
     """A pipeline of these, what arrives behind it, and its ledger; the receiver's name is r."""
     ledger, kept = Ledger(), Kept()
     id_ = ComponentId(ComponentKind.PROCESSOR, "p")
-    stages = [Stage(id_, processor, RecordedTelemetry(), (), ledger) for processor in processors]
-    return Pipeline(PipelineId(""), stages, [kept]), kept, ledger
+    processors = [ProcessorNode(id_, processor, RecordedTelemetry(), (), ledger) for processor in processors]
+    return Pipeline(PipelineId(""), processors, [kept]), kept, ledger
 
 
 @pytest.mark.parametrize(("more", "arrived"), [({}, 1), ({"on_failure": OnFailure.DROP}, 0)])
@@ -63,8 +63,8 @@ def test_what_a_processor_fails_on_goes_on_unless_it_must_not(more, arrived):
     pipeline.consume([frame("m", [1, 2])])
 
     assert arrived == len(kept.frames)
-    assert ({} if arrived else {"processing_failed": 2}) == pipeline.stages[0].telemetry.drops
-    assert [("processing", "bug")] == pipeline.stages[0].telemetry.errors
+    assert ({} if arrived else {"processing_failed": 2}) == pipeline.processors[0].telemetry.drops
+    assert [("processing", "bug")] == pipeline.processors[0].telemetry.errors
 
 
 def test_a_receiver_learns_that_its_batch_was_refused_and_when_to_come_back():
@@ -72,10 +72,10 @@ def test_a_receiver_learns_that_its_batch_was_refused_and_when_to_come_back():
     full = [through(Failing(RefusedError("memory is short", retry_after=seconds))) for seconds in (1.0, 5.0)]
     willing, kept, ledger = through()
     r = ComponentId(ComponentKind.RECEIVER, "r")
-    source = Source(r, None, [full[0][0], willing, full[1][0]], ledger)
+    source = ReceiverNode(r, None, [full[0][0], willing, full[1][0]], ledger)
     answer = source.consume([frame("m", [1, 2, 3])])
 
     assert Refusal("memory is short", 5.0) == answer
     assert 1 == len(kept.frames)
-    assert {} == full[0][0].stages[0].telemetry.drops
+    assert {} == full[0][0].processors[0].telemetry.drops
     assert (3, {}) == (sum(ledger.counts(REFUSED).values()), ledger.counts(RECEIVED))

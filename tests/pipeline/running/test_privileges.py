@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from ebpf_sidecar.pipeline.component import ComponentKind, Factory
 from ebpf_sidecar.pipeline.config.privilege_settings import PrivilegeSettings
-from ebpf_sidecar.pipeline.privileged import Privileges
+from ebpf_sidecar.pipeline.privileged import RequiredPrivileges
 from ebpf_sidecar.pipeline.process.capabilities import NAMES
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="not root")
@@ -43,10 +43,10 @@ def test_there_is_a_name_for_each_capability():
 def test_what_is_not_kept_is_gone_and_does_not_come_back(kept):
     """Not by asking, not by executing a file as root."""
     code = """
-limit_to(sys.argv[1].split(","))
+limit_capabilities(sys.argv[1].split(","))
 forbid_new_privileges()
 try:
-    limit_to(["SYS_ADMIN"] + sys.argv[1].split(","))
+    limit_capabilities(["SYS_ADMIN"] + sys.argv[1].split(","))
 finally:
     os.execv("/bin/sh", ["sh", "-c", "grep -E 'Cap(Prm|Eff|Bnd)' /proc/self/status"])
 """
@@ -59,17 +59,19 @@ finally:
 def test_for_a_moment_none_can_be_used_and_then_all_again():
     """Trying what a process without rights may do."""
     code = """
-before = sets_of(here)
-with without_any():
-    assert sets_of(here)["CapEff"] == frozenset() and sets_of(here)["CapPrm"] == before["CapPrm"]
-print(sets_of(here) == before)
+before = capability_sets(here)
+with without_capabilities():
+    assert capability_sets(here)["CapEff"] == frozenset() and capability_sets(here)["CapPrm"] == before["CapPrm"]
+print(capability_sets(here) == before)
 """
     assert "True" == run(code)
 
 
 def test_giving_up_what_is_not_there_is_no_error():
     """As for a user without rights; asking to keep what one has not does not give it."""
-    assert "[]" == run("limit_to([])\nlimit_to(['SYS_ADMIN'], inheritable=True)\nprint(sorted(permitted()))")
+    assert "[]" == run(
+        "limit_capabilities([])\nlimit_capabilities(['BPF'], inheritable=True)\nprint([*permitted_capabilities()])"
+    )
 
 
 def test_without_libseccomp_it_is_an_error_that_can_be_caught():
@@ -100,5 +102,5 @@ def test_a_component_needs_nothing_unless_it_says_so():
     """So that a plugin works as it did, with no broker for its sake."""
     factory = Factory(ComponentKind.EXPORTER, "x", lambda *_: None)
 
-    assert Privileges() == factory.privileges
+    assert RequiredPrivileges() == factory.privileges
     assert ((), (), ()) == (factory.privileges.modules, factory.privileges.capabilities, factory.privileges.keep())

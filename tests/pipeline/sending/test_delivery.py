@@ -4,7 +4,7 @@
 from itertools import repeat
 
 import pytest
-from sent import DOWN, Observed
+from observed_queue import DOWN, Observed
 
 from ebpf_sidecar.pipeline.payload import Payload, SendError
 from ebpf_sidecar.pipeline.testing import FakeClock, FakeSender, frame

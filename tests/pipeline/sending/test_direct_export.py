@@ -3,7 +3,7 @@
 
 import threading
 
-from sent import Accounts
+from observed_queue import Accounts
 
 from ebpf_sidecar.pipeline.clock import Deadline, SystemClock
 from ebpf_sidecar.pipeline.errors import ExportError

@@ -7,7 +7,7 @@ from queue import SimpleQueue
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sent import DOWN, Blocking, Observed, soon
+from observed_queue import DOWN, Blocking, Observed, soon
 
 from ebpf_sidecar.pipeline.payload import Payload, SendError
 from ebpf_sidecar.pipeline.testing import FakeSender, RecordedTelemetry, frame

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ebpf_sidecar.pipeline.errors import SidecarError
 from ebpf_sidecar.pipeline.host import Request
-from ebpf_sidecar.pipeline.http.status_pages import StatusPages, WithStatusPages
+from ebpf_sidecar.pipeline.http.status_pages import RoutesWithStatusPages, StatusPages
 from ebpf_sidecar.pipeline.telemetry.health import Health
 from ebpf_sidecar.pipeline.telemetry.ledger import SENT, Ledger
 from ebpf_sidecar.pipeline.testing import FakeClock, RecordedRoutes
@@ -18,7 +18,7 @@ from ebpf_sidecar.pipeline.testing import FakeClock, RecordedRoutes
 def started(clock):
     """A service with a receiver that beats every second."""
     health = Health(clock)
-    health.pulse("receiver ebpf").expect(1.0)
+    health.heartbeat("receiver ebpf").expect(1.0)
     health.started()
     return health
 
@@ -39,7 +39,7 @@ def test_a_component_of_a_short_interval_is_silent_only_after_seconds():
     """A busy machine lets anybody wait for a tenth of a second; nobody shall be restarted for that."""
     clock = FakeClock()
     health = Health(clock)
-    health.pulse("receiver replay").expect(0.05)
+    health.heartbeat("receiver replay").expect(0.05)
     clock.advance(3.0)
     bearable = health.problems()
     clock.advance(0.1)
@@ -53,7 +53,7 @@ def test_a_beat_makes_it_healthy_again():
     clock = FakeClock()
     health = started(clock)
     clock.advance(10.0)
-    health.pulse("receiver ebpf").beat()
+    health.heartbeat("receiver ebpf").beat()
 
     assert [] == health.problems()
 
@@ -62,7 +62,7 @@ def test_a_component_without_heartbeat_is_not_waited_for():
     """Only who promised to beat is missed."""
     clock = FakeClock()
     health = started(clock)
-    health.pulse("receiver ebpf").stop()
+    health.heartbeat("receiver ebpf").stop()
     clock.advance(100.0)
 
     assert [] == health.problems()
@@ -73,10 +73,10 @@ def test_ready_means_started_delivered_and_not_stopping():
     clock = FakeClock()
     health = Health(clock)
     seen = [health.unready()]
-    health.pulse("receiver ebpf").expect(1.0)
+    health.heartbeat("receiver ebpf").expect(1.0)
     health.started()
     seen.append(health.unready())
-    health.pulse("receiver ebpf").beat()
+    health.heartbeat("receiver ebpf").beat()
     seen.append(health.unready())
     health.stopping()
     seen.append(health.unready())
@@ -116,7 +116,7 @@ def test_the_statistics_show_what_the_ledger_holds():
 def test_status_pages_come_along_with_each_endpoint_once():
     """Whoever opens an endpoint gets /health, /ready and /api/v1/stats on it."""
     clock, routes = FakeClock(), RecordedRoutes()
-    with_pages = WithStatusPages(routes, pages(clock, started(clock)))
+    with_pages = RoutesWithStatusPages(routes, pages(clock, started(clock)))
     with_pages.add("127.0.0.1:1", "/metrics", lambda request: None)
     with_pages.add("127.0.0.1:1", "/other", lambda request: None)
 
@@ -128,7 +128,7 @@ def test_status_pages_come_along_with_each_endpoint_once():
 def test_status_pages_are_there_while_a_component_answers(steps):
     """On each endpoint on its own; a path that is taken or not there changes nothing."""
     clock, routes = FakeClock(), RecordedRoutes()
-    with_pages, expected = WithStatusPages(routes, pages(clock, started(clock))), set()
+    with_pages, expected = RoutesWithStatusPages(routes, pages(clock, started(clock))), set()
     for adds, endpoint, path in steps:
         if not adds:
             with_pages.remove(endpoint, path)

@@ -13,7 +13,7 @@ import pytest
 
 from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind
 from ebpf_sidecar.pipeline.push_settings import PushSettings
-from ebpf_sidecar.pipeline.running.nodes import ExporterAccounting
+from ebpf_sidecar.pipeline.running.nodes import ExporterCounters
 from ebpf_sidecar.pipeline.sending.sending_queue import SendingQueue
 from ebpf_sidecar.pipeline.telemetry.component import ComponentTelemetry
 from ebpf_sidecar.pipeline.telemetry.ledger import Ledger
@@ -117,7 +117,7 @@ def test_a_receiver_does_not_wait_for_a_log_that_nobody_reads(log):
         log.logger.warning("fills the pipe")
     ledger = Ledger()
     telemetry = ComponentTelemetry(ComponentId(ComponentKind.EXPORTER, "e"), ledger, log.logger)
-    settings, accounting = PushSettings(sending_queue={"queue_size": 1}), ExporterAccounting(ledger, ())
+    settings, accounting = PushSettings(sending_queue={"queue_size": 1}), ExporterCounters(ledger, ())
     queue = SendingQueue("e", FakeSender(), settings, accounting, telemetry, FakeClock())
     receiver = threading.Thread(target=lambda: [queue.consume([frame("m", [1])]) for _ in range(3)])
     receiver.start()

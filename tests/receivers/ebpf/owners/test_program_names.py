@@ -8,7 +8,7 @@ import pytest
 from counted_maps import FakeMap
 from hypothesis import given
 from hypothesis import strategies as st
-from told_names import BACKUP, COMM, HERE, MAIN, THERE, Told
+from reported_names import BACKUP, COMM, HERE, MAIN, THERE, Told
 
 from ebpf_sidecar.receivers.ebpf.frames.metric_frames import view_of
 from ebpf_sidecar.receivers.ebpf.maps.map_totals import Tally, View

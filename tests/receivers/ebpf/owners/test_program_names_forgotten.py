@@ -2,7 +2,7 @@
 """Names of programs come and go for months: what is forgotten, and what never is."""
 
 import pytest
-from told_names import BACKUP, COMM, HERE, MAIN, THERE, Told
+from reported_names import BACKUP, COMM, HERE, MAIN, THERE, Told
 
 from ebpf_sidecar.receivers.ebpf.owners import program_names
 from ebpf_sidecar.receivers.ebpf.owners.attribution import Attribution, GroupBy

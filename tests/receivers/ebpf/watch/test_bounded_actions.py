@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from canaries import FIRES, SILENT, Machine, canary_of
+from canary_machine import FIRES, SILENT, Machine, canary_of
 
 from ebpf_sidecar.pipeline.testing import frame
 from ebpf_sidecar.receivers.ebpf.probe.model import CanarySpec, ShownBy

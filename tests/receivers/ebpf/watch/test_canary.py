@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-from canaries import FIRES, SILENT, Machine, canary_of
+from canary_machine import FIRES, SILENT, Machine, canary_of
 
 from ebpf_sidecar.pipeline.errors import ProbeError
 from ebpf_sidecar.receivers.ebpf.frames.metric_frames import Moment

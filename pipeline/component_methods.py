@@ -24,7 +24,7 @@ _OPTIONAL: Mapping[str, tuple[str, ...]] = {"start": (), "shutdown": ()}
 _NEITHER_FRAMES_NOR_CONSUMER = (bool, bytes, dict, float, int, NoneType, str)
 
 
-def broken_method(kind: ComponentKind, component: object, *, sends: bool = False) -> str:
+def method_problem(kind: ComponentKind, component: object, *, sends: bool = False) -> str:
     """What is wrong with the methods of a component, or of a component's class; empty when nothing is.
 
     ``sends``: it is an exporter that has to be a `Sender` (see `Factory.sends`).

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ebpf_sidecar.pipeline.http.answers import PATIENCE_SECONDS, SHARED_SECONDS, SMALL_BYTES, STALLED_SECONDS, Answers
+from ebpf_sidecar.pipeline.http.pending_responses import (
+    MAX_RESPONSE_SECONDS,
+    MAX_SHARED_AGE_SECONDS,
+    SMALL_BYTES,
+    STALLED_SECONDS,
+    PendingResponses,
+)
 
 LIMIT = 1_000_000
 
@@ -31,7 +37,7 @@ def time():
 @pytest.fixture
 def answers(time):
     """With a bound of a million bytes."""
-    return Answers(LIMIT, time)
+    return PendingResponses(LIMIT, time)
 
 
 def page(size=400_000):
@@ -110,12 +116,12 @@ def test_who_goes_on_taking_is_kept_for_a_while(answers, time):
     """Until a scraper would have given up, too."""
     closed = []
     slow, other = begin(answers, page(), closed), begin(answers, page(), closed)
-    while time.now < PATIENCE_SECONDS - 0.5:
+    while time.now < MAX_RESPONSE_SECONDS - 0.5:
         time.now += 0.5
         slow.seek(1, io.SEEK_CUR)
         other.seek(1, io.SEEK_CUR)
     refused, alive = begin(answers, page()), list(closed)
-    time.now = PATIENCE_SECONDS
+    time.now = MAX_RESPONSE_SECONDS
 
     assert (None, []) == (refused, alive)
     assert begin(answers, page()) is not None
@@ -129,7 +135,7 @@ def test_an_earlier_page_of_the_same_kind_is_shared_for_a_while(answers, time):
         takers.append(answers.begin(body, kept, "metrics"))
         time.now += 0.25
     shared, other = answers.begin(page(), kept, "metrics"), answers.begin(page(), kept, "other")
-    time.now = 0.25 + SHARED_SECONDS
+    time.now = 0.25 + MAX_SHARED_AGE_SECONDS
     for taker in (*takers, shared):
         taker.seek(1, io.SEEK_CUR)
     last = answers.begin(page(), kept, "metrics")
@@ -155,7 +161,7 @@ def test_reading_is_not_taking(answers, time):
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, LIMIT)), max_size=40))
 def test_the_bound_holds_whatever_comes_and_goes(steps):
     """Never more than the bound, or two copies, or what small answers need; nothing is left at the end."""
-    answers, held = Answers(LIMIT, Time()), []
+    answers, held = PendingResponses(LIMIT, Time()), []
     for ends, size in steps:
         if ends and held:
             held.pop(size % len(held)).close()

@@ -7,7 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from asking import ANY, LARGE, ask, saying
+from http_requests import ANY, LARGE, ask, saying
 
 from ebpf_sidecar.pipeline.host import Response
 

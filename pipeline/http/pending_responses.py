@@ -14,15 +14,15 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-UNDER_WAY_BYTES = 64 << 20
+MAX_PENDING_BYTES = 64 << 20
 """Answers that clients have yet to take may hold this much memory, or two pages where pages are larger than half."""
 SMALL_BYTES = 16 << 10
 """An answer of at most this size (``/health``) is never refused."""
 STALLED_SECONDS = 1.0
 """Where room is needed, an answer of which the client took nothing for so long is given up."""
-PATIENCE_SECONDS = 10.0
+MAX_RESPONSE_SECONDS = 10.0
 """Where room is needed, an answer under way for so long is given up; Prometheus waits no longer by default."""
-SHARED_SECONDS = 5.0
+MAX_SHARED_AGE_SECONDS = 5.0
 """Where another copy of a page does not fit, an earlier one is given instead that is not older than this."""
 _ROOM_SECONDS = 0.5
 
@@ -42,10 +42,12 @@ class Client(Protocol):
         """Close it soon, from any thread."""
 
 
-class Answer(io.BytesIO):
+class ResponseBody(io.BytesIO):
     """A body that one client is taking: a view of bytes that all who take the same page share, until closed."""
 
-    def __init__(self, body: bytes, give_up: Callable[[], None], clock: Clock, done: Callable[[Answer], None]) -> None:
+    def __init__(
+        self, body: bytes, give_up: Callable[[], None], clock: Clock, done: Callable[[ResponseBody], None]
+    ) -> None:
         super().__init__(body)  # CPython shares immutable bytes until the first write, and nothing writes
         self.give_up = give_up
         self.key, self.size = id(body), len(body)
@@ -70,7 +72,7 @@ class Answer(io.BytesIO):
 
     def stalled(self, now: float) -> bool:
         """Whether the client is too slow to be kept when others need the room."""
-        return now - self.moved >= STALLED_SECONDS or now - self.began >= PATIENCE_SECONDS
+        return now - self.moved >= STALLED_SECONDS or now - self.began >= MAX_RESPONSE_SECONDS
 
 
 def _nothing() -> None:
@@ -84,28 +86,28 @@ class _Copy:
     body: bytes
     kind: Hashable
     made: float
-    takers: list[Answer] = field(default_factory=list)
+    readers: list[ResponseBody] = field(default_factory=list)
 
     @property
     def large(self) -> bool:
         return len(self.body) > SMALL_BYTES
 
 
-class Answers:
+class PendingResponses:
     """All answers under way in the process; thread-safe."""
 
-    def __init__(self, most: int = UNDER_WAY_BYTES, clock: Clock = time.monotonic) -> None:
+    def __init__(self, most: int = MAX_PENDING_BYTES, clock: Clock = time.monotonic) -> None:
         self._most, self._clock = most, clock
         self._changed = threading.Condition()
         self._copies: dict[int, _Copy] = {}
 
-    def begin(self, body: bytes, give_up: Callable[[], None], kind: Hashable = None) -> Answer | None:
+    def begin(self, body: bytes, give_up: Callable[[], None], kind: Hashable = None) -> ResponseBody | None:
         """``body`` to be read by one client; where there is no room for another copy, an earlier one of the same
-        ``kind`` (not None), `SHARED_SECONDS` old at most; or None where there is none.
+        ``kind`` (not None), `MAX_SHARED_AGE_SECONDS` old at most; or None where there is none.
 
         ``give_up`` closes the client's connection, soon and from any thread, when others need the room.
         """
-        stalled = self._in_the_way(body)
+        stalled = self._stalled_responses(body)
         for answer in stalled:  # not under the lock, which closing one takes, too
             answer.give_up()
         with self._changed:
@@ -117,8 +119,8 @@ class Answers:
                 copy = earlier
             else:
                 return None
-            copy.takers.append(Answer(copy.body, give_up, self._clock, self._end))
-            return copy.takers[-1]
+            copy.readers.append(ResponseBody(copy.body, give_up, self._clock, self._end))
+            return copy.readers[-1]
 
     @property
     def bytes_held(self) -> int:
@@ -126,12 +128,12 @@ class Answers:
         with self._changed:
             return _size(self._copies.values())
 
-    def _end(self, answer: Answer) -> None:
+    def _end(self, answer: ResponseBody) -> None:
         with self._changed:
             copy = self._copies.get(answer.key)
-            if copy is not None and answer in copy.takers:
-                copy.takers.remove(answer)
-                if not copy.takers:
+            if copy is not None and answer in copy.readers:
+                copy.readers.remove(answer)
+                if not copy.readers:
                     del self._copies[answer.key]
             self._changed.notify_all()
 
@@ -146,21 +148,21 @@ class Answers:
         return len(large) < 2 or _size(large) + len(body) <= self._most
 
     def _earlier(self, kind: Hashable) -> _Copy | None:
-        oldest = self._clock() - SHARED_SECONDS
+        oldest = self._clock() - MAX_SHARED_AGE_SECONDS
         alike = [copy for copy in self._large() if copy.kind == kind is not None and copy.made >= oldest]
         return alike[-1] if alike else None
 
-    def _in_the_way(self, body: bytes) -> list[Answer]:
+    def _stalled_responses(self, body: bytes) -> list[ResponseBody]:
         """What to give up for ``body``: all answers from copies that only stalled clients hold, the oldest first."""
         with self._changed:
             if self._fits(body):
                 return []
-            now, given_up = self._clock(), list[Answer]()
+            now, given_up = self._clock(), list[ResponseBody]()
             needed = _size(self._large()) + len(body) - self._most
             for copy in self._large():
-                if needed > 0 and all(answer.stalled(now) for answer in copy.takers):
+                if needed > 0 and all(answer.stalled(now) for answer in copy.readers):
                     needed -= len(copy.body)
-                    given_up += copy.takers
+                    given_up += copy.readers
             return given_up
 
 

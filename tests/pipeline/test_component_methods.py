@@ -9,9 +9,9 @@ import pytest
 
 from ebpf_sidecar.pipeline import ComponentKind, Factory, Frame, Frames, PluginError
 from ebpf_sidecar.pipeline.component import Consumer
+from ebpf_sidecar.pipeline.component_methods import method_problem
 from ebpf_sidecar.pipeline.config.load import Inline, load
 from ebpf_sidecar.pipeline.errors import ConfigError, SidecarError
-from ebpf_sidecar.pipeline.methods import broken_method
 from ebpf_sidecar.pipeline.plugins import Plugins, hookimpl
 from ebpf_sidecar.pipeline.running.service import Service
 
@@ -68,7 +68,7 @@ class NotCallable:
 )
 def test_what_is_wrong_with_a_component_is_said(kind, component, problem, made):
     """Of what was made, and of a class before anything is made."""
-    assert problem == broken_method(kind, component() if made else component)
+    assert problem == method_problem(kind, component() if made else component)
 
 
 class Untyped:
@@ -102,7 +102,7 @@ class Receives:
 )
 def test_what_may_be_right_is_let_through(kind, component):
     """Types other than ours are the type checker's business."""
-    assert ("", "") == (broken_method(kind, component()), broken_method(kind, component))
+    assert ("", "") == (method_problem(kind, component()), method_problem(kind, component))
 
 
 class Registers:
@@ -192,4 +192,4 @@ class OnlySends:
 )
 def test_the_settings_decide_whether_an_exporter_must_send(component, sends, problem):
     """Whose settings have a queue needs the methods that a queue calls."""
-    assert problem == broken_method(EXPORTER, component(), sends=sends)
+    assert problem == method_problem(EXPORTER, component(), sends=sends)

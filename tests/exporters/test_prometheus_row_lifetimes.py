@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
-from served import OPENMETRICS, SECOND, Served, people
+from served_exporter import OPENMETRICS, SECOND, Served, people
 from strategies import counters_with_resets
 
 from ebpf_sidecar.pipeline import ComponentKind, Kind, Temporality

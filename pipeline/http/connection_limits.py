@@ -7,13 +7,13 @@ import resource
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from .answers import STALLED_SECONDS
 from .connection import Connection, Phase
-from .refusals import Refusal
+from .pending_responses import STALLED_SECONDS
+from .refusals import HttpRefusal
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ConnectionLimits:
     """Bounds of one server; times in seconds."""
 
     connections: int = 512
@@ -35,7 +35,7 @@ class Limits:
         """All places."""
         return self.connections + self.reserve
 
-    def within_open_files(self) -> Limits:
+    def within_open_files(self) -> ConnectionLimits:
         """Fewer connections where the process may open only few files, which it needs for other things, too."""
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft == resource.RLIM_INFINITY:
@@ -47,24 +47,24 @@ class Limits:
         )
 
 
-def overdue(connection: Connection, now: float, limits: Limits) -> Refusal | None:
+def overdue(connection: Connection, now: float, limits: ConnectionLimits) -> HttpRefusal | None:
     """Why a connection has had its time, or None."""
     match connection.phase:
-        case Phase.NEW | Phase.ASKING if now - connection.begun >= limits.request_seconds:
-            return Refusal.REQUEST_TIMEOUT
-        case Phase.TAKING if now - connection.answering >= limits.answer_seconds:
-            return Refusal.ANSWER_TIMEOUT
+        case Phase.NEW | Phase.READING if now - connection.begun >= limits.request_seconds:
+            return HttpRefusal.REQUEST_TIMEOUT
+        case Phase.WRITING if now - connection.answering >= limits.answer_seconds:
+            return HttpRefusal.ANSWER_TIMEOUT
         case Phase.WAITING if not connection.at_work and connection.abandoned():
-            return Refusal.PEER_GONE
+            return HttpRefusal.PEER_GONE
     return None
 
 
-def idle(connection: Connection, now: float, limits: Limits) -> bool:
+def idle(connection: Connection, now: float, limits: ConnectionLimits) -> bool:
     """Whether a kept-alive connection was not used for too long."""
     return connection.phase is Phase.IDLE and now - connection.moved >= limits.idle_seconds
 
 
-def expendable(connections: Iterable[Connection], now: float, limits: Limits) -> list[Connection]:
+def expendable(connections: Iterable[Connection], now: float, limits: ConnectionLimits) -> list[Connection]:
     """Those that may be closed for others, the least deserving first.
 
     Clients that have never sent a whole request, then idle ones, then those that do not take their answer; of each
@@ -74,13 +74,13 @@ def expendable(connections: Iterable[Connection], now: float, limits: Limits) ->
     return [each for _, each in sorted(ranked, key=lambda pair: pair[0])]
 
 
-def _rank(connection: Connection, now: float, limits: Limits) -> tuple[int, float] | None:
+def _rank(connection: Connection, now: float, limits: ConnectionLimits) -> tuple[int, float] | None:
     match connection.phase:
         case Phase.NEW:
             return (0, connection.opened) if now - connection.opened >= limits.young_seconds else None
-        case Phase.IDLE | Phase.ASKING:
+        case Phase.IDLE | Phase.READING:
             return 1, connection.moved
-        case Phase.TAKING:
+        case Phase.WRITING:
             return (2, connection.moved) if now - connection.moved >= STALLED_SECONDS else None
         case Phase.WAITING:
             return None

@@ -4,7 +4,7 @@
 import gzip
 
 import pytest
-from served import OPENMETRICS, Served
+from served_exporter import OPENMETRICS, Served
 
 from ebpf_sidecar.exporters.exposition.rendered_page import FRESH_SECONDS
 from ebpf_sidecar.pipeline.testing import frame

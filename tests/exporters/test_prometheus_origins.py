@@ -9,7 +9,7 @@ from weakref import ref
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from served import SECOND, Served, people
+from served_exporter import SECOND, Served, people
 
 from ebpf_sidecar.pipeline import ComponentKind, Kind, RowSet
 from ebpf_sidecar.pipeline.component import ComponentId

@@ -17,7 +17,7 @@ SHUTDOWN = "shutdown"
 Count = Callable[[int], None]
 
 
-class Accounting(Protocol):
+class DeliveryCounters(Protocol):
     """Where deliveries are counted, in data points. Called while a lock is held: must neither block nor log."""
 
     def sent(self, points: int) -> None:
@@ -34,61 +34,61 @@ class Accounting(Protocol):
 
 
 @dataclass(eq=False)
-class Flight:
+class InFlightBatch:
     """A batch on its way: how many of its points are not settled yet."""
 
     points: int
 
 
 @dataclass
-class Account:
+class DeliveryAccounting:
     """Counts what becomes of the points, and knows which are in flight. ``changed``: guards all of it."""
 
-    counts: Accounting
+    counts: DeliveryCounters
     telemetry: Telemetry
     changed: threading.Condition = field(default_factory=threading.Condition)
     lost: int = 0
     """Points that were given up because of the shutdown."""
-    _flights: set[Flight] = field(default_factory=set)
+    _in_flight: set[InFlightBatch] = field(default_factory=set)
 
     @property
     def in_flight(self) -> int:
         """Data points that are being delivered."""
         with self.changed:
-            return sum(flight.points for flight in self._flights)
+            return sum(in_flight.points for in_flight in self._in_flight)
 
-    def take_off(self, points: int) -> Flight:
+    def begin(self, points: int) -> InFlightBatch:
         """A batch is on its way."""
-        flight = Flight(points)
+        in_flight = InFlightBatch(points)
         with self.changed:
-            self._flights.add(flight)
-        return flight
+            self._in_flight.add(in_flight)
+        return in_flight
 
-    def sent(self, flight: Flight, points: int) -> None:
+    def sent(self, in_flight: InFlightBatch, points: int) -> None:
         """So many of a batch's points were delivered."""
-        self._settle(flight, points, self.counts.sent)
+        self._settle(in_flight, points, self.counts.sent)
 
-    def failed(self, flight: Flight, points: int, reason: str) -> None:
+    def failed(self, in_flight: InFlightBatch, points: int, reason: str) -> None:
         """So many of a batch's points were not delivered, and are reported here; not so with an empty ``reason``."""
-        settled = self._settle(flight, points, self.counts.send_failed, shutdown=reason == SHUTDOWN)
+        settled = self._settle(in_flight, points, self.counts.send_failed, shutdown=reason == SHUTDOWN)
         if reason:
             self.report(settled, reason)
 
-    def land(self, flight: Flight) -> None:
+    def finish(self, in_flight: InFlightBatch) -> None:
         """A batch's way is over: points that nobody settled were left out, and reported by whoever did that."""
-        self.failed(flight, flight.points, "")
+        self.failed(in_flight, in_flight.points, "")
         with self.changed:
-            self._flights.discard(flight)
+            self._in_flight.discard(in_flight)
 
-    def give_up_flights(self) -> int:
+    def abandon_in_flight(self) -> int:
         """What is still on its way is lost, whatever becomes of it later; how many points that is."""
         with self.changed:
-            flights, self._flights = self._flights, set()
-            number = sum(flight.points for flight in flights)
+            batches, self._in_flight = self._in_flight, set()
+            number = sum(in_flight.points for in_flight in batches)
             self._count(number, self.counts.send_failed, shutdown=True)
         return number
 
-    def give_up(self, points: int, *, shutdown: bool) -> None:
+    def abandon_queued(self, points: int, *, shutdown: bool) -> None:
         """Points that never set off are lost. Called while ``changed`` is held."""
         self._count(points, self.counts.enqueue_failed, shutdown=shutdown)
 
@@ -97,10 +97,10 @@ class Account:
         if points:
             self.telemetry.dropped(points, reason)
 
-    def _settle(self, flight: Flight, points: int, count: Count, *, shutdown: bool = False) -> int:
+    def _settle(self, in_flight: InFlightBatch, points: int, count: Count, *, shutdown: bool = False) -> int:
         with self.changed:
-            number = max(0, min(points, flight.points)) if flight in self._flights else 0
-            flight.points -= number
+            number = max(0, min(points, in_flight.points)) if in_flight in self._in_flight else 0
+            in_flight.points -= number
             self._count(number, count, shutdown=shutdown)
         return number
 
