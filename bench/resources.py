@@ -47,8 +47,9 @@ STEPS = {
     "ours, without components": "import ebpf_sidecar.pipeline.cli.commands, ebpf_sidecar.pipeline.cli.run, "
     "ebpf_sidecar.pipeline.running.service",
     "the configuration, read": "import os; from ebpf_sidecar.pipeline.config.load import load; "
-    "from ebpf_sidecar.pipeline.config.locations import sources; from ebpf_sidecar.pipeline.plugins import Plugins; "
-    "config = load(sources([]), (), Plugins(), os.environ)",
+    "from ebpf_sidecar.pipeline.config.locations import config_sources; "
+    "from ebpf_sidecar.pipeline.plugins import Plugins; "
+    "config = load(config_sources([]), (), Plugins(), os.environ)",
     "the service, built": "service = ebpf_sidecar.pipeline.running.service.Service(config)",
     "start-up pages given back": "ebpf_sidecar.pipeline.running.service.release_startup_pages(service.paths.proc)",
 }

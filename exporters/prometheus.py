@@ -27,18 +27,18 @@ from weakref import WeakKeyDictionary
 
 from pydantic import Field, field_validator
 
-from ebpf_sidecar.exporters.exposition.families import Families, RefusedError
+from ebpf_sidecar.exporters.exposition.families import Families, FrameRejectedError
 from ebpf_sidecar.exporters.exposition.labels import LabelTable, LabelWriter
-from ebpf_sidecar.exporters.exposition.names import Name, label_name, metric_name
+from ebpf_sidecar.exporters.exposition.names import MetricNames, label_name, metric_name
 from ebpf_sidecar.exporters.exposition.negotiation import takes_created, wants_gzip, wants_openmetrics
 from ebpf_sidecar.exporters.exposition.own_metrics import without_names
 from ebpf_sidecar.exporters.exposition.page import OPENMETRICS_TYPE, TEXT_TYPE, Format
-from ebpf_sidecar.exporters.exposition.page_limit import Extra, PageLimit
+from ebpf_sidecar.exporters.exposition.page_limit import PageExtras, PageLimit
 from ebpf_sidecar.exporters.exposition.page_limit_report import METRICS as FULLNESS
-from ebpf_sidecar.exporters.exposition.page_limit_report import Fullness, PageLimitSettings
-from ebpf_sidecar.exporters.exposition.process_limit import LEAST, ProcessLimit
+from ebpf_sidecar.exporters.exposition.page_limit_report import PageLimitReport, PageLimitSettings
 from ebpf_sidecar.exporters.exposition.process_limit import METRICS as FOLDING
-from ebpf_sidecar.exporters.exposition.rendered_page import Press
+from ebpf_sidecar.exporters.exposition.process_limit import MIN_SERIES, ProcessLimit
+from ebpf_sidecar.exporters.exposition.rendered_page import RenderedPage
 from ebpf_sidecar.pipeline.component import Factory, Stability
 from ebpf_sidecar.pipeline.endpoint import Endpoint, Listening, UrlPath
 from ebpf_sidecar.pipeline.frame import Frame, Frames
@@ -52,7 +52,7 @@ from ebpf_sidecar.pipeline.streams import Origin
 
 _ANY = Resource()
 """Stands for all resources where they are no labels."""
-_MOST_NAMED = 100
+_MAX_LOGGED = 100
 """How many things that cannot be shown are named in the log at a time; further ones are only counted."""
 
 
@@ -77,7 +77,7 @@ class PrometheusSettings(Settings):
     with the interval in which it was not measured."""
     start_at_zero: bool = True
     """Show a new counter or histogram as 0 until it was scraped, for two collection intervals at most."""
-    fold_beyond: int | None = Field(default=9_000, ge=LEAST, le=100_000_000)
+    fold_beyond: int | None = Field(default=9_000, ge=MIN_SERIES, le=100_000_000)
     """From how many series on rows of processes that matter least are folded, as above. Some 300 are kept for the
     service's own metrics. null: never."""
     histogram_bounds: HistogramBounds = "default"
@@ -114,23 +114,23 @@ class PrometheusExporter:
     def __init__(self, settings: PrometheusSettings, context: Context) -> None:
         self._settings, self._context = settings, context
         self._lock = threading.Lock()
-        extra = Extra(settings.send_timestamps, settings.created_timestamps)
+        extra = PageExtras(settings.send_timestamps, settings.created_timestamps)
         limit = PageLimit(settings.page_limit.limit(), extra)
         start = context.clock.time_ns() if settings.start_at_zero else None
-        self._families, self._fullness = Families(start, limit), Fullness(limit, context)
-        most = None if settings.fold_beyond is None else min(settings.fold_beyond, max(LEAST, limit.most.series))
+        self._families, self._limit_report = Families(start, limit), PageLimitReport(limit, context)
+        most = None if settings.fold_beyond is None else min(settings.fold_beyond, max(MIN_SERIES, limit.most.series))
         self._processes = ProcessLimit(most, settings.metric_expiration, extra, context)
         self._tables: WeakKeyDictionary[RowSet, dict[Mapping[str, str], LabelTable]] = WeakKeyDictionary()
         self._resources: dict[Mapping[str, str], float] = {}
-        self._named: dict[tuple[object, ...], float] = {}
-        self._presses = {
-            kind: Press(Format(openmetrics=kind[0], timestamps=settings.send_timestamps, created=kind[1]))
+        self._logged: dict[tuple[object, ...], float] = {}
+        self._rendered = {
+            kind: RenderedPage(Format(openmetrics=kind[0], timestamps=settings.send_timestamps, created=kind[1]))
             for kind in ((False, False), (True, False), (True, True))
         }
 
     def start(self) -> None:
         """Serve the page. Raises `SidecarError` when the endpoint cannot be opened."""
-        self._fullness.publish()
+        self._limit_report.publish()
         self._processes.publish()
         self._context.routes.add(self._settings.endpoint, self._settings.path, self.scrape)
         self._context.logger.info("serving http://%s%s", self._settings.endpoint, self._settings.path)
@@ -150,7 +150,7 @@ class PrometheusExporter:
             left_out = sum(self._keep(frame, now) for frame in shown)
             self._expire(now)
             self._clear()
-            self._fullness.report()
+            self._limit_report.report()
         return left_out
 
     def _merged(self, frame: Frame) -> Frame:
@@ -166,9 +166,9 @@ class PrometheusExporter:
         telemetry = self._context.telemetry
         try:
             reasons = self._put(frame, now)
-        except RefusedError as refusal:
+        except FrameRejectedError as refusal:
             reasons = {refusal.reason: len(frame)}
-            self._name((frame.name,), str(refusal), now)
+            self._log_once((frame.name,), str(refusal), now)
         except Exception as cause:  # noqa: BLE001 # whatever is wrong with one frame, the others stay on the page
             reasons = {"cannot be rendered": len(frame)}
             telemetry.error("sending", cause)
@@ -177,12 +177,12 @@ class PrometheusExporter:
                 telemetry.dropped(left_out, reason)
         return sum(reasons.values())
 
-    def _name(self, what: tuple[object, ...], text: str, now: float) -> None:
+    def _log_once(self, what: tuple[object, ...], text: str, now: float) -> None:
         """Log what cannot be shown: once, and again after it was absent for ``metric_expiration``."""
-        if what not in self._named and len(self._named) < _MOST_NAMED:
+        if what not in self._logged and len(self._logged) < _MAX_LOGGED:
             self._context.logger.warning("%s", text)
-        if what in self._named or len(self._named) < _MOST_NAMED:
-            self._named[what] = now
+        if what in self._logged or len(self._logged) < _MAX_LOGGED:
+            self._logged[what] = now
 
     def _put(self, frame: Frame, now: float) -> dict[str, int]:
         """Take in a frame; returns how many of its series are not shown, and why."""
@@ -192,11 +192,11 @@ class PrometheusExporter:
         collapsed = len(frame) - len(table.blocks)
         duplicates = self._families.put(name, frame, table)
         for origin in duplicates.taken:
-            self._name((frame.stream.origin, origin), _rivalry(frame, origin), now)
+            self._log_once((frame.stream.origin, origin), _duplicates_message(frame, origin), now)
         self._resources[resource] = now
         return {"duplicate series": collapsed + duplicates.number, "page limit": duplicates.beyond}
 
-    def _table(self, frame: Frame, name: Name, resource: Mapping[str, str]) -> LabelTable:
+    def _table(self, frame: Frame, name: MetricNames, resource: Mapping[str, str]) -> LabelTable:
         labelled = self._settings.resource_to_telemetry_conversion.enabled
         tables = self._tables.setdefault(frame.rows, {})
         key = resource if labelled else _ANY
@@ -215,11 +215,11 @@ class PrometheusExporter:
             self._families.expire(before)
             self._clear()
         self._resources = {resource: seen for resource, seen in self._resources.items() if seen >= before}
-        self._named = {what: seen for what, seen in self._named.items() if seen >= before}
+        self._logged = {what: seen for what, seen in self._logged.items() if seen >= before}
 
     def _clear(self) -> None:
-        for press in self._presses.values():
-            press.clear()
+        for rendered in self._rendered.values():
+            rendered.clear()
 
     def scrape(self, request: Request) -> Response:
         """The page, in the format and encoding that the request accepts."""
@@ -230,25 +230,25 @@ class PrometheusExporter:
         headers = {"Content-Type": OPENMETRICS_TYPE if openmetrics else TEXT_TYPE, "Vary": "Accept, Accept-Encoding"}
         if packed:
             headers["Content-Encoding"] = "gzip"
-        return Response(self._page(self._presses[openmetrics, created], packed=packed), headers=headers)
+        return Response(self._page(self._rendered[openmetrics, created], packed=packed), headers=headers)
 
-    def _page(self, press: Press, *, packed: bool) -> bytes:
+    def _page(self, rendered: RenderedPage, *, packed: bool) -> bytes:
         with self._lock:
             self._expire(self._context.clock.monotonic())
-            page = self._fresh(press, packed=packed)
+            page = self._fresh(rendered, packed=packed)
         if page is not None:
             return page
-        own = self._own_metrics(press.format.openmetrics)  # outside of the lock: it reads other components' gauges
+        own = self._own_metrics(rendered.format.openmetrics)  # outside of the lock: it reads other components' gauges
         with self._lock:
-            page = self._fresh(press, packed=packed)
+            page = self._fresh(rendered, packed=packed)
             if page is not None:  # made for another scraper while this one waited for the lock
                 return page
             self._families.scrapes += 1
-            tail = without_names(own, self._families.names()) + (b"# EOF\n" if press.format.openmetrics else b"")
-            return press.page(self._render, tail, self._context.clock.monotonic, packed=packed)
+            tail = without_names(own, self._families.names()) + (b"# EOF\n" if rendered.format.openmetrics else b"")
+            return rendered.page(self._render, tail, self._context.clock.monotonic, packed=packed)
 
-    def _fresh(self, press: Press, *, packed: bool) -> bytes | None:
-        page = press.fresh(self._context.clock.monotonic(), packed=packed)
+    def _fresh(self, rendered: RenderedPage, *, packed: bool) -> bytes | None:
+        page = rendered.fresh(self._context.clock.monotonic(), packed=packed)
         self._families.scrapes += page is not None
         return page
 
@@ -270,7 +270,7 @@ class PrometheusExporter:
                 yield from pieces
 
 
-def _rivalry(frame: Frame, other: Origin) -> str:
+def _duplicates_message(frame: Frame, other: Origin) -> str:
     """What to say where another origin has series with the labels of the frame's."""
     mine = frame.stream.origin
     # receivers differ, as a rule; one that passes on data of several has several resources

@@ -21,7 +21,7 @@ _NEEDED: Mapping[ComponentKind, Mapping[str, tuple[str, ...]]] = {
 _SENDER = {"encode": ("frames",), "send": ("payload",)}
 """Those of an exporter whose settings are `PushSettings`."""
 _OPTIONAL: Mapping[str, tuple[str, ...]] = {"start": (), "shutdown": ()}
-_NEITHER_FRAMES_NOR_CONSUMER = (bool, bytes, dict, float, int, NoneType, str)
+_WRONG_TYPES = (bool, bytes, dict, float, int, NoneType, str)
 
 
 def method_problem(kind: ComponentKind, component: object, *, sends: bool = False) -> str:
@@ -69,11 +69,11 @@ def _wrong_type(method: Any, signature: inspect.Signature, arguments: tuple[str,
         return ""
     taken = list(signature.parameters)[0 if bound else 1 :][: len(arguments)]
     for name in taken:
-        if hints.get(name) in _NEITHER_FRAMES_NOR_CONSUMER:
+        if hints.get(name) in _WRONG_TYPES:
             return f'takes {_shown(hints[name])} as "{name}"'
     if arguments == ("frames",) and method.__name__ == "process":
         answer = hints.get("return", Any)
-        return f"returns {_shown(answer)}" if answer in _NEITHER_FRAMES_NOR_CONSUMER else ""
+        return f"returns {_shown(answer)}" if answer in _WRONG_TYPES else ""
     return ""
 
 

@@ -95,7 +95,7 @@ class ExportError(SidecarError):
 
 
 @contextmanager
-def hiding(secrets: Collection[str]) -> Iterator[None]:
+def redacting(secrets: Collection[str]) -> Iterator[None]:
     """An error of ours that leaves this says none of ``secrets``, wherever it was raised."""
     try:
         yield

@@ -24,7 +24,7 @@ from .suggestions import did_you_mean
 SECONDS, BYTES = "s", "By"
 NANOSECOND = 1e-9
 _CHOICES: tuple[Literal["default", "full"], ...] = ("default", "full")
-_LARGEST_POWER = 63
+_MAX_EXPONENT = 63
 _UNITS = (("s", 10**9), ("ms", 10**6), ("us", 10**3), ("ns", 1))
 
 
@@ -102,10 +102,10 @@ def _size(entry: object) -> float:
 
 
 def _exponent(entry: object, number: float, unit: str, written: Callable[[int], str]) -> int:
-    nearest = min(max(round(math.log2(number)), 0), _LARGEST_POWER) if number > 0 else 0
+    nearest = min(max(round(math.log2(number)), 0), _MAX_EXPONENT) if number > 0 else 0
     if not math.isclose(number, 2**nearest, rel_tol=1e-9):
-        said = f'"{entry}" is no power of two {unit}, so no bucket ends there'
-        raise ValueError(f'{said}; did you mean "{written(2**nearest)}"?')
+        problem = f'"{entry}" is no power of two {unit}, so no bucket ends there'
+        raise ValueError(f'{problem}; did you mean "{written(2**nearest)}"?')
     return nearest
 
 

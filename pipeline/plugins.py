@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from .component import Factory
 
-__all__ = ["PROJECT", "Plugin", "Plugins", "hookimpl", "hookspec", "installed"]
+__all__ = ["PROJECT", "Plugin", "Plugins", "hookimpl", "hookspec", "installed_plugins"]
 
-_OURS = "probes.builtin"
+_BUILTIN_PROBES = "probes.builtin"
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,15 @@ class Plugin:
     """An installed entry point, imported when it is asked, and blamed by name when it fails."""
 
     entry: EntryPoint
-    rival: str = ""
+    conflicting_distribution: str = ""
     """Another package that brings something else under the same name; which one is meant cannot be known."""
-    displaced: tuple[EntryPoint, ...] = ()
+    shadowed: tuple[EntryPoint, ...] = ()
     """Entry points of other packages with the name of one of ours, which is never replaced."""
 
     @property
-    def ours(self) -> bool:
+    def is_builtin(self) -> bool:
         """Whether the product itself brings it."""
-        return is_ours(self.entry)
+        return is_builtin_entry(self.entry)
 
     @cached_property
     def distribution(self) -> str:
@@ -55,8 +55,8 @@ class Plugin:
     @cached_property
     def hooks(self) -> Any:
         """The plugin's hook callers. Raises `PluginError` naming distribution and cause."""
-        if self.rival:
-            raise self._error(f"{self.rival} brings a plugin of the same name")
+        if self.conflicting_distribution:
+            raise self._error(f"{self.conflicting_distribution} brings a plugin of the same name")
         manager = pluggy.PluginManager(PROJECT)
         manager.add_hookspecs(Hooks)
         try:
@@ -101,9 +101,9 @@ class Plugin:
         return answers
 
     def _error(self, cause: object) -> PluginError:
-        said = f"{type(cause).__name__}: {cause}" if isinstance(cause, BaseException) else str(cause)
+        why = f"{type(cause).__name__}: {cause}" if isinstance(cause, BaseException) else str(cause)
         return PluginError(
-            f'plugin "{self.entry.name}" of {self.distribution} cannot be loaded: {said}; update or remove that package'
+            f'plugin "{self.entry.name}" of {self.distribution} cannot be loaded: {why}; update or remove that package'
         )
 
 
@@ -111,7 +111,7 @@ class Plugins:
     """All installed plugins by the names of their entry points."""
 
     def __init__(self, entries: Iterable[EntryPoint] | None = None) -> None:
-        self._plugins = installed(entries)
+        self._plugins = installed_plugins(entries)
 
     def types(self, kind: ComponentKind) -> tuple[str, ...]:
         """The types of components of a kind that are installed, by entry-point name alone: nothing is imported."""
@@ -153,7 +153,7 @@ class Plugins:
         return tuple(answer for answer in self._probes() if isinstance(answer, PluginError))
 
     def _probes(self) -> Iterator[tuple[Path, ...] | PluginError]:
-        for name in sorted((name for name in self._plugins if name.startswith("probes.")), key=_OURS.__ne__):
+        for name in sorted((name for name in self._plugins if name.startswith("probes.")), key=_BUILTIN_PROBES.__ne__):
             try:
                 yield self._plugins[name].probe_folders()
             except PluginError as broken:
@@ -164,11 +164,13 @@ class Plugins:
         plugin = self.plugin(kind, type_)
         return plugin.distribution if plugin else ""
 
-    def displaced(self) -> tuple[tuple[EntryPoint, str], ...]:
+    def shadowed(self) -> tuple[tuple[EntryPoint, str], ...]:
         """Entry points that are not used because they have the name of one of ours, and what to say about each."""
-        return tuple((entry, _displaced(entry)) for plugin in self._plugins.values() for entry in plugin.displaced)
+        return tuple(
+            (entry, _shadowed_message(entry)) for plugin in self._plugins.values() for entry in plugin.shadowed
+        )
 
-    def others(self) -> tuple[Plugin, ...]:
+    def non_components(self) -> tuple[Plugin, ...]:
         """The plugins that are no component by their name: probes, and names that say nothing."""
         components = {plugin.entry.name for _, _, plugin in self.all()}
         return tuple(plugin for name, plugin in self._plugins.items() if name not in components)
@@ -183,11 +185,11 @@ class Plugins:
         )
 
 
-def installed(entries: Iterable[EntryPoint] | None = None) -> dict[str, Plugin]:
+def installed_plugins(entries: Iterable[EntryPoint] | None = None) -> dict[str, Plugin]:
     """All installed plugins by the names of their entry points; ``entries`` stands in for those of this Python."""
     plugins: dict[str, Plugin] = {}
     found = entry_points(group=PROJECT) if entries is None else entries
-    for entry in sorted(found, key=lambda entry: (entry.name, not is_ours(entry))):
+    for entry in sorted(found, key=lambda entry: (entry.name, not is_builtin_entry(entry))):
         first = plugins.get(entry.name)
         plugins[entry.name] = Plugin(entry) if first is None else _beside(first, entry)
     return plugins
@@ -197,12 +199,12 @@ def _beside(first: Plugin, entry: EntryPoint) -> Plugin:
     """``first`` when another entry point has its name; the same one found twice is no conflict."""
     if entry.value == first.entry.value:
         return first
-    if first.ours:
-        return replace(first, displaced=(*first.displaced, entry))
+    if first.is_builtin:
+        return replace(first, shadowed=(*first.shadowed, entry))
     return Plugin(entry, first.distribution)
 
 
-def is_ours(entry: EntryPoint) -> bool:
+def is_builtin_entry(entry: EntryPoint) -> bool:
     """Whether what it leads to is part of the product."""
     return entry.module.partition(".")[0] == PROJECT
 
@@ -220,7 +222,7 @@ def _checked(factory: Factory, plugin: Plugin) -> Factory:
     return factory
 
 
-def _displaced(entry: EntryPoint) -> str:
+def _shadowed_message(entry: EntryPoint) -> str:
     return (
         f'plugin "{entry.name}" of {distribution_of(entry)} is not used: the product has one of this name; '
         "rename it, or remove that package"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .rows import Column, Numbers, RowSet, Text, texts
 
-_LARGEST = 2**62
+_MAX_KEY = 2**62
 
 
 def matching_positions(rows: RowSet, within: RowSet, ignoring: Collection[str] = ()) -> NDArray[np.intp]:
@@ -37,7 +37,7 @@ def _keys(rows: RowSet, within: RowSet, names: Collection[str]) -> NDArray[np.in
     keys, size = np.zeros(len(rows) + len(within), np.int64), 1
     for name in names:
         codes, count = _codes(_column(rows, name), _column(within, name))
-        if size * count > _LARGEST:
+        if size * count > _MAX_KEY:
             distinct, keys = np.unique(keys, return_inverse=True)
             size = len(distinct)
         keys, size = keys * count + codes, size * count

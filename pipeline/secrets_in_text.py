@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import chain
 
-MASK = "[REDACTED]"
+REDACTED = "[REDACTED]"
 """What stands for a secret, as in the Collector's output."""
-LEAST = 4
+MIN_SECRET_LENGTH = 4
 """Characters of a known secret that is looked for inside text; shorter ones would be found everywhere."""
 
 _NAMES = (
@@ -37,27 +37,27 @@ _TOKEN = re.compile(
     r"[A-Za-z0-9_.=+/-]{8,}+"
 )
 _LOGIN = re.compile(r"\S++")
-_KNOWN: ContextVar[tuple[Collection[str], ...]] = ContextVar("known secrets", default=())
+_KNOWN_SECRETS: ContextVar[tuple[Collection[str], ...]] = ContextVar("known secrets", default=())
 
 
-def is_secret(name: str) -> bool:
+def is_secret_name(name: str) -> bool:
     """Whether a key of this name holds a secret (``api_key``, ``X-Auth-Token``; not the path ``token_file``)."""
     return _SECRET_NAME.search(_CAMEL.sub("_", name)) is not None
 
 
 @contextmanager
-def knowing(secrets: Collection[str]) -> Iterator[None]:
+def known_secrets(secrets: Collection[str]) -> Iterator[None]:
     """While it lasts, these texts (more may be added meanwhile) are masked wherever they are found, by this thread."""
-    token = _KNOWN.set((*_KNOWN.get(), secrets))
+    token = _KNOWN_SECRETS.set((*_KNOWN_SECRETS.get(), secrets))
     try:
         yield
     finally:
-        _KNOWN.reset(token)
+        _KNOWN_SECRETS.reset(token)
 
 
-def is_known(text: str) -> bool:
+def is_known_secret(text: str) -> bool:
     """Whether ``text`` as a whole is a known secret."""
-    return any(text in secrets for secrets in _KNOWN.get())
+    return any(text in secrets for secrets in _KNOWN_SECRETS.get())
 
 
 def redacted(text: str, secrets: Iterable[str] = ()) -> str:
@@ -65,21 +65,21 @@ def redacted(text: str, secrets: Iterable[str] = ()) -> str:
 
     These are user info of URLs, private keys and tokens.
     """
-    text = _without_known(text, chain(*_KNOWN.get(), secrets))
-    text = _PRIVATE_KEY.sub(rf"\1 {MASK}", text)
+    text = _without_known(text, chain(*_KNOWN_SECRETS.get(), secrets))
+    text = _PRIVATE_KEY.sub(rf"\1 {REDACTED}", text)
     text = _without_user_info(text)
-    return _TOKEN.sub(MASK, _BEARER.sub(rf"\1{MASK}", text))
+    return _TOKEN.sub(REDACTED, _BEARER.sub(rf"\1{REDACTED}", text))
 
 
-def masked_text(text: str) -> str:
+def redacted_value(text: str) -> str:
     """A value of the user's, `redacted`, and also without ``password=…``, ``Authorization: …`` and ``user:…@host``."""
-    text = _SCHEME.sub(rf"\1{MASK}", _without_assigned(redacted(text)))
+    text = _SCHEME.sub(rf"\1{REDACTED}", _without_assigned(redacted(text)))
     return _LOGIN.sub(lambda word: _without_login(word[0]), text) if "@" in text else text
 
 
 def _without_known(text: str, secrets: Iterable[str]) -> str:
-    longest_first = sorted({each for each in secrets if len(each) >= LEAST}, key=len, reverse=True)
-    return re.sub("|".join(map(re.escape, longest_first)), MASK, text) if longest_first else text
+    longest_first = sorted({each for each in secrets if len(each) >= MIN_SECRET_LENGTH}, key=len, reverse=True)
+    return re.sub("|".join(map(re.escape, longest_first)), REDACTED, text) if longest_first else text
 
 
 def _without_user_info(text: str) -> str:
@@ -91,7 +91,7 @@ def _without_user_info(text: str) -> str:
         if start >= run[0]:  # once for each run without blanks, so that many URLs in one take no longer
             run = _run(text, start)
         end = max(_end_of_user_info(text, start, run[1], last), start)
-        done += [text[position:start], MASK if end > start else ""]
+        done += [text[position:start], REDACTED if end > start else ""]
         position = end
     return "".join((*done, text[position:]))
 
@@ -118,7 +118,7 @@ def _without_assigned(text: str) -> str:
     """``text`` without what follows ``password=`` up to the next ``name=``, and what follows ``password: `` at all."""
     keys, done, position = list(_KEY.finditer(text)), list[str](), 0
     for number, key in enumerate(keys):
-        if key.start() < position or not is_secret(key[0]):
+        if key.start() < position or not is_secret_name(key[0]):
             continue
         separator = _SEPARATOR.match(text, key.end())
         if separator is None or (separator[2] == ":" and not _is_mapping(separator, text)):
@@ -126,7 +126,7 @@ def _without_assigned(text: str) -> str:
         end = len(text) if separator[2] == ":" else _next_assignment(text, keys, number + 1)
         value = text[separator.end() : end]
         kept = len(value.rstrip(" &;,\t\r\n"))
-        done += [text[position : separator.end()], MASK if kept else "", value[kept:]]
+        done += [text[position : separator.end()], REDACTED if kept else "", value[kept:]]
         position = end
     return "".join((*done, text[position:]))
 
@@ -150,4 +150,4 @@ def _without_login(word: str) -> str:
     """A word without the password in ``user:password@host``, as some databases write it."""
     login, at, host = word.rpartition("@")
     user, colon, _ = login.partition(":")
-    return f"{user}:{MASK}{at}{host}" if colon and "://" not in login and MASK not in login else word
+    return f"{user}:{REDACTED}{at}{host}" if colon and "://" not in login and REDACTED not in login else word

@@ -18,16 +18,16 @@ from pydantic_core import CoreSchema, core_schema
 from .suggestions import did_you_mean
 
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_LONGEST = 9_223_372_036.0  # as Go has it, and as long as Python's locks can wait
+_MAX_SECONDS = 9_223_372_036.0  # as Go has it, and as long as Python's locks can wait
 _NUMBER = r"(?:\d++\.?\d*+|\.\d++)"  # gives nothing back once matched: a text of any length is judged in one pass
 _PART = rf"{_NUMBER}(?:ns|us|µs|μs|ms|s|m|h)"
 _BYTES = {"": 1, "B": 1}
 _BYTES |= {f"{letter}B": 1000**power for power, letter in enumerate("kMGT", 1)}
 _BYTES |= {f"{letter}iB": 1024**power for power, letter in enumerate("KMGT", 1)}
 _SIZE = re.compile(rf"({_NUMBER})\s*+([A-Za-z]*+)")
-_MOST_BYTES = 1 << 63
+_MAX_BYTES = 1 << 63
 _DURATION = re.compile(rf"[+-]?(?:{_PART})++|[+-]?0")
-_QUOTED = 60  # characters of the user's own value in a message
+_MAX_QUOTED = 60  # characters of the user's own value in a message
 
 
 class Settings(BaseModel):
@@ -46,7 +46,7 @@ def parse_duration(text: object) -> float:
         )
     parts = re.findall(rf"({_NUMBER})([a-zµμ]+)", text)
     seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
-    if seconds > _LONGEST:
+    if seconds > _MAX_SECONDS:
         raise ValueError(f'"{_short(text)}" is longer than 292 years; give a shorter duration')
     return -seconds if text.startswith("-") else seconds
 
@@ -62,7 +62,7 @@ def format_duration(seconds: float) -> str:
 
 def _short(text: object) -> str:
     whole = str(text)
-    return whole if len(whole) <= _QUOTED else f"{whole[:_QUOTED]}…"
+    return whole if len(whole) <= _MAX_QUOTED else f"{whole[:_MAX_QUOTED]}…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def parse_bytes(text: object) -> int:
     if unit not in _BYTES:
         hint = did_you_mean(_short(unit), filter(None, _BYTES))
         raise ValueError(f'"{_short(text)}" has the unknown unit "{_short(unit)}"{hint}')
-    exact = parts[1].isdecimal() and len(parts[1]) < _QUOTED
+    exact = parts[1].isdecimal() and len(parts[1]) < _MAX_QUOTED
     return _bounded((int if exact else float)(parts[1]) * _BYTES[unit], text)
 
 
@@ -128,7 +128,7 @@ def format_bytes(number: int) -> str:
 
 
 def _bounded(number: float, text: object) -> int:
-    if number >= _MOST_BYTES:
+    if number >= _MAX_BYTES:
         raise ValueError(f'"{_short(text)}" is more than any machine has; give a smaller size')
     return int(number)
 

@@ -32,7 +32,7 @@ class ContainerSettings(Settings):
     """Keep ``process.linux.cgroup`` where a container was found; elsewhere (systemd services, …) it always stays."""
 
 
-class Names(Protocol):
+class ContainerMetadata(Protocol):
     """Further attributes of containers, from a source that learns about them as they come and go.
 
     The seam for the Kubernetes API: a watcher of the node's pods answers ``k8s.namespace.name``, ``k8s.pod.name``,
@@ -50,7 +50,7 @@ class Names(Protocol):
         ...
 
 
-class NoNames:
+class NoContainerMetadata:
     """Knows no names: container and pod are told by their ids only."""
 
     generation = 0
@@ -63,10 +63,10 @@ class NoNames:
 class ContainerProcessor:
     """Describes rows by their container. Values and number of rows never change; each row set is described once."""
 
-    def __init__(self, settings: ContainerSettings, _context: Context, names: Names | None = None) -> None:
+    def __init__(self, settings: ContainerSettings, _context: Context, names: ContainerMetadata | None = None) -> None:
         self._keep_cgroup = settings.keep_cgroup
-        self._names = names or NoNames()
-        self._described = once_per_row_set(self._describe, version=lambda: self._names.generation)
+        self._metadata = names or NoContainerMetadata()
+        self._described = once_per_row_set(self._describe, version=lambda: self._metadata.generation)
 
     def process(self, frames: Frames) -> Frames:
         """The same frames about rows that are described better."""
@@ -95,7 +95,7 @@ class ContainerProcessor:
             "k8s.pod.uid": container.pod_uid,
         }
         known = {name: value for name, value in ids.items() if value}
-        return {**known, **self._names.attributes(container)}
+        return {**known, **self._metadata.attributes(container)}
 
 
 def _reader(described: Mapping[str, Mapping[str, str]], name: str) -> Callable[[str], str]:

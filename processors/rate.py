@@ -36,7 +36,7 @@ from .percentages import INPUTS, PERCENTAGES, PercentageRows, gauge, percentage_
 from .subset import Subset
 
 _COUNTING = (Kind.COUNTER, Kind.HISTOGRAM)
-_SETTLED = 3
+_WARN_AFTER_BATCHES = 3
 
 
 class RateSettings(Settings):
@@ -69,8 +69,8 @@ class RateProcessor:
             for frame in frames
             if self._is_input(frame) and (increase := self._increases.of(frame)) is not None
         }
-        self._settle()
-        self._tell_unknown(frames)
+        self._report_recovery()
+        self._warn_unknown(frames)
         return [*frames, *self._percentage_frames(measured), *self._rate_frames(measured.values())]
 
     def _forget(self, gone: Iterable[Stream | Origin]) -> None:
@@ -85,7 +85,7 @@ class RateProcessor:
         self._late = True
         self._context.telemetry.error("clock", problem)
 
-    def _settle(self) -> None:
+    def _report_recovery(self) -> None:
         if not self._late:
             self._context.telemetry.recovered("clock")
         self._late = False
@@ -121,10 +121,10 @@ class RateProcessor:
             description = f"Per second in the last interval: {frame.description or frame.name}"
             yield gauge(frame, rows, rates, f"{frame.name}.rate", text=description, unit=unit)
 
-    def _tell_unknown(self, frames: Frames) -> None:
+    def _warn_unknown(self, frames: Frames) -> None:
         """Say once which wishes no metric answers to so far. It may be right: metrics appear with their first event."""
         self._batches += bool(frames)
-        if self._batches != _SETTLED or not frames:
+        if self._batches != _WARN_AFTER_BATCHES or not frames:
             return
         names = {frame.name for frame in frames if frame.kind in _COUNTING}
         for pattern in self._settings.metrics:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis.database import DirectoryBasedExampleDatabase
-from turns import Room, Turn, Turns
+from turns import FairLock, Turn, Turns
 from xdist.scheduler import LoadFileScheduling
 
 _EXAMPLES = Path(__file__).parents[1] / ".hypothesis" / "examples"
@@ -27,7 +27,7 @@ are alone: pytest-xdist hands over names only.
 """
 _HERE = Path(__file__).parent
 _APART = {Turn.ALONE, Turn.KERNEL_ALONE}
-_TURNS = Turns(machine=Room(_HERE, Path(__file__)), kernel=Room(_HERE / "kernel", _HERE / "kernel/conftest.py"))
+_TURNS = Turns(machine=FairLock(_HERE, Path(__file__)), kernel=FairLock(_HERE / "kernel", _HERE / "kernel/conftest.py"))
 _COMPILED = _HERE.parent / ".cache/programs"
 
 

@@ -25,7 +25,7 @@ def request_of(line):
     return re.search(r"(\d+,\d+) .* (\d+) \+ \d+", _LINE.search(line)[5]).groups()
 
 
-def spans(lines, whose, begin, end):
+def durations_between(lines, whose, begin, end):
     """Nanoseconds between each event whose name ends with ``begin`` and the next of the same one with ``end``."""
     open_since, found = {}, []
     for line in lines:

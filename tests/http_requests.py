@@ -20,6 +20,6 @@ def ask(servers, path="/metrics", method="GET", body=None, endpoint=ANY, *, head
         connection.close()
 
 
-def saying(text):
+def answering(text):
     """A handler that always answers the same."""
     return lambda request: Response(text)

@@ -13,7 +13,7 @@ from ebpf_sidecar.pipeline.testing import FakeSender, RecordedTelemetry
 DOWN = SendError("unavailable", retry=True)
 
 
-class Accounts(Counter):
+class RecordedCounters(Counter):
     """Counts what the queue reports."""
 
     def __init__(self):
@@ -31,11 +31,11 @@ class Accounts(Counter):
         self["enqueue_failed"] += points
 
 
-class Observed(SendingQueue):
+class ObservedQueue(SendingQueue):
     """A queue that records what happens to it, and randomizes nothing."""
 
     def __init__(self, sender, clock=None, queue=None, telemetry=None, **retry):
-        self.accounting, self.telemetry = Accounts(), telemetry or RecordedTelemetry()
+        self.accounting, self.telemetry = RecordedCounters(), telemetry or RecordedTelemetry()
         settings = PushSettings(sending_queue=queue or {}, retry_on_failure=retry)
         super().__init__("test", sender, settings, self.accounting, self.telemetry, clock or SystemClock(), lambda: 0.5)
 

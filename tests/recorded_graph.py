@@ -17,24 +17,24 @@ RECEIVER, PROCESSOR, EXPORTER = ComponentKind.RECEIVER, ComponentKind.PROCESSOR,
 
 
 @dataclass
-class Part:
+class RecordedComponent:
     """A component that writes down its life; ``work`` is what it does to frames."""
 
     name: str
-    diary: list
+    events: list
     work: object = None
     fails_to_start: bool = False
     consumer: object = None
     sink: Sink = field(default_factory=Sink)
 
     def start(self, consumer=None):
-        self.diary.append(f"start {self.name}")
+        self.events.append(f"start {self.name}")
         if self.fails_to_start:
             raise RuntimeError("no luck")
         self.consumer = consumer
 
     def shutdown(self):
-        self.diary.append(f"shutdown {self.name}")
+        self.events.append(f"shutdown {self.name}")
 
     def process(self, frames):
         return self.work(frames) if self.work else frames
@@ -43,25 +43,25 @@ class Part:
         self.sink.export(frames)
 
 
-class SendingPart(FakeSender, Part):
+class RecordedSender(FakeSender, RecordedComponent):
     """A sender that writes down its life, too."""
 
-    def __init__(self, name, diary, problems=()):
+    def __init__(self, name, events, problems=()):
         FakeSender.__init__(self, problems)
-        Part.__init__(self, name, diary)
+        RecordedComponent.__init__(self, name, events)
 
 
 @dataclass
-class House:
+class RecordedGraph:
     """Configurations of parts, and what became of them."""
 
-    diary: list = field(default_factory=list)
+    events: list = field(default_factory=list)
     parts: dict = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
 
     def configured(self, kind, name, **what):
         def create(settings, context):
-            self.parts[name] = what.pop("part", None) or Part(name, self.diary, **what)
+            self.parts[name] = what.pop("part", None) or RecordedComponent(name, self.events, **what)
             return self.parts[name]
 
         settings = PushSettings() if isinstance(what.get("part"), FakeSender) else Settings()

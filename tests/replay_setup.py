@@ -8,7 +8,7 @@ from ebpf_sidecar.receivers.replay import ReplayReceiver, ReplaySettings
 SECOND = 1_000_000_000
 
 
-class Stage:
+class ReplaySetup:
     """A replay with everything around it."""
 
     def __init__(self, path, **settings):

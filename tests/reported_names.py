@@ -9,7 +9,7 @@ MAIN, BACKUP = b"postgres_exporter_main", b"postgres_exporter_backup"
 HERE, THERE = ("/here",), ("/there",)
 
 
-class Told:
+class ReportedNames:
     """What the kernel tells, once each."""
 
     def __init__(self):

@@ -9,7 +9,7 @@ OPENMETRICS = {"accept": "application/openmetrics-text"}
 SECOND = 1_000_000_000
 
 
-class Served:
+class ServedExporter:
     """An exporter with the parts that a test looks at."""
 
     def __init__(self, settings=None, **parts):

@@ -9,7 +9,7 @@ import pytest
 
 from ebpf_sidecar.pipeline.cli.commands import exit_code
 from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind
-from ebpf_sidecar.pipeline.config.load import Inline, PipelineId, load
+from ebpf_sidecar.pipeline.config.load import InlineSource, PipelineId, load
 from ebpf_sidecar.pipeline.config.locations import DEFAULT
 from ebpf_sidecar.pipeline.plugins import Plugins
 
@@ -64,7 +64,7 @@ def test_two_environment_variables_change_the_default():
 
 def test_a_users_configuration_loads_with_the_real_components():
     """The documentation's example, as it stands."""
-    config = load([Inline(USERS)], [], Plugins(), {})
+    config = load([InlineSource(USERS)], [], Plugins(), {})
     [receiver] = config.receivers.values()
 
     assert (0.5, ["page_cache", "syscalls", "block_io"]) == (

@@ -14,7 +14,7 @@ from documents.probes import prometheus_name
 
 from ebpf_sidecar.exporters.prometheus import FACTORY
 from ebpf_sidecar.pipeline.component import ComponentKind
-from ebpf_sidecar.pipeline.config.load import Inline, load
+from ebpf_sidecar.pipeline.config.load import InlineSource, load
 from ebpf_sidecar.pipeline.plugins import PROJECT, Plugins
 from ebpf_sidecar.pipeline.telemetry.catalogue import catalogue
 from ebpf_sidecar.pipeline.telemetry.exposition import SelfMetrics
@@ -202,7 +202,7 @@ def test_every_configuration_in_the_documents_is_right(text):
     """A whole one is loaded; of a part of one, each component takes its settings."""
     tree = yaml.safe_load(text)
     if {"receivers", "exporters", "service"} <= set(tree):
-        assert load([Inline(text.encode())], [], Plugins(), {}).service.pipelines
+        assert load([InlineSource(text.encode())], [], Plugins(), {}).service.pipelines
         return
     checked = [
         Plugins().factory(kind, key.partition("/")[0]).settings(**(body or {}))

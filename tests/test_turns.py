@@ -4,7 +4,7 @@
 import threading
 
 import pytest
-from turns import Room, Turn, Turns
+from turns import FairLock, Turn, Turns
 from waiting import until
 
 ANY, KERNEL, KERNEL_ALONE, ALONE = Turn
@@ -26,7 +26,7 @@ def turns(tmp_path):
     files = [tmp_path / name for name in ("machine door", "machine", "kernel door", "kernel")]
     for file in files:
         file.touch()
-    return lambda: Turns(Room(*files[:2]), Room(*files[2:]))
+    return lambda: Turns(FairLock(*files[:2]), FairLock(*files[2:]))
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ class Turn(Enum):
     """Who is alone on the machine is alone in the kernel, too."""
 
 
-class Room:
+class FairLock:
     """A room behind a door: many may be inside together, or one alone."""
 
     def __init__(self, door: Path, room: Path) -> None:
@@ -45,7 +45,7 @@ class Room:
 class Turns:
     """The machine, and the kernel as a room inside of it."""
 
-    def __init__(self, machine: Room, kernel: Room) -> None:
+    def __init__(self, machine: FairLock, kernel: FairLock) -> None:
         self._machine, self._kernel = machine, kernel
         self._now: Turn | None = None
 

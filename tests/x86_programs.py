@@ -11,7 +11,7 @@ _EXIT_32 = b"\xb8\x01\0\0\0\x31\xdb\xcd\x80"
 _EXIT_64 = b"\xb8\x3c\0\0\0\x31\xff\x0f\x05"
 
 
-def elf_of_32_bits(body):
+def elf32(body):
     """A program of 32 bits that does ``body`` `TIMES` times and exits."""
     base, headers, code = 0x8048000, 84, _loop(body) + _EXIT_32
     header = struct.pack("<HHIIIIIHHHHHH", 2, 3, 1, base + headers, 52, 0, 0, 52, 32, 1, 0, 0, 0)
@@ -19,7 +19,7 @@ def elf_of_32_bits(body):
     return b"\x7fELF\1\1\1" + bytes(9) + header + segment + code
 
 
-def elf_of_64_bits(body):
+def elf64(body):
     """The same of 64 bits."""
     base, headers, code = 0x400000, 120, _loop(body) + _EXIT_64
     header = struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, base + headers, 64, 0, 0, 64, 56, 1, 0, 0, 0)

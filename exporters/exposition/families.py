@@ -20,8 +20,8 @@ from ebpf_sidecar.pipeline.frame import Frame, Frames, Kind
 from ebpf_sidecar.pipeline.streams import Origin, Stream
 
 from .labels import LabelTable
-from .names import Name
-from .page_limit import Cost, PageLimit, Size
+from .names import MetricNames
+from .page_limit import PageLimit, PageSize, PointCost
 from .readings import Reading, Readings
 from .series import Points
 from .stream_series import StreamSeries
@@ -46,12 +46,12 @@ class Duplicates:
 class Family:
     """A metric and its series, by the stream that they come from."""
 
-    name: Name
+    name: MetricNames
     kind: Kind
     unit: str
     description: str
     bounds: NDArray[np.float64] | None
-    cost: Cost
+    cost: PointCost
     streams: dict[Stream, StreamSeries] = field(default_factory=dict)
 
     def parts(self) -> tuple[Points, ...]:
@@ -121,7 +121,7 @@ class Family:
         return min((series.oldest() for series in self.streams.values()), default=float("inf"))
 
 
-class RefusedError(Exception):
+class FrameRejectedError(Exception):
     """A frame that cannot stand on the page. ``reason``: a word or two for the count."""
 
     def __init__(self, reason: str, text: str) -> None:
@@ -129,7 +129,7 @@ class RefusedError(Exception):
         self.reason = reason
 
 
-_TARGET = Name("target", "target_info", "target_info", "")
+_TARGET = MetricNames("target", "target_info", "target_info", "")
 """The family that says who was scraped; it is not ours to fill, but its names are taken."""
 
 
@@ -142,9 +142,9 @@ class Families:
     """
 
     start: int | None = None
-    limit: PageLimit = field(default_factory=lambda: PageLimit(Size(sys.maxsize, sys.maxsize)))
-    _families: dict[Name, Family] = field(default_factory=dict)
-    _owners: dict[str, Name] = field(default_factory=lambda: {"target": _TARGET, "target_info": _TARGET})
+    limit: PageLimit = field(default_factory=lambda: PageLimit(PageSize(sys.maxsize, sys.maxsize)))
+    _families: dict[MetricNames, Family] = field(default_factory=dict)
+    _owners: dict[str, MetricNames] = field(default_factory=lambda: {"target": _TARGET, "target_info": _TARGET})
 
     def __post_init__(self) -> None:
         self._readings = Readings(self.start)
@@ -158,7 +158,7 @@ class Families:
         """Look how much of the limit is in use, before a batch."""
         self.limit.begin((family.cost, family.parts()) for family in self._families.values())
 
-    def table(self, name: Name, stream: Stream) -> LabelTable | None:
+    def table(self, name: MetricNames, stream: Stream) -> LabelTable | None:
         """The labels of the stream's newest frame in the family of that name."""
         family = self._families.get(name)
         series = family and family.streams.get(stream)
@@ -187,10 +187,10 @@ class Families:
             self._remove_empty(family)
         return bool(silent)
 
-    def put(self, name: Name, frame: Frame, table: LabelTable) -> Duplicates:
-        """Take in a frame of a batch that began; returns which of its series are duplicates. Raises `RefusedError`."""
+    def put(self, name: MetricNames, frame: Frame, table: LabelTable) -> Duplicates:
+        """Add a frame of the current batch; returns which of its series are duplicates. Raises `FrameRejectedError`."""
         if frame.values.dtype.kind not in "uifb":
-            raise RefusedError(
+            raise FrameRejectedError(
                 "no numbers", _conflict(frame, f"has values of type {frame.values.dtype}", "give numbers")
             )
         family, reading = self._families.get(name), self._readings.newest[frame.stream.origin]
@@ -202,32 +202,34 @@ class Families:
             family = self._families[name] = self._family(name, frame)
             return family.update(frame, table, reading, self.limit)
         if family.kind is not frame.kind:
-            raise RefusedError("conflicting type", _conflict(frame, f"is a {family.kind} already", _REPAIR))
+            raise FrameRejectedError("conflicting type", _conflict(frame, f"is a {family.kind} already", _REPAIR))
         if family.unit != frame.unit:
-            raise RefusedError("conflicting unit", _conflict(frame, f'has the unit "{family.unit}" already', _REPAIR))
+            raise FrameRejectedError(
+                "conflicting unit", _conflict(frame, f'has the unit "{family.unit}" already', _REPAIR)
+            )
         if not _same_bounds(family.bounds, frame.bounds):
             if any(series.parts() for stream, series in family.streams.items() if stream != frame.stream):
-                raise RefusedError("conflicting bounds", _conflict(frame, "has other bounds already", _REPAIR))
+                raise FrameRejectedError("conflicting bounds", _conflict(frame, "has other bounds already", _REPAIR))
             self._remove(name)
             return self.put(name, frame, table)
         return family.update(frame, table, reading, self.limit)
 
-    def _family(self, name: Name, frame: Frame) -> Family:
+    def _family(self, name: MetricNames, frame: Frame) -> Family:
         cost = self.limit.cost(name, frame.kind, frame.bounds, frame.description)
         return Family(name, frame.kind, frame.unit, frame.description, frame.bounds, cost)
 
-    def _claim(self, name: Name, frame: Frame) -> None:
+    def _claim(self, name: MetricNames, frame: Frame) -> None:
         for claim in sorted(name.claims(frame.kind)):
             if (owner := self._owners.get(claim)) is not None:
                 what = f'needs the name "{claim}", which "{owner.text}" has with another unit or type'
-                raise RefusedError("conflicting name", _conflict(frame, what, "rename one of them"))
+                raise FrameRejectedError("conflicting name", _conflict(frame, what, "rename one of them"))
         self._owners.update(dict.fromkeys(name.claims(frame.kind), name))
 
     def _remove_empty(self, family: Family) -> None:
         if not family.parts():
             self._remove(family.name)
 
-    def _remove(self, name: Name) -> None:
+    def _remove(self, name: MetricNames) -> None:
         family = self._families.pop(name, None)
         for claim in name.claims(family.kind) if family else ():
             del self._owners[claim]

@@ -46,7 +46,7 @@ _NOT_IN_LABEL = re.compile(r"[^a-zA-Z0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Name:
+class MetricNames:
     """A metric's names on the page."""
 
     family: str
@@ -67,7 +67,7 @@ class Name:
         return frozenset((self.text, *(self.family + suffix for suffix in suffixes)))
 
 
-def metric_name(name: str, unit: str, kind: Kind, *, suffixes: bool = True) -> Name:
+def metric_name(name: str, unit: str, kind: Kind, *, suffixes: bool = True) -> MetricNames:
     """The names of a metric; ``suffixes``: append unit and ``_total``."""
     words = [word for word in _NOT_IN_NAME.split(name) if word]
     unit_words = _unit_words(unit, kind) if suffixes else []
@@ -80,10 +80,10 @@ def metric_name(name: str, unit: str, kind: Kind, *, suffixes: bool = True) -> N
         plain = f"_{plain}"
     suffix = "_".join(unit_words)
     if kind is not Kind.COUNTER:
-        return Name(plain, plain, plain, _unit_at_end(plain, suffix))
+        return MetricNames(plain, plain, plain, _unit_at_end(plain, suffix))
     family = plain.removesuffix("_total") or "_"
     sample = f"{family}_total"
-    return Name(family, sample if suffixes else plain, sample, _unit_at_end(family, suffix))
+    return MetricNames(family, sample if suffixes else plain, sample, _unit_at_end(family, suffix))
 
 
 def _unit_words(unit: str, kind: Kind) -> list[str]:

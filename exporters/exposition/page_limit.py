@@ -16,32 +16,32 @@ from numpy.typing import NDArray
 
 from ebpf_sidecar.pipeline.frame import Kind
 
-from .names import Name
+from .names import MetricNames
 from .series import Points
 
 _INTEGER, _FLOAT = 20, 24
 """Characters of 2**64 - 1, and of the longest float that is read back without loss."""
 _TIME = 15
 """Characters of a blank and a time in seconds with milliseconds."""
-NEAR = 0.8
-"""The part of a limit from which on it is warned of."""
-CALM = 0.7
-"""The part of it below which the next warning is due: a page that comes and goes about `NEAR` is no news each time."""
+WARN_AT = 0.8
+"""The fraction of a limit at which a warning is logged."""
+REARM_BELOW = 0.7
+"""The fraction below which it may be logged again, so that a page that hovers around `WARN_AT` does not repeat it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class PageSize:
     """Lines that are no comments, and bytes at most."""
 
     series: int = 0
     bytes: int = 0
 
-    def __add__(self, other: Size) -> Size:
-        return Size(self.series + other.series, self.bytes + other.bytes)
+    def __add__(self, other: PageSize) -> PageSize:
+        return PageSize(self.series + other.series, self.bytes + other.bytes)
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class PointCost:
     """What the points of one family take on the page.
 
     ``series``: of each point. ``lines``: of each point, those included that scrapers do not keep. ``point``: bytes of
@@ -54,7 +54,9 @@ class Cost:
     head: int
 
     @classmethod
-    def of(cls, name: Name, kind: Kind, bounds: NDArray[np.float64] | None, description: str, extra: Extra) -> Cost:
+    def of(
+        cls, name: MetricNames, kind: Kind, bounds: NDArray[np.float64] | None, description: str, extra: PageExtras
+    ) -> PointCost:
         """For a family of that name. ``bounds``: of a histogram."""
         longest = len(name.sample) + len("_created")
         histogram = kind is Kind.HISTOGRAM and bounds is not None
@@ -69,13 +71,13 @@ class Cost:
         head = 3 * comment + 2 * _length((str(description),))  # each character may be escaped
         return cls(series, lines, lines * line, head)
 
-    def of_points(self, number: int, label_bytes: int) -> Size:
+    def of_points(self, number: int, label_bytes: int) -> PageSize:
         """The size of so many points with label blocks of so many bytes together."""
-        return Size(number * self.series, number * self.point + self.lines * label_bytes)
+        return PageSize(number * self.series, number * self.point + self.lines * label_bytes)
 
 
 @dataclass(frozen=True, slots=True)
-class Extra:
+class PageExtras:
     """What a page shows beside values."""
 
     timestamps: bool = False
@@ -87,30 +89,30 @@ class Extra:
 class PageLimit:
     """Admits series while there is room. Not thread-safe."""
 
-    most: Size
-    extra: Extra = Extra()
-    used: Size = Size()
+    most: PageSize
+    extra: PageExtras = PageExtras()
+    used: PageSize = PageSize()
     left_out: int = 0
     """Series that were not admitted since `begin`."""
     _lengths: dict[int, tuple[list[str], int]] = field(default_factory=dict)
 
-    def cost(self, name: Name, kind: Kind, bounds: NDArray[np.float64] | None, description: str) -> Cost:
+    def cost(self, name: MetricNames, kind: Kind, bounds: NDArray[np.float64] | None, description: str) -> PointCost:
         """What a point of that family takes."""
-        return Cost.of(name, kind, bounds, description, self.extra)
+        return PointCost.of(name, kind, bounds, description, self.extra)
 
-    def begin(self, families: Iterable[tuple[Cost, Iterable[Points]]]) -> None:
+    def begin(self, families: Iterable[tuple[PointCost, Iterable[Points]]]) -> None:
         """Measure what is on the page now."""
         # a list of labels stays the same object while rows do not change; it is held here, so no other has its id
         known, self._lengths = self._lengths, {}
-        self.used, self.left_out = Size(), 0
+        self.used, self.left_out = PageSize(), 0
         for cost, parts in families:
-            self.used += Size(0, cost.head)
+            self.used += PageSize(0, cost.head)
             for part in parts:
                 blocks = part.blocks
                 _, length = self._lengths[id(blocks)] = known.get(id(blocks)) or (blocks, _length(blocks))
                 self.used += cost.of_points(len(blocks), length)
 
-    def beyond(self, cost: Cost, blocks: list[str], shown: Collection[Points], without: set[str]) -> set[str]:
+    def beyond(self, cost: PointCost, blocks: list[str], shown: Collection[Points], without: set[str]) -> set[str]:
         """The labels among ``blocks`` for which there is no room.
 
         ``shown``: the series that the page has of the same stream. ``without``: labels that are left out anyway.
@@ -128,11 +130,11 @@ class PageLimit:
         self.used += cost.of_points(fitting, _length(new[:fitting]))
         return set(new[fitting:])
 
-    def _fits(self, needed: Size) -> bool:
+    def _fits(self, needed: PageSize) -> bool:
         used = self.used + needed
         return used.series <= self.most.series and used.bytes <= self.most.bytes
 
-    def _fitting(self, cost: Cost, new: list[str]) -> int:
+    def _fitting(self, cost: PointCost, new: list[str]) -> int:
         """How many of ``new`` there is room for."""
         taken = np.cumsum(cost.point + cost.lines * _lengths(new))
         by_bytes = int(np.searchsorted(taken, self.most.bytes - self.used.bytes, side="right"))

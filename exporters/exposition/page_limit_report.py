@@ -9,7 +9,7 @@ from ebpf_sidecar.pipeline.host import Context
 from ebpf_sidecar.pipeline.metric_info import gauge
 from ebpf_sidecar.pipeline.settings import Bytes, Settings
 
-from .page_limit import CALM, NEAR, PageLimit, Size
+from .page_limit import REARM_BELOW, WARN_AT, PageLimit, PageSize
 
 _PREFIX = "ebpf_sidecar.exporter.page"
 SERIES = gauge(f"{_PREFIX}_series", "{series}", "Series on the page, the service's own left out", "component")
@@ -32,12 +32,12 @@ class PageLimitSettings(Settings):
     size: Bytes = 16 * 2**20
     """The same in bytes before compression, each number counted with its longest form."""
 
-    def limit(self) -> Size:
+    def limit(self) -> PageSize:
         """Both."""
-        return Size(self.series, max(1, self.size))
+        return PageSize(self.series, max(1, self.size))
 
 
-class Fullness:
+class PageLimitReport:
     """What is said of one page. ``report`` after each export."""
 
     def __init__(self, limit: PageLimit, context: Context) -> None:
@@ -58,18 +58,18 @@ class Fullness:
         if full and not self._full:
             self._logger.warning(
                 "the page is full (%s): %d new series are left out and counted as dropped; %s",
-                self._said(), self._limit.left_out, _REPAIR,
+                self._usage(), self._limit.left_out, _REPAIR,
             )  # fmt: skip
-        elif share >= NEAR and not self._near and not full:
+        elif share >= WARN_AT and not self._near and not full:
             self._logger.warning(
-                "the page is nearly full (%s): what does not fit any more will be left out; %s", self._said(), _REPAIR
+                "the page is nearly full (%s): what does not fit any more will be left out; %s", self._usage(), _REPAIR
             )
         elif self._full and not full:
-            self._logger.info("the page has room again for all series (%s)", self._said())
+            self._logger.info("the page has room again for all series (%s)", self._usage())
         self._full = full
-        self._near = share >= NEAR or (self._near and share >= CALM)
+        self._near = share >= WARN_AT or (self._near and share >= REARM_BELOW)
 
-    def _said(self) -> str:
+    def _usage(self) -> str:
         used, most = self._limit.used, self._limit.most
         size = f"{used.bytes / 2**20:.1f} of {most.bytes / 2**20:.1f} MiB"
         return f"{used.series:,} of {most.series:,} series, {size}"

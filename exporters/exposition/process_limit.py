@@ -8,12 +8,12 @@ from ebpf_sidecar.pipeline.frame import Frame, Frames
 from ebpf_sidecar.pipeline.host import Context
 from ebpf_sidecar.pipeline.metric_info import gauge
 
-from .names import Name
-from .page_limit import Cost, Extra
+from .names import MetricNames
+from .page_limit import PageExtras, PointCost
 
-OWN_SERIES = 300
+RESERVED_SERIES = 300
 """How many are kept for the service's own metrics at the end of the page and for ``target_info``."""
-LEAST = 1000
+MIN_SERIES = 1000
 FOLDED = gauge(
     "ebpf_sidecar.exporter.folded_processes",
     "{process}",
@@ -27,7 +27,7 @@ OVERFLOWED = gauge(
     "component",
 )
 METRICS = (FOLDED, OVERFLOWED)
-_ANY = Name("", "", "", "")
+_ANY = MetricNames("", "", "", "")
 _FOLDED = (
     'fold_beyond: %d process names share a row called "other" of their cgroup, so that the page keeps within %d '
     "series; no count is lost, and ebpf_sidecar_exporter_folded_processes shows how many they are"
@@ -41,14 +41,16 @@ _OVERFLOWED = (
 class ProcessLimit:
     """Folds what would be beyond ``most`` series, None for any number. ``expiration``: of the page, in seconds."""
 
-    def __init__(self, most: int | None, expiration: float, extra: Extra, context: Context) -> None:
+    def __init__(self, most: int | None, expiration: float, extra: PageExtras, context: Context) -> None:
         self._most, self._extra, self._context = most, extra, context
-        self._told = {_FOLDED: False, _OVERFLOWED: False}
-        self._folding = None if most is None else Folding(most - OWN_SERIES, expiration, self._series, self._failed)
+        self._warned = {_FOLDED: False, _OVERFLOWED: False}
+        self._folding = (
+            None if most is None else Folding(most - RESERVED_SERIES, expiration, self._series, self._failed)
+        )
 
     def _series(self, frame: Frame) -> int:
         """How many series each row of the frame has."""
-        return Cost.of(_ANY, frame.kind, frame.bounds, "", self._extra).series
+        return PointCost.of(_ANY, frame.kind, frame.bounds, "", self._extra).series
 
     def publish(self) -> None:
         """Show among the service's own metrics what is folded."""
@@ -64,14 +66,14 @@ class ProcessLimit:
         if self._folding is None:
             return frames
         folded = self._folding.fold(frames, now)
-        self._tell(_FOLDED, self._folding.folded)
-        self._tell(_OVERFLOWED, self._folding.overflowed)
+        self._warn_once(_FOLDED, self._folding.folded)
+        self._warn_once(_OVERFLOWED, self._folding.overflowed)
         return folded
 
-    def _tell(self, message: str, number: int) -> None:
+    def _warn_once(self, message: str, number: int) -> None:
         """Log it once."""
-        if number and not self._told[message]:
-            self._told[message] = True
+        if number and not self._warned[message]:
+            self._warned[message] = True
             self._context.logger.warning(message, number, self._most)
 
     def _failed(self, cause: Exception) -> None:

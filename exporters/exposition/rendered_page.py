@@ -16,7 +16,7 @@ FRESH_SECONDS = 1.0
 Piece = bytes | memoryview
 
 
-class Press:
+class RenderedPage:
     """The page in one format: a body that is kept until `clear`, and a tail that is newer. Not thread-safe.
 
     The body is kept as the beginning of the newest whole page, so that it is in memory once.

@@ -20,10 +20,10 @@ from ebpf_sidecar.pipeline.streams import Stream
 from .labels import LabelTable
 from .readings import Reading
 from .series import Points
-from .zero_first import introduced, one_reading_later
+from .zero_first import after_next_reading, start_at_zero
 
 _COUNTING = (Kind.COUNTER, Kind.HISTOGRAM)
-_NO_ROWS = np.empty(0, np.uint64)
+_NO_IDS = np.empty(0, np.uint64)
 
 
 @dataclass(slots=True)
@@ -40,7 +40,7 @@ class StreamSeries:
     momentary: bool
     kept: Points | None = None
     in_parts: bool = False
-    waiting: NDArray[np.uint64] = field(default_factory=lambda: _NO_ROWS)
+    waiting: NDArray[np.uint64] = field(default_factory=lambda: _NO_IDS)
     """Ids of the rows that were 0 up to the newest reading."""
     apart: dict[Stream, tuple[object, ...]] = field(default_factory=dict)
     """Streams found to have no labels in common with this one, and what was compared."""
@@ -50,7 +50,7 @@ class StreamSeries:
         """The series of a first frame, but for those with the label blocks ``without``."""
         live, counts = Points.of(frame, table, reading.exported).without(without), frame.kind in _COUNTING
         if counts:
-            live = introduced(live, (), reading.since, _NO_ROWS)
+            live = start_at_zero(live, (), reading.since, _NO_IDS)
         momentary = not counts and frame.temporality is not Temporality.DELTA
         return cls(live, table, frame.time_unix_nano, reading, counts, momentary)
 
@@ -66,7 +66,7 @@ class StreamSeries:
     def begin(self, reading: Reading) -> None:
         """Another reading begins, whether this stream is in it or not."""
         if reading.batch == 0:
-            self.waiting = np.concatenate([_NO_ROWS, *(part.ids[part.hidden > 0] for part in self.parts())])
+            self.waiting = np.concatenate([_NO_IDS, *(part.ids[part.hidden > 0] for part in self.parts())])
             self._advance(scraped=reading.scrapes > self.reading.scrapes, now=reading.exported, time=reading.time)
 
     def reveal(self, now: float, time: int) -> None:
@@ -74,9 +74,9 @@ class StreamSeries:
         self._advance(scraped=True, now=now, time=time)
 
     def _advance(self, *, scraped: bool, now: float, time: int) -> None:
-        self.live = one_reading_later(self.live, scraped=scraped, now=now, time=time)
+        self.live = after_next_reading(self.live, scraped=scraped, now=now, time=time)
         if self.kept is not None:
-            self.kept = one_reading_later(self.kept, scraped=scraped, now=now, time=time)
+            self.kept = after_next_reading(self.kept, scraped=scraped, now=now, time=time)
 
     def update(self, frame: Frame, table: LabelTable, reading: Reading, without: Collection[str] = ()) -> int:
         """Take a newer frame in. Returns how many series were overwritten though they were read at the same time:
@@ -92,7 +92,7 @@ class StreamSeries:
             for part in self.parts():
                 new = new.added_to(part, by_id=later)
         if self.counts:
-            new = introduced(new, self.parts(), reading.since, self.waiting)
+            new = start_at_zero(new, self.parts(), reading.since, self.waiting)
         if table is not self.table or not later or self.momentary:
             self.kept = self._left_by(table, by_id=later)
         self.live, self.table, self.time, self.reading = new, table, frame.time_unix_nano, reading

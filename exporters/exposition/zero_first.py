@@ -21,7 +21,7 @@ READINGS = 2
 """For how many readings a new series is 0 at most."""
 
 
-def introduced(new: Points, shown: Sequence[Points], since: int, waiting: NDArray[np.uint64]) -> Points:
+def start_at_zero(new: Points, shown: Sequence[Points], since: int, waiting: NDArray[np.uint64]) -> Points:
     """The series of ``new``, with for how many readings from now on each is 0, and since when it is known to count.
 
     ``shown``: the series of the same stream up to now. ``since``: the time of the reading before, ns since the epoch.
@@ -33,11 +33,11 @@ def introduced(new: Points, shown: Sequence[Points], since: int, waiting: NDArra
         if new.blocks is part.blocks:
             return replace(new, hidden=part.hidden, starts=np.where(part.starts == 0, part.starts, new.starts))
     there = set[str]().union(*(part.blocks for part in shown))
-    strange = np.fromiter((block not in there for block in new.blocks), np.bool_, len(new))
+    unseen = np.fromiter((block not in there for block in new.blocks), np.bool_, len(new))
     born, hidden, starts = new.starts >= np.uint64(since), np.zeros(len(new), np.uint8), new.starts.copy()
-    hidden[strange & (born | np.isin(new.ids, waiting))] = READINGS
-    renamed = strange.copy()
-    renamed[strange] = np.isin(new.ids[strange], np.concatenate([new.ids[:0], *(part.ids for part in shown)]))
+    hidden[unseen & (born | np.isin(new.ids, waiting))] = READINGS
+    renamed = unseen.copy()
+    renamed[unseen] = np.isin(new.ids[unseen], np.concatenate([new.ids[:0], *(part.ids for part in shown)]))
     starts[renamed] = 0
     anything_known = bool(new.starts.any())
     for part in shown:
@@ -56,7 +56,7 @@ def _continue(new: Points, part: Points, hidden: NDArray[np.uint8], starts: NDAr
     starts[here] = np.where(part.starts[old] == 0, np.uint64(0), starts[here])
 
 
-def one_reading_later(points: Points, *, scraped: bool, now: float, time: int) -> Points:
+def after_next_reading(points: Points, *, scraped: bool, now: float, time: int) -> Points:
     """The same series; those that are no longer 0 count as exported ``now`` and read at ``time``.
 
     ``scraped``: whether somebody saw them as they were.

@@ -16,26 +16,26 @@ from ebpf_sidecar.pipeline.frame import Frame, Frames, Kind
 from ebpf_sidecar.pipeline.streams import Attendance, Stream
 
 from .owners import MEASURES, Owners, Positions
-from .plan import SHARED, Situation, named
-from .row_table import Taken
-from .stream_rows import Room, StreamRows
+from .plan import SHARED, PlanInput, choose_owners
+from .row_table import FrameGrowth
+from .stream_rows import RemainingBudget, StreamRows
 
 HALF_LIFE = 120.0
 """Seconds after which what an owner did weighs half as much as what it does now."""
 _SECONDS, _BYTES, _EVENTS = range(MEASURES)
 _WEIGHTS = np.array([1.0, 1.0, 0.01])
 _SCALES = {"s": (_SECONDS, 1.0), "By": (_BYTES, 1.0), "{page}": (_BYTES, 4096.0)}
-_MOST = 1e200
+_MAX_AMOUNT = 1e200
 """More than anybody does: sums of it are finite."""
 SPARE_OWNERS = 1024
 """How many owners without rows may be remembered besides as many as have some."""
-MOST_STREAMS = 10_000
+MAX_FORGOTTEN_STREAMS = 10_000
 """How many forgotten streams are remembered by name, so that their past is not counted twice if they return."""
 
 Result = TypeVar("Result")
 
 
-def one_each(frame: Frame) -> int:  # noqa: ARG001 # what a budget in rows counts
+def cost_of_one(frame: Frame) -> int:  # noqa: ARG001 # what a budget in rows counts
     """Each row takes one of the budget."""
     return 1
 
@@ -52,16 +52,16 @@ class Folding:
         self,
         budget: int,
         expiration: float,
-        lines: Callable[[Frame], int] = one_each,
+        lines: Callable[[Frame], int] = cost_of_one,
         failed: Callable[[Exception], None] | None = None,
     ) -> None:
         self._budget, self._expiration, self._lines, self._failed = budget, expiration, lines, failed
         self._owners = Owners()
         self._streams: dict[Stream, StreamRows] = {}
         self._attendance: Attendance[Stream] = Attendance()
-        self._gone: dict[Stream, int] = {}
-        self._judged = 0.0
-        self._many = SPARE_OWNERS
+        self._forgotten: dict[Stream, int] = {}
+        self._last_update = 0.0
+        self._forget_owners_at = SPARE_OWNERS
         self.used = 0
         """How much of the budget is in use."""
         self.folded = 0
@@ -83,19 +83,19 @@ class Folding:
         self._forget(frames, before)
         self._renumber(self._owners.add(frame.rows for frame in frames))
         taken = [self._safely(frame, self._take, frame, now) for frame in frames]
-        self._judge([each for each in taken if each], now)
-        room = self._decide(before)
-        shown = [None if each is None else self._safely(each.frame, self._show, each, room, now) for each in taken]
-        self.used = self._budget - room.left
+        self._update_activity([each for each in taken if each], now)
+        remaining = self._decide(before)
+        shown = [None if each is None else self._safely(each.frame, self._show, each, remaining, now) for each in taken]
+        self.used = self._budget - remaining.left
         self.overflowed = sum(stream.overflowed for stream in self._streams.values())
         return [frame if each is None else each for frame, each in zip(frames, shown, strict=True)]
 
-    def _take(self, frame: Frame, now: float) -> Taken | None:
+    def _take(self, frame: Frame, now: float) -> FrameGrowth | None:
         if frame.values.dtype.kind not in "uif":
             return None
         stream = self._streams.get(frame.stream)
         if stream is None or not stream.table.fits(frame):
-            last = self._gone.pop(frame.stream, -1) if stream is None else stream.table.highest()
+            last = self._forgotten.pop(frame.stream, -1) if stream is None else stream.table.highest()
             stream = self._streams[frame.stream] = StreamRows(frame, self._lines(frame), last)
         return stream.take(frame, self._owners.of(frame.rows), now)
 
@@ -110,16 +110,16 @@ class Folding:
             self._failed(cause)
             return None
 
-    def _show(self, taken: Taken, room: Room, now: float) -> Frame:
+    def _show(self, taken: FrameGrowth, remaining: RemainingBudget, now: float) -> Frame:
         stream = self._streams[taken.frame.stream]
-        return stream.show(taken, self._owners.named, room, now, now - self._expiration)
+        return stream.show(taken, self._owners.named, remaining, now, now - self._expiration)
 
-    def _judge(self, taken: Sequence[Taken], now: float) -> None:
+    def _update_activity(self, taken: Sequence[FrameGrowth], now: float) -> None:
         """Note how busy owners are."""
         amounts = self._owners.amounts
-        amounts *= 0.5 ** ((now - self._judged) / HALF_LIFE)
+        amounts *= 0.5 ** ((now - self._last_update) / HALF_LIFE)
         amounts[amounts < 1e-9] = 0.0
-        self._judged = now
+        self._last_update = now
         for each in taken:
             if each.frame.kind in (Kind.COUNTER, Kind.HISTOGRAM):
                 owner = self._owners.of(each.frame.rows)
@@ -127,25 +127,25 @@ class Folding:
                 known = owner >= 0
                 amounts[:, measure] += np.bincount(owner[known], weights[known], len(amounts))
 
-    def _busy(self) -> NDArray[np.float64]:
+    def _activity(self) -> NDArray[np.float64]:
         """How busy each owner is: its shares of the seconds, of the bytes and, little, of everything else."""
         totals = self._owners.amounts.sum(axis=0)
         return np.asarray((self._owners.amounts / np.where(totals > 0, totals, 1.0)) @ _WEIGHTS)
 
-    def _decide(self, before: float) -> Room:
+    def _decide(self, before: float) -> RemainingBudget:
         """Who has rows of its own from now on, and what is left of the budget."""
         owners = self._owners
-        on_page, alive = Weights(), Weights()
+        on_page, alive = RowCosts(), RowCosts()
         shared = taken = 0
         for stream in self._streams.values():
-            place = stream.place(before)
-            shared += place.shared
-            taken += place.nobody
-            on_page.add(place.page, stream.lines)
+            budget_use = stream.budget_use(before)
+            shared += budget_use.shared
+            taken += budget_use.unowned
+            on_page.add(budget_use.page, stream.lines)
             if stream.seen >= before:
-                alive.add(place.live, stream.lines)
+                alive.add(budget_use.live, stream.lines)
         page, live = on_page.of(len(owners)), alive.of(len(owners))
-        situation = Situation(
+        state = PlanInput(
             self._budget,
             shared + taken,
             owners.groups,
@@ -153,13 +153,13 @@ class Folding:
             owners.fresh,
             page,
             live,
-            self._busy(),
-            owners.turns,
+            self._activity(),
+            owners.arrivals,
         )
-        owners.named = named(situation)
+        owners.named = choose_owners(state)
         owners.fresh = np.zeros(len(owners), np.bool_)
         self.folded = int((~owners.named & (live > 0)).sum())
-        return Room(self._budget - shared - taken - int(page.sum()), int(SHARED * self._budget) - shared)
+        return RemainingBudget(self._budget - shared - taken - int(page.sum()), int(SHARED * self._budget) - shared)
 
     def _forget(self, frames: Frames, before: float) -> None:
         """Give up streams that do not come any more, and owners without rows."""
@@ -168,21 +168,21 @@ class Folding:
             mine = [stream for stream in streams if stream.origin.source == source]
             for gone in self._attendance.batch(source, mine):
                 self._drop(gone)
-        if len(self._owners) >= self._many:
+        if len(self._owners) >= self._forget_owners_at:
             self._forget_owners(before)
 
     def _drop(self, stream: Stream) -> None:
         """Forget a stream's rows, but not up to which id they were there."""
         rows = self._streams.pop(stream, None)
-        if rows is not None and len(self._gone) < MOST_STREAMS:
-            self._gone[stream] = rows.table.highest()
+        if rows is not None and len(self._forgotten) < MAX_FORGOTTEN_STREAMS:
+            self._forgotten[stream] = rows.table.highest()
 
     def _forget_owners(self, before: float) -> None:
         tables = [stream.table for stream in self._streams.values()]
         numbers = self._owners.forget(
             table.owner[rows] for table in tables for rows in (table.present, table.on_page(before))
         )
-        self._many = 2 * len(self._owners) + SPARE_OWNERS
+        self._forget_owners_at = 2 * len(self._owners) + SPARE_OWNERS
         self._renumber(numbers)
 
     def _renumber(self, numbers: Positions | None) -> None:
@@ -192,7 +192,7 @@ class Folding:
                 stream.renumber(numbers)
 
 
-class Weights:
+class RowCosts:
     """Sums up what rows weigh, by owner."""
 
     def __init__(self) -> None:
@@ -213,8 +213,8 @@ class Weights:
         return np.bincount(np.concatenate(self._owners), lines.astype(np.float64), number).astype(np.float64)
 
 
-def _measured(taken: Taken) -> tuple[int, NDArray[np.float64]]:
+def _measured(taken: FrameGrowth) -> tuple[int, NDArray[np.float64]]:
     """What a frame tells of how busy its rows were: one of the measures, and how much of it."""
     measure, scale = _SCALES.get(taken.frame.unit, (_EVENTS, 1.0))
     values = taken.growth[0] if measure == _EVENTS or len(taken.growth) == 1 else taken.growth[1]
-    return measure, np.clip(np.nan_to_num(values.sum(axis=1) * scale, nan=0.0), 0.0, _MOST)
+    return measure, np.clip(np.nan_to_num(values.sum(axis=1) * scale, nan=0.0), 0.0, _MAX_AMOUNT)

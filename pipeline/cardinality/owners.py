@@ -12,13 +12,13 @@ from ebpf_sidecar.pipeline.rows import OVERFLOW, RowSet, Text, once_per_row_set,
 
 from .identity import Hashes, attribute_hashes
 
-ABOUT = ("process.", "container.", "k8s.")
+OWNER_PREFIXES = ("process.", "container.", "k8s.")
 """How the names of attributes begin that say whom a row is about; a container's rows may have no cgroup's path."""
 EXECUTABLE = "process.executable.name"
 PROCESS = (EXECUTABLE, "process.pid")
 """The attributes that rows lose when they share one of their cgroup; the name becomes `OTHER`."""
 OTHER = "other"
-NOBODY, OTHERS, OVERFLOWED, FORGOTTEN = -1, -2, -3, -4
+NO_OWNER, OTHERS, OVERFLOWED, FORGOTTEN = -1, -2, -3, -4
 """Instead of an owner's number: the row names no process; it is the one that others share, or shares the overflow row,
 since before it came; its owner was forgotten."""
 MEASURES = 3
@@ -49,8 +49,8 @@ class Owners:
         self.amounts = np.zeros((0, MEASURES))
         self.named = np.zeros(0, np.bool_)
         self.fresh = np.zeros(0, np.bool_)
-        self.turns = np.zeros(0, np.int64)
-        self._came = 0
+        self.arrivals = np.zeros(0, np.int64)
+        self._arrived = 0
         self._epoch = self._forgets = 0
         self._identities = once_per_row_set(_identities)
         self._known = once_per_row_set(_Known)
@@ -82,13 +82,13 @@ class Owners:
         self.amounts = np.concatenate([self.amounts, np.zeros((number, MEASURES))])[order]
         self.named = np.append(self.named, np.zeros(number, np.bool_))[order]
         self.fresh = np.append(self.fresh, np.ones(number, np.bool_))[order]
-        self.turns = np.append(self.turns, self._came + first[new])[order]
-        self._came += int(first.max()) + 1
+        self.arrivals = np.append(self.arrivals, self._arrived + first[new])[order]
+        self._arrived += int(first.max()) + 1
         self._epoch += 1
         return moved
 
     def of(self, rows: RowSet) -> Positions:
-        """The owner's number of each row, or `NOBODY`, `OTHERS` or `OVERFLOWED`. They must have been added."""
+        """The owner's number of each row, or `NO_OWNER`, `OTHERS` or `OVERFLOWED`. They must have been added."""
         known = self._known(rows)
         if known.epoch != self._epoch:
             hashes, _, special = self._identities(rows)
@@ -106,7 +106,7 @@ class Owners:
             kept[numbers[numbers >= 0]] = True
         self._hashes, self.groups = self._hashes[kept], self.groups[kept]
         self.amounts, self.named, self.fresh = self.amounts[kept], self.named[kept], self.fresh[kept]
-        self.turns = self.turns[kept]
+        self.arrivals = self.arrivals[kept]
         self._epoch += 1
         self._forgets += 1
         return np.where(kept, np.cumsum(kept) - 1, FORGOTTEN)
@@ -114,10 +114,10 @@ class Owners:
 
 def _identities(rows: RowSet) -> tuple[Hashes, Hashes, Positions]:
     """The identity of each row's owner and of its cgroup, 0 where it has none; and what it is instead, or 0."""
-    named = {name: column for name, column in rows.columns.items() if name.startswith(ABOUT)}
+    named = {name: column for name, column in rows.columns.items() if name.startswith(OWNER_PREFIXES)}
     hashes = attribute_hashes(named, len(rows))
     groups = attribute_hashes({name: column for name, column in named.items() if name not in PROCESS}, len(rows))
-    special = np.where(hashes == 0, NOBODY, 0)
+    special = np.where(hashes == 0, NO_OWNER, 0)
     if EXECUTABLE in named:
         special[has(texts(named[EXECUTABLE]), OTHER)] = OTHERS
     if OVERFLOW in rows.columns:

@@ -31,7 +31,7 @@ SHARED = 0.3
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
+class PlanInput:
     """What is decided on. Arrays have one entry per owner, in units of the budget.
 
     ``page``: its own series on the page, those included that will expire; ``live``: the series that it has, or would
@@ -46,8 +46,8 @@ class Situation:
     fresh: Mask
     page: NDArray[np.float64]
     live: NDArray[np.float64]
-    busy: NDArray[np.float64]
-    turns: NDArray[np.int64]
+    activity: NDArray[np.float64]
+    arrivals: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,35 +59,33 @@ class _Order:
     within: Mask
 
 
-def named(situation: Situation) -> Mask:
+def choose_owners(state: PlanInput) -> Mask:
     """Which owners have rows of their own from now on."""
-    everybody = situation.named | situation.fresh
-    if everybody.all() and situation.taken + float(np.maximum(situation.page, situation.live).sum()) <= (
-        FILL * situation.budget
-    ):
-        return everybody
-    order = _order(situation)
-    waiting = order.within & ~situation.named & ((situation.busy > 0) | situation.fresh)
-    leaving = _leaving(situation, order, waiting)
-    return np.asarray((situation.named & ~leaving) | _coming(situation, order, waiting))
+    everyone = state.named | state.fresh
+    if everyone.all() and state.taken + float(np.maximum(state.page, state.live).sum()) <= (FILL * state.budget):
+        return everyone
+    order = _order(state)
+    waiting = order.within & ~state.named & ((state.activity > 0) | state.fresh)
+    leaving = _leaving(state, order, waiting)
+    return np.asarray((state.named & ~leaving) | _coming(state, order, waiting))
 
 
-def _order(now: Situation) -> _Order:
-    weight = now.busy * np.where(now.named, STAY, 1.0)
-    by_group = np.lexsort((now.turns, -weight, now.groups))
+def _order(now: PlanInput) -> _Order:
+    weight = now.activity * np.where(now.named, STAY, 1.0)
+    by_group = np.lexsort((now.arrivals, -weight, now.groups))
     groups = now.groups[by_group]
     begins = np.flatnonzero(np.append(True, groups[1:] != groups[:-1])) if len(groups) else np.zeros(0, np.intp)
     rank = np.empty(len(groups), np.intp)
     rank[by_group] = np.arange(len(groups)) - np.repeat(begins, np.diff(np.append(begins, len(groups))))
     tier = np.minimum(rank, BUSIEST)
-    order = np.lexsort((now.turns, -weight, tier))
+    order = np.lexsort((now.arrivals, -weight, tier))
     first, within = tier < BUSIEST, np.zeros(len(order), np.bool_)
     costs = np.maximum(now.live, now.page * now.named)
     within[order] = _fitting(costs[order], np.where(first, CROWDED, FILL)[order] * now.budget, now.taken)
     return _Order(order, first, within)
 
 
-def _leaving(now: Situation, order: _Order, waiting: Mask) -> Mask:
+def _leaving(now: PlanInput, order: _Order, waiting: Mask) -> Mask:
     """The least important with rows of their own, as many as have to go."""
     used = float(now.page[now.named].sum()) + now.taken  # without what will expire
     need = used - FILL * now.budget if used > CROWDED * now.budget else 0.0
@@ -103,7 +101,7 @@ def _leaving(now: Situation, order: _Order, waiting: Mask) -> Mask:
     return leaving
 
 
-def _coming(now: Situation, order: _Order, waiting: Mask) -> Mask:
+def _coming(now: PlanInput, order: _Order, waiting: Mask) -> Mask:
     """Those who get rows of their own: new owners, and those whose old series have left the page."""
     wanted = now.fresh | (waiting & (now.page == 0))
     candidates = order.order[wanted[order.order]]

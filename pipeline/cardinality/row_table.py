@@ -39,7 +39,7 @@ def is_cumulative(frame: Frame) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class FrameGrowth:
     """A frame that was taken in. ``at``: where the table has its rows. ``growth``: what was counted since the frame
     before, or the values themselves where they do not grow. ``fresh``: which rows were never seen before. ``since``:
     the time of the frame before, 0 if there was none."""
@@ -96,7 +96,7 @@ class RowTable:
         """Which rows were series of their own at ``before`` or later."""
         return np.asarray(self.shown >= before)
 
-    def take(self, frame: Frame, owner: Positions, now: float) -> Taken:
+    def take(self, frame: Frame, owner: Positions, now: float) -> FrameGrowth:
         """Take over what the frame says."""
         self._follow(frame.rows, now)
         at = self.present
@@ -104,7 +104,7 @@ class RowTable:
         self.owner[at], self.seen[at], self.fresh[at] = owner, now, False
         growth = self._growth(frame, at, fresh) if self.cumulative else parts_of(frame)
         since, self.time = self.time, frame.time_unix_nano
-        return Taken(frame, at, growth, fresh, since)
+        return FrameGrowth(frame, at, growth, fresh, since)
 
     def _growth(self, frame: Frame, at: Positions, fresh: Mask) -> Parts:
         parts, starts = parts_of(frame), frame.start_times()
@@ -120,7 +120,7 @@ class RowTable:
         self.begun[at[restarted]] = 0
         return tuple(_usable(part - old) for part, old in zip(parts, before, strict=True))
 
-    def begin_anew(self, at: Positions) -> None:
+    def start_own_series(self, at: Positions) -> None:
         """Rows that become series of their own: what they have counted until now is in a row that is shared."""
         own = set(self.ids[self.own].tolist())
         self.offsets = {id: parts for id, parts in self.offsets.items() if id in own}  # noqa: A001
@@ -128,7 +128,7 @@ class RowTable:
             self.offsets[int(self.ids[place])] = tuple(last[place].copy() for last in self.last)
         self.begun[at] = self.time
 
-    def shown_values(self, taken: Taken, chosen: Positions) -> Parts:
+    def shown_values(self, taken: FrameGrowth, chosen: Positions) -> Parts:
         """What chosen rows of a frame show by themselves."""
         parts = tuple(part[chosen] for part in parts_of(taken.frame))
         at = taken.at[chosen]

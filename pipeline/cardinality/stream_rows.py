@@ -15,8 +15,8 @@ from ebpf_sidecar.pipeline.frame import Frame, Kind
 from ebpf_sidecar.pipeline.rows import RowSet, once_per_row_set
 
 from .identity import Hashes
-from .owners import NOBODY, OVERFLOWED, Mask, Positions
-from .row_table import Parts, RowTable, Taken, parts_of
+from .owners import NO_OWNER, OVERFLOWED, Mask, Positions
+from .row_table import FrameGrowth, Parts, RowTable, parts_of
 from .shared_rows import OVERFLOW_ID, SharedRows, rows_with_shared, sharing_of
 
 _LAYOUTS = 8
@@ -25,7 +25,7 @@ _DIVISIBLE = ("By", "KiBy", "MiBy", "GiBy", "KBy", "MBy", "GBy")
 
 
 @dataclass
-class Room:
+class RemainingBudget:
     """What is left of the budget. ``shared``: of the part that rows called `OTHER` may take."""
 
     left: int
@@ -48,14 +48,14 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class BudgetUse:
     """What a stream takes of the budget. ``page``, ``live``: the owners of rows on the page, and of rows that come,
     once for each row. ``nobody``: of the overflow row, and of rows that no owner can give up; ``shared``: of others.
     """
 
     page: Positions
     live: Positions
-    nobody: int
+    unowned: int
     shared: int
 
 
@@ -68,55 +68,57 @@ class StreamRows:
         self.lines = lines
         self.seen = 0.0
         self.overflowed = 0
-        self._place: Place | None = None
+        self._budget_use: BudgetUse | None = None
         self._changes = _NEVER
 
-    def place(self, before: float) -> Place:
+    def budget_use(self, before: float) -> BudgetUse:
         """What the stream takes. ``before``: a series that was reported last before it is no longer on the page."""
-        if self._place is None or self._changes < before:
+        if self._budget_use is None or self._changes < before:
             table, on_page = self.table, self.table.on_page(before)
             self.shared.expire(before)
             self._changes = min(float(table.shown[on_page].min(initial=np.inf)), self.shared.oldest())
             page, live = table.owner[on_page], table.owner[table.present]
-            nobody = self.lines * (1 + int((page < 0).sum()))
-            self._place = Place(page[page >= 0], live[live >= 0], nobody, self.lines * self.shared.besides_overflow())
-        return self._place
+            unowned = self.lines * (1 + int((page < 0).sum()))
+            self._budget_use = BudgetUse(
+                page[page >= 0], live[live >= 0], unowned, self.lines * self.shared.besides_overflow()
+            )
+        return self._budget_use
 
-    def take(self, frame: Frame, owner: Positions, now: float) -> Taken:
+    def take(self, frame: Frame, owner: Positions, now: float) -> FrameGrowth:
         """Take over what a frame says, see `RowTable`."""
-        self._place, self.seen = None, now
+        self._budget_use, self.seen = None, now
         return self.table.take(frame, owner, now)
 
     def renumber(self, numbers: Positions) -> None:
         """Owners have other numbers now."""
-        self._place, owner = None, self.table.owner
+        self._budget_use, owner = None, self.table.owner
         owner[owner >= 0] = numbers[owner[owner >= 0]]
 
-    def show(self, taken: Taken, named: Mask, room: Room, now: float, before: float) -> Frame:
+    def show(self, taken: FrameGrowth, named: Mask, remaining: RemainingBudget, now: float, before: float) -> Frame:
         """The frame to pass on. ``named``: the owners that have rows of their own. ``before``: a series that was
         reported last before it is no longer on the page."""
-        self._place = None
+        self._budget_use = None
         table, at = self.table, taken.at
         owner, was = table.owner[at], table.own[at]
-        may = (owner == NOBODY) | ((owner >= 0) & np.append(named, False)[np.maximum(owner, -1)])
+        may = (owner == NO_OWNER) | ((owner >= 0) & np.append(named, False)[np.maximum(owner, -1)])
         on_page = table.on_page(before)[at]
-        entering = room.admit(may & ~on_page, self.lines)
+        entering = remaining.admit(may & ~on_page, self.lines)
         own = (may & was & on_page) | entering
         begins = entering & ~was & ~taken.fresh & table.cumulative
         table.own[at] = own
         table.shown[at[own]] = now
         if begins.any():
-            table.begin_anew(at[begins])
+            table.start_own_series(at[begins])
         self.overflowed = 0
         ids = np.zeros(0, np.uint64)
         if is_additive(taken.frame):
-            self._share(taken, ~own | begins, room, now)
+            self._share(taken, ~own | begins, remaining, now)
             ids = self._reported(taken.frame.rows, now, before)
         if own.all() and not table.offsets and not len(ids):
             return taken.frame
         return self._frame(taken, np.flatnonzero(own), ids)
 
-    def _share(self, taken: Taken, folded: Mask, room: Room, now: float) -> None:
+    def _share(self, taken: FrameGrowth, folded: Mask, remaining: RemainingBudget, now: float) -> None:
         """Add what ``folded`` rows counted to the rows that they share, as far as there is room for these."""
         if not self.table.cumulative:
             self.shared.clear()
@@ -125,7 +127,7 @@ class StreamRows:
         if not len(members):
             return
         ids, first, kind = np.unique(self._wanted(taken, members), return_index=True, return_inverse=True)
-        admitted = self._admitted(ids, first, room)
+        admitted = self._admitted(ids, first, remaining)
         overflow = np.full(int(not admitted.all()), OVERFLOW_ID, np.uint64)
         since = taken.since or int(taken.frame.start_times()[members].min(initial=taken.frame.time_unix_nano))
         slots = self.shared.slots(np.append(ids[admitted], overflow), since)
@@ -135,12 +137,12 @@ class StreamRows:
         self.shared.add(slot_of[kind], tuple(part[members] for part in taken.growth))
         self.shared.grown[slots] = now
 
-    def _wanted(self, taken: Taken, members: Positions) -> Hashes:
+    def _wanted(self, taken: FrameGrowth, members: Positions) -> Hashes:
         """The id of the row that each member should share."""
         owner, sharing = self.table.owner[taken.at[members]], sharing_of(taken.frame.rows)
         wanted = np.full(len(members), OVERFLOW_ID, np.uint64)
         if sharing is not None:
-            joins = (owner != OVERFLOWED) & (owner != NOBODY)
+            joins = (owner != OVERFLOWED) & (owner != NO_OWNER)
             wanted[joins] = sharing.ids[members[joins]]
         return wanted
 
@@ -156,17 +158,17 @@ class StreamRows:
         shared.seen[lately & (here | overflow)] = now
         return np.append(shared.ids[lately & here & ~overflow], shared.ids[lately & overflow])
 
-    def _admitted(self, ids: Hashes, first: Positions, room: Room) -> Mask:
+    def _admitted(self, ids: Hashes, first: Positions, remaining: RemainingBudget) -> Mask:
         """Which of these shared rows there are, or have room, in the order of ``first``; never the overflow row, whose
         place is kept."""
         admitted = np.isin(ids, self.shared.ids)
         admitted[ids == np.uint64(OVERFLOW_ID)] = False
         new = np.flatnonzero(~admitted & (ids != np.uint64(OVERFLOW_ID)))
         new = new[np.argsort(first[new])]
-        admitted[new[: room.admit_shared(len(new), self.lines)]] = True
+        admitted[new[: remaining.admit_shared(len(new), self.lines)]] = True
         return admitted
 
-    def _frame(self, taken: Taken, own: Positions, ids: Hashes) -> Frame:
+    def _frame(self, taken: FrameGrowth, own: Positions, ids: Hashes) -> Frame:
         frame, at = taken.frame, taken.at[own]
         slots = self.shared.slots(ids, 0)
         parts: Parts = tuple(

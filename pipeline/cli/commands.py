@@ -20,7 +20,7 @@ import click
 from ebpf_sidecar.pipeline.errors import ConfigError, PluginError, SidecarError
 from ebpf_sidecar.pipeline.output import OUTPUT_CLOSED, OutputError
 
-from .options import configured, say
+from .options import config_options, print_stderr
 from .plugin_group import ExtensibleGroup
 
 PROGRAM = "ebpf-sidecar"
@@ -48,9 +48,11 @@ def exit_code(arguments: Sequence[str]) -> int:
 def _explain(error: SidecarError) -> None:
     if isinstance(error, ConfigError):
         for mistake in error.mistakes:
-            say(click.style(f"{mistake.where}: ", dim=True) if mistake.where else "", mistake.rest, colour="red")
+            print_stderr(
+                click.style(f"{mistake.where}: ", dim=True) if mistake.where else "", mistake.rest, colour="red"
+            )
     else:
-        say(f"{error.component}: " if error.component else "", str(error), colour="red")
+        print_stderr(f"{error.component}: " if error.component else "", str(error), colour="red")
 
 
 @click.group(cls=ExtensibleGroup, context_settings=_SETTINGS)
@@ -69,7 +71,7 @@ def cli() -> None:
 
 
 @cli.command()
-@configured
+@config_options
 @click.option("--or-replay", is_flag=True, help="Where eBPF cannot be used, say why and play a recording instead.")
 def run(files: Sequence[str], overrides: Sequence[str], *, or_replay: bool) -> int:
     """Run the pipelines until SIGINT or SIGTERM.
@@ -91,7 +93,7 @@ def run(files: Sequence[str], overrides: Sequence[str], *, or_replay: bool) -> i
 
 
 @cli.command()
-@configured
+@config_options
 def check(files: Sequence[str], overrides: Sequence[str]) -> None:
     """Find every mistake in a configuration.
 
@@ -108,7 +110,7 @@ def check(files: Sequence[str], overrides: Sequence[str]) -> None:
 
 
 @cli.command()
-@configured
+@config_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 def doctor(files: Sequence[str], overrides: Sequence[str], *, as_json: bool) -> int:
     """Examine whether this machine can run a configuration.
@@ -127,7 +129,7 @@ def doctor(files: Sequence[str], overrides: Sequence[str], *, as_json: bool) -> 
 
 
 @cli.command("print-config")
-@configured
+@config_options
 def print_config(files: Sequence[str], overrides: Sequence[str]) -> None:
     """Print the merged and expanded configuration.
 
@@ -179,7 +181,7 @@ def components(*, as_json: bool, metrics: bool) -> None:
 
 
 @cli.command()
-@configured
+@config_options
 @click.option(
     "-o",
     "--output",

@@ -20,7 +20,7 @@ _KINDS = (*(kind.value for kind in ComponentKind), "command", "probes")
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedComponent:
     """One line of the list. ``error``: why it cannot be used, or empty."""
 
     kind: str
@@ -34,13 +34,13 @@ class Listed:
 
 def components(*, as_json: bool) -> None:
     """Print all installed components as a table or as JSON."""
-    found = list(listed(Plugins()))
+    found = list(list_components(Plugins()))
     if as_json:
         click.echo(json.dumps([asdict(each) for each in found], indent=2, ensure_ascii=False))
         return
     header = ("KIND", "TYPE", "STABILITY", "PACKAGE", "DESCRIPTION")
     rows = [
-        (each.kind, each.type, each.stability, f"{each.distribution} {each.version}".strip(), _said(each))
+        (each.kind, each.type, each.stability, f"{each.distribution} {each.version}".strip(), _description(each))
         for each in found
     ]
     click.echo("\n".join(_aligned([header, *rows])))
@@ -56,32 +56,32 @@ def metrics(*, as_json: bool) -> None:
     click.echo("\n".join(_aligned([("METRIC", "KIND", "UNIT", "MADE BY", "DESCRIPTION"), *rows])))
 
 
-def listed(plugins: Plugins) -> Iterator[Listed]:
+def list_components(plugins: Plugins) -> Iterator[ListedComponent]:
     """Every component and every set of probes, receivers first; what cannot be loaded carries its cause."""
     for kind, type_, plugin in plugins.all():
         yield _component(plugins, kind, type_, plugin)
-    for plugin in plugins.others():
+    for plugin in plugins.non_components():
         yield _other(plugin, plugins)
-    for entry, why in plugins.displaced():
+    for entry, why in plugins.shadowed():
         wanted, _, name = entry.name.partition(".")
-        yield Listed(wanted, name, "broken", *_package(entry), "", why)
+        yield ListedComponent(wanted, name, "broken", *_package(entry), "", why)
 
 
-def _component(plugins: Plugins, kind: ComponentKind, type_: str, plugin: Plugin) -> Listed:
+def _component(plugins: Plugins, kind: ComponentKind, type_: str, plugin: Plugin) -> ListedComponent:
     try:
         factory = plugins.factory(kind, type_)
     except PluginError as error:
-        return Listed(kind.value, type_, "broken", *_package(plugin.entry), "", str(error))
-    return Listed(kind.value, type_, factory.stability.value, *_package(plugin.entry), factory.description)
+        return ListedComponent(kind.value, type_, "broken", *_package(plugin.entry), "", str(error))
+    return ListedComponent(kind.value, type_, factory.stability.value, *_package(plugin.entry), factory.description)
 
 
-def _other(plugin: Plugin, plugins: Plugins) -> Listed:
+def _other(plugin: Plugin, plugins: Plugins) -> ListedComponent:
     """Probes, or an entry point whose name says nothing."""
     kind, _, type_ = plugin.entry.name.partition(".")
     try:
         if kind == "command":
-            said = [command.get_short_help_str(60) for command in plugin.commands() if command.name == type_]
-            return Listed(kind, type_, "", *_package(plugin.entry), "".join(said))
+            descriptions = [command.get_short_help_str(60) for command in plugin.commands() if command.name == type_]
+            return ListedComponent(kind, type_, "", *_package(plugin.entry), "".join(descriptions))
         if kind in _KINDS and not type_:
             raise PluginError(
                 f'entry point "{kind}" says what kind it is, but not what it brings; name it "{kind}.<name>"'
@@ -91,8 +91,8 @@ def _other(plugin: Plugin, plugins: Plugins) -> Listed:
             raise PluginError(f'entry point "{plugin.entry.name}": unknown kind "{kind}"{hint}')
         names = sorted(_probe_names(plugin, plugins))
     except PluginError as error:
-        return Listed(kind, type_, "broken", *_package(plugin.entry), "", str(error))
-    return Listed(kind, type_, "", *_package(plugin.entry), ", ".join(names))
+        return ListedComponent(kind, type_, "broken", *_package(plugin.entry), "", str(error))
+    return ListedComponent(kind, type_, "", *_package(plugin.entry), ", ".join(names))
 
 
 def _probe_names(plugin: Plugin, plugins: Plugins) -> Iterator[str]:
@@ -108,7 +108,7 @@ def _package(entry: EntryPoint) -> tuple[str, str]:
     return (dist.name, dist.version) if dist else ("unknown", "")
 
 
-def _said(each: Listed) -> str:
+def _description(each: ListedComponent) -> str:
     return " ".join(each.error.split()) if each.error else each.description
 
 

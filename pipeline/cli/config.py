@@ -15,21 +15,21 @@ from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind
 from ebpf_sidecar.pipeline.config.component_sections import find_factory
 from ebpf_sidecar.pipeline.config.json_schema import schema
 from ebpf_sidecar.pipeline.config.load import Config, PipelineSettings, load, resolved
-from ebpf_sidecar.pipeline.config.locations import sources
-from ebpf_sidecar.pipeline.config.redaction import masked, masked_by_type
+from ebpf_sidecar.pipeline.config.locations import config_sources
+from ebpf_sidecar.pipeline.config.redaction import redacted_by_type, redacted_tree
 from ebpf_sidecar.pipeline.config.yaml_scalars import dump
 from ebpf_sidecar.pipeline.errors import PluginError
 from ebpf_sidecar.pipeline.plugins import Plugins
-from ebpf_sidecar.pipeline.secrets_in_text import knowing
+from ebpf_sidecar.pipeline.secrets_in_text import known_secrets
 
-from .options import say
+from .options import print_stderr
 
 
 def check(files: Sequence[str], overrides: Sequence[str]) -> None:
     """Print "ok" and a picture of each pipeline; warnings on standard error. Raises `ConfigError`."""
-    config = load(sources(files), overrides, Plugins(), os.environ)
+    config = load(config_sources(files), overrides, Plugins(), os.environ)
     for warning in config.warnings:
-        say("warning: ", str(warning), colour="yellow")
+        print_stderr("warning: ", str(warning), colour="yellow")
     click.echo("\n".join(["ok", *_picture(config)]))
 
 
@@ -56,11 +56,11 @@ def _flow(pipeline: PipelineSettings) -> Iterator[str]:
 
 def print_config(files: Sequence[str], overrides: Sequence[str]) -> None:
     """Print the merged, expanded and masked configuration. Raises `ConfigError`, after printing where possible."""
-    given, plugins = sources(files), Plugins()
+    given, plugins = config_sources(files), Plugins()
     secrets: set[str] = set()
-    with knowing(secrets):
+    with known_secrets(secrets):
         tree = resolved(given, overrides, os.environ, secrets.add)
-        click.echo(dump(masked(_without_declared_secrets(tree, plugins))), nl=False)
+        click.echo(dump(redacted_tree(_without_declared_secrets(tree, plugins))), nl=False)
     load(given, overrides, plugins, os.environ)
 
 
@@ -76,7 +76,7 @@ def _without_declared_secrets(tree: dict[str, Any], plugins: Plugins) -> dict[st
 
 def _without_secrets_of(kind: ComponentKind, key: str, body: Any, plugins: Plugins) -> Any:
     try:
-        return masked_by_type(body, find_factory(plugins, ComponentId.parse(kind, key)).settings)
+        return redacted_by_type(body, find_factory(plugins, ComponentId.parse(kind, key)).settings)
     except (PluginError, ValueError):
         return body  # explained by the check that follows; names and values are masked all the same
 

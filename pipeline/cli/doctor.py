@@ -14,7 +14,7 @@ import click
 from ebpf_sidecar.pipeline.checks import Examination, Finding, Verdict
 from ebpf_sidecar.pipeline.component import ComponentKind
 from ebpf_sidecar.pipeline.config.load import Config, load
-from ebpf_sidecar.pipeline.config.locations import sources
+from ebpf_sidecar.pipeline.config.locations import config_sources
 from ebpf_sidecar.pipeline.plugins import Plugins
 
 JSON_VERSION = 1
@@ -35,7 +35,7 @@ class Examined:
 def doctor(files: Sequence[str], overrides: Sequence[str], *, as_json: bool) -> int:
     """Print what was found; 1 when something is a problem, else 0. Raises `ConfigError` and `PluginError`."""
     plugins = Plugins()
-    config = load(sources(files), overrides, plugins, os.environ)
+    config = load(config_sources(files), overrides, plugins, os.environ)
     examined = list(examine(config, plugins))
     text = json.dumps(as_data(examined), indent=2, ensure_ascii=False) if as_json else "\n".join(table(examined))
     click.echo(text, color=False if os.environ.get("NO_COLOR") else None)  # None: only on a terminal

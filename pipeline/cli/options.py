@@ -12,13 +12,13 @@ import click
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-def say(prefix: str, message: str, *, colour: str) -> None:
+def print_stderr(prefix: str, message: str, *, colour: str) -> None:
     """One line for the user on standard error, coloured only on a terminal and where NO_COLOR is not set."""
     colours = False if os.environ.get("NO_COLOR") else None
     click.echo(prefix + click.style(message, fg=colour), err=True, color=colours)
 
 
-def configured(command: _Command) -> _Command:
+def config_options(command: _Command) -> _Command:
     """The options of every command that reads a configuration."""
     config = click.option(
         "-c",

@@ -10,7 +10,7 @@ from functools import cache
 import click
 
 from ebpf_sidecar.pipeline.errors import PluginError
-from ebpf_sidecar.pipeline.plugins import Plugin, installed
+from ebpf_sidecar.pipeline.plugins import Plugin, installed_plugins
 
 _PREFIX = "command."
 
@@ -39,7 +39,7 @@ class ExtensibleGroup(click.Group):
 
 @cache
 def _plugins() -> Mapping[str, Plugin]:
-    found = installed().items()
+    found = installed_plugins().items()
     return {name.removeprefix(_PREFIX): plugin for name, plugin in found if name.startswith(_PREFIX)}
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import click
 
 from ebpf_sidecar.pipeline.config.load import load
-from ebpf_sidecar.pipeline.config.locations import REPLAY, sources
-from ebpf_sidecar.pipeline.errors import ProbeError, hiding
+from ebpf_sidecar.pipeline.config.locations import REPLAY, config_sources
+from ebpf_sidecar.pipeline.errors import ProbeError, redacting
 from ebpf_sidecar.pipeline.plugins import Plugins
 from ebpf_sidecar.pipeline.running.stop_request import StopRequest, interruptible
 from ebpf_sidecar.pipeline.settings import parse_duration
 
-from .options import say
+from .options import print_stderr
 
 
 def run(files: Sequence[str], overrides: Sequence[str], request: StopRequest, *, or_replay: bool = False) -> int:
@@ -27,11 +27,11 @@ def run(files: Sequence[str], overrides: Sequence[str], request: StopRequest, *,
     same ``overrides``.
     """
     plugins = Plugins()
-    config = load(sources(files), overrides, plugins, os.environ)
+    config = load(config_sources(files), overrides, plugins, os.environ)
     from ebpf_sidecar.pipeline.running.service import run_service
 
     try:
-        with hiding(config.secrets):
+        with redacting(config.secrets):
             return run_service(config, request, plugins=plugins)
     except ProbeError as problem:
         if not or_replay:
@@ -39,15 +39,15 @@ def run(files: Sequence[str], overrides: Sequence[str], request: StopRequest, *,
         _explain_replay(problem)
     replayed = load([REPLAY], overrides, plugins, os.environ)
     # what was set for the receiver that cannot work is not used now, which is no mistake of the user's
-    with hiding(replayed.secrets):
+    with redacting(replayed.secrets):
         return run_service(replace(replayed, warnings=()), request, plugins=plugins)
 
 
 def _explain_replay(problem: ProbeError) -> None:
     missing, _, remedy = str(problem).partition("; ")
-    say("no eBPF here: ", missing, colour="red")
-    say("to get it: ", remedy or "see README.md", colour="green")
-    say(
+    print_stderr("no eBPF here: ", missing, colour="red")
+    print_stderr("to get it: ", remedy or "see README.md", colour="green")
+    print_stderr(
         "until then: ",
         "a recording of another machine is played; its numbers are not those of this one",
         colour="yellow",
@@ -68,6 +68,6 @@ def record(files: Sequence[str], overrides: Sequence[str], output: Path | None, 
     if seconds <= 0:
         raise click.BadParameter(f'"{duration}" is not above zero; give at least a second', param_hint="--duration")
     plugins = Plugins()
-    config = load(sources(files), overrides, plugins, os.environ)
-    with interruptible(), hiding(config.secrets):
+    config = load(config_sources(files), overrides, plugins, os.environ)
+    with interruptible(), redacting(config.secrets):
         record(config, output, seconds, plugins=plugins, progress=lambda text: click.echo(text, err=True))

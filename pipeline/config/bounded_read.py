@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
-LIMIT = 1 << 20
+MAX_BYTES = 1 << 20
 """Bytes that are read at most; what Kubernetes takes as a ConfigMap or Secret."""
-PATIENCE_SECONDS = 10.0
+PIPE_TIMEOUT_SECONDS = 10.0
 """How long a pipe may say nothing."""
 
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,9})")
@@ -28,7 +28,7 @@ class UnreadableError(Exception):
     """A file that cannot be read; the message says why and what to do, but does not name the file."""
 
 
-def read_file(path: str | Path, patience: float = PATIENCE_SECONDS) -> bytes:
+def read_file(path: str | Path, timeout: float = PIPE_TIMEOUT_SECONDS) -> bytes:
     """The whole content of a regular file, of a pipe, or of ``/dev/null``. Raises `UnreadableError`.
 
     ``patience``: seconds that a pipe may say nothing.
@@ -36,7 +36,7 @@ def read_file(path: str | Path, patience: float = PATIENCE_SECONDS) -> bytes:
     try:
         descriptor = _opened(str(path))
         try:
-            return _content(descriptor, patience)
+            return _content(descriptor, timeout)
         finally:
             os.close(descriptor)
     except OSError as error:
@@ -48,7 +48,7 @@ def read_file(path: str | Path, patience: float = PATIENCE_SECONDS) -> bytes:
 
 def read_stream(stream: BinaryIO) -> bytes:
     """All of standard input, for which a person may need any time. Raises `UnreadableError` beyond the limit."""
-    return _bounded(stream.read(LIMIT + 1))
+    return _bounded(stream.read(MAX_BYTES + 1))
 
 
 def _opened(path: str) -> int:
@@ -67,29 +67,29 @@ def _refuse_device(found: os.stat_result) -> None:
         raise UnreadableError("is a socket; give a file or a pipe")
 
 
-def _content(descriptor: int, patience: float) -> bytes:
+def _content(descriptor: int, timeout: float) -> bytes:
     found = os.fstat(descriptor)
     _refuse_device(found)  # also what a descriptor of ours stands for, or what took the path's place meanwhile
     pipe = stat.S_ISFIFO(found.st_mode)
     content = b""
-    while len(content) <= LIMIT:
+    while len(content) <= MAX_BYTES:
         if pipe:
-            _wait(descriptor, patience)
-        piece = _piece(descriptor, LIMIT + 1 - len(content))
+            _wait(descriptor, timeout)
+        piece = _piece(descriptor, MAX_BYTES + 1 - len(content))
         if not piece:
             break
         content += piece
     return _bounded(content)
 
 
-def _wait(descriptor: int, patience: float) -> None:
+def _wait(descriptor: int, timeout: float) -> None:
     """Until there is something to read or the last writer has gone."""
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     while not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
         if time.monotonic() >= deadline:
-            raise UnreadableError(f'is a pipe that said nothing for {patience:g} s; check who writes to it, or use "-"')
+            raise UnreadableError(f'is a pipe that said nothing for {timeout:g} s; check who writes to it, or use "-"')
 
 
 def _piece(descriptor: int, most: int) -> bytes:
@@ -100,6 +100,6 @@ def _piece(descriptor: int, most: int) -> bytes:
 
 
 def _bounded(content: bytes) -> bytes:
-    if len(content) > LIMIT:
-        raise UnreadableError(f"is longer than {LIMIT >> 20} MiB; give a smaller file")
+    if len(content) > MAX_BYTES:
+        raise UnreadableError(f"is longer than {MAX_BYTES >> 20} MiB; give a smaller file")
     return content

@@ -14,7 +14,7 @@ from ebpf_sidecar.pipeline.settings import Settings
 from ebpf_sidecar.pipeline.suggestions import did_you_mean
 
 from .expansion import Expanded
-from .pydantic_messages import shown
+from .pydantic_messages import quoted
 from .validation import Marks, mistake, validated
 from .yaml_document import Location
 
@@ -60,13 +60,13 @@ def read_sections(tree: Mapping[str, Any], marks: Marks, plugins: Plugins) -> tu
 
 def read_entries(tree: Mapping[str, Any], kind: ComponentKind, marks: Marks) -> tuple[list[Entry], list[Mistake]]:
     """The entries of a section whose ids can be read, and what is wrong with the others."""
-    section = bare(tree.get(kind.section))
+    section = unwrapped(tree.get(kind.section))
     at = (kind.section,)
     if not isinstance(section, dict):
         wrong = (
             []
             if section is None
-            else [mistake(at, f"{shown(section)} is not a mapping; write {{type: settings}}", marks)]
+            else [mistake(at, f"{quoted(section)} is not a mapping; write {{type: settings}}", marks)]
         )
         return [], wrong
     entries: dict[ComponentId, Entry] = {}
@@ -92,9 +92,9 @@ def find_factory(plugins: Plugins, id_: ComponentId) -> Factory:
     raise PluginError(f'{id_.kind} type "{id_.type}" is not installed{hint}')
 
 
-def bare(value: Any) -> Any:
+def unwrapped(value: Any) -> Any:
     """A value without the note that it came from a reference; what is inside it keeps its notes."""
-    return bare(value.value) if isinstance(value, Expanded) else value
+    return unwrapped(value.value) if isinstance(value, Expanded) else value
 
 
 def _component(entry: Entry, marks: Marks, plugins: Plugins) -> tuple[ConfiguredComponent | None, list[Mistake]]:
@@ -102,7 +102,7 @@ def _component(entry: Entry, marks: Marks, plugins: Plugins) -> tuple[Configured
         factory = find_factory(plugins, entry.id)
     except PluginError as error:
         return None, [mistake(entry.at, str(error), marks)]
-    settings, mistakes = validated(factory.settings, bare(entry.body), entry.at, marks)
+    settings, mistakes = validated(factory.settings, unwrapped(entry.body), entry.at, marks)
     if settings is None:
         return None, mistakes
     return ConfiguredComponent(factory, settings, plugins.distribution(entry.id.kind, entry.id.type)), []

@@ -18,7 +18,7 @@ from ebpf_sidecar.pipeline.http.status_pages import PATHS
 
 from .component_sections import ConfiguredComponent, Sections
 from .service_settings import ServiceSettings
-from .validation import Marks, failure, mistake
+from .validation import Marks, mistake, plugin_failure
 from .yaml_document import Location
 
 _ORDER = (ComponentKind.EXPORTER, ComponentKind.PROCESSOR, ComponentKind.RECEIVER, ComponentKind.EXTENSION)
@@ -46,7 +46,7 @@ def conflicts(components: Sections, service: ServiceSettings, marks: Marks) -> l
         try:
             claims[id_] = _claims(id_, configured)
         except Exception as error:  # noqa: BLE001 # a plugin's code
-            found.append(((id_.kind.section, str(id_)), failure(error)))
+            found.append(((id_.kind.section, str(id_)), plugin_failure(error)))
     listening = [claim for each in claims.values() for claim in each if isinstance(claim.what, Listening)]
     found += [*_ports(listening), *_cleanups(claims, service)]
     return [mistake(at, message, marks) for at, message in dict.fromkeys(found)]

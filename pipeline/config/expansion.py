@@ -18,19 +18,19 @@ from pathlib import Path
 from typing import Any
 
 from ebpf_sidecar.pipeline.errors import ConfigError, Mistake
-from ebpf_sidecar.pipeline.secrets_in_text import is_secret
+from ebpf_sidecar.pipeline.secrets_in_text import is_secret_name
 from ebpf_sidecar.pipeline.suggestions import did_you_mean
 
 from .bounded_read import UnreadableError, read_file
-from .reference_syntax import UnusableError, parted, pieces, short
-from .yaml_document import DEEPEST, TOO_DEEP, Document, Location, Mark, parse
+from .reference_syntax import BadReferenceError, shortened, split_default, split_references
+from .yaml_document import MAX_DEPTH, TOO_DEEP, Document, Location, Mark, parse
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?!-)")
-_MOST = 10_000  # references in one value
-_LONGEST_PATH = 4096
+_MAX_REFERENCES = 10_000  # references in one value
+_MAX_PATH = 4096
 _NO_SECRETS = ("", "true", "false", "null", "~")
-_LONGEST = 1_000_000  # characters: variables that double each other grow without bound
+_MAX_CHARACTERS = 1_000_000  # characters: variables that double each other grow without bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +61,21 @@ def expand(
     return expander.tree(document.value, (), ()), expander.mistakes
 
 
-def plain(tree: Any) -> Any:
+def unwrapped_tree(tree: Any) -> Any:
     """``tree`` with each `Expanded` replaced by its value."""
     if isinstance(tree, Expanded):
-        return plain(tree.value)
+        return unwrapped_tree(tree.value)
     if isinstance(tree, dict):
-        return {key: plain(value) for key, value in tree.items()}
+        return {key: unwrapped_tree(value) for key, value in tree.items()}
     if isinstance(tree, list):
-        return [plain(value) for value in tree]
+        return [unwrapped_tree(value) for value in tree]
     return tree
 
 
 def has_reference(tree: Any) -> bool:
     """Whether anything in a tree that is not yet expanded refers to something outside the file."""
     if isinstance(tree, str):
-        return any(kind == "reference" for kind, _ in pieces(tree, strict=False))
+        return any(kind == "reference" for kind, _ in split_references(tree, strict=False))
     if isinstance(tree, dict):
         return any(has_reference(value) for value in tree.values())
     return isinstance(tree, list) and any(has_reference(value) for value in tree)
@@ -106,15 +106,15 @@ class _Expander:
             return tree
         self._followed = self._followed if inside else 0
         try:
-            if len(at) > DEEPEST:  # what variables hold is put into one another
-                raise UnusableError(TOO_DEEP)
+            if len(at) > MAX_DEPTH:  # what variables hold is put into one another
+                raise BadReferenceError(TOO_DEEP)
             return self._text(tree, at, inside)
-        except UnusableError as error:
+        except BadReferenceError as error:
             self.mistakes.append(Mistake("::".join(map(str, at)), str(error), str(self._marks.get(at, ""))))
             return None
 
     def _text(self, text: str, at: Location, inside: tuple[str, ...]) -> Any:
-        parts = list(pieces(text))
+        parts = list(split_references(text))
         if [kind for kind, _ in parts] == ["reference"]:
             return self._whole(parts[0][1], at, inside)
         return self._joined(parts, inside)
@@ -123,7 +123,7 @@ class _Expander:
         """The value of a reference that stands alone, typed as YAML."""
         within = _deeper(inside, reference)
         original = self._follow(reference, within)
-        if not original and parted(reference)[1] is not None:
+        if not original and split_default(reference)[1] is not None:
             return ""  # an empty default is empty text, not null
         value = _typed(original, reference)
         if isinstance(value, str):
@@ -134,45 +134,53 @@ class _Expander:
         """The text for settings that want text; a structure's references were already followed in its parts, where
         mistakes are reported, and comments may hold things that only look like references."""
         try:
-            return self._joined(list(pieces(original)), inside)
-        except UnusableError:
+            return self._joined(list(split_references(original)), inside)
+        except BadReferenceError:
             return original
 
     def _joined(self, parts: list[tuple[str, str]], inside: tuple[str, ...]) -> str:
         text = "".join(self._inner(piece, inside) if kind == "reference" else piece for kind, piece in parts)
-        if len(text) > _LONGEST:
-            raise UnusableError(f"expands to more than {_LONGEST} characters; look for references to references")
+        if len(text) > _MAX_CHARACTERS:
+            raise BadReferenceError(
+                f"expands to more than {_MAX_CHARACTERS} characters; look for references to references"
+            )
         return text
 
     def _inner(self, reference: str, inside: tuple[str, ...]) -> str:
         """The text of a reference inside other text."""
         within = _deeper(inside, reference)
-        return self._joined(list(pieces(self._follow(reference, within))), within)
+        return self._joined(list(split_references(self._follow(reference, within))), within)
 
     def _follow(self, reference: str, inside: tuple[str, ...]) -> str:
         self._followed += 1
-        if self._followed > _MOST:
-            raise UnusableError(f"more than {_MOST} references are followed; look for references to references")
+        if self._followed > _MAX_REFERENCES:
+            raise BadReferenceError(
+                f"more than {_MAX_REFERENCES} references are followed; look for references to references"
+            )
         scheme = _SCHEME.match(reference)
         if scheme is None or scheme[1] == "env":
             return self._variable(reference.removeprefix("env:"), inside)
         if scheme[1] == "file":
-            return self._file(self._joined(list(pieces(reference.removeprefix("file:"))), inside), inside)
+            return self._file(self._joined(list(split_references(reference.removeprefix("file:"))), inside), inside)
         hint = did_you_mean(scheme[1], ["env", "file"])
-        raise UnusableError(f'"${{{short(reference)}}}": unknown source "{scheme[1]}"{hint}')
+        raise BadReferenceError(f'"${{{shortened(reference)}}}": unknown source "{scheme[1]}"{hint}')
 
     def _variable(self, reference: str, inside: tuple[str, ...]) -> str:
-        name, default = parted(reference)
+        name, default = split_default(reference)
         if "$" in name:
-            name = self._joined(list(pieces(name)), inside)
+            name = self._joined(list(split_references(name)), inside)
         if not _NAME.fullmatch(name):
-            raise UnusableError(f'"{short(name)}" is not a name of a variable; write "$${{" where no variable is meant')
+            raise BadReferenceError(
+                f'"{shortened(name)}" is not a name of a variable; write "$${{" where no variable is meant'
+            )
         text = self._environ.get(name)
         if text or (text is not None and default is None):
-            return self._noted(_utf8(text, name), inside, secret=is_secret(name))
+            return self._noted(_utf8(text, name), inside, secret=is_secret_name(name))
         if default is not None:
-            return self._noted(default, inside, secret=is_secret(name))
-        raise UnusableError(f'environment variable "{name}" is not set; set it or give a default, "${{env:{name}:-…}}"')
+            return self._noted(default, inside, secret=is_secret_name(name))
+        raise BadReferenceError(
+            f'environment variable "{name}" is not set; set it or give a default, "${{env:{name}:-…}}"'
+        )
 
     def _noted(self, text: str, inside: tuple[str, ...], *, secret: bool) -> str:
         """``text``, noted as a secret as it stands and as it is after the references in it were followed."""
@@ -185,24 +193,24 @@ class _Expander:
     def _file(self, path: str, inside: tuple[str, ...]) -> str:
         try:
             return self._noted(
-                self._read(path), inside, secret=any(is_secret(Path(part).stem) for part in Path(path).parts)
+                self._read(path), inside, secret=any(is_secret_name(Path(part).stem) for part in Path(path).parts)
             )
         except UnreadableError as error:
-            raise UnusableError(f'"{short(path, _LONGEST_PATH)}" {error}') from error
+            raise BadReferenceError(f'"{shortened(path, _MAX_PATH)}" {error}') from error
         except UnicodeDecodeError as error:
-            raise UnusableError(f'"{short(path, _LONGEST_PATH)}" is not UTF-8; save it as UTF-8') from error
+            raise BadReferenceError(f'"{shortened(path, _MAX_PATH)}" is not UTF-8; save it as UTF-8') from error
 
 
 def _holds_secrets(path: str) -> bool:
     """Whether a file or one of the folders above it is named as a secret, as in ``/run/secrets/db``."""
-    return any(is_secret(Path(part).stem) for part in Path(path).parts)
+    return any(is_secret_name(Path(part).stem) for part in Path(path).parts)
 
 
 def _deeper(inside: tuple[str, ...], reference: str) -> tuple[str, ...]:
     if reference in inside:
-        raise UnusableError(f'"${{{short(reference)}}}" refers to itself; break the circle')
-    if len(inside) >= DEEPEST:
-        raise UnusableError(f"more than {DEEPEST} references lead from one to the next; name the last one here")
+        raise BadReferenceError(f'"${{{shortened(reference)}}}" refers to itself; break the circle')
+    if len(inside) >= MAX_DEPTH:
+        raise BadReferenceError(f"more than {MAX_DEPTH} references lead from one to the next; name the last one here")
     return (*inside, reference)
 
 
@@ -211,7 +219,7 @@ def _utf8(text: str, name: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise UnusableError(f'environment variable "{name}" is not UTF-8; set it to text in UTF-8') from error
+        raise BadReferenceError(f'environment variable "{name}" is not UTF-8; set it to text in UTF-8') from error
     return text
 
 

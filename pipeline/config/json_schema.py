@@ -15,7 +15,7 @@ from ebpf_sidecar.pipeline.errors import PluginError
 from ebpf_sidecar.pipeline.plugins import Plugins
 
 from .service_settings import PipelineBody, ServiceBody
-from .sources import PRIVATE
+from .sources import USER_SECTION_PREFIX
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _REFERENCE = "reference"
@@ -35,7 +35,7 @@ def schema(plugins: Plugins) -> dict[str, Any]:
         "title": "ebpf-sidecar configuration",
         "type": "object",
         "properties": {**sections, "service": _service(refs, definitions)},
-        "patternProperties": {f"^{PRIVATE}": {}},
+        "patternProperties": {f"^{USER_SECTION_PREFIX}": {}},
         "required": [ComponentKind.RECEIVER.section, ComponentKind.EXPORTER.section, "service"],
         "additionalProperties": False,
         "$defs": {**definitions, _REFERENCE: {"type": "string", "pattern": r"\$\{.+\}"}},

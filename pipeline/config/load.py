@@ -25,27 +25,27 @@ from typing import Any
 from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind
 from ebpf_sidecar.pipeline.errors import ConfigError, Mistake
 from ebpf_sidecar.pipeline.plugins import Plugins
-from ebpf_sidecar.pipeline.secrets_in_text import knowing
+from ebpf_sidecar.pipeline.secrets_in_text import known_secrets
 from ebpf_sidecar.pipeline.suggestions import did_you_mean
 
 from .component_sections import ConfiguredComponent, Sections, read_sections
 from .conflicts import conflicts
-from .expansion import expand, has_reference, plain
+from .expansion import expand, has_reference, unwrapped_tree
 from .service_section import read_service
-from .service_settings import PipelineId, PipelineSettings, ServiceSettings, listed
-from .sources import Inline, Source, merged, name_of
+from .service_settings import PipelineId, PipelineSettings, ServiceSettings, listed_ids
+from .sources import ConfigSource, InlineSource, merged_document, source_name
 from .validation import Marks, mistake
 from .yaml_document import Document
 
 __all__ = [
     "ComponentId",
     "Config",
+    "ConfigSource",
     "ConfiguredComponent",
-    "Inline",
+    "InlineSource",
     "PipelineId",
     "PipelineSettings",
     "ServiceSettings",
-    "Source",
     "load",
     "resolved",
 ]
@@ -74,44 +74,46 @@ class Config:
         return found
 
 
-def load(sources: Sequence[Source], overrides: Sequence[str], plugins: Plugins, environ: Mapping[str, str]) -> Config:
+def load(
+    sources: Sequence[ConfigSource], overrides: Sequence[str], plugins: Plugins, environ: Mapping[str, str]
+) -> Config:
     """The configuration in ``sources``, later ones winning, then ``overrides`` (``a.b=c``).
 
     Imports only the plugins of components that the files name. Raises `ConfigError` with every mistake found.
     """
     secrets: set[str] = set()
-    with knowing(secrets):
+    with known_secrets(secrets):
         return _load(sources, overrides, plugins, environ, secrets)
 
 
 def _load(
-    sources: Sequence[Source],
+    sources: Sequence[ConfigSource],
     overrides: Sequence[str],
     plugins: Plugins,
     environ: Mapping[str, str],
     secrets: set[str],
 ) -> Config:
-    document = merged(sources, overrides)
+    document = merged_document(sources, overrides)
     tree, mistakes = expand(document, environ, note_secret=secrets.add)
     if not tree:
-        where = ", ".join(map(name_of, sources))
+        where = ", ".join(map(source_name, sources))
         raise ConfigError(
             [Mistake("", 'nothing is configured; begin with "receivers:", as in configs/default.yaml', where)]
         )
     components, wrong = read_sections(tree, document.marks, plugins)
     service, more = read_service(tree, document.marks)
     more += conflicts(components, service, document.marks) if service else []
-    mistakes += _not_following(mistakes, [*_unknown_sections(tree, document.marks), *wrong, *more])
+    mistakes += _without_consequences(mistakes, [*_unknown_sections(tree, document.marks), *wrong, *more])
     if mistakes or service is None:
         raise ConfigError(_in_order(mistakes, document))
-    found = (*_unused(components, service, document), *_displaced(components, plugins, document))
+    found = (*_unused(components, service, document), *_shadowed(components, plugins, document))
     warnings = tuple(warning.without_secrets() for warning in found)
     sections = {kind.section: MappingProxyType(components[kind]) for kind in ComponentKind}
     return Config(**sections, service=service, warnings=warnings, secrets=frozenset(secrets))
 
 
 def resolved(
-    sources: Sequence[Source],
+    sources: Sequence[ConfigSource],
     overrides: Sequence[str],
     environ: Mapping[str, str],
     note_secret: Callable[[str], None] = lambda _text: None,
@@ -121,11 +123,11 @@ def resolved(
     ``note_secret`` is called with each text that comes from a variable or a file which is named as a secret. Nothing is
     imported and no component checked. Raises `ConfigError` for what cannot be read or expanded.
     """
-    document = merged(sources, overrides)
+    document = merged_document(sources, overrides)
     tree, mistakes = expand(document, environ, note_secret=note_secret)
     if mistakes:
         raise ConfigError(_in_order(mistakes, document))
-    return plain(tree)
+    return unwrapped_tree(tree)
 
 
 def _unknown_sections(tree: Mapping[str, Any], marks: Marks) -> Iterator[Mistake]:
@@ -142,7 +144,7 @@ def _unknown_sections(tree: Mapping[str, Any], marks: Marks) -> Iterator[Mistake
 def _unused(components: Sections, service: ServiceSettings, document: Document) -> Iterator[Mistake]:
     """A warning for each component that nothing runs, unless a reference in the lists chooses among them."""
     for kind in ComponentKind:
-        if has_reference(listed(document.value, kind)):
+        if has_reference(listed_ids(document.value, kind)):
             continue
         for id_ in components[kind].keys() - service.used(kind):
             at = (kind.section, str(id_))
@@ -151,15 +153,15 @@ def _unused(components: Sections, service: ServiceSettings, document: Document) 
             )
 
 
-def _displaced(components: Sections, plugins: Plugins, document: Document) -> Iterator[Mistake]:
+def _shadowed(components: Sections, plugins: Plugins, document: Document) -> Iterator[Mistake]:
     """A warning for each plugin that wanted the name of a component that is used here."""
     named = {f"{kind}.{id_.type}": (kind.section, str(id_)) for kind in ComponentKind for id_ in components[kind]}
-    for entry, why in plugins.displaced():
+    for entry, why in plugins.shadowed():
         if entry.name in named:
             yield mistake(named[entry.name], why, document.marks)
 
 
-def _not_following(first: Iterable[Mistake], later: Iterable[Mistake]) -> list[Mistake]:
+def _without_consequences(first: Iterable[Mistake], later: Iterable[Mistake]) -> list[Mistake]:
     """Those of ``later`` that are no mere consequence of a reference that could not be followed at the same place."""
     places = {each.where for each in first} - {""}
     return [each for each in later if each.where not in places]

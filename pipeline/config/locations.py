@@ -14,7 +14,7 @@ from pathlib import Path
 from ebpf_sidecar.pipeline.errors import ConfigError, Mistake
 
 from .bounded_read import UnreadableError, read_stream
-from .sources import Inline, Source
+from .sources import ConfigSource, InlineSource
 
 _PACKAGE = Path(__file__).parents[2]
 DEFAULT = _PACKAGE / "configs" / "default.yaml"
@@ -23,7 +23,7 @@ REPLAY = _PACKAGE / "configs" / "replay.yaml"
 """The packaged configuration that plays a recording, for where eBPF cannot be used."""
 
 
-def sources(files: Sequence[str | Path]) -> list[Source]:
+def config_sources(files: Sequence[str | Path]) -> list[ConfigSource]:
     """The locations as sources; none at all is the packaged configuration. Raises `ConfigError`."""
     names = [str(file) for file in files]
     if names.count("-") > 1:
@@ -31,12 +31,12 @@ def sources(files: Sequence[str | Path]) -> list[Source]:
     return [_source(name) for name in names] or [DEFAULT]
 
 
-def _source(name: str) -> Source:
+def _source(name: str) -> ConfigSource:
     scheme, colon, rest = name.partition(":")
     if name == "-":
-        return Inline(_standard_input())
+        return InlineSource(_standard_input())
     if colon and scheme == "yaml":
-        return Inline(os.fsencode(rest), "yaml:", paths=True)
+        return InlineSource(os.fsencode(rest), "yaml:", paths=True)
     if colon and scheme == "env":
         return _variable(rest)
     return Path(rest if colon and scheme == "file" else name)
@@ -49,9 +49,9 @@ def _standard_input() -> bytes:
         raise ConfigError([Mistake("", str(error), "stdin")]) from error
 
 
-def _variable(name: str) -> Inline:
+def _variable(name: str) -> InlineSource:
     content = os.environ.get(name)
     if content is None:
         message = "the environment variable is not set; set it, or leave this --config out"
         raise ConfigError([Mistake("", message, f"env:{name}")])
-    return Inline(os.fsencode(content), f"env:{name}", paths=True)
+    return InlineSource(os.fsencode(content), f"env:{name}", paths=True)

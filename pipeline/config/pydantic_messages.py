@@ -10,9 +10,9 @@ from pydantic_core import ErrorDetails
 
 from ebpf_sidecar.pipeline.suggestions import did_you_mean
 
-from .redaction import MASK, masked_text
+from .redaction import REDACTED, redacted_value
 
-_LONGEST = 60  # characters of the user's own value in a message
+_MAX_QUOTED = 60  # characters of the user's own value in a message
 
 _WANTED = {
     "string": ("text", "write it in quotes"),
@@ -48,13 +48,13 @@ def is_type_error(error: ErrorDetails) -> bool:
     return error["type"] in _TYPE_ERRORS
 
 
-def worded(errors: Sequence[ErrorDetails], *, secret: bool) -> str:
+def message_for(errors: Sequence[ErrorDetails], *, secret: bool) -> str:
     """One message for all ``errors`` found at one place (several when a setting takes one of several types).
 
     ``secret``: the value must not appear in the message.
     """
     error = errors[0]
-    value = MASK if secret else shown(error["input"])
+    value = REDACTED if secret else quoted(error["input"])
     if all(is_type_error(each) for each in errors):
         return _wrong_type([each["type"] for each in errors], error["input"], value)
     message = _message(next(each for each in errors if not is_type_error(each)), value)
@@ -63,17 +63,17 @@ def worded(errors: Sequence[ErrorDetails], *, secret: bool) -> str:
 
 def _without(message: str, value: str, *, secret: bool) -> str:
     """A message that settings made themselves, without the secrets in the value that it quotes."""
-    return message.replace(value, MASK if secret else masked_text(value)) if value else message
+    return message.replace(value, REDACTED if secret else redacted_value(value)) if value else message
 
 
-def shown(value: Any) -> str:
+def quoted(value: Any) -> str:
     """The user's own value as a message quotes it."""
     if value is None:
         return "an empty value"
     if isinstance(value, (dict, list, tuple)):
         return "a mapping" if isinstance(value, dict) else "a list"
-    text = masked_text(str(value).lower() if isinstance(value, bool) else str(value))
-    return f'"{text[:_LONGEST]}…"' if len(text) > _LONGEST else f'"{text}"'
+    text = redacted_value(str(value).lower() if isinstance(value, bool) else str(value))
+    return f'"{text[:_MAX_QUOTED]}…"' if len(text) > _MAX_QUOTED else f'"{text}"'
 
 
 def _wrong_type(types: Sequence[str], given: Any, value: str) -> str:
@@ -115,8 +115,8 @@ def _pattern(error: ErrorDetails, value: str) -> str:
 
 
 def _unknown(error: ErrorDetails, value: str) -> str:
-    said = error["msg"].rstrip(".").removeprefix("Input ")
-    return f"{value} {said[:1].lower()}{said[1:]}; correct it"
+    message = error["msg"].rstrip(".").removeprefix("Input ")
+    return f"{value} {message[:1].lower()}{message[1:]}; correct it"
 
 
 _OTHERS: dict[str, Callable[[ErrorDetails, str], str]] = {

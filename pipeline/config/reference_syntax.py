@@ -9,17 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from .yaml_document import DEEPEST, TOO_DEEP
+from .yaml_document import MAX_DEPTH, TOO_DEEP
 
 _BRACE = re.compile(r"[{}]")
-_LONGEST = 60  # characters of the user's own value in a message
+_MAX_QUOTED = 60  # characters of the user's own value in a message
 
 
-class UnusableError(ValueError):
+class BadReferenceError(ValueError):
     """A reference that cannot be followed; the message says why."""
 
 
-def pieces(text: str, *, strict: bool = True) -> Iterator[tuple[str, str]]:
+def split_references(text: str, *, strict: bool = True) -> Iterator[tuple[str, str]]:
     """The text in turn as ``("text", …)``, escapes resolved, and ``("reference", what stands between the braces)``."""
     position, literal = 0, ""
     while (dollar := text.find("$", position)) >= 0:
@@ -31,7 +31,7 @@ def pieces(text: str, *, strict: bool = True) -> Iterator[tuple[str, str]]:
             continue
         try:
             end = _closing(text, dollar + 2)
-        except UnusableError:
+        except BadReferenceError:
             if strict:
                 raise
             break
@@ -44,23 +44,25 @@ def pieces(text: str, *, strict: bool = True) -> Iterator[tuple[str, str]]:
 
 
 def _closing(text: str, start: int) -> int:
-    """Where the brace closes that was opened before ``start``. Raises `UnusableError` if nowhere."""
+    """Where the brace closes that was opened before ``start``. Raises `BadReferenceError` if nowhere."""
     depth = 1
     for brace in _BRACE.finditer(text, start):
         depth += 1 if brace[0] == "{" else -1
         if depth == 0:
             return brace.start()
-        if depth > DEEPEST:
-            raise UnusableError(f'"{short(text[start - 2 :])}" is {TOO_DEEP}')
-    raise UnusableError(f'"{short(text[start - 2 :])}" lacks its closing "}}"; close it, or write "$${{" for itself')
+        if depth > MAX_DEPTH:
+            raise BadReferenceError(f'"{shortened(text[start - 2 :])}" is {TOO_DEEP}')
+    raise BadReferenceError(
+        f'"{shortened(text[start - 2 :])}" lacks its closing "}}"; close it, or write "$${{" for itself'
+    )
 
 
-def short(text: str, longest: int = _LONGEST) -> str:
+def shortened(text: str, max_length: int = _MAX_QUOTED) -> str:
     """The beginning of a user's own text, as messages quote it."""
-    return text if len(text) <= longest else f"{text[:longest]}…"
+    return text if len(text) <= max_length else f"{text[:max_length]}…"
 
 
-def parted(reference: str) -> tuple[str, str | None]:
+def split_default(reference: str) -> tuple[str, str | None]:
     """Name and default of a reference to a variable; the name may itself hold references with defaults."""
     depth = 0
     for position, character in enumerate(reference):

@@ -12,9 +12,9 @@ from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind
 from ebpf_sidecar.pipeline.errors import Mistake
 from ebpf_sidecar.pipeline.suggestions import did_you_mean
 
-from .component_sections import bare, read_entries
+from .component_sections import read_entries, unwrapped
 from .expansion import Expanded
-from .pydantic_messages import shown
+from .pydantic_messages import quoted
 from .service_settings import SIGNAL, PipelineBody, PipelineId, PipelineSettings, ServiceBody, ServiceSettings
 from .validation import Marks, mistake, validated
 from .yaml_document import Location
@@ -27,16 +27,16 @@ _ROLES = (ComponentKind.RECEIVER, ComponentKind.PROCESSOR, ComponentKind.EXPORTE
 def read_service(tree: Mapping[str, Any], marks: Marks) -> tuple[ServiceSettings | None, list[Mistake]]:
     """What is right in the service section (None where there is none), and everything that is wrong with it and with
     what it refers to."""
-    section = bare(tree.get("service"))
+    section = unwrapped(tree.get("service"))
     if not isinstance(section, dict):
-        what = 'section "service" is missing' if section is None else f"{shown(section)} is not a mapping"
+        what = 'section "service" is missing' if section is None else f"{quoted(section)} is not a mapping"
         return None, [mistake(("service",), f"{what}; write service: {{pipelines: {{metrics: …}}}}", marks)]
-    references = _References(tree, marks)
+    references = _ReferenceResolver(tree, marks)
     body, mistakes = validated(
         ServiceBody, {key: value for key, value in section.items() if key != "pipelines"}, ("service",), marks
     )
     extensions = references.ids(ComponentKind.EXTENSION, section.get("extensions"), ("service",))
-    pipelines, wrong = _pipelines(bare(section.get("pipelines")), references, marks)
+    pipelines, wrong = _pipelines(unwrapped(section.get("pipelines")), references, marks)
     mistakes += [*wrong, *references.mistakes]
     body = body or ServiceBody()
     service = ServiceSettings(
@@ -46,7 +46,7 @@ def read_service(tree: Mapping[str, Any], marks: Marks) -> tuple[ServiceSettings
 
 
 def _pipelines(
-    section: Any, references: _References, marks: Marks
+    section: Any, references: _ReferenceResolver, marks: Marks
 ) -> tuple[dict[PipelineId, PipelineSettings], list[Mistake]]:
     if not isinstance(section, dict) or not section:
         return {}, [mistake(_AT, "no pipeline is configured; write metrics: {receivers: […], exporters: […]}", marks)]
@@ -61,7 +61,7 @@ def _pipelines(
         if id_ in found:
             mistakes.append(mistake(at, f'pipeline "{id_}" is written twice; keep one of them', marks))
         mistakes += validated(PipelineBody, raw, at, marks)[1]
-        found[id_] = references.pipeline(bare(raw), at)
+        found[id_] = references.pipeline(unwrapped(raw), at)
     return found, mistakes
 
 
@@ -77,13 +77,13 @@ def _pipeline_id(key: str) -> PipelineId | str:
 
 def _name(value: Any) -> str | None:
     """An id as written, also where a reference's text reads as something else (``12``, ``true``); None for no text."""
-    inner = bare(value)
+    inner = unwrapped(value)
     if isinstance(inner, str):
         return inner
     return value.original if isinstance(value, Expanded) else None
 
 
-class _References:
+class _ReferenceResolver:
     """Follows the ids that the service section lists to what is configured, noting each that leads nowhere."""
 
     def __init__(self, tree: Mapping[str, Any], marks: Marks) -> None:
@@ -96,13 +96,13 @@ class _References:
         lists = body if isinstance(body, dict) else {}
         receivers, processors, exporters = (self.ids(kind, lists.get(kind.section), at) for kind in _ROLES)
         for kind, ids in ((ComponentKind.RECEIVER, receivers), (ComponentKind.EXPORTER, exporters)):
-            if not ids and not bare(lists.get(kind.section)):
+            if not ids and not unwrapped(lists.get(kind.section)):
                 self._wrong(at, f"no {kind} is listed; add {kind.section}: […]", (*at, kind.section))
         return PipelineSettings(receivers, processors, exporters)
 
     def ids(self, kind: ComponentKind, listed: Any, at: Location) -> tuple[ComponentId, ...]:
         """The components that are listed and configured; what is no list of text is reported elsewhere."""
-        values = bare(listed)
+        values = unwrapped(listed)
         names = [_name(each) for each in values] if isinstance(values, list) else []
         found = [self._id(kind, name, (*at, kind.section, n)) for n, name in enumerate(names) if name is not None]
         for id_, times in Counter(id_ for id_ in found if id_ is not None).items():

@@ -112,7 +112,7 @@ class ServiceSettings:
         return {id_ for pipeline in self.pipelines.values() for id_ in pipeline.ids(kind)}
 
 
-def listed(tree: Any, kind: ComponentKind) -> list[Any]:
+def listed_ids(tree: Any, kind: ComponentKind) -> list[Any]:
     """What stands in the lists of one kind of component, as written, or the reference to where it is."""
     service = tree.get("service") if isinstance(tree, dict) else None
     if not isinstance(service, dict) or kind is ComponentKind.EXTENSION:

@@ -13,19 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from ebpf_sidecar.pipeline.errors import ConfigError, Mistake, printable
-from ebpf_sidecar.pipeline.secrets_in_text import masked_text
+from ebpf_sidecar.pipeline.secrets_in_text import redacted_value
 
 from .bounded_read import UnreadableError, read_file
-from .reference_syntax import short
-from .yaml_document import DEEPEST, TOO_DEEP, Document, Location, Mark, NotYamlError, parse
+from .reference_syntax import shortened
+from .yaml_document import MAX_DEPTH, TOO_DEEP, Document, Location, Mark, NotYamlError, parse
 
-PRIVATE = "x-"
+USER_SECTION_PREFIX = "x-"
 """What the names of top-level sections begin with that are the user's own."""
 _BY_PATH = "::"
 
 
 @dataclass(frozen=True, slots=True)
-class Inline:
+class InlineSource:
     """A configuration that is in no file (standard input, a test)."""
 
     content: bytes
@@ -34,10 +34,10 @@ class Inline:
     """Whether keys are paths, ``exporters::debug: …``, as in the Collector's ``yaml:`` locations."""
 
 
-Source = Path | Inline
+ConfigSource = Path | InlineSource
 
 
-def merged(sources: Sequence[Source], overrides: Sequence[str] = ()) -> Document:
+def merged_document(sources: Sequence[ConfigSource], overrides: Sequence[str] = ()) -> Document:
     """All sources and then all overrides (``a.b=c``), merged. Raises `ConfigError` with the mistakes of all of them."""
     documents: list[Document] = []
     mistakes: list[Mistake] = []
@@ -48,23 +48,23 @@ def merged(sources: Sequence[Source], overrides: Sequence[str] = ()) -> Document
             mistakes += error.mistakes
     if mistakes:
         raise ConfigError(mistakes)
-    return _merged(documents)
+    return _merged_documents(documents)
 
 
-def name_of(source: Source) -> str:
+def source_name(source: ConfigSource) -> str:
     """How messages call a source."""
-    name = source.name if isinstance(source, Inline) else str(source)
+    name = source.name if isinstance(source, InlineSource) else str(source)
     return printable(name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
 
 
-def _document(source: Source) -> Document:
-    name = name_of(source)
+def _document(source: ConfigSource) -> Document:
+    name = source_name(source)
     document = parse(_text(source, name), name)
     if document.value is None:
         return Document({}, document.marks)
     if not isinstance(document.value, dict):
         raise ConfigError([Mistake("", 'not a mapping; begin with "receivers:", as in configs/default.yaml', name)])
-    return _by_path(document) if isinstance(source, Inline) and source.paths else document
+    return _by_path(document) if isinstance(source, InlineSource) and source.paths else document
 
 
 def _by_path(document: Document) -> Document:
@@ -73,7 +73,7 @@ def _by_path(document: Document) -> Document:
     for key, value in document.value.items():
         inner = {at[1:]: mark for at, mark in document.marks.items() if at[:1] == (key,)}
         parts.append(_nested(tuple(key.split(_BY_PATH)), Document(value, inner), document.marks[key,]))
-    return _merged(parts)
+    return _merged_documents(parts)
 
 
 def _nested(path: Location, inner: Document, mark: Mark) -> Document:
@@ -85,9 +85,9 @@ def _nested(path: Location, inner: Document, mark: Mark) -> Document:
     return Document(tree, {**{(*path, *at): mark for at, mark in inner.marks.items()}, **marks})
 
 
-def _text(source: Source, name: str) -> str:
+def _text(source: ConfigSource, name: str) -> str:
     try:
-        content = source.content if isinstance(source, Inline) else read_file(source)
+        content = source.content if isinstance(source, InlineSource) else read_file(source)
         return content.decode("utf-8-sig")
     except UnreadableError as error:
         raise ConfigError([Mistake("", str(error), name)]) from error
@@ -105,11 +105,11 @@ def _override(text: str) -> Document:
     path, equals, value = text.partition("=")
     keys = tuple(key.strip() for key in path.split(_BY_PATH if _BY_PATH in path else "."))
     if not equals or not all(keys):
-        given = short(masked_text(text))
+        given = shortened(redacted_value(text))
         message = f'"{given}" is not a setting; write path=value, as in receivers.ebpf.collection_interval=5s'
         raise ConfigError([Mistake("", message, "--set")])
-    mark = Mark(printable(f"--set {short(path)}"))
-    if len(keys) > DEEPEST:
+    mark = Mark(printable(f"--set {shortened(path)}"))
+    if len(keys) > MAX_DEPTH:
         raise ConfigError([Mistake("", TOO_DEEP, str(mark))])
     try:
         inner = parse(value, str(mark))
@@ -118,13 +118,13 @@ def _override(text: str) -> Document:
     return _nested(keys, Document(inner.value, dict.fromkeys(inner.marks, mark)), mark)
 
 
-def _merged(documents: Iterable[Document]) -> Document:
+def _merged_documents(documents: Iterable[Document]) -> Document:
     tree: dict[str, Any] = {}
     marks: dict[Location, Mark] = {}
     for document in documents:
         tree = _deep(tree, document.value)
         marks |= document.marks
-    return Document({key: value for key, value in tree.items() if not key.startswith(PRIVATE)}, marks)
+    return Document({key: value for key, value in tree.items() if not key.startswith(USER_SECTION_PREFIX)}, marks)
 
 
 def _deep(earlier: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:

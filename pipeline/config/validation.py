@@ -17,15 +17,15 @@ from pydantic_core import ErrorDetails
 from ebpf_sidecar.pipeline.errors import Mistake
 from ebpf_sidecar.pipeline.suggestions import did_you_mean
 
-from .expansion import Expanded, plain
+from .expansion import Expanded, unwrapped_tree
 from .field_types import is_secret_field, known_settings
-from .pydantic_messages import is_type_error, shown, worded
-from .redaction import is_secret, masked_text
+from .pydantic_messages import is_type_error, message_for, quoted
+from .redaction import is_secret_name, redacted_value
 from .yaml_document import Location, Mark
 
 Model = TypeVar("Model", bound=BaseModel)
 Marks = Mapping[Location, Mark]
-_LONGEST = 200  # characters of another program's message
+_MAX_MESSAGE = 200  # characters of another program's message
 
 
 def mistake(at: Location, message: str, marks: Marks, place: Location | None = None) -> Mistake:
@@ -40,19 +40,19 @@ def validated(model: type[Model], body: Any, at: Location, marks: Marks) -> tupl
     try:
         return _validated(model, body, at, marks)
     except Exception as error:  # noqa: BLE001 # a settings class is a plugin's code: its failure is one mistake more
-        return None, [mistake(at, failure(error), marks)]
+        return None, [mistake(at, plugin_failure(error), marks)]
 
 
-def failure(error: Exception) -> str:
+def plugin_failure(error: Exception) -> str:
     """What to say when a component's own check failed in a way that the contract does not know."""
-    cause = masked_text(f"{type(error).__name__}: {error}".split("\n", 1)[0][:_LONGEST])
+    cause = redacted_value(f"{type(error).__name__}: {error}".split("\n", 1)[0][:_MAX_MESSAGE])
     return f"cannot be checked: {cause}; tell the author of this component"
 
 
 def _validated(model: type[Model], body: Any, at: Location, marks: Marks) -> tuple[Model | None, list[Mistake]]:
     tree = {} if body is None else body
-    if not isinstance(plain(tree), dict):
-        return None, [mistake(at, f"{shown(plain(tree))} is not a mapping; write {{key: value}}", marks)]
+    if not isinstance(unwrapped_tree(tree), dict):
+        return None, [mistake(at, f"{quoted(unwrapped_tree(tree))} is not a mapping; write {{key: value}}", marks)]
     settings, errors = _tried(model, tree)
     if settings is None and (repaired := _repaired(tree, errors)) != tree:
         tree = repaired  # what is still refused is quoted as the user wrote it
@@ -62,7 +62,7 @@ def _validated(model: type[Model], body: Any, at: Location, marks: Marks) -> tup
 
 def _tried(model: type[Model], tree: Any) -> tuple[Model | None, list[ErrorDetails]]:
     try:
-        return model.model_validate(plain(tree)), []
+        return model.model_validate(unwrapped_tree(tree)), []
     except ValidationError as error:
         return None, error.errors(include_url=False)
 
@@ -81,7 +81,11 @@ def _repaired_at(tree: Any, location: Location) -> Any:
         return tree
     key, rest = location[0], location[1:]
     if isinstance(tree, dict) and key in tree:
-        if not rest and plain(tree[key]) is None and not (isinstance(tree[key], Expanded) and tree[key].original):
+        if (
+            not rest
+            and unwrapped_tree(tree[key]) is None
+            and not (isinstance(tree[key], Expanded) and tree[key].original)
+        ):
             return {name: value for name, value in tree.items() if name != key}
         return {**tree, key: _repaired_at(tree[key], rest)}
     if isinstance(tree, list) and isinstance(key, int):
@@ -119,8 +123,8 @@ def _mistakes(
             name = found[0]["loc"][-1]
             yield mistake(where, f'setting "{name}" is missing; add it', marks, (*where, name))
         else:
-            secret = any(is_secret(str(part)) for part in location) or is_secret_field(model, location)
-            yield mistake(where, worded(found, secret=secret), marks)
+            secret = any(is_secret_name(str(part)) for part in location) or is_secret_field(model, location)
+            yield mistake(where, message_for(found, secret=secret), marks)
 
 
 def _is_other_branch(location: Location, error: ErrorDetails, placed: Sequence[tuple[Location, ErrorDetails]]) -> bool:

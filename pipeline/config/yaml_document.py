@@ -20,12 +20,12 @@ from .yaml_scalars import SCALARS, TAG, Loader
 Location = tuple[str | int, ...]
 """The keys and list positions that lead to a value."""
 
-_LONGEST = 60  # characters of the user's own value in a message
-_MOST_VALUES = 100_000  # aliases of aliases grow without bound ("billion laughs"), and so do merges of merges
-DEEPEST = 50
+_MAX_QUOTED = 60  # characters of the user's own value in a message
+_MAX_VALUES = 100_000  # aliases of aliases grow without bound ("billion laughs"), and so do merges of merges
+MAX_DEPTH = 50
 """Levels of mappings and lists, and references that lead to references: everything that walks a configuration down may
 rely on it, so that none needs an answer of its own to what is nested too deeply."""
-TOO_DEEP = f"nested too deeply; write at most {DEEPEST} levels"
+TOO_DEEP = f"nested too deeply; write at most {MAX_DEPTH} levels"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +73,11 @@ def parse(text: str, source: str) -> Document:
 def _not_yaml(error: yaml.MarkedYAMLError, text: str, source: str) -> Mistake:
     mark = error.problem_mark or error.context_mark
     where = Mark(source, mark.line + 1, mark.column + 1) if mark else Mark(source)
-    said = " ".join(part for part in (error.context, error.problem) if part)
+    problem = " ".join(part for part in (error.context, error.problem) if part)
     advice = "check indentation, brackets and quotes there"
     if mark and text[: mark.index].endswith("$"):
         advice = 'write a reference in quotes, "${…}", inside brackets and braces'
-    return Mistake("", f"not YAML: {said}; {advice}", str(where))
+    return Mistake("", f"not YAML: {problem}; {advice}", str(where))
 
 
 def _unprintable(error: yaml.reader.ReaderError, text: str, source: str) -> Mistake:
@@ -103,9 +103,9 @@ class _Builder:
         if id(node) in self._open:
             return self._wrong(node, at, "an alias refers to a value that contains it; write the value out")
         self._built += 1
-        if self._built > _MOST_VALUES:
-            raise ConfigError([Mistake("", f"more than {_MOST_VALUES} values; use fewer aliases", self.source)])
-        if len(self._open) > DEEPEST:
+        if self._built > _MAX_VALUES:
+            raise ConfigError([Mistake("", f"more than {_MAX_VALUES} values; use fewer aliases", self.source)])
+        if len(self._open) > MAX_DEPTH:
             raise NotYamlError([Mistake("", TOO_DEEP, str(self._mark(node)))])
         self._open.add(id(node))
         try:
@@ -159,7 +159,7 @@ class _Builder:
             return SCALARS[kind](node.value)
         except ValueError:
             return self._wrong(
-                node, at, f'"{node.value[:_LONGEST]}" is not of type {kind}; correct the value or its tag'
+                node, at, f'"{node.value[:_MAX_QUOTED]}" is not of type {kind}; correct the value or its tag'
             )
 
     def _text(self, node: Node, at: Location) -> str | None:
@@ -168,7 +168,7 @@ class _Builder:
         try:
             return text.encode("utf-16", "surrogatepass").decode("utf-16")
         except UnicodeDecodeError:
-            shown = text.encode("ascii", "backslashreplace").decode()[:_LONGEST]
+            shown = text.encode("ascii", "backslashreplace").decode()[:_MAX_QUOTED]
             self._wrong(node, at, f'"{shown}" holds half of a character (a surrogate); write the whole one')
             return None
 

@@ -17,7 +17,7 @@ TAG = "tag:yaml.org,2002:"
 
 _INT = r"[-+]?(?:0b[01][01_]*|0x[0-9a-fA-F][0-9a-fA-F_]*|0o[0-7][0-7_]*|0[0-7_]*|[1-9][0-9_]*)"
 _FLOAT = r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
-_MOST_DIGITS = 100  # far beyond all settings, and far below what Python refuses to write in decimal
+_MAX_DIGITS = 100  # far beyond all settings, and far below what Python refuses to write in decimal
 _LINE_BREAKS = {"\x85", "\u2028", "\u2029"}
 _RESOLVERS = (
     ("null", "~|null|Null|NULL|", ["~", "n", "N", ""]),
@@ -57,7 +57,7 @@ def _dumped(tree: Any, *, as_it_is: bool) -> str:
 
 def _int(text: str) -> int:
     digits = text.replace("_", "")
-    if len(digits) > _MOST_DIGITS:
+    if len(digits) > _MAX_DIGITS:
         raise ValueError(text)
     octal = re.fullmatch(r"([-+]?)0([0-7]+)", digits)
     return int(f"{octal[1]}0o{octal[2]}" if octal else digits, 0)

@@ -32,7 +32,7 @@ _GRACE_SECONDS = 0.4
 _UNBOUNDED = 1 << 62
 _UNSENT_BYTES = 128 << 10
 _BUSY = (Phase.WAITING, Phase.WRITING)
-_MADE_AT_ONCE = 32  # one of so many places, so that not each newcomer costs a look at all of them
+_CLOSE_SHARE = 32  # one of so many places, so that not each newcomer costs a look at all of them
 
 # Waitress warns about everyday client behavior, and any client could flood the log; see `RefusalCounter`
 logging.getLogger("waitress").setLevel(logging.ERROR)
@@ -152,7 +152,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # waitress ships no types
     def handle_accept(self) -> None:
         """Take a connection in, in the place of less deserving ones where all are in use."""
         if len(self.active_channels) >= self._limits.connections:
-            needed = max(1, self._limits.connections // _MADE_AT_ONCE)
+            needed = max(1, self._limits.connections // _CLOSE_SHARE)
             given_up = expendable(self.active_channels.values(), self.clock(), self._limits)
             for connection in given_up[:needed]:
                 self._close(connection, HttpRefusal.MADE_ROOM)

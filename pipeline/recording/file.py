@@ -51,11 +51,11 @@ from .frame_json import frame_from_json, frame_to_json, nanoseconds, row_set_fro
 
 FORMAT = "ebpf-sidecar recording"
 VERSION = 1
-_LONGEST_LINE = 64 * 2**20
+_MAX_LINE = 64 * 2**20
 """Characters: a batch of 100,000 rows with three histograms has half of it."""
-_MOST_LISTS = 2**20
+_MAX_LISTS = 2**20
 """In a line: each costs memory 20 times its two characters, and a row of a histogram is one."""
-_LONGEST_INTERVAL = 86400.0
+_MAX_INTERVAL = 86400.0
 _READABLE = (
     "make it readable to the user that runs this; root that gives up its rights reads files of others only with "
     "DAC_READ_SEARCH in service::privileges::keep"
@@ -153,7 +153,7 @@ class RecordingWriter:
 
     def _line(self, value: Mapping[str, Any]) -> None:
         line = json.dumps(value, separators=(",", ":"), allow_nan=False)
-        if len(line) >= _LONGEST_LINE:
+        if len(line) >= _MAX_LINE:
             raise ValueError(f"a batch takes {len(line) >> 20} MiB, more than a reader accepts; record fewer rows")
         try:
             self._file.write(line.encode() + b"\n")
@@ -187,7 +187,7 @@ class Recording:
             first = next(batches, None)
         if first is None:
             raise SidecarError(
-                reasons[0] if reasons else self._said("holds no data; record for longer than an interval")
+                reasons[0] if reasons else self._message("holds no data; record for longer than an interval")
             )
         self.started = first.time_unix_nano
 
@@ -205,7 +205,7 @@ class Recording:
                     yield batch
         except _UNREADABLE as problem:
             reason = f"{type(problem).__name__}: {problem}"
-            damaged(self._said(f"damaged or cut off; what is before is good, record again for more ({reason})"))
+            damaged(self._message(f"damaged or cut off; what is before is good, record again for more ({reason})"))
 
     def _batch(self, value: Mapping[str, Any], known: Mapping[str, RowSet]) -> tuple[Batch, dict[str, RowSet]]:
         rows = {**known, **{number: row_set_from_json(each) for number, each in value["rows"].items()}}
@@ -218,9 +218,9 @@ class Recording:
     def _lines(self) -> Generator[str, None, None]:
         if not stat.S_ISREG(self._path.stat().st_mode):
             # it is read from its start several times, and a pipe without a writer would block for ever
-            raise SidecarError(self._said("is not a regular file; copy what comes out of it to one"))
+            raise SidecarError(self._message("is not a regular file; copy what comes out of it to one"))
         with gzip.open(self._path, "rt", encoding="utf-8") as file:
-            while line := file.readline(_LONGEST_LINE):
+            while line := file.readline(_MAX_LINE):
                 if not line.endswith("\n"):
                     raise EOFError("a line has no end")
                 yield line
@@ -234,22 +234,22 @@ class Recording:
             version = value["version"]
             if version != VERSION:
                 newer = f"has format version {version}, and this program reads {VERSION}; use a matching ebpf-sidecar"
-                raise SidecarError(self._said(newer))
+                raise SidecarError(self._message(newer))
             return _checked(Header(**{each.name: value[each.name] for each in fields(Header)}))
         except (FileNotFoundError, PermissionError, IsADirectoryError) as problem:
             repair = _READABLE if isinstance(problem, PermissionError) else "give the path of a recording"
-            raise SidecarError(self._said(f"cannot be read: {problem.strerror}; {repair}")) from problem
+            raise SidecarError(self._message(f"cannot be read: {problem.strerror}; {repair}")) from problem
         except _UNREADABLE as problem:
-            raise SidecarError(self._said('is no recording; make one with "ebpf-sidecar record"')) from problem
+            raise SidecarError(self._message('is no recording; make one with "ebpf-sidecar record"')) from problem
 
-    def _said(self, what: str) -> str:
+    def _message(self, what: str) -> str:
         return f'recording "{self._path}": {what}'
 
 
 def _parsed(line: str) -> Any:
     """The line's JSON value. Raises ValueError, or RecursionError where it is nested too deeply."""
-    if line.count("[") + line.count("{") > _MOST_LISTS:
-        raise ValueError(f"a line has more than {_MOST_LISTS} lists")
+    if line.count("[") + line.count("{") > _MAX_LISTS:
+        raise ValueError(f"a line has more than {_MAX_LISTS} lists")
     return json.loads(line)
 
 
@@ -258,7 +258,7 @@ def _checked(header: Header) -> Header:
     for part in (header.product, header.kernel, header.machine, header.recorded_at):
         if not isinstance(part, str):
             raise TypeError("header")
-    if isinstance(header.interval, bool) or not 0 < header.interval <= _LONGEST_INTERVAL:
+    if isinstance(header.interval, bool) or not 0 < header.interval <= _MAX_INTERVAL:
         raise ValueError("interval")
     texts(header.resource)
     return header

@@ -39,7 +39,7 @@ _REPORTS = 10
 """How often progress is reported, in all."""
 _INTERVAL = 10.0
 """Taken for receivers that have no collection interval."""
-_FAR = 0x9E3779B97F4A7C15
+_ID_SHIFT = 0x9E3779B97F4A7C15
 """Between the row ids of two receivers in a recording (2⁶⁴ by the golden ratio: multiples of it are far apart)."""
 
 
@@ -99,7 +99,7 @@ class RecordingExporter:
 
 def _shifted(receiver: int) -> Callable[[RowSet], RowSet]:
     """How rows are written: those of the first receiver (0) as they are, others with shifted ids."""
-    shift = np.uint64(receiver * _FAR % 2**64)
+    shift = np.uint64(receiver * _ID_SHIFT % 2**64)
     return once_per_row_set(lambda rows: RowSet(rows.ids + shift, rows.columns) if receiver else rows)
 
 

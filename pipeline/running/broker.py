@@ -19,14 +19,14 @@ from ebpf_sidecar.pipeline.process.capabilities import forbid_new_privileges, li
 from ebpf_sidecar.pipeline.process.isolation import bare_python_file, python_module, start
 
 _PROGRAM = Path(__file__).with_name("broker_process.py")
-_NOT_FOR_IT = (
+_IGNORED_SIGNALS = (
     signal.SIGINT,
     signal.SIGTERM,
     signal.SIGHUP,
 )  # come to all processes of a service, which drains
 _ANSWER_SECONDS = 10.0
 _END_SECONDS = 5.0
-_LONGEST = 8192
+_MAX_PACKET = 8192
 
 
 class BrokerClient:
@@ -39,7 +39,7 @@ class BrokerClient:
         self._channel.settimeout(_ANSWER_SECONDS)
 
         def limit() -> None:
-            for number in _NOT_FOR_IT:
+            for number in _IGNORED_SIGNALS:
                 signal.signal(number, signal.SIG_IGN)
             limit_capabilities(capabilities, inheritable=True)
             forbid_new_privileges()
@@ -92,7 +92,7 @@ class BrokerClient:
         return result
 
     def _receive(self) -> str:
-        answer = self._channel.recv(_LONGEST)
+        answer = self._channel.recv(_MAX_PACKET)
         if not answer:
             raise ConnectionResetError(errno.ECONNRESET, "the privilege broker has ended")
         return os.fsdecode(answer)
@@ -108,10 +108,10 @@ class BrokerTask:
     def wait(self, seconds: float) -> int | None:
         """Its exit status, if it has ended by then."""
         try:
-            said = self.broker.ask(f"wait {self.pid} {seconds}", seconds=seconds)
+            answer = self.broker.ask(f"wait {self.pid} {seconds}", seconds=seconds)
         except OSError:
             return None
-        return None if said == "None" else int(said)
+        return None if answer == "None" else int(answer)
 
     def end(self) -> None:
         """Kill it."""

@@ -25,7 +25,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-_LONGEST = 4096
+_MAX_PACKET = 4096
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # by us, from our start on, but not by what we start
 _PAUSE = 0.005
 
@@ -40,7 +40,7 @@ class BrokerServer:
     def serve(self, channel: socket.socket) -> None:
         """Answer until the other end is closed."""
         while True:
-            request, descriptors, _, _ = socket.recv_fds(channel, _LONGEST, 2, socket.MSG_CMSG_CLOEXEC)
+            request, descriptors, _, _ = socket.recv_fds(channel, _MAX_PACKET, 2, socket.MSG_CMSG_CLOEXEC)
             if not request:
                 return
             number, _, rest = request.partition(b" ")

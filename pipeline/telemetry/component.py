@@ -41,8 +41,8 @@ class ComponentTelemetry:
             first = stage not in self._failing
             self._failing.add(stage)
         if first:
-            said = f"{type(problem).__name__}: {problem}" if isinstance(problem, BaseException) else problem
-            self.logger.warning("%s: %s; further errors are only counted", stage, said)
+            problem = f"{type(problem).__name__}: {problem}" if isinstance(problem, BaseException) else problem
+            self.logger.warning("%s: %s; further errors are only counted", stage, problem)
 
     def recovered(self, stage: str) -> None:
         """Say that a stage works again."""

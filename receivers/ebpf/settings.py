@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from ebpf_sidecar.pipeline.config.pydantic_messages import shown
+from ebpf_sidecar.pipeline.config.pydantic_messages import quoted
 from ebpf_sidecar.pipeline.plugins import Plugins
 from ebpf_sidecar.pipeline.settings import Bytes, Settings, Share, Within
 from ebpf_sidecar.pipeline.suggestions import did_you_mean
@@ -73,7 +73,7 @@ class EbpfSettings(Settings):
     @classmethod
     def _absolute(cls, value: str | None) -> str | None:
         if value and not Path(value).is_absolute():
-            raise ValueError(f"{shown(value)} is not an absolute path; write one, as {DEFAULT_FOLDER}")
+            raise ValueError(f"{quoted(value)} is not an absolute path; write one, as {DEFAULT_FOLDER}")
         return value
 
     @field_validator("probes", mode="before", json_schema_input_type=list[str] | dict[str, dict[str, Any] | None])
@@ -83,7 +83,7 @@ class EbpfSettings(Settings):
         if isinstance(value, list):
             value = dict.fromkeys(_names(value))
         if not isinstance(value, dict):
-            given = shown(value)
+            given = quoted(value)
             advice = given.strip('"') if isinstance(value, str) else "page_cache, block_io"
             raise ValueError(f"{given} is not a list of probes; write [{advice}]")
         return {name: _written(body) for name, body in value.items()}
@@ -158,7 +158,7 @@ def _names(listed: list[Any]) -> list[str]:
                 f"a mapping is not the name of a probe; for settings write probes: {{{settings}}}, no list"
             )
         if not isinstance(each, str):
-            raise ValueError(f"{shown(each)} is not the name of a probe; write [first, second]")
+            raise ValueError(f"{quoted(each)} is not the name of a probe; write [first, second]")
         if listed.count(each) > 1:
             raise ValueError(f'probe "{each}" is listed twice; list it once')
     return listed

@@ -2,10 +2,10 @@
 """What several files of tests share."""
 
 import pytest
-from served_exporter import Served
+from served_exporter import ServedExporter
 
 
 @pytest.fixture
 def served():
     """An exporter with default settings."""
-    return Served()
+    return ServedExporter()

@@ -4,7 +4,7 @@
 import gzip
 
 import numpy as np
-from served_exporter import OPENMETRICS, SECOND, Served, people
+from served_exporter import OPENMETRICS, SECOND, ServedExporter, people
 
 from ebpf_sidecar.exporters.prometheus import FACTORY
 from ebpf_sidecar.pipeline import Kind, RowSet, Temporality, Text
@@ -105,7 +105,7 @@ def test_the_answer_says_what_it_is(served):
 def test_a_hundred_thousand_rows_are_served():
     """Each exactly once."""
     count = 100_000
-    served = Served({"page_limit": {"series": count + 2}, "fold_beyond": None})
+    served = ServedExporter({"page_limit": {"series": count + 2}, "fold_beyond": None})
     codes = np.arange(count, dtype=np.int32)
     rows = RowSet(codes.astype(np.uint64), {"container.id": Text(codes, tuple(f"{n:x}" for n in range(count)))})
     served.export(frame("work", [0], [{}]), frame("work.rows", [1], [{}], kind=Kind.COUNTER))

@@ -4,7 +4,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from served_exporter import SECOND, Served
+from served_exporter import SECOND, ServedExporter
 
 from ebpf_sidecar.pipeline import Temporality
 from ebpf_sidecar.pipeline.testing import NOON, frame
@@ -25,7 +25,7 @@ def edges(samples):
 
 def page(buckets, **settings):
     """What a page shows of one histogram."""
-    served = Served(settings)
+    served = ServedExporter(settings)
     served.export(wait(buckets))
     return served.samples()
 
@@ -50,7 +50,7 @@ def test_counts_and_sums_are_those_of_the_full_page(buckets):
 
 def test_deltas_are_added_up_in_the_buckets_that_are_shown():
     """As those of all of them are."""
-    served = Served()
+    served = ServedExporter()
     for second in range(3):
         delta = {"temporality": Temporality.DELTA, "time_unix_nano": NOON + second * SECOND}
         served.export(wait([1, 2, 4, 8, 16, 32], **delta))
@@ -61,7 +61,7 @@ def test_deltas_are_added_up_in_the_buckets_that_are_shown():
 @pytest.mark.parametrize("settings", [{}, {"histogram_bounds": "full"}, {"histogram_bounds": ["262.144us"]}])
 def test_what_advises_nothing_is_shown_whole(settings):
     """A histogram of a third party has bounds of its own."""
-    served = Served(settings)
+    served = ServedExporter(settings)
     served.export(frame("age", [[1, 2, 3]], bounds=[1, 5], unit="d"))
 
     assert {"1.0": 1, "5.0": 3, "+Inf": 6} == edges(served.samples())

@@ -5,9 +5,9 @@ import logging
 
 import numpy as np
 import pytest
-from served_exporter import SECOND, Served
+from served_exporter import SECOND, ServedExporter
 
-from ebpf_sidecar.exporters.exposition.process_limit import OWN_SERIES
+from ebpf_sidecar.exporters.exposition.process_limit import RESERVED_SERIES
 from ebpf_sidecar.exporters.prometheus import FACTORY
 from ebpf_sidecar.pipeline import Kind, RowSet, Text
 from ebpf_sidecar.pipeline.testing import NOON, frame
@@ -60,7 +60,7 @@ def moved(page):
 
 def test_a_busy_build_machine_has_ten_thousand_series_and_two_megabytes():
     """And all together show in each interval what was counted in it."""
-    served = Served({"start_at_zero": False})
+    served = ServedExporter({"start_at_zero": False})
     builds, before, counted = Builds(), {}, 0
     for number in range(TICKS):
         served.export(*builds.tick(number))
@@ -69,7 +69,7 @@ def test_a_busy_build_machine_has_ten_thousand_series_and_two_megabytes():
         now, lines = moved(page), [line for line in page.splitlines() if not line.startswith("#")]
 
         assert 2_000_000 > len(page)
-        assert 10_000 - OWN_SERIES >= len(lines) > 3000
+        assert 10_000 - RESERVED_SERIES >= len(lines) > 3000
         assert before.keys() <= now.keys()
         assert total - counted == sum(value - before.get(name, 0) for name, value in now.items())
         before, counted = now, total
@@ -93,7 +93,7 @@ def test_prometheus_finds_every_count_by_increase(served):
 
 def test_what_was_folded_is_shown_and_said_once(caplog):
     """How many process names, and how to see more; and what has lost even its cgroup."""
-    served = Served({"fold_beyond": 1000})
+    served = ServedExporter({"fold_beyond": 1000})
     gauges = served.context.telemetry.gauges
     with caplog.at_level(logging.WARNING):
         for number in range(3):
@@ -111,7 +111,7 @@ def test_what_was_folded_is_shown_and_said_once(caplog):
 
 def test_any_number_of_series_on_request():
     """Nothing is folded, and nothing published about it."""
-    served = Served({"fold_beyond": None, "page_limit": {"series": 100_000, "size": "64MiB"}})
+    served = ServedExporter({"fold_beyond": None, "page_limit": {"series": 100_000, "size": "64MiB"}})
     served.export(*Builds().tick(0))
 
     assert (PAIRS + SHORT // TICKS) * (len(CALLS) * (len(BOUNDS) + 4) + 1) == len(served.samples())
@@ -126,7 +126,7 @@ def test_fewer_than_a_thousand_series_are_refused():
 
 def test_series_that_begin_with_0_and_rows_that_are_shared_add_up_together():
     """Who looks at each reading sees in increases all that was counted; what is new is told an interval later."""
-    random, served = np.random.default_rng(2), Served({"fold_beyond": 1000, "metric_expiration": "60s"})
+    random, served = np.random.default_rng(2), ServedExporter({"fold_beyond": 1000, "metric_expiration": "60s"})
     totals, starts, changed, last, increases = {}, {}, {}, {}, 0
     for reading in range(28):
         time = NOON + reading * 10 * SECOND

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from served_exporter import OPENMETRICS, SECOND, Served, people
+from served_exporter import OPENMETRICS, SECOND, ServedExporter, people
 from strategies import frames
 
 from ebpf_sidecar.pipeline import RowSet
@@ -19,7 +19,7 @@ USES_CREATED = {"accept": "application/vnd.google.protobuf;q=0.6,application/ope
 
 def limited(series=None, size=None, **more):
     """An exporter with a limit of either kind."""
-    return Served({"page_limit": {"series": series or 10**6, "size": size or "1GiB"}, **more})
+    return ServedExporter({"page_limit": {"series": series or 10**6, "size": size or "1GiB"}, **more})
 
 
 def work(served, *names, second=0):
@@ -45,7 +45,7 @@ def read(served, name):
 )
 def test_the_size_is_never_below_what_is_served(exported, timestamps, created):
     """Series exactly, bytes with every number at its longest, whatever the text, in either format."""
-    served = Served({"send_timestamps": timestamps, "created_timestamps": created})
+    served = ServedExporter({"send_timestamps": timestamps, "created_timestamps": created})
     served.export(*exported)
     served.export()
     pages = [served.page(accepted) for accepted in (None, OPENMETRICS, USES_CREATED)]
@@ -71,7 +71,7 @@ def test_a_page_never_has_more_than_its_limit(exported, series, size):
 
 def test_an_ordinary_line_is_hardly_overrated():
     """Numbers are a small part of a line, so a limit in bytes means about what it says."""
-    served = Served({"created_timestamps": False})
+    served = ServedExporter({"created_timestamps": False})
     attributes = {"container.id": "f" * 64, "k8s.pod.uid": "e" * 36, "process.executable.name": "postgres"}
     served.export(frame("ebpf.syscall.io", [123], [attributes], unit="By"))
     served.export(frame("ebpf.syscall.io", [123], [attributes], unit="By"))

@@ -9,7 +9,7 @@ from weakref import ref
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from served_exporter import SECOND, Served, people
+from served_exporter import SECOND, ServedExporter, people
 
 from ebpf_sidecar.pipeline import ComponentKind, Kind, RowSet
 from ebpf_sidecar.pipeline.component import ComponentId
@@ -122,7 +122,7 @@ STEPS = st.lists(
 @given(STEPS)
 def test_receivers_with_other_labels_never_influence_each_other(steps):
     """The page of both is what the pages of each alone are together, whatever comes, goes and is renamed."""
-    together, alone = Served(), {LEFT: Served(), RIGHT: Served()}
+    together, alone = ServedExporter(), {LEFT: ServedExporter(), RIGHT: ServedExporter()}
     for second, (is_left, described) in enumerate(steps):
         source = LEFT if is_left else RIGHT
         unique = list({id_: (id_, label) for id_, label in described}.values())
@@ -138,7 +138,7 @@ def test_receivers_with_other_labels_never_influence_each_other(steps):
 @given(st.lists(st.tuples(st.booleans(), st.sets(st.sampled_from("abc"), min_size=1)), max_size=12))
 def test_no_series_is_ever_twice_on_the_page(steps):
     """Prometheus would refuse the whole page."""
-    served = Served()
+    served = ServedExporter()
     for second, (is_left, names) in enumerate(steps):
         served.clock.advance(1)
         served.export(work(second, people(*sorted(names)), LEFT if is_left else RIGHT))
@@ -158,11 +158,11 @@ def test_nothing_is_kept_of_resources_metrics_and_refusals_that_are_gone(served,
     exporter = served.exporter
 
     assert 100 <= len(caplog.records) < 300
-    assert len(exporter._named) <= 300
+    assert len(exporter._logged) <= 300
     assert len(exporter._resources) <= 302
     served.clock.advance(1000)
     served.page()
-    assert ({}, {}, []) == (exporter._named, exporter._resources, list(exporter._families))
+    assert ({}, {}, []) == (exporter._logged, exporter._resources, list(exporter._families))
 
 
 def test_memory_is_that_of_the_row_sets_that_are_shown(served):

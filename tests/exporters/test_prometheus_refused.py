@@ -6,7 +6,7 @@ import logging
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from served_exporter import Served, people
+from served_exporter import ServedExporter, people
 
 from ebpf_sidecar.exporters.prometheus import FACTORY
 from ebpf_sidecar.pipeline import Kind, RowSet, SidecarError
@@ -64,7 +64,7 @@ def test_a_metric_with_another_unit_is_another_metric(served):
 
 def test_without_suffixes_another_unit_is_refused(caplog):
     """One family cannot have two."""
-    served = Served({"add_metric_suffixes": False})
+    served = ServedExporter({"add_metric_suffixes": False})
     with caplog.at_level(logging.WARNING):
         served.export(frame("level", [1], kind=Kind.GAUGE, unit="s"), frame("level", [2], kind=Kind.GAUGE, unit="By"))
 

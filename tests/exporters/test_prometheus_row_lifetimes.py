@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
-from served_exporter import OPENMETRICS, SECOND, Served, people
+from served_exporter import OPENMETRICS, SECOND, ServedExporter, people
 from strategies import counters_with_resets
 
 from ebpf_sidecar.pipeline import ComponentKind, Kind, Temporality
@@ -141,7 +141,7 @@ def test_a_metric_that_is_no_longer_exported_disappears_with_its_comments(served
 
 def test_an_expired_page_is_not_served_from_the_cache():
     """Scraping alone notices the expiry."""
-    served = Served({"metric_expiration": "10s"})
+    served = ServedExporter({"metric_expiration": "10s"})
     served.export(frame("work", [1]))
     first = served.page()
     served.clock.advance(10.5)
@@ -208,7 +208,7 @@ def test_the_page_ends_with_the_exporter(served):
 @given(counters_with_resets())
 def test_the_page_always_holds_the_latest_value_of_every_row_ever_seen(ticks):
     """Rows come, go and return; within the expiry nothing is lost, and both parsers agree on the page."""
-    served, latest = Served(), {}
+    served, latest = ServedExporter(), {}
     for tick in ticks:
         served.export(tick)
         names = tick.rows.columns["process.executable.name"].strings() if len(tick) else []

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from served_exporter import OPENMETRICS, SECOND, Served
+from served_exporter import OPENMETRICS, SECOND, ServedExporter
 
 from ebpf_sidecar.pipeline import ComponentKind, RowSet, Temporality, Text
 from ebpf_sidecar.pipeline.testing import NOON, fake_context, frame
@@ -52,7 +52,7 @@ def test_a_row_that_is_described_anew_has_no_created_timestamp(served):
         {1: ("full", 6), 2: ("b", 1)},
         {1: ("full", 7), 2: ("b", 1), 3: ("c", 1)},
     ]
-    served = Served({"created_timestamps": True})
+    served = ServedExporter({"created_timestamps": True})
     for second, rows in enumerate(old_and_new):
         served.export(work(second, rows, start_time_unix_nano=NOON))
     lines = [line.split(" ")[0] for line in served.page(OPENMETRICS).splitlines() if "_created" in line]
@@ -109,7 +109,7 @@ TICKS = st.lists(
 @given(TICKS)
 def test_the_page_is_every_row_once_with_its_latest_name_and_value(ticks):
     """The model: rows by id. A row that is away makes way where another one got its labels."""
-    served, model = Served(), {}
+    served, model = ServedExporter(), {}
     for second, rows in enumerate(ticks):
         tick = {id_: (label, 100 * second + id_) for id_, label in rows}
         served.export(work(second, tick))
@@ -123,7 +123,7 @@ def test_the_page_is_every_row_once_with_its_latest_name_and_value(ticks):
 @given(TICKS)
 def test_deltas_add_up_to_all_that_happened_whatever_is_renamed(ticks):
     """Also where a row gets the labels of one that went away: that series goes on."""
-    served, happened = Served(), 0
+    served, happened = ServedExporter(), 0
     for second, rows in enumerate(ticks):
         tick = {id_: (label, 10**id_) for id_, label in rows}
         happened += sum(value for _, value in tick.values())
@@ -136,7 +136,7 @@ def test_deltas_add_up_to_all_that_happened_whatever_is_renamed(ticks):
 @given(TICKS)
 def test_deltas_that_come_by_two_pipelines_happened_once(ticks):
     """The same reading, exported twice, adds up to what one adds up to, and is counted as twice there."""
-    once, twice, points = Served(), Served(), 0
+    once, twice, points = ServedExporter(), ServedExporter(), 0
     for second, rows in enumerate(ticks):
         tick = {id_: (label, 10**id_) for id_, label in rows}
         for served in (once, twice, twice):
@@ -150,7 +150,7 @@ def test_deltas_that_come_by_two_pipelines_happened_once(ticks):
 @given(TICKS)
 def test_deltas_of_histograms_add_up_too(ticks):
     """In their sums and in their counts."""
-    served, happened = Served(), 0
+    served, happened = ServedExporter(), 0
     for second, rows in enumerate(ticks):
         row_set = work(second, {id_: (label, 0) for id_, label in rows}).rows
         parts = {"bounds": [1.0], "sums": [7.0] * len(rows), "temporality": Temporality.DELTA}

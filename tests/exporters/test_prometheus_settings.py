@@ -2,14 +2,14 @@
 """What users may ask for: labels, names, timestamps, and the resource."""
 
 import pytest
-from served_exporter import OPENMETRICS, SECOND, Served, people
+from served_exporter import OPENMETRICS, SECOND, ServedExporter, people
 
 from ebpf_sidecar.pipeline.testing import NOON, frame
 
 
 def test_the_resource_stands_in_target_info():
     """First on the page, with every attribute."""
-    served = Served(resource={"service.name": "s", "host.name": 'h"'})
+    served = ServedExporter(resource={"service.name": "s", "host.name": 'h"'})
     served.export(frame("a", [1]))
 
     assert served.page(OPENMETRICS).startswith(
@@ -20,7 +20,7 @@ def test_the_resource_stands_in_target_info():
 
 def test_resource_attributes_become_labels_where_asked_for():
     """Beside the row's own."""
-    served = Served({"resource_to_telemetry_conversion": {"enabled": True}}, resource={"host.name": "h"})
+    served = ServedExporter({"resource_to_telemetry_conversion": {"enabled": True}}, resource={"host.name": "h"})
     rows = people("a")
     served.export(frame("work", [1], rows), frame("other", [1], rows, resource={"host.name": "i"}))
 
@@ -29,7 +29,7 @@ def test_resource_attributes_become_labels_where_asked_for():
 
 def test_each_resource_has_its_target_info_until_its_metrics_expire():
     """Frames may come from several."""
-    served = Served(resource={"host.name": "h"})
+    served = ServedExporter(resource={"host.name": "h"})
     served.export(frame("a", [1]), frame("b", [1], resource={"host.name": "i"}))
     both = served.samples()[:2]
     served.clock.advance(200)
@@ -42,7 +42,7 @@ def test_each_resource_has_its_target_info_until_its_metrics_expire():
 
 def test_labels_can_be_short_and_constant_ones_added():
     """As Kubernetes' own metrics call them."""
-    served = Served({"label_names": "short", "const_labels": {"cluster": "blue"}})
+    served = ServedExporter({"label_names": "short", "const_labels": {"cluster": "blue"}})
     served.export(frame("work", [1], [{"k8s.pod.name": "p", "k8s.namespace.name": "n"}]))
 
     assert ['work_total{cluster="blue",namespace="n",pod="p"} 1'] == served.samples()
@@ -50,7 +50,7 @@ def test_labels_can_be_short_and_constant_ones_added():
 
 def test_timestamps_are_written_where_asked_for():
     """Milliseconds in 0.0.4, seconds in OpenMetrics; what vanished keeps the time at which it was read."""
-    served = Served({"send_timestamps": True})
+    served = ServedExporter({"send_timestamps": True})
     served.export(frame("work", [1, 2], people("a", "b"), time_unix_nano=NOON))
     served.export(frame("work", [3], people("a"), time_unix_nano=NOON + 1_500_000_000))
 
@@ -67,7 +67,7 @@ USES_CREATED = {"accept": f"application/vnd.google.protobuf;q=0.6,{OPENMETRICS['
 def test_created_timestamps_go_to_who_uses_them(setting, asked):
     """Or to all where that is set; in OpenMetrics only, and of what is known to start then."""
     parts = {"start_time_unix_nano": NOON - SECOND // 2}
-    served = Served({} if setting is None else {"created_timestamps": setting})
+    served = ServedExporter({} if setting is None else {"created_timestamps": setting})
     served.export(frame("work", [1], **parts), frame("wait", [[1, 2]], bounds=[1], **parts), frame("unknown", [1]))
     created = [line for line in served.page(asked).splitlines() if "_created" in line]
 
@@ -78,7 +78,7 @@ def test_created_timestamps_go_to_who_uses_them(setting, asked):
 
 def test_no_created_timestamps_where_they_are_turned_off():
     """Whoever asks."""
-    served = Served({"created_timestamps": False})
+    served = ServedExporter({"created_timestamps": False})
     served.export(frame("work", [1], start_time_unix_nano=NOON))
 
     assert "_created" not in served.page(USES_CREATED)
@@ -86,7 +86,7 @@ def test_no_created_timestamps_where_they_are_turned_off():
 
 def test_names_can_do_without_suffixes():
     """In OpenMetrics, a counter's sample needs its ``_total`` all the same."""
-    served = Served({"add_metric_suffixes": False})
+    served = ServedExporter({"add_metric_suffixes": False})
     served.export(frame("io", [1], unit="By"))
 
     assert ["io 1"] == served.samples()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from served_exporter import OPENMETRICS, SECOND, Served
+from served_exporter import OPENMETRICS, SECOND, ServedExporter
 
 from ebpf_sidecar.pipeline import ComponentKind, Kind, RowSet, Temporality, Text
 from ebpf_sidecar.pipeline.component import ComponentId
@@ -55,7 +55,7 @@ def shown(served, headers=None):
 
 def test_a_new_series_is_zero_until_the_reading_after_a_scrape():
     """However long that takes, up to two readings."""
-    served = Served()
+    served = ServedExporter()
     receiver = Counting(served)
     receiver.counts(1, 500)
     receiver.tick()
@@ -71,7 +71,7 @@ def test_a_new_series_is_zero_until_the_reading_after_a_scrape():
 
 def test_without_a_scrape_a_value_is_shown_after_two_readings():
     """Who asks less often than that sees it at once, as others do."""
-    served = Served()
+    served = ServedExporter()
     receiver = Counting(served)
     receiver.counts(1, 500)
     for _ in range(3):
@@ -83,7 +83,7 @@ def test_without_a_scrape_a_value_is_shown_after_two_readings():
 @pytest.mark.parametrize("scraped", [True, False])
 def test_what_is_gone_by_the_next_reading_shows_its_value_afterwards(scraped):
     """A process that lived for a second, and a page that keeps what is gone for less than the two readings take."""
-    served = Served({"metric_expiration": "1500ms"})
+    served = ServedExporter({"metric_expiration": "1500ms"})
     receiver = Counting(served)
     receiver.counts(1, 500)
     receiver.tick()
@@ -106,7 +106,7 @@ def test_what_is_gone_by_the_next_reading_shows_its_value_afterwards(scraped):
 
 def test_a_value_that_shows_itself_later_carries_a_later_time():
     """Prometheus refuses another value for a time that it has one of."""
-    served = Served({"send_timestamps": True})
+    served = ServedExporter({"send_timestamps": True})
     receiver = Counting(served)
     receiver.counts(1, 500)
     receiver.tick()
@@ -119,7 +119,7 @@ def test_a_value_that_shows_itself_later_carries_a_later_time():
 
 def test_what_counted_before_the_page_was_there_is_no_news():
     """A counter of the kernel's since boot, or a page that is opened later: 0 first would count it all once more."""
-    served = Served()
+    served = ServedExporter()
     served.export(frame("work", [500], [{"who": "a"}], start_time_unix_nano=NOON - SECOND))
     served.export(frame("unknown", [500], [{"who": "a"}]))
 
@@ -129,7 +129,7 @@ def test_what_counted_before_the_page_was_there_is_no_news():
 
 def test_a_row_that_returns_goes_on_with_its_value():
     """It was withdrawn and expired; Prometheus still has its last value, and 0 would look like a restart."""
-    served = Served()
+    served = ServedExporter()
     receiver = Counting(served)
     receiver.counts(1, 500)
     for _ in range(3):
@@ -146,7 +146,7 @@ def test_a_row_that_returns_goes_on_with_its_value():
 @pytest.mark.parametrize("scrapes", [1, 2, 3])
 def test_a_row_that_is_given_another_name_is_counted_once(scrapes):
     """Under the old name or under the new one: 0 first only where its value was not shown yet."""
-    served, highest = Served(), {}
+    served, highest = ServedExporter(), {}
     receiver = Counting(served)
     receiver.counts(1, 500)
     receiver.tick()
@@ -165,7 +165,7 @@ def test_a_row_that_is_given_another_name_is_counted_once(scrapes):
 def test_where_the_receiver_falls_silent_values_are_shown():
     """No reading is to be expected after three intervals; nor is there where it never came a second time."""
     for readings, seconds in ((2, 3.0), (1, 300.0)):
-        served = Served()
+        served = ServedExporter()
         receiver = Counting(served)
         for _ in range(readings):
             receiver.tick(shown=())
@@ -182,7 +182,7 @@ def test_where_the_receiver_falls_silent_values_are_shown():
 def test_gauges_show_what_they_measured_at_once():
     """And counters of a page that is told not to wait."""
     parts = {"time_unix_nano": NOON + SECOND, "start_time_unix_nano": NOON}
-    served, at_once = Served(), Served({"start_at_zero": False})
+    served, at_once = ServedExporter(), ServedExporter({"start_at_zero": False})
     for each in (served, at_once):
         each.export(frame("level", [3], kind=Kind.UPDOWNCOUNTER, **parts), frame("work", [5], **parts))
 
@@ -192,7 +192,7 @@ def test_gauges_show_what_they_measured_at_once():
 
 def test_deltas_start_at_zero_too():
     """What is added up meanwhile shows itself later."""
-    served = Served()
+    served = ServedExporter()
     for second in range(1, 4):
         parts = {"time_unix_nano": NOON + second * SECOND, "start_time_unix_nano": NOON + (second - 1) * SECOND}
         served.export(frame("work", [5], [{"who": "a"}], temporality=Temporality.DELTA, **parts))
@@ -208,7 +208,7 @@ KINDS = st.sampled_from([{}, {"bounds": [np.inf]}])
 @settings(max_examples=60)
 def test_a_value_is_zero_or_true_and_true_in_time_and_never_falls(data, parts):
     """For two receivers, rows that come, go and return, and whoever asks whenever."""
-    served = Served()
+    served = ServedExporter()
     receivers = [Counting(served, source, **parts) for source in SOURCES]
     ticks, born, scraped, last = [0, 0], {}, {}, {}
     for _ in range(data.draw(st.integers(0, 25))):
@@ -250,7 +250,7 @@ ACTS = st.dictionaries(st.integers(1, 4), st.integers(1, 9))
 @settings(max_examples=60)
 def test_the_increases_of_somebody_who_looks_at_each_reading_are_all_that_happened(readings, parts):
     """Whatever is new, idle, withdrawn and expired, and returns; however many others look, too."""
-    served, last, increases, withdrawn = Served(), {}, 0, set()
+    served, last, increases, withdrawn = ServedExporter(), {}, 0, set()
     receiver = Counting(served, **parts)
     for acts, idle, expires, others in [*readings, *[({}, set(), False, 0)] * 3]:
         for id_, amount in acts.items():

@@ -2,27 +2,27 @@
 """A page is made once for all who come within a second, however long it takes to make."""
 
 import pytest
-from served_exporter import Served, people
+from served_exporter import ServedExporter, people
 
 from ebpf_sidecar.exporters.exposition.page import Format
-from ebpf_sidecar.exporters.exposition.rendered_page import FRESH_SECONDS, Press
+from ebpf_sidecar.exporters.exposition.rendered_page import FRESH_SECONDS, RenderedPage
 from ebpf_sidecar.pipeline.testing import frame
 
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_page_is_fresh_from_its_completion_on(packed):
     """Else each scraper of a page that takes long to make would hold a copy of its own."""
-    now, press = [0.0], Press(Format(openmetrics=False))
+    now, rendered = [0.0], RenderedPage(Format(openmetrics=False))
 
     def render(_form):
         now[0] += 5 * FRESH_SECONDS
         yield b"body\n"
 
-    page = press.page(render, b"tail\n", lambda: now[0], packed=packed)
+    page = rendered.page(render, b"tail\n", lambda: now[0], packed=packed)
     soon, late = now[0] + FRESH_SECONDS / 2, now[0] + FRESH_SECONDS
 
-    assert page is press.fresh(soon, packed=packed)
-    assert press.fresh(late, packed=packed) is None
+    assert page is rendered.fresh(soon, packed=packed)
+    assert rendered.fresh(late, packed=packed) is None
 
 
 def test_scrapers_that_come_while_a_page_is_made_get_that_page():
@@ -35,7 +35,7 @@ def test_scrapers_that_come_while_a_page_is_made_get_that_page():
             made[0] = served.context.routes.get("/metrics").body
         return b""
 
-    served = Served(self_metrics=self_metrics)
+    served = ServedExporter(self_metrics=self_metrics)
     served.export(frame("a.b", [1], people("me")))
 
     assert served.context.routes.get("/metrics").body is made[0]

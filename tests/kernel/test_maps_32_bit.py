@@ -7,7 +7,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from x86_programs import INTERRUPT, SYSCALL, TIMES, elf_of_32_bits, elf_of_64_bits
+from x86_programs import INTERRUPT, SYSCALL, TIMES, elf32, elf64
 
 pytestmark = [
     pytest.mark.parallel,
@@ -36,7 +36,7 @@ def test_32_bit_programs_are_not_taken_for_what_their_numbers_mean_elsewhere(att
     loaded = attach_once("syscalls")
     before = loaded.drops.read()["compat_calls"]
 
-    run_elf("all32", elf_of_32_bits(INTERRUPT))
+    run_elf("all32", elf32(INTERRUPT))
 
     assert before + TIMES + 1 == loaded.drops.read()["compat_calls"]
     assert {} == calls_of(loaded, b"all32")
@@ -47,7 +47,7 @@ def test_each_call_of_a_64_bit_program_counts_by_the_way_it_came(attach_once, ru
     loaded = attach_once("syscalls")
     before = loaded.drops.read()["compat_calls"]
 
-    run_elf("mixed32", elf_of_64_bits(INTERRUPT + SYSCALL))
+    run_elf("mixed32", elf64(INTERRUPT + SYSCALL))
 
     keys, values = loaded.maps["syscall_errors"].read()
     mine = keys["comm"] == b"mixed32"

@@ -10,7 +10,7 @@ import pytest
 from ebpf_sidecar.pipeline import ComponentKind, Factory, Frame, Frames, PluginError
 from ebpf_sidecar.pipeline.component import Consumer
 from ebpf_sidecar.pipeline.component_methods import method_problem
-from ebpf_sidecar.pipeline.config.load import Inline, load
+from ebpf_sidecar.pipeline.config.load import InlineSource, load
 from ebpf_sidecar.pipeline.errors import ConfigError, SidecarError
 from ebpf_sidecar.pipeline.plugins import Plugins, hookimpl
 from ebpf_sidecar.pipeline.running.service import Service
@@ -124,8 +124,10 @@ service: {pipelines: {metrics: {receivers: [replay], processors: [mine], exporte
 
 def configured(install, create):
     """The configuration above, with our receivers and exporters."""
-    ours = [plugin.entry for _, _, plugin in Plugins().all() if plugin.ours]
-    return load([Inline(CONFIG, "c.yaml")], [], Plugins([*ours, install("processor.mine", Registers(create))]), {})
+    ours = [plugin.entry for _, _, plugin in Plugins().all() if plugin.is_builtin]
+    return load(
+        [InlineSource(CONFIG, "c.yaml")], [], Plugins([*ours, install("processor.mine", Registers(create))]), {}
+    )
 
 
 def test_a_class_without_its_method_is_a_mistake_in_the_configuration(install):

@@ -117,10 +117,10 @@ def test_the_name_of_a_component_of_ours_stays_ours(install):
     theirs = install("processor.rate", Raises())
     for found in ([ours, theirs], [theirs, ours]):
         plugins = Plugins(found)
-        [(displaced, said)] = plugins.displaced()
+        [(shadowed, said)] = plugins.shadowed()
 
         assert "ebpf_sidecar.processors.rate" == plugins.factory(PROCESSOR, "rate").create.__module__
-        assert theirs == displaced
+        assert theirs == shadowed
         assert said.startswith('plugin "processor.rate" of unknown distribution is not used: ')
 
 
@@ -141,5 +141,5 @@ def test_probes_and_misnamed_plugins_are_listed_apart(entries):
     odd = [EntryPoint("probes.mine", "x", "ebpf_sidecar"), EntryPoint("nonsense", "x", "ebpf_sidecar")]
     plugins = Plugins([*entries, *odd])
 
-    assert ["nonsense", "probes.mine"] == [plugin.entry.name for plugin in plugins.others()]
+    assert ["nonsense", "probes.mine"] == [plugin.entry.name for plugin in plugins.non_components()]
     assert len(entries) == len(plugins.all())

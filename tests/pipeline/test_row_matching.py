@@ -50,7 +50,7 @@ def test_numbers_and_text_are_compared_as_text():
 
 def test_many_columns_of_many_words_do_not_overflow(monkeypatch):
     """Where the combinations exceed 64 bits they are renumbered on the way."""
-    monkeypatch.setattr(row_matching, "_LARGEST", 50)
+    monkeypatch.setattr(row_matching, "_MAX_KEY", 50)
     names = [f"a{number}" for number in range(6)]
     columns = {name: Text.of(f"{name}{row % (3 + place)}" for row in range(40)) for place, name in enumerate(names)}
     rows = RowSet(np.arange(40, dtype=np.uint64), columns)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ebpf_sidecar.pipeline.errors import ConfigError, Mistake, SidecarError, hiding
-from ebpf_sidecar.pipeline.secrets_in_text import MASK, is_known, knowing, masked_text, redacted
+from ebpf_sidecar.pipeline.errors import ConfigError, Mistake, SidecarError, redacting
+from ebpf_sidecar.pipeline.secrets_in_text import REDACTED, is_known_secret, known_secrets, redacted, redacted_value
 
 PRINTABLE = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF, exclude_categories=["Cc", "Cs"]), min_size=6)
 WORD = st.from_regex(r"[A-Za-z0-9+/=_.-]{8,40}", fullmatch=True)
@@ -46,16 +46,16 @@ WORD = st.from_regex(r"[A-Za-z0-9+/=_.-]{8,40}", fullmatch=True)
 )
 def test_what_a_secret_looks_like(text, seen):
     """And what only looks alike."""
-    assert seen == masked_text(text)
+    assert seen == redacted_value(text)
 
 
 @given(PRINTABLE)
 def test_no_password_of_a_url_is_seen(secret):
     """Whatever it holds, but for what can only be read as a port and a path with a blank in it."""
     assume(not re.match(r"\d+[/?#\s\"']", secret) and not secret.isdigit())
-    seen = masked_text(f"amqp://bob:{secret}@db:5672/x")
+    seen = redacted_value(f"amqp://bob:{secret}@db:5672/x")
 
-    assert f"amqp://{MASK}@db:5672/x" == seen
+    assert f"amqp://{REDACTED}@db:5672/x" == seen
 
 
 @given(
@@ -63,20 +63,20 @@ def test_no_password_of_a_url_is_seen(secret):
 )
 def test_no_named_secret_is_seen(form, secret):
     """As an assignment, in JSON, in headers."""
-    assert secret not in masked_text(form % secret)
+    assert secret not in redacted_value(form % secret)
 
 
 @given(PRINTABLE, PRINTABLE, PRINTABLE)
 def test_known_secrets_are_seen_nowhere(secret, before, after):
     """In values, messages and lines of the log."""
-    assume(secret not in MASK)
-    with knowing([secret]):
-        texts = masked_text(before + secret + after), redacted(before + secret + after)
+    assume(secret not in REDACTED)
+    with known_secrets([secret]):
+        texts = redacted_value(before + secret + after), redacted(before + secret + after)
 
-        assert is_known(secret)
-    assert not is_known(secret)
-    assert not any(secret in text.replace(MASK, "\0") for text in texts)
-    assert secret not in redacted(before + secret + after, [secret]).replace(MASK, "\0")
+        assert is_known_secret(secret)
+    assert not is_known_secret(secret)
+    assert not any(secret in text.replace(REDACTED, "\0") for text in texts)
+    assert secret not in redacted(before + secret + after, [secret]).replace(REDACTED, "\0")
 
 
 @given(
@@ -85,7 +85,7 @@ def test_known_secrets_are_seen_nowhere(secret, before, after):
 )
 def test_masking_twice_is_masking_once(text):
     """A masked text may be masked again on its way to the terminal."""
-    assert masked_text(text) == masked_text(masked_text(text))
+    assert redacted_value(text) == redacted_value(redacted_value(text))
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_time_grows_as_the_text_does(piece):
     """A quarter of a megabyte, for which a pattern that looks at each pair of places takes many minutes."""
     text = piece * (250_000 // len(piece))
     begin = time.thread_time()
-    masked_text(text)
+    redacted_value(text)
 
     assert time.thread_time() - begin < 20
 
@@ -107,7 +107,7 @@ def test_time_grows_as_the_text_does(piece):
 def test_errors_say_no_secrets():
     """By their look at once, known ones wherever the error came from."""
     url = "cannot reach http://bob:hunter2@db:80/"
-    with pytest.raises(SidecarError, match=re.escape("cannot open [REDACTED]")), hiding(["s3cret"]):
+    with pytest.raises(SidecarError, match=re.escape("cannot open [REDACTED]")), redacting(["s3cret"]):
         raise SidecarError("cannot open s3cret")
 
     assert "cannot reach http://[REDACTED]@db:80/" == str(SidecarError(url))

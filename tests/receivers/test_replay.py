@@ -3,7 +3,7 @@ import logging
 
 import pytest
 from pydantic import ValidationError
-from replay_setup import Stage
+from replay_setup import ReplaySetup
 
 from ebpf_sidecar.pipeline import ComponentKind, SidecarError, Text
 from ebpf_sidecar.pipeline.recording.file import Header, Recording, RecordingWriter
@@ -35,12 +35,12 @@ def test_the_contract_is_kept():
 
 def test_a_recording_is_played_at_its_pace_and_again(path):
     """Batches come as far apart as recorded, the repetition follows after an interval, and counters go on."""
-    assert {0: 1, 2: 2, 4: 3, 6: 4, 8: 5} == Stage(path).play(2, 2, 2, 2)
+    assert {0: 1, 2: 2, 4: 3, 6: 4, 8: 5} == ReplaySetup(path).play(2, 2, 2, 2)
 
 
 def test_a_pause_is_kept_to_its_end(path):
     """Nothing comes before it is due."""
-    stage = Stage(path)
+    stage = ReplaySetup(path)
     stage.receiver.start(stage.sink)
     stage.sink.until(1)
     stage.clock.until_waiting()
@@ -65,7 +65,7 @@ def test_a_pause_is_kept_to_its_end(path):
 )
 def test_the_pace_can_be_chosen(path, settings, pause):
     """Speed and interval set how far batches are apart, and how often a sign of life is due."""
-    stage = Stage(path, **settings)
+    stage = ReplaySetup(path, **settings)
     expected = {0: 1, pause: 2, 2 * pause: 3, 3 * pause: 4}
 
     assert expected == stage.play(pause, pause, pause)
@@ -73,7 +73,7 @@ def test_the_pace_can_be_chosen(path, settings, pause):
 
 def test_a_standstill_is_not_caught_up(path):
     """After the machine slept, one batch follows and the pace goes on from there."""
-    assert {0: 1, 100: 2, 102: 3} == Stage(path).play(100, 2)
+    assert {0: 1, 100: 2, 102: 3} == ReplaySetup(path).play(100, 2)
 
 
 def test_a_batch_that_cannot_be_moved_in_time_is_reported_and_the_next_one_played(path, monkeypatch):
@@ -86,7 +86,7 @@ def test_a_batch_that_cannot_be_moved_in_time_is_reported_and_the_next_one_playe
         return moved(replayed, recorded, now)
 
     monkeypatch.setattr(Replayed, "frames", fail_at_two)
-    stage = Stage(path)
+    stage = ReplaySetup(path)
     stage.receiver.start(stage.sink)
     stage.sink.until(1)
     for _ in range(2):
@@ -101,7 +101,7 @@ def test_a_batch_that_cannot_be_moved_in_time_is_reported_and_the_next_one_playe
 
 def test_without_loop_it_ends(path, caplog):
     """Played once, no sign of life is owed any more."""
-    stage = Stage(path, loop=False)
+    stage = ReplaySetup(path, loop=False)
     with caplog.at_level(logging.INFO):
         stage.receiver.start(stage.sink)
         for number in (1, 2):
@@ -138,7 +138,7 @@ def test_an_end_that_never_comes_cannot_stop_the_service():
 
 def test_replayed_data_is_clearly_marked(path, caplog):
     """A warning, the resource of every frame and an info metric say whose numbers these are."""
-    stage = Stage(path)
+    stage = ReplaySetup(path)
     stage.play()
     [counter, info] = stage.sink.batches[0]
 
@@ -156,7 +156,7 @@ def test_replayed_data_is_clearly_marked(path, caplog):
 
 def test_the_info_metric_keeps_its_rows(path):
     """The same row set each time, so that its labels are rendered once."""
-    stage = Stage(path)
+    stage = ReplaySetup(path)
     stage.play(2, 2, 2)
 
     assert 1 == len({id(batch[-1].rows) for batch in stage.sink.batches})
@@ -164,7 +164,7 @@ def test_the_info_metric_keeps_its_rows(path):
 
 def test_signs_of_life_follow_the_pace(path):
     """A beat is promised for each interval, given for each batch, and no longer promised after the end."""
-    stage = Stage(path, speed=2)
+    stage = ReplaySetup(path, speed=2)
     stage.receiver.start(stage.sink)
     promised = stage.heartbeat.expected
     stage.sink.until(1)
@@ -177,7 +177,7 @@ def test_signs_of_life_follow_the_pace(path):
 def test_a_recording_cut_off_is_played_up_to_there_and_counted(path):
     """The truncated tail is an error of receiving; the rest goes on and on."""
     path.write_bytes(path.read_bytes()[:-12])
-    stage = Stage(path)
+    stage = ReplaySetup(path)
 
     assert {0: 1, 2: 2, 4: 3, 6: 4} == stage.play(2, 2, 2)
     assert ["receiving"] == [stage_ for stage_, _ in stage.telemetry.errors]
@@ -185,7 +185,7 @@ def test_a_recording_cut_off_is_played_up_to_there_and_counted(path):
 
 def test_a_recording_that_goes_away_ends_unhealthy(path):
     """When the file cannot be read again, the missing signs of life show it, and the error says why."""
-    stage = Stage(path)
+    stage = ReplaySetup(path)
     stage.receiver.start(stage.sink)
     for number in (1, 2):
         stage.sink.until(number)
@@ -217,7 +217,7 @@ def test_a_wrong_file_stops_the_start(tmp_path):
     (tmp_path / "x").write_text("hello")
 
     with pytest.raises(SidecarError, match="is no recording; make one with"):
-        Stage(tmp_path / "x").receiver.start(Sink())
+        ReplaySetup(tmp_path / "x").receiver.start(Sink())
 
 
 def test_the_packaged_recording_is_good():

@@ -2,7 +2,7 @@
 """The wall clock is set while a recording is made and while it is replayed."""
 
 import pytest
-from replay_setup import SECOND, Stage
+from replay_setup import SECOND, ReplaySetup
 
 from ebpf_sidecar.pipeline.recording.file import Header, RecordingWriter
 from ebpf_sidecar.pipeline.testing import NOON, frame
@@ -18,7 +18,7 @@ def test_a_wall_clock_that_is_set_changes_neither_starts_nor_intervals(tmp_path,
         parts = {"monotonic_nano": passed, "start_time_unix_nano": NOON - SECOND}
         writer.write([frame("c", [tick], time_unix_nano=NOON + passed + int(set_by * SECOND), **parts)])
     writer.close()
-    stage = Stage(tmp_path / "recording", loop=False)
+    stage = ReplaySetup(tmp_path / "recording", loop=False)
     stage.receiver.start(stage.sink)
     for batches in (1, 2, 3):
         stage.sink.until(batches)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ebpf_sidecar.pipeline.config.pydantic_messages import shown
+from ebpf_sidecar.pipeline.config.pydantic_messages import quoted
 from ebpf_sidecar.pipeline.errors import ProbeError
 from ebpf_sidecar.pipeline.suggestions import did_you_mean
 from ebpf_sidecar.receivers.ebpf.kernel.refusals import release_of
@@ -157,16 +157,16 @@ def _kept(decode: str | Mapping[int | str, str], words: Sequence[str]) -> str | 
 def _check(setting: Setting, value: Any) -> list[str]:
     if setting.type == "integer":
         good = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST
-        return [] if good else [f"{setting.name}: {shown(value)} is not a whole number below 2^63; write digits"]
+        return [] if good else [f"{setting.name}: {quoted(value)} is not a whole number below 2^63; write digits"]
     return _wrong_words(setting, value) if setting.type == "words" else _wrong_calls(setting, value)
 
 
 def _wrong_words(setting: Setting, value: Any) -> list[str]:
     if not isinstance(value, list | tuple):
         advice = value if value in setting.words else ", ".join(setting.words)
-        return [f"{setting.name}: {shown(value)} is not a list of words; write [{advice}]"]
+        return [f"{setting.name}: {quoted(value)} is not a list of words; write [{advice}]"]
     return [
-        f"{setting.name}: unknown word {shown(word)}{did_you_mean(str(word), setting.words)}"
+        f"{setting.name}: unknown word {quoted(word)}{did_you_mean(str(word), setting.words)}"
         for word in value
         if word not in setting.words
     ]
@@ -175,11 +175,12 @@ def _wrong_words(setting: Setting, value: Any) -> list[str]:
 def _wrong_calls(setting: Setting, value: Any) -> list[str]:
     if not isinstance(value, list | tuple):
         advice = value if isinstance(value, str) else "read, write"
-        return [f"{setting.name}: {shown(value)} is not a list of system calls; write [{advice}]"]
+        return [f"{setting.name}: {quoted(value)} is not a list of system calls; write [{advice}]"]
+    known = known_anywhere()
     return [
-        f"{setting.name}: unknown system call {shown(name)}{did_you_mean(str(name), known_anywhere()) or '; remove it'}"
+        f"{setting.name}: unknown system call {quoted(name)}{did_you_mean(str(name), known) or '; remove it'}"
         for name in value
-        if not isinstance(name, str) or name not in known_anywhere()
+        if not isinstance(name, str) or name not in known
     ]
 
 

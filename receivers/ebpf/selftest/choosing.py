@@ -12,7 +12,7 @@ import click
 
 from ebpf_sidecar.pipeline.component import ComponentKind
 from ebpf_sidecar.pipeline.config.load import load
-from ebpf_sidecar.pipeline.config.locations import sources
+from ebpf_sidecar.pipeline.config.locations import config_sources
 from ebpf_sidecar.pipeline.plugins import Plugins
 from ebpf_sidecar.pipeline.suggestions import did_you_mean
 from ebpf_sidecar.receivers.ebpf.settings import EbpfSettings
@@ -32,7 +32,7 @@ def chosen_probes(
 
 
 def _configured(files: Sequence[str], overrides: Sequence[str], plugins: Plugins) -> Chosen:
-    config = load(sources(files), overrides, plugins, os.environ)
+    config = load(config_sources(files), overrides, plugins, os.environ)
     bodies = [each.settings for each in config.components(ComponentKind.RECEIVER).values()]
     probes: dict[str, Mapping[str, Any]] = {}
     for body in bodies:

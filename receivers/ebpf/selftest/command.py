@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from ebpf_sidecar.pipeline.cli.options import configured
+from ebpf_sidecar.pipeline.cli.options import config_options
 from ebpf_sidecar.pipeline.errors import ProbeError
 from ebpf_sidecar.pipeline.hooks import hookimpl
 
@@ -25,7 +25,7 @@ _REAL, _EMULATED = 240.0, 480.0
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@configured
+@config_options
 @click.option("--probe", "names", multiple=True, metavar="NAME", help="Test this probe; again for more; else all.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--quick", is_flag=True, help="Use small files: for slow machines and emulators.")

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 from file_type_counts import types_of
-from x86_programs import INTERRUPT, SYSCALL, TIMES, elf_of_64_bits
+from x86_programs import INTERRUPT, SYSCALL, TIMES, elf64
 
 from ebpf_sidecar.receivers.ebpf.kernel.syscall_table import syscall_table
 
@@ -54,7 +54,7 @@ def test_a_new_threads_first_call_counts_when_it_is_refused(loaded, run, rows):
 def test_each_call_of_a_64_bit_program_counts_by_the_way_it_came(loaded, rows, tmp_path):
     """In turn getpid by int $0x80, which is set aside, and writev, which has the same number and fails."""
     program, before = tmp_path / "mixed32", loaded.drops.read()["compat_calls"]
-    program.write_bytes(elf_of_64_bits(INTERRUPT + SYSCALL))
+    program.write_bytes(elf64(INTERRUPT + SYSCALL))
     program.chmod(0o755)
 
     subprocess.run([program], check=True)

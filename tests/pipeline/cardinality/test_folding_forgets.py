@@ -73,7 +73,7 @@ def test_streams_and_owners_that_are_gone_are_forgotten(monkeypatch):
         folding.fold([at(second, "work", [1] * 4, rows), *once], second)
 
     assert 1 == len(folding._streams)
-    assert 100 == len(folding._gone)
+    assert 100 == len(folding._forgotten)
     assert 500 > len(folding._owners)
 
 

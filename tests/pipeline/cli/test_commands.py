@@ -233,7 +233,7 @@ def test_components_shows_probes_and_misnamed_entry_points(install, tmp_path, en
     probes = install("probes.mine", from_conftest(folders=(tmp_path,)))
     misnamed = install("procesor.rate", from_conftest())
     unnamed = install("processor", from_conftest())
-    found = {each.type: each for each in components.listed(Plugins([probes, misnamed, unnamed]))}
+    found = {each.type: each for each in components.list_components(Plugins([probes, misnamed, unnamed]))}
 
     assert "disk" == found["mine"].description
     assert 'says what kind it is, but not what it brings; name it "processor.<name>"' in found[""].error

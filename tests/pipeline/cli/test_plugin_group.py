@@ -9,9 +9,9 @@ import pytest
 
 from ebpf_sidecar.pipeline.cli import plugin_group
 from ebpf_sidecar.pipeline.cli.commands import cli, exit_code
-from ebpf_sidecar.pipeline.cli.components import listed
+from ebpf_sidecar.pipeline.cli.components import list_components
 from ebpf_sidecar.pipeline.hooks import hookimpl
-from ebpf_sidecar.pipeline.plugins import Plugins, installed
+from ebpf_sidecar.pipeline.plugins import Plugins, installed_plugins
 
 
 @click.command()
@@ -49,7 +49,9 @@ def bring(install, monkeypatch):
 
     def bring(name, plugin):
         entry = install(name, plugin)
-        monkeypatch.setattr(plugin_group, "_plugins", lambda: {name.partition(".")[2]: installed([entry])[name]})
+        monkeypatch.setattr(
+            plugin_group, "_plugins", lambda: {name.partition(".")[2]: installed_plugins([entry])[name]}
+        )
         return entry
 
     return bring
@@ -93,8 +95,8 @@ def test_our_own_commands_cannot_be_replaced(bring, capsys):
 
 def test_components_lists_commands_with_their_package(bring):
     """So that one can see who brings them."""
-    [good] = listed(Plugins([bring("command.greet", Greets())]))
-    [broken] = listed(Plugins([bring("command.greet", Raises())]))
+    [good] = list_components(Plugins([bring("command.greet", Greets())]))
+    [broken] = list_components(Plugins([bring("command.greet", Raises())]))
 
     assert ("command", "greet", "", "Say hello.") == (good.kind, good.type, good.error, good.description)
     assert "no terminal" in broken.error

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ebpf_sidecar.exporters.prometheus import PrometheusSettings
-from ebpf_sidecar.pipeline.config.load import Inline, load, resolved
-from ebpf_sidecar.pipeline.config.redaction import masked
+from ebpf_sidecar.pipeline.config.load import InlineSource, load, resolved
+from ebpf_sidecar.pipeline.config.redaction import redacted_tree
 from ebpf_sidecar.pipeline.config.yaml_scalars import dump
 from ebpf_sidecar.pipeline.errors import ConfigError
 from ebpf_sidecar.pipeline.plugins import Plugins
@@ -98,7 +98,7 @@ def test_every_oddity_ends_in_mistakes_wherever_it_stands(plugins, text):
         "service": {"pipelines": {"metrics": ids, "metrics/2": text}, "extensions": text},
     }
     with pytest.raises(ConfigError) as refused:
-        load([Inline(dump(tree).encode(), "f")], [], plugins, ENVIRON)
+        load([InlineSource(dump(tree).encode(), "f")], [], plugins, ENVIRON)
 
     assert [] == [str(mistake) for mistake in refused.value.mistakes if "; " not in str(mistake)]
 
@@ -109,7 +109,7 @@ def test_every_tree_loads_or_is_refused_with_mistakes(plugins, tree):
     """With the components of the test; each mistake says what to do."""
     mistakes = ()
     try:
-        load([Inline(dump(tree).encode(), "f")], [], plugins, ENVIRON)
+        load([InlineSource(dump(tree).encode(), "f")], [], plugins, ENVIRON)
     except ConfigError as error:
         mistakes = error.mistakes or ("refused without a reason",)
 
@@ -122,7 +122,7 @@ def test_any_bytes_and_overrides_load_or_are_refused(plugins, content, overrides
     """Not only YAML; and each message can be written."""
     mistakes = ()
     try:
-        load([Inline(content, "f")], overrides, plugins, ENVIRON)
+        load([InlineSource(content, "f")], overrides, plugins, ENVIRON)
     except ConfigError as error:
         mistakes = error.mistakes or ("refused without a reason",)
 
@@ -142,7 +142,7 @@ def test_any_settings_of_the_real_components_are_judged(receiver, exporter):
     """Of those with the most checks of their own."""
     tree = {"receivers": {"ebpf": receiver}, "exporters": {"prometheus": exporter}}
     with pytest.raises(ConfigError) as refused:  # at least for want of a service
-        load([Inline(dump(tree).encode(), "f")], [], INSTALLED, ENVIRON)
+        load([InlineSource(dump(tree).encode(), "f")], [], INSTALLED, ENVIRON)
 
     assert [] == [str(mistake) for mistake in refused.value.mistakes if "; " not in str(mistake)]
     assert [] == [str(mistake) for mistake in refused.value.mistakes if "cannot be checked" in str(mistake)]
@@ -152,9 +152,9 @@ def test_any_settings_of_the_real_components_are_judged(receiver, exporter):
 def test_every_resolved_tree_can_be_masked_and_printed(tree):
     """As ``print-config`` does."""
     try:
-        found = resolved([Inline(dump(tree).encode(), "f")], [], ENVIRON)
+        found = resolved([InlineSource(dump(tree).encode(), "f")], [], ENVIRON)
     except ConfigError:
         found = {}  # what is wrong in it is another test's matter
 
-    assert set(found) == set(masked(found))
-    assert dump(masked(found)).encode()
+    assert set(found) == set(redacted_tree(found))
+    assert dump(redacted_tree(found)).encode()

@@ -10,10 +10,10 @@ from contextlib import suppress
 
 import pytest
 
-from ebpf_sidecar.pipeline.config.bounded_read import LIMIT, UnreadableError, read_file, read_stream
+from ebpf_sidecar.pipeline.config.bounded_read import MAX_BYTES, UnreadableError, read_file, read_stream
 
 
-@pytest.mark.parametrize("size", [0, 1, 70_000, LIMIT])
+@pytest.mark.parametrize("size", [0, 1, 70_000, MAX_BYTES])
 def test_a_file_up_to_the_limit_is_read_whole(tmp_path, size):
     """To the last byte."""
     (tmp_path / "f").write_bytes(b"x" * size)
@@ -29,7 +29,7 @@ def test_more_than_the_limit_is_refused(tmp_path):
     with pytest.raises(UnreadableError, match="is longer than 1 MiB; give a smaller file"):
         read_file(tmp_path / "f")
     with pytest.raises(UnreadableError, match="is longer than 1 MiB"):
-        read_stream(io.BytesIO(b"x" * (LIMIT + 1)))
+        read_stream(io.BytesIO(b"x" * (MAX_BYTES + 1)))
 
 
 @pytest.mark.parametrize("device", ["/dev/zero", "/dev/urandom", "/dev/full", "/dev/tty"])
@@ -86,7 +86,7 @@ def test_a_pipe_that_says_nothing_is_given_up(tmp_path):
     try:
         for path in (tmp_path / "pipe", f"/dev/fd/{reading}"):
             with pytest.raises(UnreadableError, match=r"is a pipe that said nothing for 0\.05 s"):
-                read_file(path, patience=0.05)
+                read_file(path, timeout=0.05)
     finally:
         os.close(reading)
         os.close(writing)
@@ -99,7 +99,7 @@ def test_a_shells_substitution_is_read_also_when_its_command_has_ended():
         os.write(writing, content)
         os.close(writing)
         try:
-            assert content == read_file(f"/dev/fd/{reading}", patience=5)
+            assert content == read_file(f"/dev/fd/{reading}", timeout=5)
         finally:
             os.close(reading)
 

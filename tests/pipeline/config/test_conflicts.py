@@ -9,7 +9,7 @@ from itertools import permutations
 import pytest
 
 from ebpf_sidecar.pipeline.component import ComponentKind, Factory
-from ebpf_sidecar.pipeline.config.load import Inline, load
+from ebpf_sidecar.pipeline.config.load import InlineSource, load
 from ebpf_sidecar.pipeline.endpoint import Address, Listening
 from ebpf_sidecar.pipeline.errors import ConfigError, SidecarError
 from ebpf_sidecar.pipeline.http.status_pages import PATHS
@@ -50,7 +50,7 @@ FREE = {
 def mistakes(plugins=INSTALLED, text=FILE, **written):
     """What a file is refused with, but for unused components, which are only warnings."""
     try:
-        load([Inline(text.format(**{**FREE, **written}).encode(), "f")], [], plugins, {})
+        load([InlineSource(text.format(**{**FREE, **written}).encode(), "f")], [], plugins, {})
     except ConfigError as error:
         return [str(mistake) for mistake in error.mistakes]
     return []
@@ -141,7 +141,7 @@ def test_check_and_the_service_agree(path, monkeypatch):
     refused = mistakes(**{**ANYWHERE, "path": path})
     monkeypatch.setattr("ebpf_sidecar.pipeline.config.load.conflicts", lambda *_: [])
     text = FILE.format(**{**FREE, **ANYWHERE, "path": path})
-    service = Service(load([Inline(text.encode())], [], INSTALLED, {}))
+    service = Service(load([InlineSource(text.encode())], [], INSTALLED, {}))
     started = True
     try:
         service.start()
@@ -210,6 +210,6 @@ def test_the_contract_asks_for_claims():
 
 def test_the_status_pages_are_those_that_no_component_can_have():
     """All that `RoutesWithStatusPages` adds."""
-    service = Service(load([Inline(FILE.format(**FREE).encode())], [], INSTALLED, {}))
+    service = Service(load([InlineSource(FILE.format(**FREE).encode())], [], INSTALLED, {}))
 
     assert set(PATHS) == set(service._routes.pages.handlers())

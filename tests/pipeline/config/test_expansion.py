@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ebpf_sidecar.pipeline.config.expansion import Expanded, expand, has_reference, plain, read_text
-from ebpf_sidecar.pipeline.config.reference_syntax import escape, pieces
+from ebpf_sidecar.pipeline.config.expansion import Expanded, expand, has_reference, read_text, unwrapped_tree
+from ebpf_sidecar.pipeline.config.reference_syntax import escape, split_references
 from ebpf_sidecar.pipeline.config.yaml_document import Document
 
 ENVIRON = {
@@ -61,7 +61,7 @@ def test_a_whole_value_takes_the_type_of_yaml_and_keeps_the_text(text, value, or
     """As the Collector's strict typing (its confmap end-to-end tests) has it."""
     tree = expanded(text)
 
-    assert Expanded(value, original) == Expanded(plain(tree), tree.original)
+    assert Expanded(value, original) == Expanded(unwrapped_tree(tree), tree.original)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_text_is_text(text, value):
 
 def test_structures_from_variables_are_expanded_in_depth():
     """A variable may hold a mapping with references of its own."""
-    assert {"env": 8080, "text": "a 8080"} == plain(expanded("${env:MAP}"))
+    assert {"env": 8080, "text": "a 8080"} == unwrapped_tree(expanded("${env:MAP}"))
 
 
 def test_keys_are_never_expanded():
@@ -119,7 +119,7 @@ def test_a_file_is_yaml_as_a_value_and_text_inside_text(tmp_path):
     body.write_text("verbosity: ${env:WORD}\n")
     token.write_text("s3cret\r\n")
 
-    assert {"verbosity": "plain"} == plain(expanded(f"${{file:{body}}}"))
+    assert {"verbosity": "plain"} == unwrapped_tree(expanded(f"${{file:{body}}}"))
     assert "s3cret" == expanded(f"${{file:{token}}}")
     assert "Bearer s3cret" == expanded(f"Bearer ${{file:{token}}}")
     assert "s3cret" == expanded(f"${{file:{tmp_path}/${{UNSET:-token}}}}")
@@ -176,7 +176,7 @@ def test_unreadable_files_and_unset_variables_are_all_reported():
     tree, mistakes = expand(Document({"a": "${env:UNSET}", "b": "x ${file:\0}", "c": ["${NUMBER}"]}), ENVIRON)
 
     assert ["a", "b"] == [mistake.path for mistake in mistakes]
-    assert {"a": None, "b": None, "c": [8080]} == plain(tree)
+    assert {"a": None, "b": None, "c": [8080]} == unwrapped_tree(tree)
 
 
 @given(st.text())
@@ -198,7 +198,7 @@ def test_no_value_makes_expansion_fail(text):
     """Every text expands or is reported; neither raises."""
     tree, mistakes = expand(Document(text), {"A": text, "E": "${A}"})
 
-    assert mistakes or has_reference(text) or "".join(piece for _, piece in pieces(text)) == tree
+    assert mistakes or has_reference(text) or "".join(piece for _, piece in split_references(text)) == tree
 
 
 def test_references_are_seen_before_they_are_followed():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind
-from ebpf_sidecar.pipeline.config.load import Inline, PipelineId, load, resolved
+from ebpf_sidecar.pipeline.config.load import InlineSource, PipelineId, load, resolved
 from ebpf_sidecar.pipeline.errors import ConfigError
 from ebpf_sidecar.pipeline.plugins import Plugins
 
@@ -27,7 +27,7 @@ def loaded(plugins):
     """Loads texts as sources, with overrides and environment variables."""
 
     def load_texts(*texts, overrides=(), environ=None):
-        sources = [Inline(text.encode(), f"{number}.yaml") for number, text in enumerate(texts)]
+        sources = [InlineSource(text.encode(), f"{number}.yaml") for number, text in enumerate(texts)]
         return load(sources, overrides, plugins, environ or {})
 
     return load_texts
@@ -200,13 +200,13 @@ def test_sections_of_the_users_own_are_a_place_for_anchors(loaded, plugins):
     )
 
     assert "a" == ebpf(loaded(text)).owner
-    assert "x-shared" not in resolved([Inline(text.encode())], [], {})
+    assert "x-shared" not in resolved([InlineSource(text.encode())], [], {})
 
 
 def test_only_plugins_that_are_named_are_imported(entries):
     """A broken plugin that no file names does not matter, and is not even imported."""
     plugins = Plugins(entries)
-    load([Inline(SMALL.encode())], [], plugins, {})
+    load([InlineSource(SMALL.encode())], [], plugins, {})
     asked = [plugin.entry.name for _, _, plugin in plugins.all() if "hooks" in vars(plugin)]
 
     assert ["receiver.ebpf", "exporter.debug", "exporter.prometheus"] == asked
@@ -227,7 +227,7 @@ def test_a_loaded_configuration_cannot_be_changed(loaded):
 def test_unreadable_files_are_mistakes_with_the_others(plugins, tmp_path):
     """Every source that cannot be read is named."""
     with pytest.raises(ConfigError) as caught:
-        load([tmp_path / "none.yaml", tmp_path, Inline(b"a: [", "b")], [], plugins, {})
+        load([tmp_path / "none.yaml", tmp_path, InlineSource(b"a: [", "b")], [], plugins, {})
 
     assert [str(tmp_path / "none.yaml"), str(tmp_path), "b:1:5"] == [m.where for m in caught.value.mistakes]
     assert (
@@ -245,7 +245,7 @@ def test_a_file_with_a_byte_order_mark_and_windows_line_ends_is_read(plugins, tm
 
 def test_resolved_is_merged_and_expanded_but_not_checked():
     """What people look at: plain values, unknown things included; unset variables are still mistakes."""
-    sources = [Inline(b"receivers: {nothing: {a: '${A}', b: 1}}"), Inline(b"receivers: {nothing: {b: 2}}")]
+    sources = [InlineSource(b"receivers: {nothing: {a: '${A}', b: 1}}"), InlineSource(b"receivers: {nothing: {b: 2}}")]
 
     assert {"receivers": {"nothing": {"a": 7, "b": 2}}} == resolved(sources, [], {"A": "7"})
     with pytest.raises(ConfigError, match='"A" is not set'):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ebpf_sidecar.pipeline.config.load import Inline, load
+from ebpf_sidecar.pipeline.config.load import InlineSource, load
 from ebpf_sidecar.pipeline.errors import ConfigError
 
 WRONG = Path(__file__).parents[2] / "data" / "configs" / "wrong"
@@ -29,7 +29,7 @@ ENVIRON = {
 def told(file: Path, plugins) -> str:
     """What a user of the file is told."""
     with pytest.raises(ConfigError) as caught:
-        load([Inline(file.read_bytes(), file.name)], [], plugins, ENVIRON)
+        load([InlineSource(file.read_bytes(), file.name)], [], plugins, ENVIRON)
     return "".join(f"{mistake}\n" for mistake in caught.value.mistakes)
 
 
@@ -69,7 +69,7 @@ def test_a_message_is_one_line_that_does_not_steer_a_terminal(plugins):
     """Whatever characters a file holds."""
     text = r'{receivers: "\e[31m\n\u2028\0", exporters: {"a\rb": 1}}'
     with pytest.raises(ConfigError) as caught:
-        load([Inline(text.encode(), "f")], ["x\n=1"], plugins, {})
+        load([InlineSource(text.encode(), "f")], ["x\n=1"], plugins, {})
 
     assert r'"\x1b[31m\n\u2028\x00" is not a mapping' in str(caught.value)
     assert all(str(mistake).isprintable() for mistake in caught.value.mistakes)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from ebpf_sidecar.pipeline.config.redaction import is_secret, masked, masked_by_type, masked_text
+from ebpf_sidecar.pipeline.config.redaction import is_secret_name, redacted_by_type, redacted_tree, redacted_value
 from ebpf_sidecar.pipeline.settings import Settings
 
 NAMES = [
@@ -38,7 +38,7 @@ class Remote(Settings):
 @pytest.mark.parametrize("name", NAMES)
 def test_names_of_secrets_are_known_in_any_spelling(name):
     """Upper case, camel case, dashes, prefixes."""
-    assert is_secret(name)
+    assert is_secret_name(name)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_names_of_secrets_are_known_in_any_spelling(name):
 )
 def test_other_names_are_not(name):
     """Paths to secrets and words that only look alike may be seen."""
-    assert not is_secret(name)
+    assert not is_secret_name(name)
 
 
 @given(st.sampled_from(NAMES), st.text(alphabet="xyz0123456789", min_size=5), st.integers(0, 5))
@@ -56,8 +56,8 @@ def test_a_secret_is_masked_at_any_depth(name, secret, depth):
     for _ in range(depth):
         tree = {"level": [tree]}
 
-    assert secret not in str(masked(tree))
-    assert "REDACTED" in str(masked(tree))
+    assert secret not in str(redacted_tree(tree))
+    assert "REDACTED" in str(redacted_tree(tree))
 
 
 @pytest.mark.parametrize(
@@ -76,21 +76,21 @@ def test_a_secret_is_masked_at_any_depth(name, secret, depth):
 )
 def test_secrets_inside_text_are_masked(text, seen):
     """User info of URLs, assignments and authorization schemes."""
-    assert seen == masked_text(text)
+    assert seen == redacted_value(text)
 
 
 def test_pairs_of_name_and_value_are_understood():
     """Header lists are often written so."""
     headers = [{"name": "Authorization", "value": "hunter2"}, {"key": "X-Scope", "value": "me"}]
 
-    assert ["[REDACTED]", "me"] == [header["value"] for header in masked(headers)]
+    assert ["[REDACTED]", "me"] == [header["value"] for header in redacted_tree(headers)]
 
 
 def test_what_is_no_secret_stays_as_it_is():
     """Numbers, booleans and empty settings; whether a secret is set may be seen."""
     tree = {"a": 1, "b": [True, None], "password": None, "token": False, "url": "x"}
 
-    assert tree == masked(tree)
+    assert tree == redacted_tree(tree)
 
 
 def test_settings_declared_as_secret_are_masked_whatever_their_name():
@@ -102,7 +102,7 @@ def test_settings_declared_as_secret_are_masked_whatever_their_name():
         "by_host": {"x": "d"},
         "unknown": "e",
     }
-    seen = masked_by_type(body, Remote)
+    seen = redacted_by_type(body, Remote)
 
     assert {
         "open": "a",

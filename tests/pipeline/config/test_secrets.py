@@ -6,10 +6,10 @@ import logging
 
 import pytest
 
-from ebpf_sidecar.pipeline.config.load import Inline, load, resolved
-from ebpf_sidecar.pipeline.config.redaction import masked
+from ebpf_sidecar.pipeline.config.load import InlineSource, load, resolved
+from ebpf_sidecar.pipeline.config.redaction import redacted_tree
 from ebpf_sidecar.pipeline.errors import ConfigError
-from ebpf_sidecar.pipeline.secrets_in_text import knowing
+from ebpf_sidecar.pipeline.secrets_in_text import known_secrets
 from ebpf_sidecar.pipeline.telemetry import logs
 
 SECRET = "hunter 2/;@x"
@@ -24,8 +24,8 @@ service: {pipelines: {metrics: {receivers: [ebpf], exporters: [debug]}}}
 def shown(value, environ=ENVIRON):
     """What print-config shows of a setting with this value."""
     secrets = set()
-    with knowing(secrets):
-        return masked(resolved([Inline(f"a: {value}".encode())], [], environ, secrets.add))["a"]
+    with known_secrets(secrets):
+        return redacted_tree(resolved([InlineSource(f"a: {value}".encode())], [], environ, secrets.add))["a"]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_errors_do_not_quote_secrets(setting, plugins):
     """Wrong types, wrong values, paths that do not exist, and long ones of which a message shows the beginning."""
     text = f"receivers:\n  ebpf:\n    {setting}\n{PIPELINE}"
     with pytest.raises(ConfigError) as caught:
-        load([Inline(text.encode())], [], plugins, {**ENVIRON, "LONG_SECRET": "hunter2 " * 20})
+        load([InlineSource(text.encode())], [], plugins, {**ENVIRON, "LONG_SECRET": "hunter2 " * 20})
 
     assert "hunter" not in str(caught.value)
     assert "[REDACTED]" in str(caught.value)
@@ -85,7 +85,7 @@ def test_errors_do_not_quote_secrets(setting, plugins):
 def test_an_override_that_is_none_does_not_show_its_secret(plugins):
     """What is typed on a command line gets into logs of CI."""
     with pytest.raises(ConfigError, match=r'"\.password=\[REDACTED\]" is not a setting'):
-        load([Inline(b"a: 1")], [".password=hunter2"], plugins, {})
+        load([InlineSource(b"a: 1")], [".password=hunter2"], plugins, {})
 
 
 @pytest.mark.parametrize("encoding", ["console", "json"])
@@ -105,7 +105,7 @@ def test_the_log_holds_no_secrets(encoding, root_logger):
 def test_the_configuration_knows_its_secrets_but_does_not_show_them(plugins):
     """For the log of the running service."""
     text = "receivers: {ebpf: {owner: '${env:SECRET}'}}\n" + PIPELINE
-    config = load([Inline(text.encode())], [], plugins, ENVIRON)
+    config = load([InlineSource(text.encode())], [], plugins, ENVIRON)
 
     assert {SECRET} == config.secrets
     assert "frozenset" not in repr(config)
@@ -115,11 +115,11 @@ def test_a_secret_in_a_key_is_not_shown_either(plugins):
     """Neither printed, nor in the path of a mistake or of a warning."""
     key = "http://bob:hunter2@db/"
     with pytest.raises(ConfigError) as caught:
-        load([Inline(f"receivers: {{ebpf: {{'{key}': 1}}}}".encode())], [], plugins, {})
+        load([InlineSource(f"receivers: {{ebpf: {{'{key}': 1}}}}".encode())], [], plugins, {})
     unused = f"receivers: {{ebpf: , 'ebpf/{key}': }}\n" + PIPELINE
-    warnings = load([Inline(unused.encode())], [], plugins, {}).warnings
+    warnings = load([InlineSource(unused.encode())], [], plugins, {}).warnings
 
-    assert {"http://[REDACTED]@db/": 1} == masked({key: 1})
+    assert {"http://[REDACTED]@db/": 1} == redacted_tree({key: 1})
     assert "hunter" not in str(caught.value)
     assert "hunter" not in "".join(map(str, warnings))
     assert any("[REDACTED]" in warning.path for warning in warnings)

@@ -7,7 +7,7 @@ import sys
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from http_requests import saying
+from http_requests import answering
 
 from ebpf_sidecar.pipeline.component import ComponentKind
 from ebpf_sidecar.pipeline.errors import SidecarError
@@ -105,7 +105,7 @@ def test_http_is_opened_where_the_file_says_so():
     extension = HealthCheck(HealthCheckSettings(endpoint="127.0.0.1:1"), context)
     extension.start()
     alone = routes.get("/").body
-    routes.add("127.0.0.1:1", "/metrics", saying(b"m"))
+    routes.add("127.0.0.1:1", "/metrics", answering(b"m"))
 
     assert (b"ebpf-sidecar:\n", b"ebpf-sidecar: /metrics\n") == (alone, routes.get("/").body)
     routes.remove("127.0.0.1:1", "/metrics")

@@ -6,7 +6,7 @@ import logging
 import socket
 
 import pytest
-from http_requests import ANY, ask, saying
+from http_requests import ANY, answering, ask
 
 from ebpf_sidecar.pipeline import SidecarError
 from ebpf_sidecar.pipeline.host import Response
@@ -16,9 +16,9 @@ from ebpf_sidecar.pipeline.http.servers import HttpServers
 
 def test_components_share_a_server_by_naming_the_same_endpoint(servers):
     """Two paths, one port."""
-    servers.add(ANY, "/metrics", saying(b"m"))
+    servers.add(ANY, "/metrics", answering(b"m"))
     port = servers.bound(ANY)[1]
-    servers.add(ANY, "/health", saying(b"h"))
+    servers.add(ANY, "/health", answering(b"h"))
 
     assert (b"m", b"h", port) == (ask(servers)[2], ask(servers, "/health")[2], servers.bound(ANY)[1])
 
@@ -27,9 +27,9 @@ def test_the_port_that_the_kernel_chose_is_logged(caplog):
     """For an endpoint with port 0, before the start and after; for others there is nothing to say."""
     caplog.set_level(logging.INFO)
     servers = HttpServers()
-    servers.add(ANY, "/a", saying(b"a"))
+    servers.add(ANY, "/a", answering(b"a"))
     servers.start()
-    servers.add("localhost:0", "/b", saying(b"b"))
+    servers.add("localhost:0", "/b", answering(b"b"))
     ports = [servers.bound(endpoint)[1] for endpoint in (ANY, "localhost:0")]
     servers.shutdown()
 
@@ -41,7 +41,7 @@ def test_the_port_that_the_kernel_chose_is_logged(caplog):
 def test_paths_added_before_start_are_served_from_then_on():
     """Nothing listens before."""
     servers = HttpServers()
-    servers.add(ANY, "/metrics", saying(b"m"))
+    servers.add(ANY, "/metrics", answering(b"m"))
     with pytest.raises(KeyError):
         servers.bound(ANY)
     servers.start()
@@ -68,7 +68,7 @@ def test_a_handler_sees_method_headers_and_query(servers):
 
 def test_head_has_the_headers_of_get_and_no_body(servers):
     """The length is the one that GET would have."""
-    servers.add(ANY, "/metrics", saying(b"12345"))
+    servers.add(ANY, "/metrics", answering(b"12345"))
     status, headers, body = ask(servers, method="HEAD")
 
     assert (200, "5", b"") == (status, headers["Content-Length"], body)
@@ -76,8 +76,8 @@ def test_head_has_the_headers_of_get_and_no_body(servers):
 
 def test_an_unknown_path_is_told_the_known_ones(servers):
     """404 helps a person who mistyped."""
-    servers.add(ANY, "/metrics", saying(b""))
-    servers.add(ANY, "/health", saying(b""))
+    servers.add(ANY, "/metrics", answering(b""))
+    servers.add(ANY, "/health", answering(b""))
     status, _, body = ask(servers, "/metrcs")
 
     assert (404, b'"/metrcs" is not served here; these are: /health /metrics\n') == (status, body)
@@ -85,9 +85,9 @@ def test_an_unknown_path_is_told_the_known_ones(servers):
 
 def test_the_root_lists_what_is_served(servers):
     """Unless a component serves it itself."""
-    servers.add(ANY, "/metrics", saying(b""))
+    servers.add(ANY, "/metrics", answering(b""))
     index = ask(servers, "/")
-    servers.add(ANY, "/", saying(b"mine"))
+    servers.add(ANY, "/", answering(b"mine"))
 
     assert (200, b"ebpf-sidecar: /metrics\n") == (index[0], index[2])
     assert b"mine" == ask(servers, "/")[2]
@@ -95,7 +95,7 @@ def test_the_root_lists_what_is_served(servers):
 
 def test_other_methods_are_refused(servers):
     """405 names those that are allowed."""
-    servers.add(ANY, "/metrics", saying(b""))
+    servers.add(ANY, "/metrics", answering(b""))
     status, headers, _ = ask(servers, method="POST", body=b"small")
 
     assert (405, "GET, HEAD") == (status, headers["Allow"])
@@ -103,7 +103,7 @@ def test_other_methods_are_refused(servers):
 
 def test_a_large_request_body_is_refused(servers):
     """413, without reading it to the end."""
-    servers.add(ANY, "/metrics", saying(b""))
+    servers.add(ANY, "/metrics", answering(b""))
     with socket.create_connection(servers.bound(ANY), timeout=10) as client:
         client.sendall(b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n" + b"x" * 2000)
 
@@ -117,7 +117,7 @@ def test_a_failing_handler_is_answered_with_500_and_logged_once(servers, caplog)
         raise LookupError("our mistake")
 
     servers.add(ANY, "/metrics", fail)
-    servers.add(ANY, "/health", saying(b"ok"))
+    servers.add(ANY, "/health", answering(b"ok"))
     with caplog.at_level(logging.ERROR):
         answers = [ask(servers) for _ in range(3)]
 
@@ -140,7 +140,7 @@ def test_a_failing_handler_is_answered_with_500_and_logged_once(servers, caplog)
 )
 def test_what_is_no_request_is_answered_counted_and_logged_once(servers, caplog, request_):
     """400, however often it comes."""
-    servers.add(ANY, "/", saying(b""))
+    servers.add(ANY, "/", answering(b""))
     answers = []
     for _ in range(10):
         with socket.create_connection(servers.bound(ANY), timeout=10) as client:
@@ -162,16 +162,16 @@ def test_a_status_that_is_none_is_a_failure_of_its_handler(servers):
 
 def test_a_taken_path_is_refused(servers):
     """Two exporters cannot have the same page."""
-    servers.add(ANY, "/metrics", saying(b""))
+    servers.add(ANY, "/metrics", answering(b""))
 
     with pytest.raises(SidecarError, match=r'"/metrics" on "127\.0\.0\.1:0" is taken; choose another path'):
-        servers.add(ANY, "/metrics", saying(b""))
+        servers.add(ANY, "/metrics", answering(b""))
 
 
 def test_what_is_no_endpoint_is_refused(servers):
     """As the settings do."""
     with pytest.raises(SidecarError, match='"nowhere" is not an endpoint'):
-        servers.add("nowhere", "/", saying(b""))
+        servers.add("nowhere", "/", answering(b""))
 
 
 def test_a_port_in_use_stops_the_start_and_closes_what_was_opened():
@@ -179,8 +179,8 @@ def test_a_port_in_use_stops_the_start_and_closes_what_was_opened():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         servers = HttpServers()
         endpoint = f"127.0.0.1:{taken.getsockname()[1]}"
-        servers.add(ANY, "/", saying(b""))
-        servers.add(endpoint, "/", saying(b""))
+        servers.add(ANY, "/", answering(b""))
+        servers.add(endpoint, "/", answering(b""))
         with pytest.raises(SidecarError, match=f'cannot listen on "{endpoint}": address already in use'):
             servers.start()
 
@@ -190,8 +190,8 @@ def test_a_port_in_use_stops_the_start_and_closes_what_was_opened():
 
 def test_the_last_path_removed_closes_the_server(servers):
     """The port is free for others."""
-    servers.add(ANY, "/a", saying(b""))
-    servers.add(ANY, "/b", saying(b""))
+    servers.add(ANY, "/a", answering(b""))
+    servers.add(ANY, "/b", answering(b""))
     address = servers.bound(ANY)
     servers.remove(ANY, "/a")
     status = ask(servers, "/a")[0]
@@ -205,7 +205,7 @@ def test_the_last_path_removed_closes_the_server(servers):
 
 def test_servers_can_be_started_again_after_shutdown(servers):
     """The paths stayed."""
-    servers.add(ANY, "/metrics", saying(b"again"))
+    servers.add(ANY, "/metrics", answering(b"again"))
     servers.shutdown()
     servers.shutdown()
     servers.start()

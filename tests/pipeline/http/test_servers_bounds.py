@@ -11,7 +11,7 @@ from contextlib import ExitStack, closing
 from itertools import count
 
 import pytest
-from http_requests import ANY, LARGE, ask, saying
+from http_requests import ANY, LARGE, answering, ask
 
 from ebpf_sidecar.pipeline.host import Response
 from ebpf_sidecar.pipeline.http.connection import Phase
@@ -22,7 +22,7 @@ from ebpf_sidecar.pipeline.http.refusals import HttpRefusal
 from ebpf_sidecar.pipeline.http.servers import HttpServers
 
 GET = b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n"
-FINE = saying(b"fine")
+FINE = answering(b"fine")
 RESET = b"\1\0\0\0\0\0\0\0"
 
 
@@ -34,7 +34,7 @@ def serving():
         def start(metrics=FINE, **parts):
             servers = HttpServers(health_paths=["/health"], **parts)
             stack.callback(servers.shutdown)
-            for path, handler in {"/metrics": metrics, "/large": saying(LARGE), "/health": saying(b"ok")}.items():
+            for path, handler in {"/metrics": metrics, "/large": answering(LARGE), "/health": answering(b"ok")}.items():
                 servers.add(ANY, path, handler)
             servers.start()
             return servers

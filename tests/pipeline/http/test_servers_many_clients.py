@@ -7,14 +7,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from http_requests import ANY, LARGE, ask, saying
+from http_requests import ANY, LARGE, answering, ask
 
 from ebpf_sidecar.pipeline.host import Response
 
 
 def test_thirty_two_scrapers_at_once_all_get_the_page(servers):
     """Each gets all of it."""
-    servers.add(ANY, "/metrics", saying(LARGE[:1_000_000]))
+    servers.add(ANY, "/metrics", answering(LARGE[:1_000_000]))
     with ThreadPoolExecutor(32) as pool:
         answers = list(pool.map(lambda _: ask(servers), range(96)))
 
@@ -71,8 +71,8 @@ def clients_that_never_finish_their_header(address):
 )
 def test_others_are_answered_at_once_beside(servers, disturb):
     """Clients that are slow, broken or gone hold no thread of the server."""
-    servers.add(ANY, "/metrics", saying(b"fine"))
-    servers.add(ANY, "/large", saying(LARGE))
+    servers.add(ANY, "/metrics", answering(b"fine"))
+    servers.add(ANY, "/large", answering(LARGE))
     clients = list(disturb(servers.bound(ANY)))
     begin = time.monotonic()
     answers = [ask(servers) for _ in range(5)]
@@ -86,7 +86,7 @@ def test_others_are_answered_at_once_beside(servers, disturb):
 
 def test_a_header_too_long_is_refused(servers):
     """431, and the connection is closed."""
-    servers.add(ANY, "/metrics", saying(b"fine"))
+    servers.add(ANY, "/metrics", answering(b"fine"))
     with socket.create_connection(servers.bound(ANY), timeout=10) as client:
         client.sendall(b"GET /metrics HTTP/1.1\r\nX-Long: " + b"x" * 60_000)
 
@@ -95,7 +95,7 @@ def test_a_header_too_long_is_refused(servers):
 
 def test_shutdown_takes_less_than_a_second_with_clients_that_hang(servers):
     """Slow readers do not hold the process."""
-    servers.add(ANY, "/large", saying(LARGE))
+    servers.add(ANY, "/large", answering(LARGE))
     clients = [
         *clients_that_read_slowly(servers.bound(ANY)),
         *clients_that_never_finish_their_header(servers.bound(ANY)),

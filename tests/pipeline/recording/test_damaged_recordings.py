@@ -167,7 +167,7 @@ def test_a_line_that_is_no_batch_ends_the_recording(tmp_path, line):
 def test_a_line_without_end_is_not_read_into_memory(tmp_path, monkeypatch):
     """A compressed bomb is cut off at the longest line."""
     path = write(tmp_path / "x", [frame("a", [1])], [frame("a", [1] * 5000)])
-    monkeypatch.setattr(file, "_LONGEST_LINE", 2000)
+    monkeypatch.setattr(file, "_MAX_LINE", 2000)
     batches, reasons = read(path, damaged=True)
 
     assert 1 == len(batches)
@@ -201,7 +201,7 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path, kind):
 
 def test_a_batch_that_no_reader_would_accept_is_refused_and_nothing_is_written(tmp_path, monkeypatch):
     """Writer and reader have the same bound."""
-    monkeypatch.setattr(file, "_LONGEST_LINE", 2000)
+    monkeypatch.setattr(file, "_MAX_LINE", 2000)
     writer = RecordingWriter(tmp_path / "x", HEADER)
     writer.write([frame("a", [1])])
     with pytest.raises(ValueError, match="more than a reader accepts; record fewer rows"):

@@ -4,7 +4,7 @@
 import sys
 
 import pytest
-from recorded_graph import EXPORTER, PROCESSOR, RECEIVER, House, Part
+from recorded_graph import EXPORTER, PROCESSOR, RECEIVER, RecordedComponent, RecordedGraph
 
 from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind, Factory, MapCleanup
 from ebpf_sidecar.pipeline.config.load import Config, ConfiguredComponent, PipelineId, PipelineSettings, ServiceSettings
@@ -16,25 +16,25 @@ from ebpf_sidecar.pipeline.testing import frame
 
 def test_exporters_start_first_and_receivers_stop_first():
     """Who receives is ready before anybody sends; who sends stops before anybody is gone."""
-    house = House()
-    graph = house.build({"": ("r", "p q", "e")})
+    recorded = RecordedGraph()
+    graph = recorded.build({"": ("r", "p q", "e")})
     graph.start()
     graph.shutdown(1.0)
 
-    assert ["start e", "start q", "start p", "start r"] == house.diary[:4]
-    assert ["shutdown r", "shutdown p", "shutdown q", "shutdown e"] == house.diary[4:]
+    assert ["start e", "start q", "start p", "start r"] == recorded.events[:4]
+    assert ["shutdown r", "shutdown p", "shutdown q", "shutdown e"] == recorded.events[4:]
 
 
 def test_frames_go_through_the_processors_in_the_order_written_to_every_exporter():
     """One batch, each processor once, the very same frames to each exporter."""
-    house = House()
+    recorded = RecordedGraph()
     double = {"work": lambda frames: [f.with_values(f.values * 2) for f in frames]}
     add = {"work": lambda frames: [f.with_values(f.values + 1) for f in frames]}
-    graph = house.build({"": ("r", "double add", "one two")}, double=double, add=add)
+    graph = recorded.build({"": ("r", "double add", "one two")}, double=double, add=add)
     graph.start()
-    house.parts["r"].consumer([frame("m", [5])])
+    recorded.parts["r"].consumer([frame("m", [5])])
     graph.shutdown(1.0)
-    one, two = house.parts["one"].sink.frames, house.parts["two"].sink.frames
+    one, two = recorded.parts["one"].sink.frames, recorded.parts["two"].sink.frames
 
     assert [11] == one[0].values.tolist()
     assert one[0] is two[0]
@@ -42,71 +42,71 @@ def test_frames_go_through_the_processors_in_the_order_written_to_every_exporter
 
 def test_a_receiver_feeds_each_of_its_pipelines_and_an_exporter_serves_several():
     """Components are shared between pipelines by their id; processors are not."""
-    house = House()
-    graph = house.build({"": ("r", "", "e"), "two": ("r", "", "e")})
+    recorded = RecordedGraph()
+    graph = recorded.build({"": ("r", "", "e"), "two": ("r", "", "e")})
     graph.start()
-    house.parts["r"].consumer([frame("m", [5])])
+    recorded.parts["r"].consumer([frame("m", [5])])
     graph.shutdown(1.0)
 
-    assert 2 == len(house.parts["e"].sink.batches)
-    assert 1 == house.diary.count("start e")
+    assert 2 == len(recorded.parts["e"].sink.batches)
+    assert 1 == recorded.events.count("start e")
 
 
 @pytest.mark.parametrize("work", [lambda frames: 1 / 0, lambda frames: sys.exit(9)], ids=["raises", "exits"])
 def test_a_processor_that_fails_is_counted_and_the_frames_go_on_as_they_came(work):
     """Losing enrichment is better than losing data."""
-    house = House()
-    graph = house.build({"": ("r", "bad", "e")}, bad={"work": work})
+    recorded = RecordedGraph()
+    graph = recorded.build({"": ("r", "bad", "e")}, bad={"work": work})
     graph.start()
-    house.parts["r"].consumer([frame("m", [5])])
+    recorded.parts["r"].consumer([frame("m", [5])])
     graph.shutdown(1.0)
 
-    assert [5] == house.parts["e"].sink.frames[0].values.tolist()
-    assert {"processor bad": 1} == house.count("ebpf.collector.errors")
+    assert [5] == recorded.parts["e"].sink.frames[0].values.tolist()
+    assert {"processor bad": 1} == recorded.count("ebpf.collector.errors")
 
 
 def test_a_frame_that_a_processor_builds_is_of_the_same_reading():
     """Its receiver and the clock for intervals are those of the frames that it was made from."""
-    house = House()
+    recorded = RecordedGraph()
     build = {"work": lambda frames: [*frames, frame("built", [1])]}
-    graph = house.build({"": ("r", "p", "e")}, p=build)
+    graph = recorded.build({"": ("r", "p", "e")}, p=build)
     graph.start()
-    house.parts["r"].consumer([frame("m", [5], monotonic_nano=7)])
+    recorded.parts["r"].consumer([frame("m", [5], monotonic_nano=7)])
     graph.shutdown(1.0)
-    built = house.parts["e"].sink.latest("built")
+    built = recorded.parts["e"].sink.latest("built")
 
     assert ("receiver", "r", 7) == (built.source.kind, built.source.type, built.monotonic_nano)
 
 
 def test_every_boundary_counts_points():
     """Received, in, out and sent add up, and what comes after the end is refused."""
-    house = House()
-    graph = house.build({"": ("r", "half", "e")}, half={"work": lambda frames: frames[:1]})
+    recorded = RecordedGraph()
+    graph = recorded.build({"": ("r", "half", "e")}, half={"work": lambda frames: frames[:1]})
     graph.start()
-    house.parts["r"].consumer([frame("m", [1, 2]), frame("n", [1, 2, 3])])
+    recorded.parts["r"].consumer([frame("m", [1, 2]), frame("n", [1, 2, 3])])
     graph.shutdown(1.0)
-    house.parts["r"].consumer([frame("m", [1])])
+    recorded.parts["r"].consumer([frame("m", [1])])
     prefix = "ebpf_sidecar."
 
-    assert {"r": 5} == house.count(prefix + "receiver.accepted_metric_points")
-    assert {"half": 5} == house.count(prefix + "processor.incoming_metric_points")
-    assert {"half": 2} == house.count(prefix + "processor.outgoing_metric_points")
-    assert {"e": 2} == house.count(prefix + "exporter.sent_metric_points")
-    assert {"r": 1} == house.count(prefix + "receiver.refused_metric_points")
+    assert {"r": 5} == recorded.count(prefix + "receiver.accepted_metric_points")
+    assert {"half": 5} == recorded.count(prefix + "processor.incoming_metric_points")
+    assert {"half": 2} == recorded.count(prefix + "processor.outgoing_metric_points")
+    assert {"e": 2} == recorded.count(prefix + "exporter.sent_metric_points")
+    assert {"r": 1} == recorded.count(prefix + "receiver.refused_metric_points")
 
 
 def test_when_one_component_cannot_start_the_others_are_shut_down_again():
     """Nothing is left running, and the error names the component."""
-    house = House()
-    graph = house.build({"": ("r", "p", "e")}, r={"fails_to_start": True})
+    recorded = RecordedGraph()
+    graph = recorded.build({"": ("r", "p", "e")}, r={"fails_to_start": True})
     with pytest.raises(SidecarError, match="no luck") as caught:
         graph.start()
 
     assert "r" == caught.value.component
-    assert {"shutdown e", "shutdown p"} <= set(house.diary)
+    assert {"shutdown e", "shutdown p"} <= set(recorded.events)
 
 
-class Cleaning(Part):
+class Cleaning(RecordedComponent):
     """A processor that asks for cleared maps."""
 
     map_cleanup = MapCleanup("clear_after_read", 5.0)
@@ -118,45 +118,45 @@ class Emptying(Cleaning):
     map_cleanup = MapCleanup("no_cleanup")
 
 
-class Obedient(Part):
+class Obedient(RecordedComponent):
     """A receiver that can clean maps."""
 
     def clean_maps(self, cleanup):
-        self.diary.append(cleanup)
+        self.events.append(cleanup)
 
 
 def test_a_request_for_clean_maps_reaches_the_receiver_before_it_starts():
     """Requests travel upstream while the graph is built."""
-    house = House()
-    parts = {"r": {"part": Obedient("r", house.diary)}, "c": {"part": Cleaning("c", house.diary)}}
-    house.build({"": ("r", "c", "e")}, **parts)
+    recorded = RecordedGraph()
+    parts = {"r": {"part": Obedient("r", recorded.events)}, "c": {"part": Cleaning("c", recorded.events)}}
+    recorded.build({"": ("r", "c", "e")}, **parts)
 
-    assert [MapCleanup("clear_after_read", 5.0)] == house.diary
+    assert [MapCleanup("clear_after_read", 5.0)] == recorded.events
 
 
 def test_a_receiver_that_has_no_maps_is_not_disturbed():
     """A replayed recording has nothing to clean."""
-    house = House()
-    house.build({"": ("r", "c", "e")}, c={"part": Cleaning("c", house.diary)})
+    recorded = RecordedGraph()
+    recorded.build({"": ("r", "c", "e")}, c={"part": Cleaning("c", recorded.events)})
 
-    assert [] == house.diary
+    assert [] == recorded.events
 
 
 def test_two_pipelines_that_ask_for_different_cleanups_are_a_mistake():
     """One receiver cannot follow both, and both pipelines are named."""
-    house = House()
+    recorded = RecordedGraph()
     parts = {"c": {"part": Cleaning("c", [])}, "d": {"part": Emptying("d", [])}}
     with pytest.raises(ConfigError, match=r"receivers::r: .* service::pipelines::metrics and .*metrics/two"):
-        house.build({"": ("r", "c", "e"), "two": ("r", "d", "e")}, **parts)
+        recorded.build({"": ("r", "c", "e"), "two": ("r", "d", "e")}, **parts)
 
 
 def test_components_find_the_extensions_that_the_service_uses():
     """They are made first; one that is not in use is named, with the one that was meant."""
-    house, seen = House(), {}
+    recorded, seen = RecordedGraph(), {}
 
     def create(settings, context):
         seen[str(context.id)] = context
-        return Part(str(context.id), house.diary)
+        return RecordedComponent(str(context.id), recorded.events)
 
     names = ("r", "p", "e", "storage")
     parts = {kind: ComponentId(kind, name) for kind, name in zip(ComponentKind, names, strict=True)}
@@ -164,7 +164,7 @@ def test_components_find_the_extensions_that_the_service_uses():
     pipelines = {PipelineId(""): PipelineSettings(*([parts[kind]] for kind in (RECEIVER, PROCESSOR, EXPORTER)))}
     service = ServiceSettings(pipelines, extensions=[parts[ComponentKind.EXTENSION]])
     config = Config(*({parts[kind]: made[parts[kind]]} for kind in ComponentKind), service=service)
-    graph = build(config, house.context, house.ledger)
+    graph = build(config, recorded.context, recorded.ledger)
 
     assert [graph.extensions[parts[ComponentKind.EXTENSION]]] * 3 == [seen[name].extension("storage") for name in "rpe"]
     with pytest.raises(SidecarError, match='extension "storag" is not in use; did you mean "storage"'):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from waiting import until
 
-from ebpf_sidecar.pipeline.config.load import Inline, load
+from ebpf_sidecar.pipeline.config.load import InlineSource, load
 from ebpf_sidecar.pipeline.errors import SidecarError
 from ebpf_sidecar.pipeline.plugins import Plugins
 from ebpf_sidecar.pipeline.running.service import Service, _drain, detect_resource
@@ -34,7 +34,7 @@ service:
 @pytest.fixture
 def config():
     """A whole configuration that needs no rights."""
-    return load([Inline(REPLAY, "replay.yaml")], [], Plugins(), {})
+    return load([InlineSource(REPLAY, "replay.yaml")], [], Plugins(), {})
 
 
 def test_a_service_starts_delivers_and_drains(config, capsys):

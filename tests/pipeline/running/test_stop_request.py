@@ -13,7 +13,7 @@ import pytest
 from waiting import until
 
 from ebpf_sidecar.pipeline.component import ComponentKind
-from ebpf_sidecar.pipeline.config.load import Inline, load
+from ebpf_sidecar.pipeline.config.load import InlineSource, load
 from ebpf_sidecar.pipeline.errors import Mistake, ProbeError
 from ebpf_sidecar.pipeline.plugins import Plugins
 from ebpf_sidecar.pipeline.running.service import Service, run_service
@@ -93,7 +93,7 @@ def test_the_first_to_ask_decides_about_the_exit_code():
 @pytest.mark.parametrize("kind", [ComponentKind.RECEIVER, ComponentKind.EXPORTER])
 def test_the_service_ends_when_no_receiver_or_no_exporter_is_left(kind):
     """One that has finished is not enough while another works."""
-    service = Service(load([Inline(REPLAY.encode(), "replay.yaml")], [], Plugins(), {}))
+    service = Service(load([InlineSource(REPLAY.encode(), "replay.yaml")], [], Plugins(), {}))
     asked = []
     for id_ in sorted(service.config.service.used(kind)):
         service._context(id_).finished(141)
@@ -154,7 +154,7 @@ class AllRights:
 
 def test_a_signal_between_a_start_that_failed_and_the_next_ends_the_command(handlers, root_logger, monkeypatch):
     """``run --or-replay`` starts twice; what asks in between is no exception, and the second service never starts."""
-    config = load([Inline(REPLAY.encode(), "replay.yaml")], [], Plugins(), {})
+    config = load([InlineSource(REPLAY.encode(), "replay.yaml")], [], Plugins(), {})
     request, started = StopRequest(), []
 
     def fail(service):
@@ -180,7 +180,7 @@ class Interrupting(Mistake):
 
 def test_a_signal_while_warnings_are_logged_ends_the_start(handlers, root_logger, monkeypatch):
     """A log that nobody reads takes its time."""
-    config = load([Inline(REPLAY.encode(), "replay.yaml")], [], Plugins(), {})
+    config = load([InlineSource(REPLAY.encode(), "replay.yaml")], [], Plugins(), {})
     interrupting = Interrupting("", "a warning")
     monkeypatch.setattr("ebpf_sidecar.pipeline.running.service.drop_privileges", lambda config: AllRights())
 

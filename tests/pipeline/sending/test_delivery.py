@@ -4,7 +4,7 @@
 from itertools import repeat
 
 import pytest
-from observed_queue import DOWN, Observed
+from observed_queue import DOWN, ObservedQueue
 
 from ebpf_sidecar.pipeline.payload import Payload, SendError
 from ebpf_sidecar.pipeline.testing import FakeClock, FakeSender, frame
@@ -13,7 +13,7 @@ from ebpf_sidecar.pipeline.testing import FakeClock, FakeSender, frame
 def test_a_failure_for_the_moment_is_tried_again_with_the_same_bytes():
     """A batch is encoded once, delivered once the back end is there again, and the recovery is reported."""
     sender, clock = FakeSender([DOWN, DOWN]), FakeClock()
-    queue = Observed(sender, clock, initial_interval="1s", multiplier=2)
+    queue = ObservedQueue(sender, clock, initial_interval="1s", multiplier=2)
     queue.start()
     queue.consume([frame("m", [1])])
     for seconds in (1.0, 2.0):
@@ -30,7 +30,7 @@ def test_a_failure_for_the_moment_is_tried_again_with_the_same_bytes():
 def test_a_back_end_that_names_a_time_is_left_alone_until_then():
     """``Retry-After`` is longer than our own wait would be."""
     sender, clock = FakeSender([SendError("busy", retry=True, retry_after=60.0)]), FakeClock()
-    queue = Observed(sender, clock, initial_interval="1s")
+    queue = ObservedQueue(sender, clock, initial_interval="1s")
     queue.start()
     queue.consume([frame("m", [1])])
     clock.until_waiting()
@@ -48,7 +48,7 @@ def test_a_back_end_that_names_a_time_is_left_alone_until_then():
 def test_a_network_that_fails_is_tried_again(problem):
     """A sender need not translate what its sockets raise."""
     sender = FakeSender([problem])
-    queue = Observed(sender, initial_interval="1ms")
+    queue = ObservedQueue(sender, initial_interval="1ms")
     queue.start()
     queue.consume([frame("m", [1])])
     sender.until(1)
@@ -66,7 +66,7 @@ def test_what_was_rejected_in_part_cannot_be_sent_again_as_it_was():
 def test_a_failure_for_good_loses_that_batch_alone():
     """What a back end refuses is counted, and the next batch goes through."""
     sender = FakeSender([SendError("refused"), RuntimeError("bug")])
-    queue = Observed(sender)
+    queue = ObservedQueue(sender)
     queue.start()
     for number in range(3):
         queue.consume([frame("m", [number, number])])
@@ -81,7 +81,7 @@ def test_of_a_payload_that_is_taken_in_part_only_the_rest_is_lost_or_sent_again(
     """Two points are refused for good, one remains, and three were delivered at once."""
     rest = Payload(b"m 6", 1)
     sender = FakeSender([SendError("in part", retry=True, rejected={"bad_value": 2}, remaining=rest)])
-    queue = Observed(sender, initial_interval="1ms")
+    queue = ObservedQueue(sender, initial_interval="1ms")
     queue.start()
     queue.consume([frame("m", [1, 2, 3, 4, 5, 6])])
     sender.until(1)
@@ -95,7 +95,7 @@ def test_of_a_payload_that_is_taken_in_part_only_the_rest_is_lost_or_sent_again(
 def test_each_payload_of_a_batch_has_its_own_end():
     """The first is refused, the second delivered at the second attempt."""
     sender = FakeSender([SendError("too old"), DOWN], points_each=2)
-    queue = Observed(sender, initial_interval="1ms")
+    queue = ObservedQueue(sender, initial_interval="1ms")
     queue.start()
     queue.consume([frame("m", [1, 2, 3, 4])])
     sender.until(1)
@@ -115,7 +115,7 @@ def test_each_payload_of_a_batch_has_its_own_end():
 def test_trying_again_has_an_end(retry, reason):
     """A batch that can never be delivered does not stand in the way for ever."""
     sender, clock = FakeSender(repeat(DOWN)), FakeClock()
-    queue = Observed(sender, clock, multiplier=1, **retry)
+    queue = ObservedQueue(sender, clock, multiplier=1, **retry)
     queue.start()
     queue.consume([frame("m", [1])])
     if "enabled" not in retry:
@@ -133,7 +133,7 @@ def test_a_stopped_queue_tries_once_more_what_had_failed_for_the_moment():
     """A back end that has come back gets the last values; one that has not does not hold the service up."""
     for problems, expected in ((1, {"sent": 1}), (9, {"send_failed": 1})):
         sender, clock = FakeSender([DOWN] * problems), FakeClock()
-        queue = Observed(sender, clock)
+        queue = ObservedQueue(sender, clock)
         queue.start()
         queue.consume([frame("m", [1])])
         clock.until_waiting()
@@ -144,7 +144,7 @@ def test_a_stopped_queue_tries_once_more_what_had_failed_for_the_moment():
 
 def test_a_sender_that_ends_its_thread_loses_that_batch_alone():
     """sys.exit in a plugin is a failure as any other."""
-    queue = Observed(FakeSender([SystemExit(3)]))
+    queue = ObservedQueue(FakeSender([SystemExit(3)]))
     queue.start()
     for number in range(2):
         queue.consume([frame("m", [number])])
@@ -163,7 +163,7 @@ def test_what_cannot_be_encoded_is_lost_and_named_and_nothing_else():
             if len(frames) > 1:
                 raise ValueError("no such unit")
 
-    queue = Observed(Breaks())
+    queue = ObservedQueue(Breaks())
     queue.start()
     queue.consume([frame("m", [1, 2]), frame("n", [3])])
     queue.consume([frame("m", [4])])
@@ -179,7 +179,7 @@ def test_what_a_sender_leaves_out_is_not_sent():
     for points, expected in ((1, {"sent": 1, "send_failed": 2}), (9, {"sent": 3})):
         sender = FakeSender()
         sender.encode = lambda frames, points=points: [Payload(b"", points)]
-        queue = Observed(sender)
+        queue = ObservedQueue(sender)
         queue.start()
         queue.consume([frame("m", [1, 2, 3])])
         queue.shutdown()

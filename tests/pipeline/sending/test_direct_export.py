@@ -3,7 +3,7 @@
 
 import threading
 
-from observed_queue import Accounts
+from observed_queue import RecordedCounters
 
 from ebpf_sidecar.pipeline.clock import Deadline, SystemClock
 from ebpf_sidecar.pipeline.errors import ExportError
@@ -15,7 +15,7 @@ class Direct(DirectExport):
     """One that records what happens to it."""
 
     def __init__(self, exporter):
-        self.accounting, self.telemetry = Accounts(), RecordedTelemetry()
+        self.accounting, self.telemetry = RecordedCounters(), RecordedTelemetry()
         super().__init__(exporter, self.accounting, self.telemetry)
 
 

@@ -7,7 +7,7 @@ from queue import SimpleQueue
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from observed_queue import DOWN, Blocking, Observed, soon
+from observed_queue import DOWN, Blocking, ObservedQueue, soon
 
 from ebpf_sidecar.pipeline.payload import Payload, SendError
 from ebpf_sidecar.pipeline.testing import FakeSender, RecordedTelemetry, frame
@@ -16,7 +16,7 @@ from ebpf_sidecar.pipeline.testing import FakeSender, RecordedTelemetry, frame
 def test_batches_arrive_in_order_and_are_counted():
     """What is offered is delivered, first come first served."""
     sender = FakeSender()
-    queue = Observed(sender)
+    queue = ObservedQueue(sender)
     queue.start()
     for number in range(5):
         queue.consume([frame("m", [number])])
@@ -30,7 +30,7 @@ def test_batches_arrive_in_order_and_are_counted():
 def test_a_full_queue_gives_up_the_oldest_batch_and_never_blocks(limit):
     """The newest cumulative values include what older ones said."""
     sender = Blocking()
-    queue = Observed(sender, queue=limit)
+    queue = ObservedQueue(sender, queue=limit)
     queue.start()
     queue.consume([frame("m", [0])])
     sender.entered.wait(5)
@@ -49,7 +49,7 @@ def test_a_full_queue_gives_up_the_oldest_batch_and_never_blocks(limit):
 def test_a_queue_that_blocks_loses_nothing():
     """With ``block_on_overflow``, the receiver waits for room; the end of the service does not wait for it."""
     sender = Blocking()
-    queue = Observed(sender, queue={"queue_size": 1, "block_on_overflow": True})
+    queue = ObservedQueue(sender, queue={"queue_size": 1, "block_on_overflow": True})
     queue.start()
     receiver = threading.Thread(target=lambda: [queue.consume([frame("m", [number])]) for number in range(4)])
     receiver.start()
@@ -68,7 +68,7 @@ def test_a_queue_that_blocks_loses_nothing():
 def test_without_a_queue_who_offers_waits_for_the_delivery():
     """It is there when the call returns, in the same thread."""
     sender = FakeSender()
-    queue = Observed(sender, queue={"enabled": False})
+    queue = ObservedQueue(sender, queue={"enabled": False})
     queue.start()
     queue.consume([frame("m", [1])])
 
@@ -79,7 +79,7 @@ def test_without_a_queue_who_offers_waits_for_the_delivery():
 def test_several_consumers_deliver_at_the_same_time():
     """A slow delivery does not keep the next batch waiting."""
     sender = Blocking()
-    queue = Observed(sender, queue={"num_consumers": 2})
+    queue = ObservedQueue(sender, queue={"num_consumers": 2})
     queue.start()
     for number in range(2):
         queue.consume([frame("m", [number])])
@@ -94,7 +94,7 @@ def test_several_consumers_deliver_at_the_same_time():
 def test_what_cannot_be_delivered_within_the_bound_is_counted_at_shutdown():
     """Shutting down waits no longer than it may, and says what was lost."""
     sender = Blocking()
-    queue = Observed(sender)
+    queue = ObservedQueue(sender)
     queue.start()
     queue.consume([frame("m", [0])])
     sender.entered.wait(5)
@@ -110,7 +110,7 @@ def test_what_cannot_be_delivered_within_the_bound_is_counted_at_shutdown():
 def test_a_delivery_that_ends_after_the_bound_is_not_counted_again():
     """What was given up stays given up: the account is closed once."""
     sender = Blocking()
-    queue = Observed(sender)
+    queue = ObservedQueue(sender)
     queue.start()
     queue.consume([frame("m", [0, 1])])
     sender.entered.wait(5)
@@ -138,7 +138,7 @@ class Stuck(RecordedTelemetry):
 def test_a_log_that_blocks_does_not_hold_the_queue():
     """Whoever reports a loss holds no lock: others offer, look, and deliver meanwhile."""
     sender = Blocking()
-    queue = Observed(sender, queue={"queue_size": 1}, telemetry=Stuck())
+    queue = ObservedQueue(sender, queue={"queue_size": 1}, telemetry=Stuck())
     queue.start()
     queue.consume([frame("m", [0])])
     sender.entered.wait(5)
@@ -158,7 +158,7 @@ def test_a_log_that_blocks_does_not_hold_the_queue():
 
 def test_an_offer_after_shutdown_is_counted():
     """Nothing vanishes without a number."""
-    queue = Observed(FakeSender())
+    queue = ObservedQueue(FakeSender())
     queue.start()
     queue.shutdown()
     queue.consume([frame("m", [1])])
@@ -197,7 +197,7 @@ def unaccounted(queue, offered):
 def test_every_offered_point_is_sent_failed_given_up_or_queued_at_every_moment(steps, capacity):
     """Conservation: with a batch in flight, across retries, at the end, and when a delivery ends after the end."""
     sender, offered = Ordered(), 0
-    queue = Observed(sender, queue={"queue_size": capacity}, initial_interval="1ms")
+    queue = ObservedQueue(sender, queue={"queue_size": capacity}, initial_interval="1ms")
     queue.start()
     for step in steps:
         if step in ORDERS:

@@ -8,7 +8,7 @@ import pytest
 from counted_maps import FakeMap
 from hypothesis import given
 from hypothesis import strategies as st
-from reported_names import BACKUP, COMM, HERE, MAIN, THERE, Told
+from reported_names import BACKUP, COMM, HERE, MAIN, THERE, ReportedNames
 
 from ebpf_sidecar.receivers.ebpf.frames.metric_frames import view_of
 from ebpf_sidecar.receivers.ebpf.maps.map_totals import Tally, View
@@ -23,7 +23,7 @@ OWNERS = np.dtype([("cgroup", "u8"), ("tgid", "u4"), ("generation", "u4"), ("com
 @pytest.fixture
 def told():
     """Names, and the kernel that tells of them."""
-    return Told()
+    return ReportedNames()
 
 
 def test_a_single_program_has_its_full_name(told):
@@ -107,7 +107,7 @@ def test_after_a_loss_nothing_known_is_certain(told):
 
 def test_where_not_all_are_told_of_no_name_is_completed():
     """A cgroup that was there before, in a PID namespace that shows only some processes."""
-    told = Told()
+    told = ReportedNames()
     told.names = ProgramNames(told.take, lambda: 0, complete=lambda cgroup: cgroup == 2)
     told.start(MAIN)
     told.start(MAIN, place=2)
@@ -129,7 +129,7 @@ STEPS = st.lists(st.tuples(st.sampled_from([MAIN, BACKUP, b""]), st.integers(1, 
 @given(STEPS)
 def test_no_row_ever_has_what_another_program_did(steps):
     """Programs come to the name and are counted in any order, and the map is read now and then: nothing is lost."""
-    told, kernel_map, did, now = Told(), CountedMap(), {MAIN: 0, BACKUP: 0, b"": 0}, 0.0
+    told, kernel_map, did, now = ReportedNames(), CountedMap(), {MAIN: 0, BACKUP: 0, b"": 0}, 0.0
 
     def version():
         told.names.notice(lambda _: HERE)
@@ -156,7 +156,7 @@ def test_no_row_ever_has_what_another_program_did(steps):
 
 def test_a_program_alone_keeps_what_it_did_before_another_came():
     """Its row ends, and what both do is counted in another one from 0 on."""
-    told, kernel_map = Told(), CountedMap()
+    told, kernel_map = ReportedNames(), CountedMap()
     attribution = Attribution(SimpleNamespace(knows=lambda _: True, path=lambda _: "/here"),
                               [GroupBy.CGROUP, GroupBy.EXECUTABLE], names=told.names)  # fmt: skip
     tally = Tally(kernel_map, [view_of([], attribution, None)], 1000)
@@ -172,7 +172,7 @@ def test_a_program_alone_keeps_what_it_did_before_another_came():
 
 def test_names_are_compared_in_bytes(tmp_path):
     """A name that is cut inside a letter is completed; bytes that are no text are shown."""
-    told = Told()
+    told = ReportedNames()
     attribution = Attribution(CgroupTree(Hierarchy("v2", tmp_path)), [GroupBy.EXECUTABLE], names=told.names)
     for name in ("name-fourteen-é-x".encode(), b"bad-long-name-\xff\xfe-more"):
         told.start(name, comm=name[:15])

@@ -2,7 +2,7 @@
 """Names of programs come and go for months: what is forgotten, and what never is."""
 
 import pytest
-from reported_names import BACKUP, COMM, HERE, MAIN, THERE, Told
+from reported_names import BACKUP, COMM, HERE, MAIN, THERE, ReportedNames
 
 from ebpf_sidecar.receivers.ebpf.owners import program_names
 from ebpf_sidecar.receivers.ebpf.owners.attribution import Attribution, GroupBy
@@ -11,7 +11,7 @@ from ebpf_sidecar.receivers.ebpf.owners.attribution import Attribution, GroupBy
 @pytest.fixture
 def told():
     """Names, and the kernel that tells of them."""
-    return Told()
+    return ReportedNames()
 
 
 def test_beyond_a_bound_names_stay_cut_and_that_is_said_once(told, monkeypatch):
