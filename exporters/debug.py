@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Exporter ``debug``: writes what comes out of a pipeline to the terminal, to see what a configuration does.
+"""Exporter ``debug``: writes a pipeline's output to the terminal, to see what a configuration does.
 
-``basic`` is one line per batch, ``normal`` one per point, ``detailed`` a table per metric with all that is known of it.
-Where the reader has gone (``ebpf-sidecar run | head``) a service without another exporter ends, with exit code 141.
+``basic`` is one line per batch, ``normal`` one per point, ``detailed`` a table per metric with everything about it.
+If the reader closes the pipe (``ebpf-sidecar run | head``), a service without other exporters exits with code 141.
 
     exporters:
       debug: {}
@@ -31,22 +31,22 @@ from ebpf_sidecar.pipeline.settings import Settings
 
 
 class DebugSettings(Settings):
-    """What is written, and how much of it."""
+    """What is written, and how much."""
 
     verbosity: Literal["basic", "normal", "detailed"] = "normal"
     """``basic``: one line per batch; ``normal``: one per point; ``detailed``: everything known about each metric."""
     format: Literal["table", "json"] = "table"
     """``table``: aligned columns for people; ``json``: one JSON object per line for programs."""
     limit: int = Field(default=20, ge=0)
-    """The most points written of each metric of a batch; how many more there were is said. 0: no limit."""
+    """The most points written per metric and batch, followed by how many more there were. 0: no limit."""
     histogram_bounds: HistogramBounds = "full"
     """Which buckets are written: ``full``, ``default`` or a list, as for the exporter ``prometheus``."""
     every: int = Field(default=1, ge=1)
-    """Write only the first of every so many batches."""
+    """Write only the first of every this many batches."""
 
 
 class DebugExporter:
-    """Writes to standard output. What could not be written counts as failed, and the next batch is tried again."""
+    """Writes to standard output. Batches that cannot be written count as failed, and the next one is tried again."""
 
     def __init__(self, settings: DebugSettings, context: Context) -> None:
         self._settings, self._context = settings, context
@@ -55,7 +55,7 @@ class DebugExporter:
     def export(self, frames: Frames) -> None:
         """Write the batch. Raises `ExportError`: part of the batch may have been written.
 
-        Where the reader has gone the exporter has finished, which ends a service that has no other one, as filters end.
+        If the reader has closed the pipe, the exporter has finished, which stops a service with no other exporter.
         """
         self._batches += 1
         if (self._batches - 1) % self._settings.every:
@@ -65,8 +65,8 @@ class DebugExporter:
             self._write("".join(f"{line}\n" for line in self._lines(merged)))
         except BrokenPipeError as cause:
             self._context.finished(OUTPUT_CLOSED)
-            raise ExportError("whoever read standard output has gone") from cause
-        except (OSError, ValueError) as cause:  # ValueError: Python's word for a file that was closed on our side
+            raise ExportError("the reader of standard output has closed it") from cause
+        except (OSError, ValueError) as cause:  # ValueError: Python's error for a file that was closed on our side
             why = getattr(cause, "strerror", None) or "it is closed"
             raise ExportError(f"standard output cannot be written: {why}") from cause
 
@@ -83,16 +83,16 @@ class DebugExporter:
 
     @staticmethod
     def _write(text: str) -> None:
-        """Raises `OSError`, and ValueError where it is closed."""
+        """Raises `OSError`, and ValueError if it is closed."""
         output = standard_output()
         encoding = output.encoding or "utf-8"
-        # a terminal that lacks a character, or a name that is no text, shall not end the batch
+        # a terminal that lacks a character, or a name that is not text, must not abort the batch
         output.write(text.encode(encoding, "backslashreplace").decode(encoding))
         output.flush()
 
 
 def _colours() -> bool:
-    """Only for people at a terminal who did not say no (https://no-color.org)."""
+    """Only on a terminal, and unless disabled (https://no-color.org)."""
     return sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Exporter ``prometheus``: serves the latest value of every metric for Prometheus to scrape.
 
-Text format 0.0.4 and OpenMetrics 1.0 as the scraper asks, compressed where it accepts that. Several exporters may name
-the same endpoint with different paths. The service's own metrics stand at the end of the page. Where series of two
-receivers have the same labels, those of one are shown, and the others counted as dropped (``duplicate series``).
+Text format 0.0.4 or OpenMetrics 1.0, as the scraper requests, compressed if it accepts that. Several exporters may use
+the same endpoint with different paths. The service's own metrics are at the end of the page. If series of two receivers
+have the same labels, those of one are shown, and the others are counted as dropped (``duplicate series``).
 
-A page has at most ``fold_beyond`` series. Where there would be more, the process names that did least of late (time and
-bytes of the last minutes) share rows: one for each cgroup, with ``process_executable_name="other"``, and beyond that
-one for all, with nothing but ``otel_metric_overflow="true"``. The three busiest names of each cgroup come first. No
-count is lost: in every interval the increases of all rows together are those that were counted, and no counter falls.
-A name that becomes busy begins at 0, and what it did before stays in ``other``. One that is no longer busy keeps its
-last value until ``metric_expiration``, and what it does from then on is in ``other``. Levels that add up (counts,
-bytes) are summed; percentages of shared rows are absent: divide the counters.
+A page has at most ``fold_beyond`` series. If there would be more, the least active process names (by time and bytes of
+the last minutes) share rows: one for each cgroup, with ``process_executable_name="other"``, and beyond that one for
+all, with only the label ``otel_metric_overflow="true"``. The three most active names of each cgroup come first. No
+count is lost: in every interval the increases of all rows add up to what was counted, and no counter decreases. A name
+that becomes active starts at 0, and its earlier counts stay in ``other``. One that becomes inactive keeps its last
+value until ``metric_expiration``, and its further counts go to ``other``. Gauges that can be added (counts, bytes) are
+summed; percentages of shared rows are absent: divide the counters.
 
     exporters:
       prometheus: {endpoint: 127.0.0.1:18080}
@@ -51,49 +51,49 @@ from ebpf_sidecar.pipeline.settings import Interval, Settings
 from ebpf_sidecar.pipeline.streams import Origin
 
 _ANY = Resource()
-"""Stands for all resources where they are no labels."""
+"""Stands for all resources if they are not labels."""
 _MAX_LOGGED = 100
-"""How many things that cannot be shown are named in the log at a time; further ones are only counted."""
+"""The most problems that are logged at a time; further ones are only counted."""
 
 
 class ResourceConversion(Settings):
-    """Whether the resource's attributes stand on each sample."""
+    """Whether each sample has the resource's attributes."""
 
     enabled: bool = False
-    """Put every resource attribute on every sample as a label, besides ``target_info``."""
+    """Add every resource attribute to every sample as a label, in addition to ``target_info``."""
 
 
 class PrometheusSettings(Settings):
     """Where and how metrics are served."""
 
     endpoint: Endpoint = "127.0.0.1:18080"
-    """Where to listen, as ``host:port``; ``:port`` listens on all addresses."""
+    """Where to listen, as ``host:port``; ``:port`` means all addresses."""
     path: UrlPath = "/metrics"
     """The page's path."""
     const_labels: dict[str, str] = {}  # noqa: RUF012 # pydantic copies defaults
-    """Labels put on every sample; they win over attributes of the same name."""
+    """Labels of every sample; they override attributes with the same name."""
     metric_expiration: Interval = 300.0
     """How long a counter or histogram that is no longer reported keeps its last value on the page; a gauge disappears
-    with the interval in which it was not measured."""
+    after the first interval without it."""
     start_at_zero: bool = True
-    """Show a new counter or histogram as 0 until it was scraped, for two collection intervals at most."""
+    """Show a new counter or histogram as 0 until it is scraped, for at most two collection intervals."""
     fold_beyond: int | None = Field(default=9_000, ge=MIN_SERIES, le=100_000_000)
-    """From how many series on rows of processes that matter least are folded, as above. Some 300 are kept for the
-    service's own metrics. null: never."""
+    """The number of series above which rows of the least active processes are folded, see above. About 300 are
+    reserved for the service's own metrics. null: never."""
     histogram_bounds: HistogramBounds = "default"
-    """Which buckets are shown. ``default``: about ten of each histogram, chosen for what it measures; ``full``: all
-    that are counted; or a list of durations and sizes, powers of two of nanoseconds and bytes, as in
-    ``[65.536us, 1.048576ms, 4KiB]``: a histogram without any of them has its default ones. What is left out is added
-    to the next bucket, so counts and sums stay exact."""
+    """Which buckets are shown. ``default``: about ten per histogram, chosen for what it measures; ``full``: all of
+    them; or a list of durations and sizes (powers of two of nanoseconds and bytes), as in
+    ``[65.536us, 1.048576ms, 4KiB]``: a histogram with none of them gets its default ones. Counts of omitted buckets
+    are added to the next bucket, so counts and sums stay exact."""
     page_limit: PageLimitSettings = PageLimitSettings()
-    """How long the page may become."""
+    """The maximum size of the page."""
     label_names: Literal["semantic", "short"] = "semantic"
-    """``semantic``: k8s_pod_name and so on; ``short``: namespace, pod, container and node as Kubernetes writes them."""
+    """``semantic``: k8s_pod_name and so on; ``short``: namespace, pod, container and node, as in Kubernetes."""
     send_timestamps: bool = False
-    """Write when each value was read; without it, Prometheus takes the time of its scrape."""
+    """Write the time at which each value was read; otherwise Prometheus uses the time of its scrape."""
     created_timestamps: Literal["auto"] | bool = "auto"
-    """OpenMetrics only: say since when each counter and histogram counts (``_created``); ``auto``: to a Prometheus that
-    uses that."""
+    """OpenMetrics only: write the start time of each counter and histogram (``_created``); ``auto``: for a Prometheus
+    that uses it."""
     add_metric_suffixes: bool = True
     """Append unit and ``_total`` to names, as Prometheus recommends."""
     resource_to_telemetry_conversion: ResourceConversion = ResourceConversion()
@@ -109,7 +109,7 @@ class PrometheusSettings(Settings):
 
 
 class PrometheusExporter:
-    """Keeps the latest of each metric and renders it when asked."""
+    """Keeps the latest value of each series and renders the page when it is scraped."""
 
     def __init__(self, settings: PrometheusSettings, context: Context) -> None:
         self._settings, self._context = settings, context
@@ -129,18 +129,18 @@ class PrometheusExporter:
         }
 
     def start(self) -> None:
-        """Serve the page. Raises `SidecarError` when the endpoint cannot be opened."""
+        """Serve the page. Raises `SidecarError` if the endpoint cannot be opened."""
         self._limit_report.publish()
         self._processes.publish()
         self._context.routes.add(self._settings.endpoint, self._settings.path, self.scrape)
         self._context.logger.info("serving http://%s%s", self._settings.endpoint, self._settings.path)
 
     def shutdown(self) -> None:
-        """Serve the page no longer."""
+        """Stop serving the page."""
         self._context.routes.remove(self._settings.endpoint, self._settings.path)
 
     def export(self, frames: Frames) -> int:
-        """Keep the latest of each metric. What cannot stand on the page is counted, named, and returned."""
+        """Keep the latest value of each series. Points that cannot be shown are counted, logged, and returned."""
         now = self._context.clock.monotonic()
         frames = [self._merged(frame) for frame in frames]
         with self._lock:
@@ -162,7 +162,7 @@ class PrometheusExporter:
             return frame
 
     def _keep(self, frame: Frame, now: float) -> int:
-        """How many points of the frame are not on the page."""
+        """The number of the frame's points that are not on the page."""
         telemetry = self._context.telemetry
         try:
             reasons = self._put(frame, now)
@@ -178,14 +178,14 @@ class PrometheusExporter:
         return sum(reasons.values())
 
     def _log_once(self, what: tuple[object, ...], text: str, now: float) -> None:
-        """Log what cannot be shown: once, and again after it was absent for ``metric_expiration``."""
+        """Log a problem once, and again after it was absent for ``metric_expiration``."""
         if what not in self._logged and len(self._logged) < _MAX_LOGGED:
             self._context.logger.warning("%s", text)
         if what in self._logged or len(self._logged) < _MAX_LOGGED:
             self._logged[what] = now
 
     def _put(self, frame: Frame, now: float) -> dict[str, int]:
-        """Take in a frame; returns how many of its series are not shown, and why."""
+        """Add a frame; returns how many of its series are not shown, by reason."""
         resource = frame.resource or self._context.resource
         name = metric_name(frame.name, frame.unit, frame.kind, suffixes=self._settings.add_metric_suffixes)
         table = self._table(frame, name, resource)
@@ -238,10 +238,10 @@ class PrometheusExporter:
             page = self._fresh(rendered, packed=packed)
         if page is not None:
             return page
-        own = self._own_metrics(rendered.format.openmetrics)  # outside of the lock: it reads other components' gauges
+        own = self._own_metrics(rendered.format.openmetrics)  # outside the lock: it reads other components' gauges
         with self._lock:
             page = self._fresh(rendered, packed=packed)
-            if page is not None:  # made for another scraper while this one waited for the lock
+            if page is not None:  # rendered for another scraper while this one waited for the lock
                 return page
             self._families.scrapes += 1
             tail = without_names(own, self._families.names()) + (b"# EOF\n" if rendered.format.openmetrics else b"")
@@ -271,13 +271,13 @@ class PrometheusExporter:
 
 
 def _duplicates_message(frame: Frame, other: Origin) -> str:
-    """What to say where another origin has series with the labels of the frame's."""
+    """The message if another origin has series with the same labels as the frame."""
     mine = frame.stream.origin
-    # receivers differ, as a rule; one that passes on data of several has several resources
+    # usually the receivers differ; one that forwards data of several senders has several resources
     who = f'receiver "{other.source}"' if other.source != mine.source else f"resource {dict(other.resource)}"
     return (
-        f'receiver "{mine.source}": series with the labels of those of {who} are left out (metric "{frame.name}" and '
-        "perhaps others); give the rows of one of them another attribute, or each an exporter of its own"
+        f'receiver "{mine.source}": series with the same labels as those of {who} are left out (metric "{frame.name}" '
+        "and perhaps others); add an attribute to the rows of one of them, or use an exporter for each"
     )
 
 

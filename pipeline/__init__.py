@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rooms and corridors: configuration, graph and service. Knows no probe and no back end.
+"""Configuration, component graph and service life cycle. Knows no probe and no back end.
 
-What a component's author needs is importable from here; names are resolved when first used, so that the short-lived
-loader child does not pay for NumPy.
+Everything that a component's author needs can be imported from here. Names are resolved on first use, so that the
+short-lived loader child does not import NumPy.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 
-TYPE_CHECKING = False  # as type checkers read it; typing itself would hold up the first moment of the command
+TYPE_CHECKING = False  # as type checkers read it; importing typing would slow down the start of the command
 if TYPE_CHECKING:
     from typing import Any
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Histograms with fewer buckets: neighbours are merged, so what is counted up to a bound that stays is exact.
+"""Histograms with fewer buckets: neighbouring buckets are merged, so counts up to the remaining bounds stay exact.
 
 Receivers count as finely as they can, and each exporter passes on what its back end can use.
 """
@@ -15,25 +15,25 @@ from numpy.typing import NDArray
 from .frame import Frame, Kind
 
 _ALIKE = 1e-9
-"""Relative: bounds that were calculated in different ways may differ in their last digits."""
+"""Relative tolerance: bounds that were calculated in different ways may differ in their last digits."""
 
 
 def merged(frame: Frame, wanted: NDArray[np.float64]) -> Frame:
-    """The histogram with those of its bounds alone that are ``wanted`` (float64 in its unit, in any order).
+    """The histogram with only those of its bounds that are ``wanted`` (float64 in its unit, in any order).
 
-    The last bucket stays the one without an upper bound. Counts, sums and times are the same. Bounds that the histogram
-    does not have are passed over; one without any of them is returned as it is, and so is all else.
+    The last bucket keeps no upper bound. Counts, sums and times stay the same. Bounds that the histogram does not have
+    are ignored; a histogram with none of them, and any frame that is not a histogram, is returned unchanged.
     """
     if frame.kind is not Kind.HISTOGRAM or frame.bounds is None or frame.values.dtype.kind not in "uif":
         return frame
     kept = positions_of(wanted, frame.bounds)
     if not len(kept) or len(kept) == len(frame.bounds):
         return frame
-    first = np.concatenate((np.zeros(1, np.intp), kept + 1))  # of the buckets that become one
+    first = np.concatenate((np.zeros(1, np.intp), kept + 1))  # first bucket of each merged group
     return replace(frame, values=np.add.reduceat(frame.values, first, axis=1), bounds=frame.bounds[kept])
 
 
 def positions_of(wanted: NDArray[Any], bounds: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Where in ``bounds`` those are that are among ``wanted``, ascending."""
+    """The positions in ``bounds`` of the bounds that are ``wanted``, ascending."""
     there = np.isclose(bounds[:, np.newaxis], np.asarray(wanted, np.float64)[np.newaxis, :], rtol=_ALIKE, atol=0.0)
     return np.flatnonzero(there.any(axis=1))

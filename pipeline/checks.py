@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ``ebpf-sidecar doctor`` asks of components: a look at the machine, before anything is started.
+"""Checks that ``ebpf-sidecar doctor`` runs: they examine the machine before anything is started.
 
-A plugin brings checks with the hook ``register_checks``; each is for one type of component and is called once for each
-component of that type in the configuration. A check only looks: it changes nothing on the machine.
+A plugin registers checks with the hook ``register_checks``; each is for one type of component and runs once for each
+component of that type in the configuration. A check is read-only: it changes nothing on the machine.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line: ``area`` and ``subject`` name what was looked at (they do not change between releases), ``found`` says
-    what is there, ``fix`` the exact command or YAML that mends it (empty where nothing is to be done)."""
+    """One line: ``area`` and ``subject`` name what was checked (stable between releases), ``found`` is what was found,
+    ``fix`` is the exact command or YAML that fixes it (empty if nothing needs to be done)."""
 
     area: str
     subject: str
@@ -54,8 +54,8 @@ class Examination:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A check for the components of a type. ``examine`` takes the component's checked settings and never raises for
-    what the machine is like: that is what it reports."""
+    """A check for components of one type. ``examine`` takes the component's validated settings. It never raises because
+    of the machine's state: it reports that state."""
 
     kind: ComponentKind
     type: str

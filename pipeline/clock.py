@@ -10,7 +10,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What the product asks of time."""
+    """The operations that the product needs from a clock."""
 
     def monotonic(self) -> float:
         """Seconds that never go back."""
@@ -43,7 +43,7 @@ class SystemClock:
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A moment on a clock until which something may take, however many share it."""
+    """A point in time by which something must be done, however many steps share it."""
 
     clock: Clock
     at: float
@@ -51,13 +51,13 @@ class Deadline:
 
     @classmethod
     def after(cls, seconds: float, clock: Clock) -> Deadline:
-        """So many seconds from now."""
+        """``seconds`` from now."""
         return cls(clock, clock.monotonic() + seconds)
 
     def earlier(self, seconds: float) -> Deadline:
-        """One that is so many seconds before it."""
+        """The deadline ``seconds`` earlier."""
         return Deadline(self.clock, self.at - seconds)
 
     def left(self) -> float:
-        """Seconds until then; 0 when it has passed."""
+        """Seconds left; 0 when it has passed."""
         return max(0.0, self.at - self.clock.monotonic())

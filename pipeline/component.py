@@ -27,7 +27,7 @@ from .settings import Settings
 
 
 class Stability(StrEnum):
-    """How far a component may be relied upon, in the Collector's words."""
+    """How stable a component is, in the Collector's terms."""
 
     DEVELOPMENT = "development"
     ALPHA = "alpha"
@@ -37,37 +37,37 @@ class Stability(StrEnum):
 
 @runtime_checkable
 class Lifecycle(Protocol):
-    """What a component that opens something has.
+    """The methods of a component that opens something.
 
-    ``start`` may take as long as its work does, but waits for nobody for longer than a few seconds; a signal that asks
-    the service to end meanwhile interrupts it by an exception that is no `Exception`, in the middle of any line.
-    ``shutdown`` must be back within a few seconds: what takes longer is left behind at the end of the process.
+    ``start`` may take as long as its work takes, but must not wait longer than a few seconds for anything else. A
+    signal that asks the service to stop interrupts it at any line, with an exception that is not an `Exception`.
+    ``shutdown`` must return within a few seconds: the process exits without waiting any longer.
     """
 
     def start(self) -> None:
-        """Open what is needed. Raise `SidecarError` to stop the service from starting."""
+        """Open what is needed. Raise `SidecarError` to keep the service from starting."""
         ...
 
     def shutdown(self) -> None:
-        """Pass on what is held and close everything."""
+        """Pass on what is buffered and close everything."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why frames were not taken (a word or two), and after how many seconds it is worth trying again."""
+    """Why frames were not accepted (a word or two), and after how many seconds to retry."""
 
     reason: str
     retry_after: float = 0.0
 
 
 Consumer = Callable[[Frames], Refusal | None]
-"""Takes frames and passes them on; never raises: what fails downstream is counted there. A receiver that others send to
-answers them with a refusal; one whose source goes on counting need not look at it."""
+"""Takes frames and passes them on; never raises: downstream failures are counted there. A receiver that clients push to
+returns the refusal to them; one that reads cumulative counters can ignore it."""
 
 
 class OnFailure(StrEnum):
-    """What becomes of frames that a processor fails on: they go on as they came, or are dropped and counted."""
+    """What happens to frames when a processor fails: they pass unchanged, or are dropped and counted."""
 
     KEEP = "keep"
     DROP = "drop"
@@ -77,19 +77,19 @@ class Receiver(Protocol):
     """Makes frames and hands them to the consumer, from a thread of its own, until shut down."""
 
     def start(self, consumer: Consumer) -> None:
-        """Begin to produce."""
+        """Start producing."""
         ...
 
     def shutdown(self) -> None:
-        """Produce a last time where that makes sense, then stop."""
+        """Produce one last time if that makes sense, then stop."""
         ...
 
 
 class Processor(Protocol):
     """Frames in, frames out. Calls come one at a time for each pipeline.
 
-    It may have an attribute ``on_failure``, an `OnFailure`: `DROP` where frames must not pass as they came, as in a
-    filter. Without it they do.
+    It may have an attribute ``on_failure``, an `OnFailure`: `DROP` if frames must not pass unprocessed, as in a
+    filter. By default they pass.
     """
 
     def process(self, frames: Frames) -> Frames:
@@ -98,37 +98,38 @@ class Processor(Protocol):
 
 
 class Exporter(Protocol):
-    """Keeps frames or prints them. Calls come one at a time, from the receivers' threads, and hold these up: what
-    delivers to a back end is a `Sender`."""
+    """Keeps frames or prints them. Calls come one at a time, from the receivers' threads, and block them: a component
+    that delivers to a back end is a `Sender`."""
 
     def export(self, frames: Frames) -> int | None:
         """Take a batch. Raises `ExportError`.
 
-        Returns how many points were left out and reported as dropped (`Telemetry.dropped`), if any: they are not sent.
+        Returns how many points were left out and reported as dropped (`Telemetry.dropped`), if any: they do not count
+        as sent.
         """
         ...
 
 
 class Sender(Protocol):
-    """An exporter that delivers to a back end, which may be slow or away. The pipeline queues, retries and counts; the
-    settings derive from `PushSettings`."""
+    """An exporter that delivers to a back end, which may be slow or unavailable. The pipeline queues, retries and
+    counts; the settings derive from `PushSettings`."""
 
     def encode(self, frames: Frames) -> Iterable[Payload]:
-        """What to send for a batch, once; a retry sends the same bytes. Points that no payload has are not sent, and
-        the sender has reported them as dropped (`Telemetry.dropped`). With several consumers, threads call it at the
-        same time.
+        """The payloads of a batch; called once per batch, and retries send the same bytes. Points in no payload are not
+        sent; the sender reports them as dropped (`Telemetry.dropped`). With several consumers, threads call it
+        concurrently.
         """
         ...
 
     def send(self, payload: Payload) -> None:
-        """Deliver within the ``timeout``. Raises `SendError` for whatever was not delivered. An `OSError` counts as a
+        """Deliver within ``timeout``. Raises `SendError` for anything that was not delivered. An `OSError` counts as a
         failure that may pass, any other exception as a refusal.
         """
         ...
 
 
 class Extension(Protocol):
-    """Runs beside the pipelines: started before them, shut down after them."""
+    """Runs beside the pipelines: starts before them and shuts down after them."""
 
     def start(self) -> None:
         """Open what is needed."""
@@ -141,7 +142,7 @@ class Extension(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MapCleanup:
-    """How a receiver shall treat kernel maps; asked for by a processor, see `UpstreamRequest`.
+    """How a receiver cleans its kernel maps; requested by a processor, see `UpstreamRequest`.
 
     ``strategy``: ``clear_after_read``, ``keep_recent`` or ``no_cleanup``. ``interval`` and ``stale_after`` in seconds.
     """
@@ -153,14 +154,14 @@ class MapCleanup:
 
 @runtime_checkable
 class UpstreamRequest(Protocol):
-    """A processor whose work has to be done at the source.
+    """A processor whose work has to be done by the receiver.
 
-    Data only flows downstream; while the graph is built, and only then, requests travel upstream.
+    Data only flows downstream; requests travel upstream, but only while the graph is built.
     """
 
     @property
     def map_cleanup(self) -> MapCleanup:
-        """What the receivers of the processor's pipelines shall do."""
+        """What the receivers of the processor's pipelines should do."""
         ...
 
 
@@ -169,7 +170,7 @@ class CleansMaps(Protocol):
     """A receiver that can follow a `MapCleanup`."""
 
     def clean_maps(self, cleanup: MapCleanup) -> None:
-        """Follow ``cleanup`` from the next read on. Called before start."""
+        """Apply ``cleanup`` from the next read on. Called before start."""
         ...
 
 
@@ -179,17 +180,17 @@ Claim = Listening | MapCleanup
 
 
 def no_claims(settings: Settings) -> Iterable[Claim]:  # noqa: ARG001 # the contract's argument
-    """Of a component that shares nothing."""
+    """For a component that needs nothing exclusively."""
     return ()
 
 
 def no_metrics(folders: Sequence[Path]) -> Iterable[MetricInfo]:  # noqa: ARG001 # the contract's argument
-    """Of a component that passes on what others make."""
+    """For a component that only passes on metrics of others."""
     return ()
 
 
 class Details(TypedDict, total=False):
-    """What a factory may say besides; see `Factory`."""
+    """Optional fields of a `Factory`."""
 
     stability: Stability
     description: str
@@ -200,15 +201,14 @@ class Details(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Factory:
-    """How the pipeline makes a component: what a plugin registers.
+    """How the pipeline creates a component: what a plugin registers.
 
-    Made by the method that is named after the kind of component, so that a type checker sees whether ``create``, which
-    takes the checked settings and the context, returns one. ``description``: one line, shown by ``ebpf-sidecar
-    components``.
-    ``claims`` takes the checked settings and says what the component will ask for that others may want as well, so that
-    ``ebpf-sidecar check`` finds the conflict.
-    ``metrics`` takes the folders of all probes and names every metric that the component may make.
-    ``privileges``: the rights that it needs once the service has given up its own.
+    Use the method for the kind of component, so that a type checker verifies the type that ``create`` returns. It takes
+    the validated settings and the context. ``description``: one line, shown by ``ebpf-sidecar components``.
+    ``claims`` takes the validated settings and returns what the component needs exclusively, so that ``ebpf-sidecar
+    check`` finds conflicts.
+    ``metrics`` takes the folders of all probes and returns every metric that the component may produce.
+    ``privileges``: those that it needs after the service has dropped its own.
     """
 
     kind: ComponentKind
@@ -224,12 +224,12 @@ class Factory:
     @classmethod
     def receiver(
         cls,
-        type: str,  # noqa: A002 # the configuration's word
+        type: str,  # noqa: A002 # the name in the configuration
         create: Callable[[Any, Context], Receiver],
         settings: SettingsClass = Settings,
         **more: Unpack[Details],
     ) -> Factory:
-        """Of a receiver."""
+        """The factory of a receiver."""
         return cls(ComponentKind.RECEIVER, type, create, settings, **more)
 
     @classmethod
@@ -240,7 +240,7 @@ class Factory:
         settings: SettingsClass = Settings,
         **more: Unpack[Details],
     ) -> Factory:
-        """Of a processor."""
+        """The factory of a processor."""
         return cls(ComponentKind.PROCESSOR, type, create, settings, **more)
 
     @classmethod
@@ -251,7 +251,7 @@ class Factory:
         settings: SettingsClass = Settings,
         **more: Unpack[Details],
     ) -> Factory:
-        """Of an exporter that keeps or prints."""
+        """The factory of an exporter that keeps or prints frames."""
         return cls(ComponentKind.EXPORTER, type, create, settings, **more)
 
     @classmethod
@@ -262,7 +262,7 @@ class Factory:
         settings: PushSettingsClass = PushSettings,
         **more: Unpack[Details],
     ) -> Factory:
-        """Of an exporter that delivers to a back end."""
+        """The factory of an exporter that delivers to a back end."""
         return cls(ComponentKind.EXPORTER, type, create, settings, **more)
 
     @classmethod
@@ -273,10 +273,10 @@ class Factory:
         settings: SettingsClass = Settings,
         **more: Unpack[Details],
     ) -> Factory:
-        """Of an extension."""
+        """The factory of an extension."""
         return cls(ComponentKind.EXTENSION, type, create, settings, **more)
 
     @property
     def sends(self) -> bool:
-        """Whether it makes a `Sender`, which its settings decide."""
+        """Whether it creates a `Sender`, which its settings class determines."""
         return self.kind is ComponentKind.EXPORTER and issubclass(self.settings, PushSettings)

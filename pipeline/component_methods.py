@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The methods that a component of each kind must have, looked at before any data comes: see `component`."""
+"""The methods that a component of each kind must have, checked before any data arrives: see `component`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NEEDED: Mapping[ComponentKind, Mapping[str, tuple[str, ...]]] = {
     ComponentKind.EXPORTER: {"export": ("frames",)},
     ComponentKind.EXTENSION: {"start": (), "shutdown": ()},
 }
-"""The names of methods, and what each is called with."""
+"""Method names and the arguments of each."""
 _SENDER = {"encode": ("frames",), "send": ("payload",)}
 """Those of an exporter whose settings are `PushSettings`."""
 _OPTIONAL: Mapping[str, tuple[str, ...]] = {"start": (), "shutdown": ()}
@@ -25,9 +25,9 @@ _WRONG_TYPES = (bool, bytes, dict, float, int, NoneType, str)
 
 
 def method_problem(kind: ComponentKind, component: object, *, sends: bool = False) -> str:
-    """What is wrong with the methods of a component, or of a component's class; empty when nothing is.
+    """What is wrong with the methods of a component or of its class; empty if nothing is.
 
-    ``sends``: it is an exporter that has to be a `Sender` (see `Factory.sends`).
+    ``sends``: an exporter that has to be a `Sender` (see `Factory.sends`).
     """
     needed = _SENDER if sends else _NEEDED[kind]
     what = "an exporter with PushSettings" if sends else _a(kind)
@@ -52,7 +52,7 @@ def _name(component: object) -> str:
 def _problem(method: Any, arguments: tuple[str, ...], *, bound: bool) -> str:
     try:
         signature = inspect.signature(method)
-    except (TypeError, ValueError):  # written in C: it will be seen
+    except (TypeError, ValueError):  # written in C: unknown until it is called
         return ""
     try:
         signature.bind(*([] if bound else ["self"]), *arguments)
@@ -62,10 +62,10 @@ def _problem(method: Any, arguments: tuple[str, ...], *, bound: bool) -> str:
 
 
 def _wrong_type(method: Any, signature: inspect.Signature, arguments: tuple[str, ...], *, bound: bool) -> str:
-    """What is certainly wrong about the annotations; other types than ours may well be right."""
+    """Annotations that are certainly wrong; types that are not ours may be right."""
     try:
         hints = typing.get_type_hints(method)
-    except Exception:  # noqa: BLE001 # what cannot be resolved is the type checker's business
+    except Exception:  # noqa: BLE001 # what cannot be resolved is left to the type checker
         return ""
     taken = list(signature.parameters)[0 if bound else 1 :][: len(arguments)]
     for name in taken:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Containers that a cgroup path names by a word instead of 64 hexadecimal digits.
+"""Containers whose cgroup path has a name instead of an id of 64 hexadecimal digits.
 
-The shapes, and where they are made:
+The forms, and the code that creates them:
 
 * LXC, Incus, LXD: ``/lxc.payload.<name>`` since LXC 4.0, ``/lxc/<name>`` before and on Proxmox, which adds ``/ns``
-  (lxc.container.conf(5), ``lxc.cgroup.pattern``; src/lxc/cgroups/cgfsng.c). ``lxc.monitor.<name>`` is outside.
+  (lxc.container.conf(5), ``lxc.cgroup.pattern``; src/lxc/cgroups/cgfsng.c). ``lxc.monitor.<name>`` is outside it.
 * systemd-nspawn: ``systemd-nspawn@<name>.service`` as a service, else ``machine-<name>.scope`` as systemd-machined
   registers it (src/machine/machine-dbus.c); the payload is in ``payload``, nspawn itself in ``supervisor``
   (src/nspawn/nspawn-cgroup.c). libvirt registers machines likewise: ``machine-lxc-<pid>-<name>.scope`` is a container,
@@ -12,9 +12,9 @@ The shapes, and where they are made:
 * Nomad's drivers exec, java and raw_exec: ``nomad.slice/…/<allocation>.<task>.scope``, on v1 ``/nomad/…/<allocation>…``
   (client/lib/cgroupslib/editor.go); up to 1.3 ``/nomad/<uuid>``.
 * ``ctr run`` and other clients of containerd: ``/<namespace>/<name>`` (oci.WithNamespacedCgroup). Any word can be a
-  namespace, so only the two that everybody has are recognized, and only at the top or directly in a container.
+  namespace, so only the two default ones are recognized, and only at the top level or directly inside a container.
 * Garden (Cloud Foundry, Concourse): ``…/garden[-<tag>]/[good|bad/]<handle>`` (guardian, guardiancmd/command.go); a
-  handle may be any word, those that Garden, Diego and Concourse make are five groups of hexadecimal digits.
+  handle may be any word; those that Garden, Diego and Concourse create are five groups of hexadecimal digits.
 * Mesos: ``/mesos/<uuid>``, nested ones ``/mesos/<uuid>/mesos/<uuid>`` (``--cgroups_root``; the containerizer's
   containers/paths).
 """
@@ -38,10 +38,10 @@ _SUPERVISOR = "supervisor"
 
 
 def named_container(parts: Sequence[str], depth: int, inside: Callable[[int], bool]) -> tuple[str, str] | None:
-    """Name and runtime where the part at ``depth`` is such a container's directory.
+    """Name and runtime if the part at ``depth`` is the directory of such a container.
 
-    ``parts``: of a path that begins with ``/``, unescaped. ``inside``: whether the part at a depth is a container's
-    directory.
+    ``parts``: the unescaped parts of a path that starts with ``/``. ``inside``: whether the part at a depth is a
+    container's directory.
     """
     part, above = parts[depth], parts[:depth]
     if not above or not part:
@@ -87,4 +87,4 @@ _RULES: Mapping[str, Callable[[str, Sequence[str]], str]] = {
     "mesos": _mesos,
     "garden": _garden,
 }
-"""By runtime: the container's name in a part and what is above it; empty where there is none."""
+"""By runtime: the container's name from a part and its parents; empty if there is none."""

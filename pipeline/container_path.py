@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 r"""Which container a cgroup path belongs to, read from the path alone.
 
-Nobody promises these names, but all runtimes keep to them. The shapes, with `<id>` for 64 hexadecimal digits:
+These names are not guaranteed, but all runtimes use them. The forms, with `<id>` for 64 hexadecimal digits:
 
 * systemd driver: ``…/kubepods-burstable-pod<uid>.slice/cri-containerd-<id>.scope``; likewise ``crio-<id>.scope``,
   ``docker-<id>.scope``, ``libpod-<id>.scope``, ``nerdctl-<id>.scope`` anywhere. A dash in a slice's name means
   nesting to systemd, so the pod's uid has underscores there, or dashes escaped as ``\x2d``.
 * cgroupfs driver: ``/kubepods/burstable/pod<uid>/<id>``, ``/docker/<id>``, ``/default/<id>`` (a containerd namespace),
   ``/libpod_parent/libpod-<id>``, ``/ecs/<task>/<id>`` (Fargate: ``<32 digits>-<number>``).
-* containerd told to use cgroupfs under a kubelet that uses systemd: ``…-pod<uid>.slice:cri-containerd:<id>``.
-* Kata Containers: ``/kubepods/…/kata_<id>`` holds the virtual machine of a sandbox (docs/design/host-cgroups.md).
+* containerd configured for cgroupfs under a kubelet that uses systemd: ``…-pod<uid>.slice:cri-containerd:<id>``.
+* Kata Containers: ``/kubepods/…/kata_<id>`` contains a sandbox's virtual machine (docs/design/host-cgroups.md).
 
-Runtimes that give their containers names instead of ids have a module of their own, `container_names`.
+Runtimes that use names instead of ids are handled in `container_names`.
 
-What follows below a container's directory (``crio-<id>.scope/container``, a systemd inside) belongs to it; a container
-inside a container (kind, minikube, Docker in Docker) is found first, because the innermost one did the work.
+Everything below a container's directory (``crio-<id>.scope/container``, a systemd inside) belongs to it. With nested
+containers (kind, minikube, Docker in Docker) the innermost one counts, because it did the work.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ _ESCAPED = re.compile(r"\\x([0-9a-f]{2})")
 class Container:
     """What a path says about the container it belongs to.
 
-    ``directory``: the path down to the container's own directory. ``id``: the runtime's id, or its name where it has
-    none. ``runtime``: containerd, cri-o, docker, podman, kata, garden, lxc, mesos, nomad, systemd-nspawn; empty where
-    the path does not tell (bare ids below a pod). ``pod_uid``: as the API server writes it, with dashes (static pods:
-    32 digits without, the hash of their manifest), empty outside Kubernetes.
-    ``qos``: guaranteed, burstable, besteffort, empty outside Kubernetes.
+    ``directory``: the path down to the container's own directory. ``id``: the runtime's id, or the name if it has none.
+    ``runtime``: containerd, cri-o, docker, podman, kata, garden, lxc, mesos, nomad, systemd-nspawn; empty if the path
+    does not show it (bare ids below a pod). ``pod_uid``: with dashes, as in the API server (static pods: 32 digits
+    without dashes, the hash of their manifest); empty outside Kubernetes.
+    ``qos``: guaranteed, burstable, besteffort; empty outside Kubernetes.
     """
 
     directory: str
@@ -62,9 +62,9 @@ class Container:
     qos: str = ""
 
 
-@lru_cache(maxsize=1024)  # rows of a thousand containers ask again at every change; a path always means the same
+@lru_cache(maxsize=1024)  # a thousand containers are looked up again at every change; a path never changes its meaning
 def container_of(path: str) -> Container | None:
-    """The innermost container of a cgroup ``path``, or None: host processes, pod directories and conmon have none."""
+    """The innermost container of a cgroup ``path``; None for host processes, pod directories and conmon."""
     original = path.split("/")
     parts = [_unescaped(part) for part in original]
     for depth in range(len(parts) - 1, -1, -1):
@@ -76,7 +76,7 @@ def container_of(path: str) -> Container | None:
 
 
 def container_directory(path: str) -> str:
-    """The directory of the container that ``path`` is in or below; ``path`` itself where there is no container."""
+    """The directory of the container that ``path`` is in or below; ``path`` itself if there is none."""
     container = container_of(path)
     return container.directory if container else path
 
@@ -88,13 +88,13 @@ def cgroup_paths(proc_cgroup_text: str) -> dict[str, str]:
         _, colon, rest = line.partition(":")
         controllers, second, path = rest.partition(":")
         if colon and second:
-            # a directory that was removed while a process is still in it is marked so by the kernel
+            # the kernel marks a directory that was removed while a process was still in it
             paths.update(dict.fromkeys(controllers.split(","), path.removesuffix(" (deleted)")))
     return paths
 
 
 def _identified(parts: list[str], depth: int) -> tuple[str, str] | None:
-    """Id and runtime where the part at ``depth`` is a container's directory."""
+    """Id and runtime if the part at ``depth`` is a container's directory."""
     part, parent = parts[depth], parts[depth - 1] if depth else ""
     if _FARGATE.fullmatch(part) and "ecs" in parts[:depth]:
         return part, ""
@@ -103,14 +103,14 @@ def _identified(parts: list[str], depth: int) -> tuple[str, str] | None:
         return named_container(parts, depth, lambda above: _identified(parts, above) is not None)
     prefix = match["prefix"]
     if prefix and prefix.endswith("conmon"):
-        return None  # the monitor of a CRI-O or podman container, outside of it
+        return None  # the monitor of a CRI-O or podman container runs outside it
     return match["id"], "kata" if match["kata"] else _RUNTIMES.get(prefix or parent, "")
 
 
 def _pod(parts: list[str]) -> tuple[str, str]:
-    """Uid and QoS class of the innermost pod among ``parts``; both empty without one."""
+    """Uid and QoS class of the innermost pod among ``parts``; both empty if there is none."""
     for depth in range(len(parts) - 1, -1, -1):
-        # the part may go on with the container (":cri-containerd:<id>")
+        # the part may continue with the container (":cri-containerd:<id>")
         match = _POD.fullmatch(parts[depth].partition(":")[0].removesuffix(".slice"))
         if match:
             named = (match["slice"] or parts[depth - 1]).rpartition("-")[2]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every component must do, as a check that its author runs in a test. Ours run through it, too."""
+"""The contract of components as a check for their authors' tests. Our own components run it, too."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from .payload import Payload, SendError
 from .rows import RowSet
 from .settings import Settings
 
-_ENDING_SECONDS = 0.5  # a thread that was told to end may still be on its way
+_ENDING_SECONDS = 0.5  # a thread that was asked to stop may need a moment
 
 
 def check(factory: Factory, valid_settings: Mapping[str, Any], context: Callable[[], Context]) -> None:
-    """As `testing.check_contract`, with a ``context`` for each component that is made."""
+    """Like `testing.check_contract`, with a ``context`` for each component that is created."""
     _check_documented(factory)
     _check_settings(factory, valid_settings)
     _check_stop_without_start(_make(factory, valid_settings, context()))
@@ -48,24 +48,24 @@ def _make(factory: Factory, settings: Mapping[str, Any], context: Context) -> An
 
 
 class _NotedRoutes:
-    """Routes that remember what was ever answered."""
+    """Routes that remember every path that was added."""
 
     def __init__(self, routes: Routes) -> None:
         self._routes = routes
         self.added: set[tuple[str, str]] = set()
 
     def add(self, endpoint: str, path: str, handler: Callable[[Request], Response]) -> None:
-        """As the routes do."""
+        """Like the wrapped routes."""
         self.added.add((endpoint, path))
         self._routes.add(endpoint, path, handler)
 
     def remove(self, endpoint: str, path: str) -> None:
-        """As the routes do."""
+        """Like the wrapped routes."""
         self._routes.remove(endpoint, path)
 
 
 def _check_claims(factory: Factory, settings: Settings, component: Any, added: set[tuple[str, str]]) -> None:
-    """What it asked for is what the factory says, so that two that cannot both run are found beforehand."""
+    """A component uses only what its factory claims, so that conflicts are found before anything starts."""
     claims = list(factory.claims(settings))
     unclaimed = added - {(each.endpoint, each.path) for each in claims if isinstance(each, Listening)}
     assert not unclaimed, f"{sorted(unclaimed)} are served but not among the factory's claims; add Listening(…) to them"
@@ -124,7 +124,7 @@ def _check_life(factory: Factory, component: Any) -> None:
 
 
 def _left_running(before: set[threading.Thread]) -> list[str]:
-    """Threads that were started since and do not end: daemons as well, which a reload would leave behind."""
+    """Threads started since then that do not stop, daemon threads included: a reload would leak them."""
     started = set(threading.enumerate()) - before
     deadline = time.monotonic() + _ENDING_SECONDS
     for thread in started:
@@ -150,14 +150,14 @@ def _check_frames(factory: Factory, component: Any) -> None:
         elif factory.sends:
             _check_payloads(component, frames)
         elif factory.kind is ComponentKind.EXPORTER:
-            with suppress(ExportError):  # nobody listens in a test; the promise is to raise nothing else
+            with suppress(ExportError):  # there is no back end in a test; the contract is to raise nothing else
                 component.export(frames)
 
 
 def _check_payloads(sender: Any, frames: Frames) -> None:
     for payload in sender.encode(frames):
         assert isinstance(payload, Payload), f"encode made a {type(payload).__name__}; make a Payload"
-        again = Payload(bytes(payload.body), payload.points, dict(payload.note))  # as it comes back from a disk
+        again = Payload(bytes(payload.body), payload.points, dict(payload.note))  # as it is read back from a disk
         for each in (payload, again):
             with suppress(SendError):
                 sender.send(each)

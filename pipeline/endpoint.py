@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``host:port`` as users write it, and the socket that listens there."""
+"""``host:port`` as users write it, and the listening socket."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _BACKLOG = 256
 
 @dataclass(frozen=True, slots=True, order=True)
 class Address:
-    """A host name or IP address, empty for all addresses of the machine, and a port, 0 for any free one."""
+    """A host name or IP address (empty: all addresses of the machine) and a port (0: any free one)."""
 
     host: str
     port: int
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """The address in ``host:port``, ``:port`` or ``[ipv6]:port``. Raises ValueError with the repair."""
+        """The address in ``host:port``, ``:port`` or ``[ipv6]:port``. Raises ValueError with advice."""
         match = _ENDPOINT.fullmatch(text)
         if match is None or int(match["port"]) > 65535:
             raise ValueError(
@@ -39,14 +39,14 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def overlaps(self, other: Address) -> bool:
-        """Whether only one of the two can be listened on, as far as can be told without looking up names."""
+        """Whether only one of the two can be bound, as far as is known without name resolution."""
         if self.port != other.port or not self.port:
             return False
         one, two = _meant(self.host), _meant(other.host)
         return one == two or _covers(one, two) or _covers(two, one)
 
     def listen(self) -> socket.socket:
-        """A listening socket. Raises `SidecarError` saying why not and what to do."""
+        """A listening socket. Raises `SidecarError` with the reason and advice."""
         try:
             sock = self._bind_all() if not self.host else self._bind_one()
         except OSError as cause:
@@ -61,7 +61,7 @@ class Address:
         return _bound(socket.socket(family, kind, protocol), address)
 
     def _bind_all(self) -> socket.socket:
-        """All addresses, IPv4 and IPv6 where the machine has it."""
+        """All addresses: IPv4, and IPv6 if the machine supports it."""
         try:
             sock = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
@@ -74,7 +74,7 @@ _Host = IPv4Address | IPv6Address | str
 
 
 def _meant(host: str) -> _Host:
-    """The address as the kernel sees it; IPv4 first where a name means both, as `Address.listen` does."""
+    """The address as the kernel sees it; IPv4 first if a name means both, as in `Address.listen`."""
     if host.lower() == "localhost":
         return IPv4Address("127.0.0.1")
     try:
@@ -85,7 +85,7 @@ def _meant(host: str) -> _Host:
 
 
 def _covers(one: _Host, other: _Host) -> bool:
-    """Whether listening on ``one`` takes the port on ``other``, too: "::" stands for IPv4 as well."""
+    """Whether listening on ``one`` also occupies the port on ``other``: "::" includes IPv4."""
     if isinstance(one, str) or not one.is_unspecified:
         return False
     return one.version == 6 or not isinstance(other, IPv6Address)
@@ -123,10 +123,10 @@ def _check(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """What a component claims that listens: see `Factory.claims`.
+    """The claim of a component that listens: see `Factory.claims`.
 
-    ``path``: what it answers on the HTTP server of ``endpoint``, which it shares with others; empty: it speaks a
-    protocol of its own and needs the port for itself. ``setting``: the keys under which the endpoint is written.
+    ``path``: the path that it serves on the shared HTTP server of ``endpoint``; empty: it speaks another protocol and
+    needs the port for itself. ``setting``: the keys of the setting that holds the endpoint.
     """
 
     endpoint: str
@@ -135,7 +135,7 @@ class Listening:
 
 
 Endpoint = Annotated[str, AfterValidator(_check)]
-"""A setting that says where to listen: ``host:port``, ``:port`` or ``[ipv6]:port``."""
+"""A setting for where to listen: ``host:port``, ``:port`` or ``[ipv6]:port``."""
 
 
 def _check_path(text: str) -> str:
@@ -150,4 +150,4 @@ def _check_path(text: str) -> str:
 
 _PATH_SCHEMA = {"type": "string", "pattern": f"^/{_PATH_CHARACTER.pattern}*$"}
 UrlPath = Annotated[str, AfterValidator(_check_path), WithJsonSchema(_PATH_SCHEMA)]
-"""A setting that says under which path something is served: plain ASCII, as HTTP has it."""
+"""A setting for the path under which something is served: plain ASCII, as in HTTP."""

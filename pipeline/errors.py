@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every way the product says no.
+"""The exception hierarchy and exit codes.
 
     SidecarError
     ├── ConfigError        the user's file is wrong        (exit code 2)
     ├── PluginError        a component cannot be loaded    (exit code 2)
     ├── ProbeError         the kernel side cannot work     (exit code 1)
-    ├── FrameError         a component built a wrong frame (the component's own mistake)
-    ├── RefusedError       a processor takes no data for now; they go back to the receiver
+    ├── FrameError         a component built an invalid frame (a bug in the component)
+    ├── RefusedError       a processor accepts no data for now; the receiver gets the batch back
     ├── ExportError        an exporter could not take data
-    └── SendError          a payload was not delivered, or not wholly (`payload.py`)
+    └── SendError          a payload was not delivered, or only in part (`payload.py`)
 
-Messages read ``where: what is wrong; what to do``: lower case, no full stop, the user's own word in quotes, and no
-secrets, as far as they can be told by their look or are known.
+Messages read ``where: what is wrong; what to do``: lower case, no full stop, the user's own word in quotes. Known
+secrets, and text that looks like one, are redacted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .secrets_in_text import redacted
 
 
 class SidecarError(Exception):
-    """The root of all errors of ours. ``component`` is the id as written in the file, or empty."""
+    """The base class of all our errors. ``component`` is the id as written in the file, or empty."""
 
     def __init__(self, message: str, *, component: str = "") -> None:
         super().__init__(redacted(message))
@@ -35,7 +35,7 @@ class SidecarError(Exception):
 class Mistake:
     """One thing wrong in a configuration: ``path`` as ``service::pipelines::metrics``, and what is wrong there.
 
-    ``where``: ``file:line:column`` as compilers write it, so that editors can jump there; empty where unknown.
+    ``where``: ``file:line:column`` as compilers write it, so that editors can jump there; empty if unknown.
     """
 
     path: str
@@ -44,19 +44,19 @@ class Mistake:
 
     @property
     def rest(self) -> str:
-        """Everything but where it is, on one line; what a file says must not steer the terminal that shows it."""
+        """Path and message on one line, without terminal control characters from the file."""
         return printable(f"{self.path}: {self.message}" if self.path else self.message)
 
     def __str__(self) -> str:
         return f"{self.where}: {self.rest}" if self.where else self.rest
 
     def without_secrets(self) -> Mistake:
-        """The same, fit to be shown."""
+        """The same mistake with secrets redacted."""
         return replace(self, path=redacted(self.path), message=redacted(self.message))
 
 
 def printable(text: str) -> str:
-    """``text`` with line breaks, control characters and halves of characters written as escapes."""
+    """``text`` with line breaks, control characters and lone surrogates escaped."""
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
@@ -79,11 +79,11 @@ class ProbeError(SidecarError):
 
 
 class FrameError(SidecarError, ValueError):
-    """A frame or row set was built from parts that do not fit together."""
+    """A frame or row set was built from inconsistent parts."""
 
 
 class RefusedError(SidecarError):
-    """A processor takes no data for now. ``retry_after``: seconds until it is worth trying again."""
+    """A processor accepts no data for now. ``retry_after``: seconds until a retry makes sense."""
 
     def __init__(self, message: str, *, retry_after: float = 0.0, component: str = "") -> None:
         super().__init__(message, component=component)
@@ -91,12 +91,12 @@ class RefusedError(SidecarError):
 
 
 class ExportError(SidecarError):
-    """An exporter could not take a batch, which is lost to it."""
+    """An exporter could not take a batch, which is lost for this exporter."""
 
 
 @contextmanager
 def redacting(secrets: Collection[str]) -> Iterator[None]:
-    """An error of ours that leaves this says none of ``secrets``, wherever it was raised."""
+    """Redact ``secrets`` in any of our errors raised inside."""
     try:
         yield
     except SidecarError as error:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What flows through a pipeline: a frame is one metric over a row set, in columns.
 
-A component receives and returns a sequence of frames. Frames are immutable, so that every exporter can be
-given the same ones; a changed frame is a new one that shares what did not change.
+A component receives and returns a sequence of frames. Frames are immutable, so all exporters can be given the same
+ones; a changed frame is a new one that shares the unchanged parts.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Kind(StrEnum):
 
 
 class Temporality(StrEnum):
-    """Whether a value counts since the row's start time or since the previous frame. Gauges have none."""
+    """Whether a value counts from the row's start time or from the previous frame. Gauges have no temporality."""
 
     CUMULATIVE = "cumulative"
     DELTA = "delta"
@@ -54,15 +54,15 @@ class Frame:
     ``values``: one per row. uint64 for counters, float64 (or integers) for gauges and updowncounters; for histograms
     rows × (len(bounds) + 1) uint64, the observations in each bucket (not accumulated over buckets), the last one +Inf.
     ``bounds``: inclusive upper bounds of the buckets, ascending float64 in ``unit`` (histograms only).
-    ``advised_bounds``: those of the bounds that say enough where all of them are too many (as the advice of an
-    OpenTelemetry instrument); None: all are wanted.
+    ``advised_bounds``: the subset of the bounds to use where all of them are too many (like the advisory parameters of
+    an OpenTelemetry instrument); None: all.
     ``sums``: float64 sum of the observed values per row (histograms only).
-    ``time_unix_nano``: when the values were read, on the wall clock, which may jump. ``start_time_unix_nano``: since
-    when they count, one number for all rows or uint64 per row; 0 for gauges.
-    ``monotonic_nano``: the same moment on a clock that never jumps, by which intervals are measured; None where the
-    receiver has none. It has a meaning in this process alone.
-    ``resource``: any mapping, held as a `Resource`, which nobody can change.
-    ``source``: the receiver that made the rows; the pipeline fills it in, whatever a component writes there.
+    ``time_unix_nano``: when the values were read, on the wall clock, which may jump. ``start_time_unix_nano``: when
+    counting started, one number for all rows or uint64 per row; 0 for gauges.
+    ``monotonic_nano``: the same time on a monotonic clock, used to measure intervals; None if the receiver has none. It
+    is only meaningful in this process.
+    ``resource``: any mapping; stored as an immutable `Resource`.
+    ``source``: the receiver that made the rows; the pipeline sets it, whatever a component writes there.
     Raises `FrameError` when shapes do not fit.
     """
 
@@ -115,7 +115,7 @@ class Frame:
 
     @property
     def stream(self) -> Stream:
-        """What this frame continues: its rows have the ids of the same stream's rows in earlier batches."""
+        """The stream that this frame continues: row ids are those of the stream's rows in earlier batches."""
         return Stream(self.name, Origin(self.source, self.scope.name, Resource(self.resource)))
 
     def with_values(self, values: NDArray[Any]) -> Frame:
@@ -123,11 +123,11 @@ class Frame:
         return replace(self, values=values)
 
     def with_rows(self, rows: RowSet) -> Frame:
-        """The same values about rows that are described differently (as many, in the same order)."""
+        """The same values for rows with other attributes (the same number, in the same order)."""
         return replace(self, rows=rows)
 
     def take(self, selection: Selection, rows: RowSet | None = None) -> Frame:
-        """The chosen rows only; pass ``rows`` when they were already taken, so that frames go on sharing them."""
+        """Only the selected rows; pass ``rows`` if they were already taken, so that frames share them."""
         start = self.start_time_unix_nano
         return replace(
             self,
@@ -146,5 +146,5 @@ Frames = Sequence[Frame]
 
 
 def points(frames: Frames) -> int:
-    """How many data points the frames hold in all."""
+    """The total number of data points in the frames."""
     return sum(len(frame) for frame in frames)

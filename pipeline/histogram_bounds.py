@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The setting ``histogram_bounds`` of an exporter: which buckets of histograms it passes on.
+"""The setting ``histogram_bounds`` of an exporter: which histogram buckets it passes on.
 
 ``default``: those that the metric advises, about ten, chosen for what it measures. ``full``: all. Or a list of bounds,
-as in ``[65.536us, 1.048576ms, 4KiB]``; each histogram takes those that are of its unit.
+as in ``[65.536us, 1.048576ms, 4KiB]``; each histogram uses those that have its unit.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _UNITS = (("s", 10**9), ("ms", 10**6), ("us", 10**3), ("ns", 1))
 
 @dataclass(frozen=True)
 class BoundList:
-    """Bounds that a user listed. ``by_unit``: ascending float64 for the histograms of each unit."""
+    """Bounds that a user listed. ``by_unit``: ascending float64 by unit of the histograms."""
 
     by_unit: Mapping[str, NDArray[np.float64]]
 
@@ -39,9 +39,9 @@ Choice = Literal["default", "full"] | BoundList
 
 
 def chosen(frame: Frame, choice: Choice) -> Frame:
-    """The frame with the buckets that an exporter was told to pass on; what is no histogram comes back as it is.
+    """The frame with the buckets that an exporter is configured to pass on; other frames are returned unchanged.
 
-    A histogram without any of the listed bounds, of another unit for instance, has its default ones.
+    A histogram with none of the listed bounds, for example one with another unit, gets its default ones.
     """
     if choice == "full" or frame.bounds is None:
         return frame
@@ -53,7 +53,7 @@ def chosen(frame: Frame, choice: Choice) -> Frame:
 
 
 def parse_histogram_bounds(value: object) -> Choice:
-    """What the user wrote as a choice. Raises ValueError that names each bound that cannot be one, with its repair."""
+    """The user's setting as a choice. Raises ValueError that names each invalid bound with advice."""
     for choice in _CHOICES:
         if value == choice:
             return choice
@@ -85,7 +85,7 @@ def _by_unit(entries: Iterable[object]) -> dict[str, set[float]]:
 
 
 def _bound(entry: object) -> tuple[str, float]:
-    """The unit and the value in it of one bound, ``1.048576ms`` or ``4KiB``."""
+    """The unit and value of one bound, ``1.048576ms`` or ``4KiB``."""
     try:
         nanoseconds = parse_duration(entry) / NANOSECOND
     except ValueError:
@@ -98,13 +98,13 @@ def _size(entry: object) -> float:
     try:
         return parse_bytes(entry)
     except ValueError:
-        raise ValueError(f'"{entry}" is no bound; write a duration or a size, as in "1.048576ms" or "4KiB"') from None
+        raise ValueError(f'"{entry}" is not a bound; write a duration or size, as in "1.048576ms" or "4KiB"') from None
 
 
 def _exponent(entry: object, number: float, unit: str, written: Callable[[int], str]) -> int:
     nearest = min(max(round(math.log2(number)), 0), _MAX_EXPONENT) if number > 0 else 0
     if not math.isclose(number, 2**nearest, rel_tol=1e-9):
-        problem = f'"{entry}" is no power of two {unit}, so no bucket ends there'
+        problem = f'"{entry}" is not a power of two {unit}, so no bucket ends there'
         raise ValueError(f'{problem}; did you mean "{written(2**nearest)}"?')
     return nearest
 
@@ -125,4 +125,4 @@ _SCHEMA = {
     "examples": [*_CHOICES, ["65.536us", "1.048576ms", "4KiB"]],
 }
 HistogramBounds = Annotated[Choice, PlainValidator(parse_histogram_bounds), WithJsonSchema(_SCHEMA)]
-"""Which buckets of histograms an exporter passes on: a settings class declares it, `chosen` does it."""
+"""Which histogram buckets an exporter passes on: a settings class declares it, `chosen` applies it."""

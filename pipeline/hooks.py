@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hook specifications: what a plugin may implement. Imports little, so that commands answer at once."""
+"""Hook specifications: what a plugin may implement. Imports little, so that commands start fast."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the service offers to a component: its own numbers, signs of life, HTTP routes, time, and who else is there."""
+"""What the service offers a component: telemetry, heartbeat, HTTP routes, a clock, and its extensions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .suggestions import did_you_mean
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """Where the kernel's file systems are; tests give small trees of their own."""
+    """Where the kernel's file systems are mounted; tests pass small trees of their own."""
 
     proc: Path = Path("/proc")
     sys: Path = Path("/sys")
@@ -27,38 +27,38 @@ class Paths:
 
 
 class Telemetry(Protocol):
-    """A component's own numbers. What goes in and out is counted by the graph; only the rest is reported here."""
+    """A component's own telemetry. The graph counts what goes in and out; only the rest is reported here."""
 
     def dropped(self, points: int, reason: str) -> None:
-        """Count data points that will not be passed on, and why (a word or two, no free text)."""
+        """Count data points that are not passed on, by reason (a word or two, no free text)."""
         ...
 
     def error(self, stage: str, problem: BaseException | str) -> None:
-        """Count an error in a stage (``receiving``, ``processing``, ``sending`` …); logged when it first appears."""
+        """Count an error in a stage (``receiving``, ``processing``, ``sending`` …); the first one is logged."""
         ...
 
     def recovered(self, stage: str) -> None:
-        """Say that a stage works again; logged when an error was reported before."""
+        """Report that a stage works again; logged if an error was reported before."""
         ...
 
     def observe(self, name: str, unit: str, description: str, read: Callable[[], float]) -> None:
-        """Publish a gauge of the component's own, read when it is asked for."""
+        """Publish a gauge of the component's own, read on each collection."""
         ...
 
     def count(self, name: str, unit: str, description: str, read: Callable[[], float]) -> None:
-        """Publish a counter of the component's own: a number that only grows, read when it is asked for."""
+        """Publish a counter of the component's own: a number that only grows, read on each collection."""
         ...
 
 
 class Heartbeat(Protocol):
-    """A component's sign of life, by which ``/health`` judges it."""
+    """Liveness of a component, as shown by ``/health``."""
 
     def expect(self, seconds: float) -> None:
-        """From now on a beat is due every so many seconds; three missed ones make the service unhealthy."""
+        """From now on a beat is due every ``seconds``; three missed beats make the service unhealthy."""
         ...
 
     def beat(self) -> None:
-        """Alive."""
+        """Report that the component is alive."""
         ...
 
     def stop(self) -> None:
@@ -75,12 +75,12 @@ class Request:
     headers: Mapping[str, str]
     query: Mapping[str, str] = field(default_factory=dict)
     served: Sequence[str] = ()
-    """All paths that are answered on the same endpoint."""
+    """All paths that are served on the same endpoint."""
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An HTTP answer. ``headers`` includes Content-Type."""
+    """An HTTP response. ``headers`` include Content-Type."""
 
     body: bytes
     status: int = 200
@@ -91,33 +91,33 @@ class Routes(Protocol):
     """The HTTP servers of the process: components that name the same endpoint share one server."""
 
     def add(self, endpoint: str, path: str, handler: Callable[[Request], Response]) -> None:
-        """Answer ``path`` on ``endpoint`` (``host:port``) from the service's start on. Raises `SidecarError`
-        when the path is taken or the port cannot be bound."""
+        """Serve ``path`` on ``endpoint`` (``host:port``) once the service has started. Raises `SidecarError` if the
+        path is taken or the port cannot be bound."""
         ...
 
     def remove(self, endpoint: str, path: str) -> None:
-        """Answer no longer; a server with nothing left to answer closes. A path that is not there is no mistake."""
+        """Stop serving a path; a server with no path left closes. Removing an unknown path is not an error."""
         ...
 
 
 class Finished(Protocol):
-    """Takes a component's word that it will never do anything more.
+    """Called by a component that has finished for good.
 
-    The service ends, as after SIGTERM, once that is true of all receivers or of all exporters that run.
+    The service stops, as after SIGTERM, once all running receivers or all running exporters have finished.
     """
 
     def __call__(self, exit_code: int = 0) -> None:
-        """May be called by any thread, and again. ``exit_code``: of the process, if this was the last one."""
+        """May be called from any thread, and repeatedly. ``exit_code``: of the process, if this is the last one."""
         ...
 
 
 def ignore_finished(exit_code: int = 0) -> None:
-    """For contexts without a service around them."""
+    """For contexts without a service."""
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the service gives to a component when it is created."""
+    """What the service passes to a component when it is created."""
 
     id: ComponentId
     telemetry: Telemetry
@@ -129,18 +129,18 @@ class Context:
     clock: Clock = field(default_factory=SystemClock)
     paths: Paths = Paths()
     resource: Mapping[str, str] = field(default_factory=Resource)
-    """Who or what is observed; any mapping, held as a `Resource`."""
+    """The observed entity; any mapping, stored as a `Resource`."""
     unready: Callable[[], Sequence[str]] = tuple
-    """Why the service is not ready, one reason an entry; empty when it is."""
+    """Why the service is not ready, one reason per entry; empty if it is."""
     privileged: PrivilegedOperations = field(default_factory=DirectOperations)
-    """Does what needs rights that the service has given up."""
+    """Performs operations that need privileges which the service has dropped."""
     finished: Finished = ignore_finished
-    """Called by a receiver whose data have come to their end, or by an exporter that nobody listens to any more."""
+    """Called by a receiver that has no more data, or by an exporter that nobody reads from any more."""
     extensions: Mapping[ComponentId, Any] = field(default_factory=dict)
-    """Those of the service, made but not started: an extension itself sees those before it."""
+    """The service's extensions, created but not started; an extension sees those listed before it."""
 
     def extension(self, name: str) -> Any:
-        """The extension of that id. Raises `SidecarError` where the service has none."""
+        """The extension with that id. Raises `SidecarError` if the service has none."""
         id_ = ComponentId.parse(ComponentKind.EXTENSION, name)
         if id_ not in self.extensions:
             hint = (

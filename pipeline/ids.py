@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The names of components. Imports nothing else of the product and no NumPy, so that anything may import it."""
+"""Component ids and kinds. Imports nothing else of the product and no NumPy, so that anything may import it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ComponentId:
 
     @classmethod
     def parse(cls, kind: ComponentKind, text: str) -> ComponentId:
-        """The id written as ``type`` or ``type/name``. Raises ValueError with the repair."""
+        """The id written as ``type`` or ``type/name``. Raises ValueError with advice."""
         type_, slash, name = text.partition("/")
         if not type_.strip() or (slash and not name.strip()):
             raise ValueError(f'"{text}" is not a component id; write "type" or "type/name"')

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""By how much counters grew since the frame before.
+"""How much counters have grown since the previous frame.
 
 The rules are those of Prometheus and of the OpenTelemetry data model (cumulative to delta):
 
-* the first batch tells nothing, there is no interval yet;
-* a metric or a row that was not there in the batch before was zero then: all of its value belongs to the interval;
-* a row that was away and returns goes on from where it was: up to `MAX_ABSENT_ROWS` absent rows of a metric are kept,
-  for `FORGET_AFTER`;
-* a metric or a row that was away for so long that it was forgotten (see `Attendance`) starts anew when it returns, as
-  in the first batch: its old total must not be counted a second time;
-* a value below the one before, or a start time after it, is a restart: what was counted since is the increase, over
-  the time since the start;
-* intervals are those of the clock that never jumps, where the receiver has one (`Frame.monotonic_nano`); otherwise a
-  frame that is not later than the one before (the wall clock was set back) gives nothing, and is reported.
+* the first batch has no increase, because there is no interval yet;
+* a metric or row that was absent from the previous batch was zero then: all of its value belongs to the interval;
+* a row that was absent and returns continues from its last value: up to `MAX_ABSENT_ROWS` absent rows of a metric are
+  kept for `FORGET_AFTER`;
+* a metric or row that was absent for so long that it was forgotten (see `Attendance`) starts over when it returns, as
+  in the first batch: its old total must not be counted twice;
+* a value below the previous one, or a later start time, is a restart: the increase is what was counted since, over the
+  time since the start;
+* intervals are measured on the monotonic clock if the receiver has one (`Frame.monotonic_nano`); otherwise a frame that
+  is not later than the previous one (the wall clock was set back) has no increase, and is reported.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from .streams import Attendance, Origin, Stream
 
 MAX_ABSENT_ROWS = 100_000
 FORGET_AFTER = 7200 * 10**9
-"""Nanoseconds for which an absent row is remembered; longer than a receiver keeps one, whose id then never returns."""
+"""How long an absent row is remembered, in ns; longer than a receiver keeps a row, so its id cannot return."""
 _UNSTARTED = np.iinfo(np.int64).max
-"""The start time of a row that was not seen yet: its own, once it is seen, is no restart."""
+"""The start time of a row that was not seen yet; its first real start time is not a restart."""
 MAX_FORGOTTEN_NAMES = 10_000
-"""How many names of forgotten metrics of one origin are remembered; beyond, every new metric may be a returning one."""
+"""Names of forgotten metrics that are remembered per origin; beyond that, any new metric may be a returning one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Increase:
-    """What happened in the last interval, for each row of the frame.
+    """The increase in the last interval, for each row of the frame.
 
-    ``amounts``: float64, in the metric's unit (histograms: observations), never negative. ``seconds``: float64, how
-    long that took, 0 where it is not known.
+    ``amounts``: float64, in the metric's unit (histograms: observations), never negative. ``seconds``: float64, the
+    length of the interval, 0 if unknown.
     """
 
     amounts: NDArray[np.float64]
@@ -52,7 +52,7 @@ class Increase:
 
 
 class Increases:
-    """Remembers the last values of each metric. ``report`` is told about frames out of order."""
+    """Remembers the last values of each metric. ``report`` is called for frames that are out of order."""
 
     def __init__(self, report: Callable[[str], None]) -> None:
         self._report = report
@@ -64,10 +64,10 @@ class Increases:
         self._forgotten: dict[Origin, set[str]] = {}
 
     def batch(self, frames: Frames) -> list[Stream | Origin]:
-        """Start with a batch of one receiver: its frames will be asked about next, some or all.
+        """Start a batch of one receiver; `of` is called next for some or all of its frames.
 
-        Receivers leave out metrics of which nothing has happened; a batch of the same origin without the metric is how
-        one knows that it was zero. Returns what is forgotten from now on.
+        Receivers omit metrics for which nothing has happened; a batch of the same origin without the metric means that
+        it was zero. Returns what is forgotten from now on.
         """
         streams = {frame.stream: reading_time(frame) for frame in frames}
         newest = {stream.origin: time for stream, time in streams.items()}
@@ -91,7 +91,7 @@ class Increases:
         return [*streams, *gone]
 
     def of(self, frame: Frame) -> Increase | None:
-        """The increase of a counter or histogram since its frame before; None when that is not known."""
+        """The increase of a counter or histogram since its previous frame; None if unknown."""
         if frame.temporality is Temporality.DELTA:
             starts = frame.start_times()
             return _increase(counts(frame), frame.time_unix_nano, np.where(starts, starts, frame.time_unix_nano))
@@ -104,30 +104,30 @@ class Increases:
             increase = self._seen[key].update(frame, current)
             return increase if before < now else None
         if now <= seen.time:
-            self._report(f'"{frame.name}" was not read after the time of its frame before; the interval is left out')
+            self._report(f'"{frame.name}" was not read later than its previous frame; the interval is skipped')
             seen.forget_times(now)
             seen.update(frame, current)
             return None
         return seen.update(frame, current)
 
     def _returns(self, stream: Stream) -> bool:
-        """Whether a metric that is not remembered may have been counted before."""
+        """Whether an unknown metric may have been counted before it was forgotten."""
         names = self._forgotten.get(stream.origin, ())
         return stream.metric in names or len(names) > MAX_FORGOTTEN_NAMES
 
 
 def reading_time(frame: Frame) -> int:
-    """When the frame was read, on the clock by which its intervals are measured."""
+    """When the frame was read, on the clock that measures its intervals."""
     return int(frame.time_unix_nano) if frame.monotonic_nano is None else frame.monotonic_nano
 
 
 def counts(frame: Frame) -> NDArray[Any]:
-    """What can only grow in a frame: values of counters, number of observations of histograms."""
+    """The monotonic numbers of a frame: counter values, or the number of observations of histograms."""
     return frame.values.sum(axis=1, dtype=frame.values.dtype) if frame.kind is Kind.HISTOGRAM else frame.values
 
 
 class _Seen:
-    """The latest of every row. ``time`` and ``times``: see `reading_time`; ``starts`` are on the wall clock."""
+    """The latest value of every row. ``time`` and ``times``: see `reading_time`. ``starts`` are on the wall clock."""
 
     def __init__(self, time: int, like: NDArray[Any]) -> None:
         """No rows at all, as of ``time``."""
@@ -136,36 +136,36 @@ class _Seen:
         self._index = RowIndex()
 
     def update(self, frame: Frame, current: NDArray[Any]) -> Increase:
-        """Take over a frame; the increase since the one before."""
+        """Store a frame; returns the increase since the previous one."""
         now = reading_time(frame)
         self._follow(frame.rows, now)
         at, starts = self._index.places, frame.start_times().astype(np.int64)
-        # the row's moment before, as today's wall clock would have shown it, however it was set meanwhile
+        # the row's previous reading time on today's wall clock, even if that clock was set in between
         before, since = self.values[at], frame.time_unix_nano - (now - self.times[at])
-        # not only a later start: where the wall clock was set back, a restart starts before what it ended
+        # not only a later start: if the wall clock was set back, a restart may start before the series that it ends
         another = (starts != self.starts[at]) & (self.starts[at] != _UNSTARTED)
         restarted = (current < before) | (another & (starts >= since))
         with np.errstate(invalid="ignore"):  # infinite floats; left out below
             amounts = np.where(restarted, current, current - before)
         amounts = np.where(self._may_return(frame, since), 0, amounts)
-        # only a restart inside the interval says when counting began; a row that is new was zero for all of it
+        # only a restart inside the interval says when counting started; a new row was zero for all of it
         inside = restarted & (starts > since) & (starts < frame.time_unix_nano)
         increase = _increase(amounts, frame.time_unix_nano, np.where(inside, starts, since))
         self.values[at], self.starts[at], self.times[at], self.time = current, starts, now, now
         return increase
 
     def _may_return(self, frame: Frame, since: NDArray[np.int64]) -> Mask:
-        """Which rows are not known, but may have been before they were forgotten, and began earlier than ``since``."""
+        """Which unknown rows may have been known before they were forgotten, and started before ``since``."""
         new = self.starts[self._index.places] == _UNSTARTED
         older = frame.start_times().astype(np.int64) < since
         return np.asarray(new & older & self._index.may_return(frame.rows.ids))
 
     def forget_times(self, latest: int) -> None:
-        """The clock was set back: nothing can have been seen later than ``latest``."""
+        """The clock was set back: no time may be later than ``latest``."""
         np.minimum(self.times, latest, out=self.times)
 
     def _follow(self, rows: RowSet, now: int) -> None:
-        """Rows that were not there were zero, since the frame before; those that are absent for long are forgotten."""
+        """Add new rows, zero since the previous frame, and forget those that were absent for long."""
         times = self.times
         change = self._index.follow(
             rows, lambda absent: latest(absent & (times > now - FORGET_AFTER), times, MAX_ABSENT_ROWS)
@@ -179,5 +179,5 @@ class _Seen:
 def _increase(amounts: NDArray[Any], time: int, since: NDArray[Any]) -> Increase:
     seconds = (np.int64(time) - since.astype(np.int64)) / 1e9
     numbers = amounts.astype(np.float64)
-    usable = np.isfinite(numbers) & (numbers >= 0)  # anything else is no counter's value
+    usable = np.isfinite(numbers) & (numbers >= 0)  # anything else is not a counter value
     return Increase(np.where(usable, numbers, 0.0), np.where(usable, np.maximum(seconds, 0.0), 0.0))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What there is to know about a metric before it has any values."""
+"""The description of a metric, independent of its values."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ FIRST_RELEASE = "0.1.0"
 
 @dataclass(frozen=True, slots=True)
 class MetricInfo:
-    """A metric that a component makes: name, unit (UCUM) and attributes in OpenTelemetry's words.
+    """A metric that a component produces: name, unit (UCUM) and attributes, as in OpenTelemetry.
 
-    ``made_by``: what makes it, such as ``probe page_cache``; empty: the component that names it. ``since``: the release
-    that brought it. ``meaning``: how to read it, where the description does not say enough.
+    ``made_by``: its producer, such as ``probe page_cache``; empty: the component that lists it. ``since``: the first
+    release with it. ``meaning``: how to interpret it, if the description is not enough.
     """
 
     name: str
@@ -29,15 +29,15 @@ class MetricInfo:
 
     @property
     def instrument(self) -> tuple[str, str, str]:
-        """Name, unit and description, as `Telemetry.observe` and `Telemetry.count` take them."""
+        """Name, unit and description: the arguments of `Telemetry.observe` and `Telemetry.count`."""
         return self.name, self.unit, self.description
 
 
 def gauge(name: str, unit: str, description: str, *attributes: str) -> MetricInfo:
-    """One that goes up and down."""
+    """A gauge."""
     return MetricInfo(name, Kind.GAUGE, unit, description, attributes)
 
 
 def counter(name: str, unit: str, description: str, *attributes: str) -> MetricInfo:
-    """One that only grows."""
+    """A counter."""
     return MetricInfo(name, Kind.COUNTER, unit, description, attributes)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Standard output as something that can fail: the disk is full, or whoever read it has gone."""
+"""Standard output that can fail: the disk is full, or the reader has closed the pipe."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any, TextIO, cast
 from .errors import SidecarError
 
 OUTPUT_CLOSED = 128 + signal.SIGPIPE
-"""The exit code of a program that whoever read its output has left."""
+"""The exit code of a program whose output was closed by its reader."""
 
 
 class OutputError(SidecarError):
-    """Standard output could not be written. ``closed``: whoever read it has gone.
+    """Standard output could not be written. ``closed``: the reader has closed it.
 
-    No `OSError`: click would end the process for one, with an exit code of its own.
+    Not an `OSError`: click would exit on one, with an exit code of its own.
     """
 
     def __init__(self, cause: OSError) -> None:
@@ -28,7 +28,7 @@ class OutputError(SidecarError):
 
 
 class _Output:
-    """A text stream whose failures are `OutputError`; in all else the stream that it wraps."""
+    """A text stream that raises `OutputError` on failure; otherwise like the stream that it wraps."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -56,13 +56,13 @@ def _named() -> Iterator[None]:
 
 
 def name_output_errors() -> None:
-    """From now on a failure of standard output can be told from that of any other file."""
+    """From now on, failures of standard output can be distinguished from those of other files."""
     if sys.stdout is not None:
         sys.stdout = cast("TextIO", _Output(sys.stdout))
 
 
 def standard_output() -> TextIO:
-    """Standard output as Python opened it, whose failures the caller handles. Raises ValueError where it is closed."""
+    """Standard output as Python opened it; the caller handles failures. Raises ValueError if it is closed."""
     found = sys.stdout._stream if isinstance(sys.stdout, _Output) else sys.stdout
     if found is None:
         raise ValueError("standard output was closed before the start")
@@ -70,7 +70,7 @@ def standard_output() -> TextIO:
 
 
 def flush_standard_streams() -> None:
-    """What cannot be written any more is given up: at its exit Python would fail with it and change the code."""
+    """Discard what cannot be written any more: Python would fail on it at exit and change the exit code."""
     for stream in filter(None, (sys.stdout, sys.stderr)):
         try:
             stream.flush()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a sender gives to its back end in one go, and what may become of it."""
+"""What a sender sends to its back end in one request, and the possible outcomes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .errors import SidecarError
 class Payload:
     """Data points as the back end takes them, encoded once: a retry sends the same bytes.
 
-    ``note``: what the sender needs besides the body to send it, also in a later process (a table, a content type).
+    ``note``: what the sender needs besides the body to send it, even in a later process (a table, a content type).
     """
 
     body: bytes
@@ -22,17 +22,17 @@ class Payload:
 
     @property
     def size(self) -> int:
-        """Bytes that it takes while it waits."""
+        """Bytes that it occupies in a queue."""
         return len(self.body) + sum(len(key) + len(value) for key, value in self.note.items())
 
 
 class SendError(SidecarError):
     """A payload was not delivered, or not all of it.
 
-    ``rejected``: points that the back end refused for good, by reason (a word or two). ``remaining``: what may be sent
-    again, no sooner than ``retry_after`` seconds from now. Points in neither have been delivered. With ``retry`` alone,
-    the whole payload remains; with nothing, all of it was refused. Raises ValueError for ``retry`` where points were
-    rejected and nothing says what remains.
+    ``rejected``: points that the back end refused permanently, by reason (a word or two). ``remaining``: what may be
+    sent again, at the earliest in ``retry_after`` seconds. Points in neither were delivered. With ``retry`` alone, the
+    whole payload remains; with neither argument, all of it was refused. Raises ValueError for ``retry`` with
+    ``rejected`` but without ``remaining``.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class SendError(SidecarError):
         self.rejected, self.remaining = rejected, remaining
 
     def outcome(self, payload: Payload) -> Outcome:
-        """What became of the payload that was to be sent."""
+        """The outcome for the payload that was sent."""
         if self.retry and self.remaining is None and self.rejected is None:
             return Outcome({}, payload)
         if not self.retry and self.remaining is None and self.rejected is None:
@@ -62,7 +62,7 @@ class SendError(SidecarError):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Points refused for good, by reason, and what may be sent again; everything else was delivered."""
+    """Points refused permanently, by reason, and what may be sent again; everything else was delivered."""
 
     rejected: Mapping[str, int]
     remaining: Payload | None

@@ -2,7 +2,7 @@
 """How components are found: one entry-point group, names ``kind.type``.
 
 Only the entry points that a configuration names are imported. Each is loaded into a manager of its own, so that a
-broken one is reported by name and cause and cannot harm another. Imports no NumPy, which most commands do without.
+broken one is reported by name and cause and cannot affect others. Imports no NumPy, which most commands do not need.
 """
 
 from __future__ import annotations
@@ -34,42 +34,42 @@ _BUILTIN_PROBES = "probes.builtin"
 
 @dataclass(frozen=True)
 class Plugin:
-    """An installed entry point, imported when it is asked, and blamed by name when it fails."""
+    """An installed entry point, imported on first use, and named in the error when it fails."""
 
     entry: EntryPoint
     conflicting_distribution: str = ""
-    """Another package that brings something else under the same name; which one is meant cannot be known."""
+    """Another package that provides a plugin of the same name; which one is meant is unknown."""
     shadowed: tuple[EntryPoint, ...] = ()
-    """Entry points of other packages with the name of one of ours, which is never replaced."""
+    """Entry points of other packages with the name of a built-in one, which is never replaced."""
 
     @property
     def is_builtin(self) -> bool:
-        """Whether the product itself brings it."""
+        """Whether it is part of the product."""
         return is_builtin_entry(self.entry)
 
     @cached_property
     def distribution(self) -> str:
-        """Name and version of the package that brings it."""
+        """Name and version of its package."""
         return distribution_of(self.entry)
 
     @cached_property
     def hooks(self) -> Any:
         """The plugin's hook callers. Raises `PluginError` naming distribution and cause."""
         if self.conflicting_distribution:
-            raise self._error(f"{self.conflicting_distribution} brings a plugin of the same name")
+            raise self._error(f"{self.conflicting_distribution} provides a plugin of the same name")
         manager = pluggy.PluginManager(PROJECT)
         manager.add_hookspecs(Hooks)
         try:
             manager.register(self.entry.load(), name=self.entry.name)
             manager.check_pending()
-        except (Exception, SystemExit) as cause:  # a plugin may fail in any way, and must not take others down
+        except (Exception, SystemExit) as cause:  # a plugin may fail in any way, and must not affect others
             raise self._error(cause) from cause
         return manager.hook
 
     def factories(self) -> tuple[Factory, ...]:
         """The factories it registers. Raises `PluginError`."""
         answers = self._answers("register_components")
-        from .component import Factory  # noqa: PLC0415 # takes NumPy with it
+        from .component import Factory  # noqa: PLC0415 # imports NumPy
 
         return self._all_of(Factory, "register_components", answers)
 
@@ -82,11 +82,11 @@ class Plugin:
         return self._answers("register_commands")
 
     def checks(self) -> tuple[Check, ...]:
-        """The checks for the doctor that it registers. Raises `PluginError`."""
+        """The checks for ``doctor`` that it registers. Raises `PluginError`."""
         return self._all_of(Check, "register_checks", self._answers("register_checks"))
 
     def _answers(self, hook: str, make: Callable[[Any], Any] = lambda answer: answer) -> tuple[Any, ...]:
-        """Everything that the plugin's implementations of a hook return, each through ``make``."""
+        """All values that the plugin's implementations of a hook return, each passed through ``make``."""
         try:
             return tuple(make(each) for answer in getattr(self.hooks, hook)() for each in answer)
         except PluginError:
@@ -114,16 +114,16 @@ class Plugins:
         self._plugins = installed_plugins(entries)
 
     def types(self, kind: ComponentKind) -> tuple[str, ...]:
-        """The types of components of a kind that are installed, by entry-point name alone: nothing is imported."""
+        """The installed component types of a kind, by entry-point name alone: nothing is imported."""
         prefix = f"{kind.value}."
         return tuple(name.removeprefix(prefix) for name in self._plugins if name.startswith(prefix))
 
     def plugin(self, kind: ComponentKind, type_: str) -> Plugin | None:
-        """The plugin that brings a component, or None."""
+        """The plugin that provides a component, or None."""
         return self._plugins.get(f"{kind.value}.{type_}")
 
     def factory(self, kind: ComponentKind, type_: str) -> Factory:
-        """The factory of a component. Raises `PluginError` when it is not installed or broken."""
+        """The factory of a component. Raises `PluginError` if it is not installed or broken."""
         plugin = self.plugin(kind, type_)
         if plugin is None:
             raise PluginError(f'{kind.value} "{type_}" is not installed')
@@ -136,20 +136,20 @@ class Plugins:
         )
 
     def checks(self, kind: ComponentKind, type_: str) -> tuple[Check, ...]:
-        """The checks for a type of component that its plugin brings. Raises `PluginError`."""
+        """The checks that a component type's plugin registers. Raises `PluginError`."""
         plugin = self.plugin(kind, type_)
         found = plugin.checks() if plugin else ()
         return tuple(check for check in found if (check.kind, check.type) == (kind, type_))
 
     def probe_folders(self) -> tuple[Path, ...]:
-        """The folders of probe pairs of all plugins whose entry point begins with ``probes.``, our own first.
+        """The folders of probe pairs of all plugins whose entry point starts with ``probes.``, our own first.
 
-        A plugin that is broken is left out, see `broken_probes`: a configuration may do without its probes.
+        Broken plugins are left out, see `broken_probes`: a configuration may not need their probes.
         """
         return tuple(folder for answer in self._probes() if not isinstance(answer, PluginError) for folder in answer)
 
     def broken_probes(self) -> tuple[PluginError, ...]:
-        """What is wrong with the plugins of probes that cannot be loaded."""
+        """The errors of probe plugins that cannot be loaded."""
         return tuple(answer for answer in self._probes() if isinstance(answer, PluginError))
 
     def _probes(self) -> Iterator[tuple[Path, ...] | PluginError]:
@@ -160,23 +160,23 @@ class Plugins:
                 yield broken
 
     def distribution(self, kind: ComponentKind, type_: str) -> str:
-        """Name and version of the package that brings a component; empty where it is not installed."""
+        """Name and version of a component's package; empty if it is not installed."""
         plugin = self.plugin(kind, type_)
         return plugin.distribution if plugin else ""
 
     def shadowed(self) -> tuple[tuple[EntryPoint, str], ...]:
-        """Entry points that are not used because they have the name of one of ours, and what to say about each."""
+        """Entry points that are not used because a built-in one has their name, with a message for each."""
         return tuple(
             (entry, _shadowed_message(entry)) for plugin in self._plugins.values() for entry in plugin.shadowed
         )
 
     def non_components(self) -> tuple[Plugin, ...]:
-        """The plugins that are no component by their name: probes, and names that say nothing."""
+        """The plugins that are not components by name: probes, and unknown kinds."""
         components = {plugin.entry.name for _, _, plugin in self.all()}
         return tuple(plugin for name, plugin in self._plugins.items() if name not in components)
 
     def all(self) -> tuple[tuple[ComponentKind, str, Plugin], ...]:
-        """Every component that is installed, receivers first."""
+        """All installed components, receivers first."""
         return tuple(
             (kind, type_, plugin)
             for kind in ComponentKind
@@ -186,7 +186,7 @@ class Plugins:
 
 
 def installed_plugins(entries: Iterable[EntryPoint] | None = None) -> dict[str, Plugin]:
-    """All installed plugins by the names of their entry points; ``entries`` stands in for those of this Python."""
+    """All installed plugins by entry-point name; ``entries`` replace those of this Python."""
     plugins: dict[str, Plugin] = {}
     found = entry_points(group=PROJECT) if entries is None else entries
     for entry in sorted(found, key=lambda entry: (entry.name, not is_builtin_entry(entry))):
@@ -196,7 +196,7 @@ def installed_plugins(entries: Iterable[EntryPoint] | None = None) -> dict[str, 
 
 
 def _beside(first: Plugin, entry: EntryPoint) -> Plugin:
-    """``first`` when another entry point has its name; the same one found twice is no conflict."""
+    """``first`` combined with another entry point of its name; finding the same one twice is not a conflict."""
     if entry.value == first.entry.value:
         return first
     if first.is_builtin:
@@ -205,17 +205,17 @@ def _beside(first: Plugin, entry: EntryPoint) -> Plugin:
 
 
 def is_builtin_entry(entry: EntryPoint) -> bool:
-    """Whether what it leads to is part of the product."""
+    """Whether it points into the product itself."""
     return entry.module.partition(".")[0] == PROJECT
 
 
 def distribution_of(entry: EntryPoint) -> str:
-    """Name and version of the package that brings an entry point."""
+    """Name and version of an entry point's package."""
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "unknown distribution"
 
 
 def _checked(factory: Factory, plugin: Plugin) -> Factory:
-    """The factory, if its class, where that is known before anything is made, has the methods of its kind."""
+    """The factory, if its class, where it is known already, has the methods of its kind."""
     problem = method_problem(factory.kind, factory.create) if isinstance(factory.create, type) else ""
     if problem:
         raise PluginError(f'{factory.kind} "{factory.type}" of {plugin.distribution}: {problem}; update or remove it')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What components ask for when they need rights that the service has given up."""
+"""Operations for components that need privileges which the service has dropped."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ class PrivilegedTask(Protocol):
     """A program that was started on request."""
 
     def wait(self, seconds: float) -> int | None:
-        """Its exit status, as `subprocess` has it; None when it still runs after ``seconds``, or nobody knows."""
+        """Its exit status as in `subprocess`; None if it still runs after ``seconds``, or if that is unknown."""
         ...
 
     def end(self) -> None:
-        """Kill it. Again, or when it has ended, is no error; nor is it when nobody can reach it any more."""
+        """Kill it. Not an error if it has already ended or can no longer be reached."""
         ...
 
 
 class PrivilegedOperations(Protocol):
-    """Does what takes rights."""
+    """Performs operations that need privileges."""
 
     def run(self, module: str, channel: int, log: int) -> PrivilegedTask:
-        """Run a module that the component's factory names. Raises `OSError`.
+        """Run a module that the component's factory lists. Raises `OSError`.
 
-        ``channel``: a descriptor that becomes its standard input; ``log``: takes its output.
+        ``channel``: the descriptor that becomes its standard input; ``log``: receives its output.
         """
         ...
 
@@ -42,7 +42,7 @@ class PrivilegedOperations(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RequiredPrivileges:
-    """Which rights a component needs, named as in capabilities(7) without ``CAP_``.
+    """The privileges that a component needs, named as in capabilities(7) without ``CAP_``.
 
     ``modules``: those it runs through `PrivilegedOperations.run`; ``capabilities``: those that they may use. ``keep``
     returns what the service itself must keep on this kernel; it is called once, before privileges are dropped.
@@ -69,18 +69,18 @@ class ChildTask:
     def end(self) -> None:
         """Kill it."""
         if self.child.poll() is None:
-            os.killpg(self.child.pid, signal.SIGKILL)  # with what it has started itself
+            os.killpg(self.child.pid, signal.SIGKILL)  # with everything that it has started
             self.child.wait()
 
 
 @dataclass(frozen=True, slots=True)
 class DirectOperations:
-    """With the rights of this process: for commands that end soon, and where none were given up."""
+    """Uses this process's own privileges: for short-lived commands, and if none were dropped."""
 
     def run(self, module: str, channel: int, log: int) -> ChildTask:
-        """Run it as a child, in a process group of its own: Ctrl-C is for us, who end it."""
+        """Run it as a child in its own process group: Ctrl-C goes to this process, which ends it."""
         return ChildTask(start(python_module(module), stdin=channel, stdout=log, stderr=log, process_group=0))
 
     def executable(self, pid: int) -> str:
-        """As far as it may be read."""
-        return os.readlink(f"/proc/{pid}/exe")  # noqa: PTH115 # a deleted file's is no path
+        """If permissions allow it."""
+        return os.readlink(f"/proc/{pid}/exe")  # noqa: PTH115 # the target of a deleted file is not a path

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every sender can be told about its queue and its retries, in the OpenTelemetry Collector's words."""
+"""Queue and retry settings of every sender, with the OpenTelemetry Collector's names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .settings import Bytes, Duration, Interval, Settings, format_duration
 
 
 class Sizer(StrEnum):
-    """What a queue's size is measured in: batches, data points, or bytes."""
+    """The unit of a queue's size: batches, data points, or bytes."""
 
     REQUESTS = "requests"
     ITEMS = "items"
@@ -24,17 +24,17 @@ class QueueSettings(Settings):
     """The queue in front of a sender."""
 
     enabled: bool = True
-    """Without a queue, whoever made the data waits until they are delivered or given up."""
+    """Without a queue, the receiver waits until the data is delivered or dropped."""
     sizer: Sizer = Sizer.BYTES
-    """What `queue_size` is measured in: `requests` (batches: one per collection interval and pipeline), `items` (data
-    points) or `bytes`. Left out, it is `bytes`, or `requests` where `queue_size` is a number without a unit."""
+    """The unit of `queue_size`: `requests` (batches: one per collection interval and pipeline), `items` (data points)
+    or `bytes`. The default is `bytes`, or `requests` if `queue_size` is a number without a unit."""
     queue_size: Bytes = Field(default=16 << 20, ge=1)
-    """How much may wait. When it is full, the oldest batch is given up and counted: newer cumulative values include
-    what it said."""
+    """How much may wait. When the queue is full, the oldest batch is dropped and counted: newer cumulative values
+    include its data."""
     num_consumers: int = Field(default=1, ge=1, le=100)
-    """How many batches are delivered at the same time; with more than one, their order is not kept."""
+    """How many batches are delivered concurrently; with more than one, their order is not preserved."""
     block_on_overflow: bool = False
-    """Wait for room instead of giving up the oldest batch; receivers wait as well."""
+    """Wait for room instead of dropping the oldest batch; receivers wait as well."""
 
     @model_validator(mode="before")
     @classmethod
@@ -47,20 +47,20 @@ class QueueSettings(Settings):
 
 
 class RetrySettings(Settings):
-    """What happens to a delivery that failed for the moment."""
+    """What happens when a delivery fails temporarily."""
 
     enabled: bool = True
-    """Try again; else what failed is given up and counted."""
+    """Retry; otherwise failed deliveries are dropped and counted."""
     initial_interval: Interval = 5.0
     """How long to wait before the second attempt."""
     randomization_factor: float = Field(default=0.5, ge=0, le=1)
-    """By which share of it each wait is made longer or shorter at random, so that many agents do not return at once."""
+    """The fraction by which each wait is randomly extended or shortened, so that many agents do not retry at once."""
     multiplier: float = Field(default=1.5, ge=1, le=100)
-    """By how much each wait is longer than the one before."""
+    """The factor by which each wait is longer than the previous one."""
     max_interval: Interval = 30.0
     """The longest wait between two attempts, before it is randomized."""
     max_elapsed_time: Duration = 300.0
-    """How long a payload is tried in all before it is given up and counted; 0s: for ever."""
+    """How long a payload is retried in total before it is dropped and counted; 0s: no limit."""
 
     @model_validator(mode="after")
     def _first_wait_is_not_the_longest(self) -> Self:
@@ -72,11 +72,11 @@ class RetrySettings(Settings):
 
 
 class PushSettings(Settings):
-    """What the settings of every sender begin with."""
+    """The settings that every sender has."""
 
     timeout: Interval = 5.0
     """How long one attempt to deliver may take."""
     sending_queue: QueueSettings = QueueSettings()
-    """The queue that keeps a slow back end from holding up anything else."""
+    """The queue that keeps a slow back end from blocking anything else."""
     retry_on_failure: RetrySettings = RetrySettings()
-    """What happens to a delivery that failed for the moment."""
+    """What happens when a delivery fails temporarily."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who or what is observed: the attributes that all rows of a frame have in common."""
+"""The observed entity: the attributes that all rows of a frame have in common."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Attributes = tuple[tuple[str, str], ...]
 
 
 class Resource(Mapping[str, str]):
-    """A mapping that never changes, in the order of its names. Equal ones are one object, so it is a cheap key.
+    """An immutable mapping, sorted by name. Equal resources are one object, so a resource is a cheap key.
 
-    Made from any mapping; values that are not text are converted to text. Raises `FrameError` for anything else.
+    Created from any mapping; values that are not text are converted to text. Raises `FrameError` for anything else.
     """
 
     __slots__ = ("__weakref__", "_attributes", "_hash")
@@ -24,7 +24,7 @@ class Resource(Mapping[str, str]):
     _interned: ClassVar[WeakValueDictionary[Attributes, Resource]] = WeakValueDictionary()
 
     def __new__(cls, attributes: Mapping[str, Any] | None = None) -> Resource:
-        """The resource of these attributes; a resource is returned as it is."""
+        """The resource with these attributes; a resource is returned unchanged."""
         if isinstance(attributes, Resource):
             return attributes
         key = _key({} if attributes is None else attributes)

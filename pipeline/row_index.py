@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where in sorted arrays the rows of a row set are: for whatever is kept of rows, by id, from batch to batch."""
+"""Positions of rows in sorted arrays, for state that is kept per row id between batches."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Positions = NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """How arrays with one entry per row follow an index: ``kept`` of the old entries (None: all), ``added`` new ones
-    after them, then all in ``order`` (None: as they are)."""
+    """How arrays with one entry per row follow an index: the ``kept`` old entries (None: all), then ``added`` new ones,
+    all of them in ``order`` (None: unchanged)."""
 
     kept: Mask | None
     added: int
@@ -37,12 +37,12 @@ class Change:
 
 
 class RowIndex:
-    """Ids of rows, ascending. ``forgotten``: the highest id that is no longer here, -1 for none."""
+    """Ids of rows, ascending. ``forgotten``: the highest forgotten id, -1 if there is none."""
 
     def __init__(self, forgotten: int = -1) -> None:
         self.ids = np.zeros(0, np.uint64)
         self.places: Positions = np.zeros(0, np.intp)
-        """Where the rows of the last row set are."""
+        """The positions of the last row set's rows."""
         self.forgotten = forgotten
         self._rows = ref(RowSet(self.ids))
 
@@ -50,17 +50,17 @@ class RowIndex:
         return len(self.ids)
 
     def highest(self) -> int:
-        """The highest id of a row that was ever here; forgotten ones may be above all that are known."""
+        """The highest row id so far; forgotten rows may have higher ids than known ones."""
         return max(self.forgotten, int(self.ids.max(initial=0)))
 
     def may_return(self, ids: NDArray[np.uint64]) -> Mask:
-        """Which ids may be those of forgotten rows. Ids are given in turn, so one that is above these is new."""
+        """Which ids may be those of forgotten rows. Ids are ascending, so higher ones are new."""
         return np.asarray((ids <= np.uint64(max(0, self.forgotten))) & (self.forgotten >= 0))
 
     def follow(self, rows: RowSet, keep: Callable[[Mask], Mask]) -> Change | None:
-        """Find the rows, and make room for new ones. ``keep``: which of those that are absent to keep.
+        """Find the rows and add new ones. ``keep``: which of the absent rows to keep.
 
-        Returns what to do with the arrays; None where they are right as they are.
+        Returns the change to apply to arrays; None if there is none.
         """
         if rows is self._rows():
             return None
@@ -83,7 +83,7 @@ class RowIndex:
 
 
 def latest(absent: Mask, seen: NDArray[Any], most: int) -> Mask:
-    """Which of these absent rows to keep: all, or those seen last when there are more than ``most``."""
+    """Which of the absent rows to keep: all, or the ``most`` recently seen ones."""
     surplus = int(absent.sum()) - most
     if surplus <= 0:
         return absent

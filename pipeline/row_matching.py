@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which row of one row set is about the same thing as a row of another: compared by attributes, in columns."""
+"""Matches the rows of two row sets by their attributes, in columns."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _MAX_KEY = 2**62
 
 
 def matching_positions(rows: RowSet, within: RowSet, ignoring: Collection[str] = ()) -> NDArray[np.intp]:
-    """For each row of ``rows``, the position of the row with equal attributes in ``within``; -1 where there is none.
+    """For each row of ``rows``, the position of the row with equal attributes in ``within``; -1 if there is none.
 
-    ``ignoring``: attributes that are not compared. An absent attribute equals the empty text. Of several equal rows in
-    ``within`` the first is taken.
+    ``ignoring``: attributes that are not compared. An absent attribute equals the empty text. If several rows of
+    ``within`` are equal, the first is used.
     """
     if rows is within and not ignoring:
         return np.arange(len(rows))
@@ -49,7 +49,7 @@ def _column(rows: RowSet, name: str) -> Column:
 
 
 def _codes(left: Column, right: Column) -> tuple[NDArray[np.int64], int]:
-    """A number per entry of both columns, equal where the entries are, and how many numbers there may be."""
+    """A code per entry of both columns, equal for equal entries, and the number of possible codes."""
     if _all_there(left) and _all_there(right):
         distinct, codes = np.unique(np.concatenate([left, right]), return_inverse=True)
         return codes.astype(np.int64), max(1, len(distinct))
@@ -64,5 +64,5 @@ def _recoded(column: Text, code: dict[str, int]) -> NDArray[np.int64]:
 
 
 def _all_there(column: Column) -> TypeGuard[Numbers]:
-    """Whether it is numbers, none of which is absent."""
+    """Whether the column is numeric without absent values."""
     return not isinstance(column, (Text, np.ma.MaskedArray))

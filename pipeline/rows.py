@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who or what the numbers are about: one table of attribute columns, shared by all metrics of a probe.
+"""The rows that metrics describe: one table of attribute columns, shared by all metrics of a probe.
 
-A receiver passes the *same* `RowSet` object again for as long as the set of rows does not change. Whatever
-is derived from it (enrichment, rendered labels) can therefore be kept per object, see `once_per_row_set`.
+A receiver passes the *same* `RowSet` object again as long as the rows do not change, so whatever is derived from it
+(enrichment, rendered labels) can be kept per object, see `once_per_row_set`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from .errors import FrameError
 
 Numbers = NDArray[Any]
-"""A column of numbers; a `numpy.ma.MaskedArray` where the attribute is absent in some rows (those that are masked)."""
+"""A column of numbers; a `numpy.ma.MaskedArray` if the attribute is absent in some (masked) rows."""
 Selection = NDArray[np.bool_] | NDArray[np.intp]
 OVERFLOW = "otel.metric.overflow"
-"""The attribute that the OpenTelemetry specification gives to what exceeds a cardinality limit."""
+"""The attribute that the OpenTelemetry specification defines for data beyond a cardinality limit."""
 
 
 def frozen(array: NDArray[Any]) -> NDArray[Any]:
@@ -59,11 +59,11 @@ class Text:
         return len(self.codes)
 
     def take(self, selection: Selection) -> Text:
-        """The rows chosen by a boolean mask or by positions. Words are shared, not copied; see `trimmed`."""
+        """The rows selected by a boolean mask or by positions. Words are shared, not copied; see `trimmed`."""
         return Text(self.codes[selection], self.words)
 
     def trimmed(self) -> Text:
-        """The same text without words that no row has: who passes on some rows must not tell names of the others."""
+        """The same text without unused words, so that passing on some rows does not reveal names in the others."""
         used = np.zeros(len(self.words), dtype=np.bool_)
         used[self.codes] = True
         if used.all():
@@ -84,14 +84,14 @@ Column = Text | Numbers
 
 
 def texts(column: Column) -> Text:
-    """A column as text, numbers as Python writes them."""
+    """A column as text, numbers in Python's notation."""
     if isinstance(column, Text):
         return column
     return Text.of("" if number is None else str(number) for number in column.tolist())
 
 
 def joined(*columns: Numbers) -> Numbers:
-    """Columns of numbers one after the other; what is absent stays so."""
+    """Concatenated columns of numbers; absent values stay absent."""
     masked = any(isinstance(column, np.ma.MaskedArray) for column in columns)
     return np.ma.concatenate(columns) if masked else np.concatenate(columns)  # type: ignore[no-untyped-call] # NumPy's
 
@@ -100,10 +100,10 @@ def joined(*columns: Numbers) -> Numbers:
 class RowSet:
     """Rows of attributes.
 
-    ``ids``: uint64, one per row: the row's identity, which stays the same from tick to tick and is never used for
-    another row of the same source. ``columns``: attribute name → column with one entry per row, in which it may be
-    absent: the empty text, or a masked number.
-    ``derived``: what `once_per_row_set` keeps here.
+    ``ids``: uint64, one per row: the row's identity, stable from batch to batch and never reused for another row of
+    the same receiver. ``columns``: attribute name → column with one entry per row; absent values are empty text or
+    masked numbers.
+    ``derived``: results that `once_per_row_set` stores here.
     Raises `FrameError` when lengths differ.
     """
 
@@ -123,7 +123,7 @@ class RowSet:
 
     @classmethod
     def of(cls, records: Sequence[Mapping[str, str | int | float]], first_id: int = 0) -> RowSet:
-        """The row set of plain records (for tests and small sources): text and number columns by the values' type."""
+        """A row set from plain records (for tests and small receivers): text or number columns by the values' types."""
         names = dict.fromkeys(name for record in records for name in record)
         columns = {name: _column([record.get(name, "") for record in records]) for name in names}
         return cls(np.arange(first_id, first_id + len(records), dtype=np.uint64), columns)
@@ -140,7 +140,7 @@ class RowSet:
         return RowSet(self.ids, {name: column for name, column in self.columns.items() if name not in names})
 
     def take(self, selection: Selection) -> RowSet:
-        """The rows chosen by a boolean mask or by positions."""
+        """The rows selected by a boolean mask or by positions."""
         columns = {n: c.take(selection) if isinstance(c, Text) else c[selection] for n, c in self.columns.items()}
         return RowSet(self.ids[selection], columns)
 
@@ -164,25 +164,25 @@ Result = TypeVar("Result")
 
 
 class _Lookup:
-    """The key of one function of `once_per_row_set` in the row sets that hold its answers."""
+    """The key of one function of `once_per_row_set` in the row sets that store its results."""
 
     __slots__ = ("__weakref__",)
 
 
 class _Same:
-    """Stands for the row set itself: a reference from it to itself would have to wait for the garbage collector."""
+    """Stands for the row set itself: a self-reference would have to wait for the garbage collector."""
 
 
 def once_per_row_set(
     function: Callable[[RowSet], Result], version: Callable[[], object] = lambda: None
 ) -> Callable[[RowSet], Result]:
-    """``function``, called once for each `RowSet` object; its answer is kept for as long as the object lives.
+    """``function``, called once for each `RowSet` object; its result is kept as long as the object lives.
 
-    ``version``: when it returns something new, ``function`` is called again: a description may improve while its rows
-    stay the same. The answer may be the row set itself, or refer to it.
+    ``version``: when it returns a new value, ``function`` is called again, because descriptions may improve while the
+    rows stay the same. The result may be the row set itself, or refer to it.
     """
-    # Answers are kept in the row set, not in a table here: an answer that refers to its row set would keep itself alive
-    # in any table, even one with weak keys. In the row set the two form a cycle, which the garbage collector frees.
+    # Results are stored in the row set, not in a table here: a result that refers to its row set would keep itself
+    # alive in any table, even one with weak keys. In the row set the two form a cycle that the collector frees.
     lookup = _Lookup()
 
     def answer(rows: RowSet) -> Result:

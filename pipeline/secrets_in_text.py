@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Secrets inside text, found by how they look, by the name before them, or because they are known.
+"""Finds secrets in text: by their form, by the name before them, or because they are known.
 
-Every pattern here takes time in proportion to the text: whoever writes a value must not be able to hold up the command.
-What is in doubt is masked; a text that is read by people may lose more than the secret.
+Every pattern here runs in linear time: a value in a configuration must not be able to stall the command. Doubtful
+text is redacted; messages for people may lose more than the secret.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from contextvars import ContextVar
 from itertools import chain
 
 REDACTED = "[REDACTED]"
-"""What stands for a secret, as in the Collector's output."""
+"""The replacement for a secret, as in the Collector's output."""
 MIN_SECRET_LENGTH = 4
-"""Characters of a known secret that is looked for inside text; shorter ones would be found everywhere."""
+"""The shortest known secret that is searched for in text; shorter ones would match everywhere."""
 
 _NAMES = (
     r"pass(?:word|wd|phrase)?|pwd|secrets?|tokens?|auth(?:orization)?|api[-_]?keys?|access[-_]?keys?|private[-_]?keys?"
@@ -47,7 +47,7 @@ def is_secret_name(name: str) -> bool:
 
 @contextmanager
 def known_secrets(secrets: Collection[str]) -> Iterator[None]:
-    """While it lasts, these texts (more may be added meanwhile) are masked wherever they are found, by this thread."""
+    """While active, this thread redacts these texts wherever they occur; more may be added meanwhile."""
     token = _KNOWN_SECRETS.set((*_KNOWN_SECRETS.get(), secrets))
     try:
         yield
@@ -61,9 +61,9 @@ def is_known_secret(text: str) -> bool:
 
 
 def redacted(text: str, secrets: Iterable[str] = ()) -> str:
-    """A message or a line of the log without what is known as a secret, ``secrets``, or can hardly be anything else.
+    """A message or log line without known secrets, ``secrets``, and text that is almost certainly one.
 
-    These are user info of URLs, private keys and tokens.
+    The latter are user info of URLs, private keys and tokens.
     """
     text = _without_known(text, chain(*_KNOWN_SECRETS.get(), secrets))
     text = _PRIVATE_KEY.sub(rf"\1 {REDACTED}", text)
@@ -72,7 +72,7 @@ def redacted(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 def redacted_value(text: str) -> str:
-    """A value of the user's, `redacted`, and also without ``password=…``, ``Authorization: …`` and ``user:…@host``."""
+    """A user's value, `redacted`, and also without ``password=…``, ``Authorization: …`` and ``user:…@host``."""
     text = _SCHEME.sub(rf"\1{REDACTED}", _without_assigned(redacted(text)))
     return _LOGIN.sub(lambda word: _without_login(word[0]), text) if "@" in text else text
 
@@ -83,12 +83,12 @@ def _without_known(text: str, secrets: Iterable[str]) -> str:
 
 
 def _without_user_info(text: str) -> str:
-    """``text`` without what stands between ``://`` and ``@``; a password may hold anything, also ``/`` and blanks."""
+    """``text`` without user info between ``://`` and ``@``; a password may contain anything, even ``/`` and spaces."""
     last = text.rfind("@")
     done, position, run = [], 0, (0, -1)
     while (scheme := text.find("://", position, last + 1)) >= 0:
         start = scheme + 3
-        if start >= run[0]:  # once for each run without blanks, so that many URLs in one take no longer
+        if start >= run[0]:  # once per run without spaces, so that many URLs in one run stay linear
             run = _run(text, start)
         end = max(_end_of_user_info(text, start, run[1], last), start)
         done += [text[position:start], REDACTED if end > start else ""]
@@ -97,25 +97,25 @@ def _without_user_info(text: str) -> str:
 
 
 def _run(text: str, start: int) -> tuple[int, int]:
-    """Where a run of characters without blanks and quotes ends, and where its last ``@`` is."""
+    """The end of a run of characters without spaces and quotes, and the position of its last ``@``."""
     found = _RUN.match(text, start)
     end = found.end() if found else start
     return end, text.rfind("@", start, end)
 
 
 def _end_of_user_info(text: str, start: int, last_in_run: int, last: int) -> int:
-    """The place of the ``@`` that ends user info which starts at ``start``; lower where there is none."""
+    """The position of the ``@`` that ends the user info starting at ``start``; lower if there is none."""
     found = _AUTHORITY.match(text, start)
     authority, end = (found[0], found.end()) if found else ("", start)
     name, colon, _ = authority.partition("@")[0].partition(":")
     if not colon or name.startswith("["):
         return text.rfind("@", start, end)
-    # most likely a host and its port, and a path may hold "@", too; else a name and the start of its password
+    # most likely a host and port, whose path may contain "@" as well; otherwise a name and the start of its password
     return last_in_run if _PORT.match(text, start) else last
 
 
 def _without_assigned(text: str) -> str:
-    """``text`` without what follows ``password=`` up to the next ``name=``, and what follows ``password: `` at all."""
+    """``text`` without what follows ``password=`` up to the next ``name=``, or ``password: `` up to the end."""
     keys, done, position = list(_KEY.finditer(text)), list[str](), 0
     for number, key in enumerate(keys):
         if key.start() < position or not is_secret_name(key[0]):
@@ -132,12 +132,12 @@ def _without_assigned(text: str) -> str:
 
 
 def _is_mapping(separator: re.Match[str], text: str) -> bool:
-    """Whether a colon comes after a name, as in YAML, JSON and headers, and not between a host and its port."""
+    """Whether a colon follows a name, as in YAML, JSON and headers, rather than separating host and port."""
     return bool(separator[1] or separator[3]) or text[separator.end() : separator.end() + 1] in ("'", '"')
 
 
 def _next_assignment(text: str, keys: Sequence[re.Match[str]], number: int) -> int:
-    """Where the first ``name=`` after a separator starts, of the keys from ``number`` on; or the end."""
+    """The start of the first ``name=`` after a separator, among the keys from ``number`` on; or the end."""
     for place in range(number, len(keys)):
         key = keys[place]
         separator = _SEPARATOR.match(text, key.end())
@@ -147,7 +147,7 @@ def _next_assignment(text: str, keys: Sequence[re.Match[str]], number: int) -> i
 
 
 def _without_login(word: str) -> str:
-    """A word without the password in ``user:password@host``, as some databases write it."""
+    """A word without the password in ``user:password@host``, a form that some databases use."""
     login, at, host = word.rpartition("@")
     user, colon, _ = login.partition(":")
     return f"{user}:{REDACTED}{at}{host}" if colon and "://" not in login and REDACTED not in login else word

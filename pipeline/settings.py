@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a user writes for a component, as a checked and typed object.
+"""A component's configuration as a validated, typed object.
 
-A component's settings are a class with annotated fields; the annotations carry meaning and limits, from which the
-checks, the JSON Schema and the tables in the READMEs are made.
+A component's settings are a class with annotated fields. The annotations carry description and limits, from which
+validation, the JSON Schema and the tables in the READMEs are generated.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pydantic_core import CoreSchema, core_schema
 from .suggestions import did_you_mean
 
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_MAX_SECONDS = 9_223_372_036.0  # as Go has it, and as long as Python's locks can wait
-_NUMBER = r"(?:\d++\.?\d*+|\.\d++)"  # gives nothing back once matched: a text of any length is judged in one pass
+_MAX_SECONDS = 9_223_372_036.0  # Go's limit, and the longest that Python's locks can wait
+_NUMBER = r"(?:\d++\.?\d*+|\.\d++)"  # possessive: text of any length is matched in one pass
 _PART = rf"{_NUMBER}(?:ns|us|µs|μs|ms|s|m|h)"
 _BYTES = {"": 1, "B": 1}
 _BYTES |= {f"{letter}B": 1000**power for power, letter in enumerate("kMGT", 1)}
@@ -31,13 +31,13 @@ _MAX_QUOTED = 60  # characters of the user's own value in a message
 
 
 class Settings(BaseModel):
-    """Settings of a component: unknown keys refused, never changed after they were read."""
+    """Settings of a component: unknown keys are refused, and instances are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 def parse_duration(text: object) -> float:
-    """Seconds in a duration as Go writes them: ``10s``, ``1m30s``, ``500ms``. Raises ValueError with the repair."""
+    """Seconds in a duration in Go's syntax: ``10s``, ``1m30s``, ``500ms``. Raises ValueError with advice."""
     if text == 0 and isinstance(text, int) and not isinstance(text, bool):
         return 0.0  # YAML reads the unit-less "0", the one that Go allows, as a number
     if not isinstance(text, str) or not _DURATION.fullmatch(text):
@@ -52,7 +52,7 @@ def parse_duration(text: object) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds as a user writes them: ``1m30s``, ``500ms``."""
+    """Seconds as users write them: ``1m30s``, ``500ms``."""
     left, text = round(seconds * 1e9), ""
     for unit, length in (("h", 3600.0), ("m", 60.0), ("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9)):
         count, left = divmod(left, round(length * 1e9))
@@ -67,9 +67,9 @@ def _short(text: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Within:
-    """Annotation of a length of time in seconds: the shortest and the longest that make sense, as users write them.
+    """Annotation of a duration in seconds: its minimum and maximum, as users write them.
 
-    ``or_zero``: zero is allowed as well. JSON Schema cannot compare durations: it shows the limits under ``x-`` names.
+    ``or_zero``: zero is allowed as well. JSON Schema cannot compare durations: it has the limits under ``x-`` names.
     """
 
     least: str
@@ -77,7 +77,7 @@ class Within:
     or_zero: bool = False
 
     def read(self, text: object) -> float:
-        """Seconds in a duration as Go writes them. Raises ValueError with the repair, the text as it was written."""
+        """Seconds in a duration in Go's syntax. Raises ValueError with advice, quoting the original text."""
         seconds = parse_duration(text)
         if seconds == 0 and self.or_zero:
             return seconds
@@ -97,15 +97,15 @@ class Within:
 
 
 MAX_DURATION = "8760h"
-"""A year: what is set to more is a mistake, or meant for ever."""
+"""A year: a longer setting is a mistake, or means "no limit"."""
 Duration = Annotated[float, Within("1ms", MAX_DURATION, or_zero=True)]
-"""A length of time in seconds, zero allowed; written as Go writes durations. `Within` sets other limits."""
+"""A duration in seconds, zero allowed; written in Go's syntax. `Within` sets other limits."""
 Interval = Annotated[float, Within("1ms", MAX_DURATION)]
-"""A length of time in seconds, above zero; written as Go writes durations. `Within` sets other limits."""
+"""A duration in seconds, above zero; written in Go's syntax. `Within` sets other limits."""
 
 
 def parse_bytes(text: object) -> int:
-    """Bytes in a size: ``16MiB`` (1024 × 1024), ``64MB`` (1000 × 1000), ``4096``. Raises ValueError with the repair."""
+    """Bytes in a size: ``16MiB`` (1024 × 1024), ``64MB`` (1000 × 1000), ``4096``. Raises ValueError with advice."""
     if isinstance(text, int) and not isinstance(text, bool) and text >= 0:
         return _bounded(text, text)
     parts = _SIZE.fullmatch(text) if isinstance(text, str) else None
@@ -122,7 +122,7 @@ def parse_bytes(text: object) -> int:
 
 
 def format_bytes(number: int) -> str:
-    """A size as a user writes it: ``16MiB``, or all digits where no unit is exact."""
+    """A size as users write it: ``16MiB``, or all digits if no unit is exact."""
     units = ((f"{letter}iB", 1024**power) for power, letter in reversed(list(enumerate("KMGT", 1))))
     return next((f"{number // size}{unit}" for unit, size in units if number and number % size == 0), str(number))
 
@@ -139,7 +139,7 @@ Bytes = Annotated[int, BeforeValidator(parse_bytes), WithJsonSchema(_SIZE_SCHEMA
 
 
 def parse_share(text: object) -> float:
-    """A part of one: ``1%`` or ``0.01``, above zero and at most 100 %. Raises ValueError with the repair."""
+    """A fraction: ``1%`` or ``0.01``, above zero and at most 100 %. Raises ValueError with advice."""
     percent = isinstance(text, str) and text.endswith("%")
     number = _number(text[:-1] if isinstance(text, str) and percent else text) / (100 if percent else 1)
     if math.isnan(number):
@@ -150,7 +150,7 @@ def parse_share(text: object) -> float:
 
 
 def _number(text: object) -> float:
-    """NaN for what is no number."""
+    """NaN for anything that is not a number."""
     if isinstance(text, str) and re.fullmatch(rf"\s*+[+-]?{_NUMBER}\s*+", text):
         return float(text)
     return float(text) if isinstance(text, (int, float)) and not isinstance(text, bool) else math.nan
@@ -158,4 +158,4 @@ def _number(text: object) -> float:
 
 _SHARE_SCHEMA = {"type": ["string", "number"], "format": "share", "examples": ["1%", 0.01]}
 Share = Annotated[float, BeforeValidator(parse_share), WithJsonSchema(_SHARE_SCHEMA)]
-"""A part of one, above zero; written as a percentage or as a ratio."""
+"""A fraction, above zero; written as a percentage or as a ratio."""

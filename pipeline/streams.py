@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which frames continue each other, and which have stopped coming.
 
-A stream is one metric of one origin; an origin is what one receiver observes under one resource. Row ids mean nothing
-outside their stream. Whatever a component remembers from batch to batch is kept by stream; `Attendance` says when to
-forget it.
+A stream is one metric of one origin; an origin is what one receiver observes under one resource. Row ids are only
+meaningful within their stream. Components keep state between batches by stream; `Attendance` reports when to forget it.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from .ids import ComponentId
 from .resource import Resource
 
 MAX_ABSENT_BATCHES = 1_000
-"""After how many batches of its receiver without it a stream is forgotten."""
+"""A stream is forgotten after it was absent from this many batches of its receiver."""
 
 
 class Origin(NamedTuple):
@@ -28,7 +27,7 @@ class Origin(NamedTuple):
 
 
 class Stream(NamedTuple):
-    """What a frame continues: the metric of that name from that origin."""
+    """What a frame continues: the metric with that name from that origin."""
 
     metric: str
     origin: Origin
@@ -38,9 +37,9 @@ Key = TypeVar("Key")
 
 
 class Attendance(Generic[Key]):
-    """Finds what has been absent for `MAX_ABSENT_BATCHES` batches of its own receiver.
+    """Finds keys that were absent from the last `MAX_ABSENT_BATCHES` batches of their receiver.
 
-    Batches of other receivers do not count: a receiver may be slower than another by any factor.
+    Batches of other receivers do not count, because receivers may differ in speed by any factor.
     """
 
     def __init__(self) -> None:
@@ -48,7 +47,7 @@ class Attendance(Generic[Key]):
         self._latest: dict[ComponentId | None, dict[Key, int]] = {}
 
     def batch(self, source: ComponentId | None, present: Iterable[Key]) -> list[Key]:
-        """Note a batch of ``source`` and what is in it. Returns what has been absent for too long, each once."""
+        """Record a batch of ``source`` and its keys. Returns the keys that were absent for too long, each once."""
         number = self._batches[source] = self._batches.get(source, 0) + 1
         latest = self._latest.setdefault(source, {})
         for key in present:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the user may have meant."""
+"""Suggestions for misspelt names ("did you mean")."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PART = 0.9  # "intervl" means "collection_interval" rather than "filter", but "
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """The repair to write after a semicolon: the closest of ``choices``, all of them when they are few, or nothing."""
+    """The advice after a semicolon: the closest of ``choices``, all of them if they are few, or nothing."""
     known = sorted(set(choices))
     closest = max(known, key=lambda choice: _closeness(word, choice), default="")
     if closest and _closeness(word, closest) >= _CLOSE:
@@ -29,7 +29,7 @@ def any_of(words: Iterable[str]) -> str:
 
 
 def _closeness(word: str, choice: str) -> float:
-    """How alike two names are, from 0 to 1; a name is also a little like each of its parts."""
+    """The similarity of two names, from 0 to 1; a name also resembles each of its parts a little."""
     parts = choice.split("_") if "_" in choice else []
     return max(_alike(word, choice), *(_PART * _alike(word, part) for part in parts), 0.0)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""For authors of components: a clock, a context, a sink, frames in one line, and the check of the contract.
+"""For authors of components: a fake clock, a context, a sink, frames in one line, and the contract check.
 
     def test_doubles_counters():
         context = fake_context(ComponentKind.PROCESSOR, "double")
@@ -40,11 +40,11 @@ __all__ = [
 ]
 
 NOON = 1_767_268_800_000_000_000
-"""2026-01-01 12:00:00 UTC in nanoseconds: where fake clocks stand at first and built frames were read."""
+"""2026-01-01 12:00:00 UTC in nanoseconds: the initial time of fake clocks and of built frames."""
 
 
 class FakeClock:
-    """A clock that only moves when told to, for any number of threads.
+    """A clock that moves only when `advance` is called, for any number of threads.
 
     A thread of the tested component sleeps in `wait`; the test calls `until_waiting`, then `advance`.
     """
@@ -64,30 +64,30 @@ class FakeClock:
         return self._time_ns
 
     def advance(self, seconds: float) -> None:
-        """Let time pass on both clocks and wake the threads whose time has come."""
+        """Advance both clocks and wake the threads whose deadline has passed."""
         with self._moved:
             self._monotonic += seconds
             self._time_ns += round(seconds * 1e9)
             self._moved.notify_all()
 
     def jump(self, seconds: float) -> None:
-        """Set the wall clock forth or back, as an administrator or NTP does; the monotonic clock does not notice."""
+        """Set the wall clock forward or back, as an administrator or NTP does; the monotonic clock is unaffected."""
         with self._moved:
             self._time_ns += round(seconds * 1e9)
 
     def wait(self, stopped: threading.Event, seconds: float) -> bool:
-        """Sleep until the clock was advanced by ``seconds`` or ``stopped`` is set; true when it was set."""
+        """Sleep until the clock has advanced by ``seconds`` or ``stopped`` is set; true if it is set."""
         with self._moved:
             deadline = self._monotonic + seconds
             self._deadlines[threading.get_ident()] = deadline
             self._moved.notify_all()
             while self._monotonic < deadline and not stopped.is_set():
-                self._moved.wait(0.01)  # the event is not ours and cannot notify: look again soon
+                self._moved.wait(0.01)  # the event cannot notify this condition: poll
             del self._deadlines[threading.get_ident()]
         return stopped.is_set()
 
     def until_waiting(self, threads: int = 1, timeout: float = 5.0) -> None:
-        """Block until so many threads sleep on this clock (real seconds). Raises TimeoutError."""
+        """Block until that many threads sleep on this clock (real seconds). Raises TimeoutError."""
         with self._moved:
             if not self._moved.wait_for(lambda: self._asleep() >= threads, timeout):
                 raise TimeoutError(f"{self._asleep()} of {threads} threads wait for the fake clock")
@@ -109,9 +109,9 @@ def fake_context(
     self_metrics: Callable[[bool], bytes] = lambda openmetrics: b"",  # noqa: ARG005 # the contract's argument
     finished: Finished = ignore_finished,
 ) -> Context:
-    """A context as the service gives to a component, which only records.
+    """A context like the service's, whose parts only record.
 
-    ``id`` as in the file, ``type`` or ``type/name``. Pass the parts that the test wants to look at or steer.
+    ``id`` as in the file, ``type`` or ``type/name``. Pass the parts that the test wants to inspect or control.
     """
     return Context(
         id=ComponentId.parse(kind, id),
@@ -128,17 +128,17 @@ def fake_context(
 
 
 def check_contract(factory: Factory, valid_settings: Mapping[str, Any], context: Context | None = None) -> None:
-    """Run a component through the contract. Raises AssertionError saying which part it breaks.
+    """Check a component against the contract. Raises AssertionError naming the violation.
 
-    ``valid_settings``: as written in a file. ``context``: only where the component needs a prepared one; without it,
-    each component made gets a fresh one of `fake_context`. A receiver or exporter may refuse to start with a
-    `SidecarError` (no rights, nobody listens); shutting it down must be safe all the same.
+    ``valid_settings``: as written in a file. ``context``: only if the component needs a prepared one; by default each
+    instance gets a new one from `fake_context`. A receiver or exporter may refuse to start with a `SidecarError` (no
+    privileges, no back end); shutting it down must still be safe.
     """
     contract.check(factory, valid_settings, lambda: context or fake_context(factory.kind, factory.type))
 
 
 class Sink:
-    """Takes frames where a consumer or an exporter is wanted, and keeps them.
+    """Collects frames, as a consumer or as an exporter.
 
     ``problems``: raised by the first calls of `export`, one each, before frames are accepted.
     """
@@ -166,14 +166,14 @@ class Sink:
         return [frame for batch in self.batches for frame in batch]
 
     def latest(self, name: str) -> Frame:
-        """The frame of that metric received last. Raises LookupError naming those that were."""
+        """The last frame of that metric. Raises LookupError naming the metrics that arrived."""
         for kept in reversed(self.frames):
             if kept.name == name:
                 return kept
         raise LookupError(f'no frame "{name}" arrived; these did: {sorted({kept.name for kept in self.frames})}')
 
     def until(self, batches: int, timeout: float = 5.0) -> None:
-        """Block until so many batches have arrived (real seconds). Raises TimeoutError."""
+        """Block until that many batches have arrived (real seconds). Raises TimeoutError."""
         with self._arrived:
             if not self._arrived.wait_for(lambda: len(self.batches) >= batches, timeout):
                 raise TimeoutError(f"{len(self.batches)} of {batches} batches arrived")
@@ -182,8 +182,8 @@ class Sink:
 class FakeSender:
     """A sender whose back end is a list of payloads.
 
-    ``problems``: raised by the first calls of `send`, one each; None where one shall work. ``points_each``: how many
-    points a payload has at most.
+    ``problems``: raised by the first calls of `send`, one each; None for a call that succeeds. ``points_each``: the
+    most points per payload.
     """
 
     def __init__(self, problems: Iterable[BaseException | None] = (), points_each: int = 1_000_000) -> None:
@@ -212,11 +212,11 @@ class FakeSender:
 
     @property
     def delivered(self) -> list[str]:
-        """All points that have arrived, in order."""
+        """All points that arrived, in order."""
         return [line for payload in self.payloads for line in payload.body.decode().split("\n")]
 
     def until(self, payloads: int, timeout: float = 5.0) -> None:
-        """Block until so many payloads have arrived (real seconds). Raises TimeoutError."""
+        """Block until that many payloads have arrived (real seconds). Raises TimeoutError."""
         with self._arrived:
             if not self._arrived.wait_for(lambda: len(self.payloads) >= payloads, timeout):
                 raise TimeoutError(f"{len(self.payloads)} of {payloads} payloads arrived")
@@ -238,9 +238,9 @@ def frame(
 ) -> Frame:
     """A frame from plain lists.
 
-    ``rows``: records of attributes, or a row set to share; without it, rows are told apart by an attribute ``row``
-    (a single row has no attributes). ``kind``: a counter, or a histogram where ``bounds`` are given.
-    ``sums``: left out, each observation counts as its bucket's bound. ``parts``: any other part of `Frame`.
+    ``rows``: records of attributes, or a row set to share; by default rows are distinguished by an attribute ``row``
+    (a single row has no attributes). ``kind``: by default a counter, or a histogram if ``bounds`` are given.
+    ``sums``: by default each observation counts as its bucket's bound. ``parts``: any other field of `Frame`.
     """
     kind = kind or (Kind.COUNTER if bounds is None else Kind.HISTOGRAM)
     if rows is None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a component does to its surroundings, kept for a test to look at; authors import it from `testing`."""
+"""Stand-ins for the service that record what a component does; authors import them from `testing`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .host import Request, Response
 
 @dataclass
 class RecordedTelemetry:
-    """A component's telemetry, kept for the test to look at."""
+    """Records a component's telemetry for a test to inspect."""
 
     drops: Counter[str] = field(default_factory=Counter)
     """Points dropped by reason."""
     errors: list[tuple[str, str]] = field(default_factory=list)
     """Stage and text of every reported error."""
     recoveries: list[str] = field(default_factory=list)
-    """Stages reported to work again."""
+    """Stages that were reported as recovered."""
     gauges: dict[str, Callable[[], float]] = field(default_factory=dict)
     """The readers of the gauges it publishes, by name."""
     counters: dict[str, Callable[[], float]] = field(default_factory=dict)
@@ -55,10 +55,10 @@ def _described(name: str, unit: str, description: str) -> str:
 
 @dataclass
 class RecordedHeartbeat:
-    """A component's sign of life, kept for the test to look at."""
+    """Records a component's heartbeat for a test to inspect."""
 
     expected: float | None = None
-    """Seconds between beats while some are due, else None."""
+    """Seconds between beats while they are expected, else None."""
     beats: int = 0
 
     def expect(self, seconds: float) -> None:
@@ -87,11 +87,11 @@ class RecordedRoutes:
         self.handlers[endpoint, path] = handler
 
     def remove(self, endpoint: str, path: str) -> None:
-        """Forget a handler; one that is not there is no mistake."""
+        """Forget a handler; an unknown one is not an error."""
         self.handlers.pop((endpoint, path), None)
 
     def get(self, path: str, headers: Mapping[str, str] | None = None, endpoint: str | None = None) -> Response:
-        """The answer to a GET of ``path`` (on the only endpoint that has it, unless one is named)."""
+        """The response to a GET of ``path`` (on the only endpoint that has it, unless one is given)."""
         [handler] = [h for (e, p), h in self.handlers.items() if p == path and endpoint in (None, e)]
         served = tuple(sorted(p for e, p in self.handlers if endpoint in (None, e)))
         return handler(Request("GET", path, dict(headers or {}), served=served))

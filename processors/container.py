@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Says which container and pod a row is about, from its cgroup path alone.
+"""Adds the container and pod of a row, from its cgroup path alone.
 
-Adds ``container.id``, ``container.runtime.name`` and ``k8s.pod.uid`` where the attribute ``process.linux.cgroup`` is a
-container's. Works without a network, a container runtime's socket or the Kubernetes API. Put it after
-``map_cleanup``.
+Adds ``container.id``, ``container.runtime.name`` and ``k8s.pod.uid`` if the attribute ``process.linux.cgroup`` is a
+container's. Works without network, container runtime socket or Kubernetes API. Put it after ``map_cleanup``.
 
     processors:
       container: {keep_cgroup: false}
@@ -26,42 +25,42 @@ CGROUP = "process.linux.cgroup"
 
 
 class ContainerSettings(Settings):
-    """What is added to and removed from rows."""
+    """What is removed from rows."""
 
     keep_cgroup: bool = False
-    """Keep ``process.linux.cgroup`` where a container was found; elsewhere (systemd services, …) it always stays."""
+    """Keep ``process.linux.cgroup`` if a container was found; otherwise (systemd services, …) it is always kept."""
 
 
 class ContainerMetadata(Protocol):
-    """Further attributes of containers, from a source that learns about them as they come and go.
+    """Additional attributes of containers, from a source that follows them as they come and go.
 
-    The seam for the Kubernetes API: a watcher of the node's pods answers ``k8s.namespace.name``, ``k8s.pod.name``,
-    ``k8s.container.name`` … from its cache, without ever blocking, and raises ``generation`` when an answer changed (a
-    pod became known after its first events), so that rows described before are described again.
+    The extension point for the Kubernetes API: a watcher of the node's pods returns ``k8s.namespace.name``,
+    ``k8s.pod.name``, ``k8s.container.name`` … from its cache, never blocks, and increases ``generation`` when a result
+    changes (a pod became known after its first events), so that rows are described again.
     """
 
     @property
     def generation(self) -> int:
-        """Changes whenever an answer may have changed."""
+        """Changes whenever a result may have changed."""
         ...
 
     def attributes(self, container: Container) -> Mapping[str, str]:
-        """Attribute name → value; empty for a container that is not known."""
+        """Attribute name → value; empty for an unknown container."""
         ...
 
 
 class NoContainerMetadata:
-    """Knows no names: container and pod are told by their ids only."""
+    """No additional attributes: container and pod have only their ids."""
 
     generation = 0
 
     def attributes(self, container: Container) -> Mapping[str, str]:  # noqa: ARG002 # the protocol
-        """Nothing."""
+        """Return nothing."""
         return {}
 
 
 class ContainerProcessor:
-    """Describes rows by their container. Values and number of rows never change; each row set is described once."""
+    """Adds container attributes to rows. Values and number of rows never change; each row set is processed once."""
 
     def __init__(self, settings: ContainerSettings, _context: Context, names: ContainerMetadata | None = None) -> None:
         self._keep_cgroup = settings.keep_cgroup
@@ -69,7 +68,7 @@ class ContainerProcessor:
         self._described = once_per_row_set(self._describe, version=lambda: self._metadata.generation)
 
     def process(self, frames: Frames) -> Frames:
-        """The same frames about rows that are described better."""
+        """The same frames with container attributes."""
         described = [(frame, self._described(frame.rows)) for frame in frames]
         return [frame if rows is frame.rows else frame.with_rows(rows) for frame, rows in described]
 
@@ -104,7 +103,7 @@ def _reader(described: Mapping[str, Mapping[str, str]], name: str) -> Callable[[
 
 
 def _without_known(rows: RowSet, cgroup: Text, containers: Mapping[str, Container]) -> RowSet:
-    """Remove the cgroup where it says no more than the container's id: rows of directories *inside* a container keep
+    """Remove the cgroup if it says no more than the container's id: rows of directories *inside* a container keep
     theirs, or two rows would become indistinguishable."""
     said = {word for word, container in containers.items() if container.directory == word}
     left = cgroup.map(lambda word: "" if word in said else word)

@@ -2,18 +2,18 @@
 """Decides when the eBPF receiver empties its kernel maps; the data itself passes unchanged.
 
 Kernel maps have a fixed size. On a machine where many processes come and go they fill up, and events of new processes
-are lost (counted and reported, but lost). Put this processor first in a pipeline to choose what the receivers of the
-pipeline do about it:
+are lost (counted and reported, but lost). Put this processor first in a pipeline to choose what the pipeline's
+receivers do about it:
 
-* ``keep_recent`` (the default): entries that did not change for ``stale_after`` are removed. Right for nearly
-  everybody: rows of idle and dead processes make room, the working set stays.
-* ``clear_after_read``: at the first read that comes at least ``cleanup_interval`` after the last clearing, the maps are
-  emptied. Smallest kernel memory; for machines with very many short-lived processes.
+* ``keep_recent`` (the default): entries that have not changed for ``stale_after`` are removed. Right for nearly all
+  machines: rows of idle and dead processes make room, the working set stays.
+* ``clear_after_read``: the maps are emptied at the first read at least ``cleanup_interval`` after the last clearing.
+  Smallest kernel memory; for machines with very many short-lived processes.
 * ``no_cleanup``: nothing is removed; a full map is reported. For debugging, or a fixed set of processes.
 
-Removing is exact: new events go to a fresh generation of the map, the old one is read when no kernel program can still
-write to it, and only then deleted. No strategy makes a counter fall: the receiver keeps the totals, adds what each
-generation brings, and rows live on until they expire there.
+Removal is exact: new events go to a new generation of the map; the old one is read once no kernel program can write to
+it any more, and then deleted. No strategy makes a counter decrease: the receiver keeps the totals and adds the counts
+of each generation, and rows stay there until they expire.
 
     processors:
       map_cleanup: {cleanup_strategy: clear_after_read, cleanup_interval: 30s}
@@ -46,9 +46,9 @@ class MapCleanupSettings(Settings):
     """``keep_recent`` removes entries idle for ``stale_after``, ``clear_after_read`` empties the maps after a read,
     ``no_cleanup`` removes nothing."""
     cleanup_interval: Interval = 30.0
-    """Shortest time between two cleanups. A cleanup happens with a read, so a longer collection interval counts."""
+    """Minimum time between two cleanups. A cleanup happens with a read, so a longer collection interval applies."""
     stale_after: Interval = 300.0
-    """How long an entry must not have changed before ``keep_recent`` removes it; other strategies ignore it."""
+    """How long an entry must be unchanged before ``keep_recent`` removes it; other strategies ignore it."""
 
 
 def _cleanup(settings: MapCleanupSettings) -> MapCleanup:
@@ -56,18 +56,18 @@ def _cleanup(settings: MapCleanupSettings) -> MapCleanup:
 
 
 class MapCleanupProcessor:
-    """Passes frames on and asks upstream for a cleanup, see `UpstreamRequest`."""
+    """Passes frames on and requests a cleanup upstream, see `UpstreamRequest`."""
 
     def __init__(self, settings: MapCleanupSettings, context: Context) -> None:  # noqa: ARG002 # the factory's contract
         self._cleanup = _cleanup(settings)
 
     @property
     def map_cleanup(self) -> MapCleanup:
-        """What the receivers of this pipeline shall do; the graph hands it to them before they start."""
+        """What the receivers of this pipeline should do; the graph passes it to them before they start."""
         return self._cleanup
 
     def process(self, frames: Frames) -> Frames:
-        """The frames as they came."""
+        """The unchanged frames."""
         return frames
 
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The percentages that users of this field watch, made from counters over the last interval.
+"""Common percentages of this field, computed from counters over the last interval.
 
-Each is ``100 × part / whole`` of the increases, for each row in which the whole grew; absent elsewhere, because a
-rate of nothing is neither 0 nor 100. They are held within 0 and 100 where the two counters do not move in step: a call
-that begins in one interval may succeed in the next. For long spans divide the counters in the query language instead of
-averaging percentages.
+Each is ``100 × part / whole`` of the increases, for each row in which the whole grew; absent otherwise, because a
+ratio with an empty whole is neither 0 nor 100. They are clamped to 0 and 100 if the two counters are out of step: a
+call that starts in one interval may succeed in the next. For long ranges divide the counters in the query language
+instead of averaging percentages.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Measured = Mapping[str, tuple[Frame, Increase]]
 
 @dataclass(frozen=True, slots=True)
 class Percentage:
-    """A metric made of two others: ``part`` over ``whole``.
+    """A metric computed from two others: ``part`` over ``whole``.
 
     ``remainder``: the name and description of the metric that is 100 minus this one.
     """
@@ -47,12 +47,12 @@ class Percentage:
 PERCENTAGES = (
     Percentage(
         "ebpf.cache.miss_rate",
-        "Share of the pages asked for by reads in the last interval that had to be brought in",
+        "Share of the pages requested by reads in the last interval that had to be brought in",
         "ebpf.cache.misses",
         "ebpf.cache.read_attempts",
         (
             "ebpf.cache.hit_rate",
-            "Share of the pages asked for by reads in the last interval that were in the page cache",
+            "Share of the pages requested by reads in the last interval that were in the page cache",
         ),
     ),
     Percentage(
@@ -81,7 +81,7 @@ PERCENTAGES = (
 
 
 def percentage_metrics(folders: Sequence[Path]) -> Iterator[MetricInfo]:  # noqa: ARG001 # the contract's argument
-    """What there is to know about them, by name. Their attributes are those of the counters."""
+    """The percentages' metrics, by name. Their attributes are those of the counters."""
     named = [(each.name, each.description) for each in PERCENTAGES]
     named += [each.remainder for each in PERCENTAGES if each.remainder]
     yield from (info(name, "%", description) for name, description in sorted(named))
@@ -92,14 +92,14 @@ INPUTS = frozenset(name for percentage in PERCENTAGES for name in (percentage.wh
 
 @dataclass
 class PercentageRows:
-    """One percentage of one origin, and what is kept of it from interval to interval."""
+    """One percentage of one origin, and its state between intervals."""
 
     percentage: Percentage
     _subset: Subset = field(default_factory=Subset)
     _match: _Match | None = None
 
     def frames(self, measured: Measured) -> Iterable[Frame]:
-        """The frames of the percentage and of its remainder; none where an input is missing or nothing happened."""
+        """The frames of the percentage and of its remainder; none if an input is missing or nothing happened."""
         part = self.percentage.part
         if part not in measured or self.percentage.whole not in measured:
             return
@@ -116,7 +116,7 @@ class PercentageRows:
             yield gauge(whole, rows, 100.0 - percent, name, text=description)
 
     def _aligned(self, frame: Frame, increase: Increase, rows: RowSet) -> NDArray[np.float64]:
-        """The increases of the part, added up for each of ``rows``."""
+        """The increases of the part, summed for each of ``rows``."""
         if frame.rows is rows:
             return increase.amounts
         match = self._match
@@ -142,7 +142,7 @@ def _match(of: RowSet, within: RowSet) -> _Match:
 
 
 def gauge(of: Frame, rows: RowSet, values: NDArray[np.float64], name: str, *, text: str, unit: str = "%") -> Frame:
-    """A gauge about some rows of the frame that it was made from, as old as that frame."""
+    """A gauge for some rows of the frame that it is computed from, with that frame's times."""
     return Frame(
         name,
         Kind.GAUGE,

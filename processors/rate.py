@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes percentages and per-second rates of counters over the last interval, beside the counters themselves.
+"""Computes percentages and per-second rates of counters over the last interval, in addition to the counters.
 
-Percentages, where their counters are there: ``ebpf.cache.hit_rate`` and ``ebpf.cache.miss_rate`` of reads,
+Percentages, if their counters are present: ``ebpf.cache.hit_rate`` and ``ebpf.cache.miss_rate`` of reads,
 ``ebpf.cache.mapped_hit_rate`` and ``ebpf.cache.mapped_miss_rate`` of faults on mapped files,
 ``ebpf.fadvise.success_rate``, ``ebpf.memory.reclaim_efficiency``. Rates on request: ``<name>.rate`` for each metric in
-``metrics``; a histogram's is the number of observations a second. Put it behind the processors that describe rows.
-Where Prometheus scrapes, its own ``rate()`` is the better choice; these rates are for back ends that cannot compute.
+``metrics``; a histogram's is the number of observations per second. Put it after the processors that add attributes to
+rows. With Prometheus, its own ``rate()`` is the better choice; these rates are for back ends that cannot compute them.
 
 An interval ends with each batch. There are no rates in the first one, none for rows in which nothing could be
-measured (they leave the page of ``prometheus`` with the interval before), and never negative ones: a counter that
-starts again counts from its new start time.
+measured (they leave the page of ``prometheus`` with the previous interval), and never negative ones: a counter that
+restarts counts from its new start time.
 
     processors:
       rate: {metrics: [ebpf.block.io.size, "ebpf.syscall.*"]}
@@ -40,10 +40,10 @@ _WARN_AFTER_BATCHES = 3
 
 
 class RateSettings(Settings):
-    """What is made of the counters."""
+    """What is computed from the counters."""
 
     percentages: bool = True
-    """Make the percentages of the page cache, of fadvise and of memory reclaim."""
+    """Compute the percentages of the page cache, of fadvise and of memory reclaim."""
     metrics: tuple[Annotated[str, StringConstraints(min_length=1)], ...] = ()
     """Names of counters and histograms, or patterns with ``*``, ``?`` and ``[…]``, that get a per-second rate."""
 
@@ -62,7 +62,7 @@ class RateProcessor:
         self._batches = 0
 
     def process(self, frames: Frames) -> Frames:
-        """The frames, followed by the gauges made from them."""
+        """The frames, followed by the computed gauges."""
         self._forget(self._increases.batch(frames))
         measured = {
             frame.stream: (frame, increase)
@@ -122,7 +122,7 @@ class RateProcessor:
             yield gauge(frame, rows, rates, f"{frame.name}.rate", text=description, unit=unit)
 
     def _warn_unknown(self, frames: Frames) -> None:
-        """Say once which wishes no metric answers to so far. It may be right: metrics appear with their first event."""
+        """Warn once about patterns that match no metric. They may be right: metrics appear with their first event."""
         self._batches += bool(frames)
         if self._batches != _WARN_AFTER_BATCHES or not frames:
             return
@@ -131,7 +131,7 @@ class RateProcessor:
             if not any(fnmatchcase(name, pattern) for name in names | self._requested.keys()):
                 hint = did_you_mean(pattern, names)
                 self._context.logger.warning(
-                    'metrics: no counter or histogram "%s" has come by so far%s', pattern, hint
+                    'metrics: no counter or histogram "%s" has arrived so far%s', pattern, hint
                 )
 
 
@@ -144,7 +144,7 @@ def register_components() -> Sequence[Factory]:
             RateProcessor,
             RateSettings,
             stability=Stability.BETA,
-            description="Makes hit, success and efficiency percentages, and rates per second where asked for",
+            description="Computes hit, success and efficiency percentages, and per-second rates on request",
             metrics=percentage_metrics,
         )
     ]

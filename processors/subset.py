@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Some rows of a row set, as the same object for as long as they are the same rows."""
+"""A subset of a row set, as the same object as long as the rows are the same."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ebpf_sidecar.pipeline.rows import RowSet, once_per_row_set
 
 @dataclass
 class _Choice:
-    """Which rows were chosen last, and these."""
+    """The last selection and its rows."""
 
     chosen: NDArray[np.bool_]
     rows: RowSet
 
 
 class Subset:
-    """Remembers the last choice, so that what is kept for a row set downstream (labels) stays useful.
+    """Remembers the last selection, so that whatever is cached per row set downstream (labels) stays valid.
 
-    It is kept in the row set that it is of: nothing stays of rows that are gone.
+    It is stored in the original row set, so that nothing remains of rows that are gone.
     """
 
     def __init__(self) -> None:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The latest value of every series, by metric family.
 
-A series is what Prometheus takes it for: a name and its label text. Rows are matched by their ids within a stream, see
-`StreamSeries`. A series that the newest frame does not hold keeps its last value until it expires; one that returns
-goes on. Where two streams have a series of the same labels, the first keeps it for as long as it reports it: values of
-two counters in turn would look like one that restarts all the time.
+A series is what Prometheus understands by it: a name and its label text. Rows are matched by their ids within a stream,
+see `StreamSeries`. A series that is not in the newest frame keeps its last value until it expires; one that returns
+continues. If two streams have a series with the same labels, the first keeps it as long as it reports it: alternating
+values of two counters would look like a counter that constantly restarts.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from .stream_series import StreamSeries
 
 @dataclass(frozen=True, slots=True)
 class Duplicates:
-    """Series that cannot be shown because others have their labels. ``twice``: others of the same reading, which the
-    later ones replaced; ``taken``: how many are another origin's. ``beyond``: for how many more there is no room."""
+    """Series that cannot be shown. ``twice``: those replaced by later ones of the same reading; ``taken``: how many
+    have the labels of another origin's series; ``beyond``: how many more do not fit on the page."""
 
     twice: int = 0
     taken: Mapping[Origin, int] = field(default_factory=dict)
@@ -38,13 +38,13 @@ class Duplicates:
 
     @property
     def number(self) -> int:
-        """All that have others' labels."""
+        """All series with duplicate labels."""
         return self.twice + sum(self.taken.values())
 
 
 @dataclass(slots=True)
 class Family:
-    """A metric and its series, by the stream that they come from."""
+    """A metric and its series, by stream."""
 
     name: MetricNames
     kind: Kind
@@ -59,7 +59,7 @@ class Family:
         return tuple(part for series in self.streams.values() for part in series.parts())
 
     def begin(self, readings: Mapping[Origin, Reading], present: Collection[Stream]) -> None:
-        """A batch of these readings comes, with the streams ``present``: what should be among them and is not goes."""
+        """Start a batch of these readings with the streams ``present``: gauges that should be in it and are not go."""
         for stream, series in list(self.streams.items()):
             reading = readings.get(stream.origin)
             if reading is None:
@@ -70,7 +70,7 @@ class Family:
                 del self.streams[stream]
 
     def end(self, origins: Collection[Origin], now: float, time: int) -> None:
-        """Receivers are silent: nothing is measured now, and no value has to wait for the next reading."""
+        """Receivers have become silent: gauges go, and no value has to wait for the next reading."""
         for stream, series in list(self.streams.items()):
             if stream.origin in origins and series.momentary:
                 del self.streams[stream]
@@ -78,7 +78,7 @@ class Family:
                 series.reveal(now, time)
 
     def update(self, frame: Frame, table: LabelTable, reading: Reading, limit: PageLimit) -> Duplicates:
-        """Take a newer frame in, but for series that another stream has, and for new ones beyond the limit."""
+        """Add a newer frame, except series that another stream has, and new ones beyond the limit."""
         mine = self.streams.get(frame.stream)
         taken = self._taken(frame.stream, mine, table.blocks)
         without = set().union(*taken.values())
@@ -92,9 +92,9 @@ class Family:
         return Duplicates(twice, {stream.origin: len(blocks) for stream, blocks in taken.items()}, len(beyond))
 
     def _taken(self, stream: Stream, mine: StreamSeries | None, blocks: list[str]) -> dict[Stream, set[str]]:
-        """The series that the frame would share with another stream, which keeps them for as long as it reports them.
+        """The series that another stream already has, and keeps as long as it reports them.
 
-        It has stopped when this stream was exported twice since; then this one takes over.
+        It has stopped if this stream was exported twice since then; then this one takes over.
         """
         taken: dict[Stream, set[str]] = {}
         for other, series in self.streams.items():
@@ -109,7 +109,7 @@ class Family:
         return taken
 
     def expire(self, before: float) -> None:
-        """Forget series that were last exported earlier than ``before``, and streams left without any."""
+        """Forget series that were last exported before ``before``, and streams left without any."""
         for series in self.streams.values():
             series.expire(before)
         self.streams = {s: series for s, series in self.streams.items() if series.parts() or series.exported >= before}
@@ -122,7 +122,7 @@ class Family:
 
 
 class FrameRejectedError(Exception):
-    """A frame that cannot stand on the page. ``reason``: a word or two for the count."""
+    """A frame that cannot be shown on the page. ``reason``: a word or two for the counter."""
 
     def __init__(self, reason: str, text: str) -> None:
         super().__init__(text)
@@ -130,15 +130,15 @@ class FrameRejectedError(Exception):
 
 
 _TARGET = MetricNames("target", "target_info", "target_info", "")
-"""The family that says who was scraped; it is not ours to fill, but its names are taken."""
+"""The family that describes the target; it is not made from frames, but its names are taken."""
 
 
 @dataclass
 class Families:
     """All families of a page, none of which uses another's names.
 
-    ``start``: since when there is a page, ns since the epoch: what counts from before that is not new. None: nothing is
-    new, and no series is shown as 0 first.
+    ``start``: when the page was created, ns since the epoch: series that count since before that are not new. None:
+    nothing is new, and no series is shown as 0 first.
     """
 
     start: int | None = None
@@ -149,17 +149,17 @@ class Families:
     def __post_init__(self) -> None:
         self._readings = Readings(self.start)
         self.scrapes = 0
-        """How often the page was asked for."""
+        """How often the page was scraped."""
 
     def __iter__(self) -> Iterator[Family]:
         return iter(sorted(self._families.values(), key=lambda family: family.name.text))
 
     def measure(self) -> None:
-        """Look how much of the limit is in use, before a batch."""
+        """Measure how much of the limit is in use, before a batch."""
         self.limit.begin((family.cost, family.parts()) for family in self._families.values())
 
     def table(self, name: MetricNames, stream: Stream) -> LabelTable | None:
-        """The labels of the stream's newest frame in the family of that name."""
+        """The labels of the stream's newest frame in the family with that name."""
         family = self._families.get(name)
         series = family and family.streams.get(stream)
         return series.table if series else None
@@ -169,7 +169,7 @@ class Families:
         return frozenset(self._owners)
 
     def begin(self, batch: Frames, now: float) -> None:
-        """A batch comes, at ``now`` in monotonic seconds; its frames are to be `put` next."""
+        """Start a batch at ``now``, in monotonic seconds; its frames are then `put`."""
         readings = self._readings.begin(batch, now, self.scrapes)
         present = {frame.stream for frame in batch}
         for family in list(self._families.values()):
@@ -177,9 +177,9 @@ class Families:
             self._remove_empty(family)
 
     def end_silent(self, now: float, time: int, patience: float) -> bool:
-        """Show what there is of receivers whose next reading is overdue; whether that changes anything.
+        """Show pending values of receivers whose next reading is overdue; returns whether anything changed.
 
-        ``patience``: after how many seconds it is where a receiver was read only once.
+        ``patience``: after how many seconds a receiver is overdue that was read only once.
         """
         silent = self._readings.silent(now, patience)
         for family in list(self._families.values()) if silent else ():
@@ -197,7 +197,7 @@ class Families:
         if family is None or not family.parts():
             self._remove(name)
             if not len(frame):
-                return Duplicates()  # without series there is nothing to claim names for
+                return Duplicates()  # no series, so no names are claimed
             self._claim(name, frame)
             family = self._families[name] = self._family(name, frame)
             return family.update(frame, table, reading, self.limit)
@@ -235,7 +235,7 @@ class Families:
             del self._owners[claim]
 
     def expire(self, before: float) -> None:
-        """Forget series that were last exported earlier than ``before``, and families left without any."""
+        """Forget series that were last exported before ``before``, and families left without any."""
         for family in list(self._families.values()):
             if family.oldest() < before:
                 family.expire(before)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Label text of every row of a row set, rendered once and kept while the row lives unchanged.
 
-Finding the rows that did not change costs array arithmetic over all rows and text work over the distinct words only:
-rows are matched by their ids, then compared column by column through a table from new word codes to old ones.
+Finding unchanged rows takes array operations over all rows, and text operations over distinct words only: rows are
+matched by their ids, then compared column by column through a table from new word codes to old ones.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def escaped(value: str) -> str:
-    """A label value as it stands between quotes; halves of surrogate pairs, which UTF-8 lacks, become U+FFFD."""
+    """A label value as written between quotes; lone surrogates, which UTF-8 lacks, become U+FFFD."""
     text = value.translate(_ESCAPES)
     return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
 
@@ -41,8 +41,8 @@ def label_block(labels: Mapping[str, str]) -> str:
 class LabelTable:
     """The rendered labels of a row set.
 
-    ``all_blocks``: for each row ``{a="b",c="d"} ``, or one space where it has no labels. ``blocks``: without
-    duplicates, the last of each kept, and ``selection`` their positions (None: there were no duplicates).
+    ``all_blocks``: for each row ``{a="b",c="d"} ``, or one space if it has no labels. ``blocks``: without duplicates,
+    of which the last is kept, and ``selection`` their positions (None: there were no duplicates).
     """
 
     ids: NDArray[np.uint64]
@@ -54,13 +54,13 @@ class LabelTable:
 
 @dataclass(frozen=True, slots=True)
 class LabelWriter:
-    """How attributes become labels. ``constants`` are on every row and win over attributes of the same label."""
+    """Converts attributes to labels. ``constants`` are on every row and override attributes with the same label."""
 
     constants: Mapping[str, str]
     short: bool = False
 
     def table(self, rows: RowSet, previous: LabelTable | None = None) -> LabelTable:
-        """The labels of ``rows``; what stands in ``previous`` for a row with the same attributes is used again."""
+        """The labels of ``rows``; blocks in ``previous`` are reused for rows with the same attributes."""
         blocks = self._blocks(rows) if previous is None else self._updated(rows, previous)
         last = {block: position for position, block in enumerate(blocks)}
         if len(last) == len(blocks):
@@ -90,7 +90,7 @@ class LabelWriter:
         return [f"{{{text[:-1]}}} " if text else " " for text in joined]
 
     def _sources(self, rows: RowSet) -> dict[str, list[str]]:
-        """Label → the attributes that it is made of, none for a constant; several collide and are joined."""
+        """Label → its attributes, none for a constant; several collide and are joined."""
         sources: dict[str, list[str]] = {}
         for attribute in sorted(rows.columns):
             sources.setdefault(label_name(attribute, short=self.short), []).append(attribute)
@@ -107,7 +107,7 @@ class LabelWriter:
             words[:] = [write(word) for word in column.words]
             return list(words[column.codes].tolist())
         texts = [_texts(rows.columns[attribute]) for attribute in attributes]
-        # the specification: values of colliding labels are joined with ";" in the order of the original names
+        # by the specification, values of colliding labels are joined with ";" in the order of the original names
         return [write(";".join(filter(None, values))) for values in zip(*texts, strict=True)]
 
 
@@ -129,7 +129,7 @@ def _texts(column: Column) -> list[str]:
 def unchanged_rows(
     rows: RowSet, old_ids: NDArray[np.uint64], old_columns: Mapping[str, Column]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Positions in ``rows`` and in the old table of the rows that have the same id and equal attributes."""
+    """Positions in ``rows`` and in the old table of rows with the same id and equal attributes."""
     nothing = np.empty(0, dtype=np.intp)
     if rows.columns.keys() != old_columns.keys():
         return nothing, nothing

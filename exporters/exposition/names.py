@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """OpenTelemetry metric names and units as Prometheus writes them.
 
-Source of the rules: OpenTelemetry specification, "Prometheus and OpenMetrics compatibility", and, where it leaves room,
-the translator that the Collector and Prometheus share (prometheus/otlptranslator).
+The rules are from the OpenTelemetry specification, "Prometheus and OpenMetrics compatibility", and, where it is open,
+from the translator that the Collector and Prometheus share (prometheus/otlptranslator).
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ class MetricNames:
     family: str
     """OpenMetrics' name of the family, which never ends in ``_total`` for a counter."""
     text: str
-    """The name in format 0.0.4, of family and sample alike."""
+    """The name of family and sample in format 0.0.4."""
     sample: str
     """OpenMetrics' name of the sample."""
     unit: str
-    """The unit in which ``family`` ends, or empty."""
+    """The unit suffix of ``family``, or empty."""
 
     def claims(self, kind: Kind) -> frozenset[str]:
-        """All names that belong to the family on a page of either format."""
+        """All names that the family uses on a page of either format."""
         if kind is Kind.HISTOGRAM:
             suffixes: tuple[str, ...] = ("", "_bucket", "_sum", "_count", "_created")
         else:
@@ -103,7 +103,7 @@ def _one_unit(unit: str, known: dict[str, str]) -> list[str]:
 
 
 def _with_unit(words: list[str], unit: list[str]) -> list[str]:
-    """The unit appended, unless the name says it already; a ratio always stands at the end."""
+    """Append the unit, unless the name contains it already; a ratio always comes last."""
     if unit == ["ratio"]:
         return [*(word for word in words if word != "ratio"), "ratio"]
     return [*words, *(word for word in unit if word not in words)]
@@ -122,10 +122,10 @@ _SHORT = {
 
 
 def label_name(attribute: str, *, short: bool = False) -> str:
-    """An attribute's label; ``short``: as Kubernetes' own metrics call it.
+    """An attribute's label; ``short``: its name in Kubernetes' own metrics.
 
-    Characters that labels cannot hold become one underscore. ``le`` is what histograms need for themselves, and is
-    renamed as Prometheus renames labels that it needs.
+    Characters that are invalid in labels become one underscore. ``le`` is reserved for histograms and renamed as
+    Prometheus renames reserved labels.
     """
     label = _SHORT.get(attribute, attribute) if short else attribute
     label = _NOT_IN_LABEL.sub("_", label) or "_"

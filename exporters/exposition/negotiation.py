@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 
 def wants_openmetrics(accept: str) -> bool:
-    """Whether OpenMetrics 1.0 is wanted at least as much as text 0.0.4, which everybody understands.
+    """Whether OpenMetrics 1.0 is preferred at least as much as text 0.0.4, which every scraper understands.
 
     Other parameters, such as Prometheus 3's ``escaping``, do not matter: our names need no escaping.
     """
@@ -22,10 +22,10 @@ def wants_openmetrics(accept: str) -> bool:
 
 
 def takes_created(accept: str) -> bool:
-    """Whether a scraper of OpenMetrics is known to read ``_created`` as the time since when something counts.
+    """Whether an OpenMetrics scraper is known to interpret ``_created`` as the start time of a series.
 
-    Prometheus does where it is told to use such times, and then it likes protobuf, which we do not speak, even better;
-    otherwise it would keep them as series of their own.
+    Prometheus does if it is configured to use start times, and then it prefers protobuf, which we do not support;
+    otherwise it would store them as series of their own.
     """
     ranges = list(_ranges(accept))
     protobuf = max((quality for media, _, quality in ranges if media == "application/vnd.google.protobuf"), default=0.0)
@@ -34,7 +34,7 @@ def takes_created(accept: str) -> bool:
 
 
 def wants_gzip(accept_encoding: str) -> bool:
-    """Whether the answer may be compressed."""
+    """Whether the response may be compressed."""
     qualities = {coding: quality for coding, _, quality in _ranges(accept_encoding)}
     return qualities.get("gzip", qualities.get("*", 0.0)) > 0
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers as Prometheus and OpenMetrics read them: integers exact to 64 bits, floats shortest without loss."""
+"""Numbers in Prometheus and OpenMetrics text: integers exact to 64 bits, floats in the shortest lossless form."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def number_text(value: float) -> str:
 def bound_text(bound: float) -> str:
     """A bucket's upper bound in OpenMetrics' canonical form: ``0.001``, ``1.0``, ``1e+06``.
 
-    Written the same in both formats, so that a series keeps its name when the scraper changes format; Prometheus 3
-    rewrites any other form to this one.
+    Identical in both formats, so that series stay the same when the scraper changes format; Prometheus 3 rewrites any
+    other form to this one.
     """
     return str(floatToGoString(bound))  # type: ignore[no-untyped-call] # prometheus_client types only a part

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The service's own metrics as a guest on our page: families that use a name of ours stay outside."""
+"""The service's own metrics on the page: families whose names are already used on the page are left out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SUFFIXES = (b"", b"_total", b"_created", b"_bucket", b"_sum", b"_count", b"_inf
 
 
 def without_names(text: bytes, taken: AbstractSet[str]) -> bytes:
-    """``text``, an exposition without the final EOF, without the families one of whose names is taken."""
+    """``text`` (an exposition without the final EOF) without families that use a taken name."""
     taken_here = {name.encode() for name in taken}
     clashing = {name for name in set(_COMMENT.findall(text)) if any(name + end in taken_here for end in _SUFFIXES)}
     if not clashing:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Families as text, in format 0.0.4 or OpenMetrics 1.0.
 
-Speed comes from keeping Python out of the loop over series: label blocks and number texts are joined by `map` and
-`str.join`, with what repeats from line to line as the separator. Text is made in pieces that fit into the processor's
-cache; a page of 30 MB in one string costs more in page faults than in work.
+It is fast because there is no Python loop over series: label blocks and numbers are joined by `map` and `str.join`,
+with the repeated parts of lines as the separator. Text is rendered in pieces that fit into the CPU cache; a page of
+30 MB in one string spends more time in page faults than in rendering.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class Format:
 
     openmetrics: bool
     timestamps: bool = False
-    """Each sample carries the time at which it was read."""
+    """Each sample has the time at which it was read."""
     created: bool = False
-    """OpenMetrics only: each counter and histogram says since when it counts."""
+    """OpenMetrics only: each counter and histogram has its start time."""
 
     def target_info(self, resources: Iterable[Mapping[str, str]]) -> bytes:
-        """Who is scraped; OpenMetrics wants this family first on the page."""
+        """The target's resource attributes; OpenMetrics requires this family first on the page."""
         blocks = sorted({label_block({label_name(k): v for k, v in r.items()}) for r in resources if r})
         if not blocks:
             return b""
@@ -82,14 +82,14 @@ class Format:
         return f"{name}" + f"\n{name}".join(map(add, points.blocks, texts)) + "\n"
 
     def _created(self, family: Family, points: Points) -> list[str]:
-        """For each series the line that says since when it counts, empty where that is not known."""
+        """For each series the line with its start time, empty if unknown."""
         stamps, name = self._stamped(_seconds(points.starts), points), f"{family.name.family}_created"
         starts = (points.starts > 0).tolist()
         lines = zip(points.blocks, stamps, starts, strict=True)
         return [f"{name}{block}{stamp}\n" if known else "" for block, stamp, known in lines]
 
     def _stamped(self, texts: Sequence[str], points: Points) -> Sequence[str]:
-        """The numbers, followed by when they were read where that is wanted."""
+        """The numbers, followed by their timestamps if enabled."""
         if not self.timestamps:
             return texts
         times = _seconds(points.times) if self.openmetrics else map(str, (points.times // 1_000_000).tolist())
@@ -101,7 +101,7 @@ class Format:
         assert points.sums is not None
         edges = [*map(bound_text, bounds[:-1] if _ends_infinite(bounds) else bounds), "+Inf"]
         counts = np.cumsum(points.values, axis=1, dtype=np.uint64)
-        if _ends_infinite(bounds):  # two buckets up to +Inf are one
+        if _ends_infinite(bounds):  # two buckets with bound +Inf are one
             counts = counts[:, [*range(len(edges) - 1), -1]]
         labels = [block[1:-2] for block in points.blocks]
         opened = [f"{label}," if label else "" for label in labels]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many series and bytes a page may have. What is full takes no new series; those that it has go on.
+"""The limit of series and bytes on a page. A full page accepts no new series; existing ones continue.
 
-Bytes are counted as if each number had its longest form, so that a page does not outgrow its limit while its numbers
-grow. The service's own metrics and ``target_info`` are not among them.
+Bytes are counted as if each number had its longest form, so that a page does not exceed its limit while its numbers
+grow. The service's own metrics and ``target_info`` are not included.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from .names import MetricNames
 from .series import Points
 
 _INTEGER, _FLOAT = 20, 24
-"""Characters of 2**64 - 1, and of the longest float that is read back without loss."""
+"""The length of 2**64 - 1, and of the longest float in lossless form."""
 _TIME = 15
-"""Characters of a blank and a time in seconds with milliseconds."""
+"""The length of a space and a time in seconds with milliseconds."""
 WARN_AT = 0.8
 """The fraction of a limit at which a warning is logged."""
 REARM_BELOW = 0.7
@@ -31,7 +31,7 @@ REARM_BELOW = 0.7
 
 @dataclass(frozen=True, slots=True)
 class PageSize:
-    """Lines that are no comments, and bytes at most."""
+    """The number of series (lines without comments) and the maximum number of bytes."""
 
     series: int = 0
     bytes: int = 0
@@ -42,10 +42,10 @@ class PageSize:
 
 @dataclass(frozen=True, slots=True)
 class PointCost:
-    """What the points of one family take on the page.
+    """The space that points of one family need on the page.
 
-    ``series``: of each point. ``lines``: of each point, those included that scrapers do not keep. ``point``: bytes of
-    all its lines but for the labels. ``head``: bytes of the comments.
+    ``series``: series per point. ``lines``: lines per point, including those that scrapers do not store. ``point``:
+    bytes of a point's lines without labels. ``head``: bytes of the comments.
     """
 
     series: int
@@ -57,7 +57,7 @@ class PointCost:
     def of(
         cls, name: MetricNames, kind: Kind, bounds: NDArray[np.float64] | None, description: str, extra: PageExtras
     ) -> PointCost:
-        """For a family of that name. ``bounds``: of a histogram."""
+        """The cost for a family with that name. ``bounds``: of a histogram."""
         longest = len(name.sample) + len("_created")
         histogram = kind is Kind.HISTOGRAM and bounds is not None
         lines = 3 + len(bounds[np.isfinite(bounds)]) if histogram and bounds is not None else 1
@@ -72,22 +72,22 @@ class PointCost:
         return cls(series, lines, lines * line, head)
 
     def of_points(self, number: int, label_bytes: int) -> PageSize:
-        """The size of so many points with label blocks of so many bytes together."""
+        """The size of ``number`` points whose label blocks have ``label_bytes`` in total."""
         return PageSize(number * self.series, number * self.point + self.lines * label_bytes)
 
 
 @dataclass(frozen=True, slots=True)
 class PageExtras:
-    """What a page shows beside values."""
+    """What a page shows in addition to values."""
 
     timestamps: bool = False
     created: bool | Literal["auto"] = False
-    """``auto``: lines that are no series, to scrapers that know what they mean."""
+    """``auto``: lines that are not series, for scrapers that understand them."""
 
 
 @dataclass
 class PageLimit:
-    """Admits series while there is room. Not thread-safe."""
+    """Admits series while they fit. Not thread-safe."""
 
     most: PageSize
     extra: PageExtras = PageExtras()
@@ -97,12 +97,12 @@ class PageLimit:
     _lengths: dict[int, tuple[list[str], int]] = field(default_factory=dict)
 
     def cost(self, name: MetricNames, kind: Kind, bounds: NDArray[np.float64] | None, description: str) -> PointCost:
-        """What a point of that family takes."""
+        """The cost of a point in that family."""
         return PointCost.of(name, kind, bounds, description, self.extra)
 
     def begin(self, families: Iterable[tuple[PointCost, Iterable[Points]]]) -> None:
         """Measure what is on the page now."""
-        # a list of labels stays the same object while rows do not change; it is held here, so no other has its id
+        # a list of labels stays the same object while rows do not change; held here, so that its id is not reused
         known, self._lengths = self._lengths, {}
         self.used, self.left_out = PageSize(), 0
         for cost, parts in families:
@@ -113,9 +113,9 @@ class PageLimit:
                 self.used += cost.of_points(len(blocks), length)
 
     def beyond(self, cost: PointCost, blocks: list[str], shown: Collection[Points], without: set[str]) -> set[str]:
-        """The labels among ``blocks`` for which there is no room.
+        """The labels among ``blocks`` that do not fit.
 
-        ``shown``: the series that the page has of the same stream. ``without``: labels that are left out anyway.
+        ``shown``: the stream's series that are on the page. ``without``: labels that are left out anyway.
         """
         if any(part.blocks is blocks for part in shown):
             return set()
@@ -135,7 +135,7 @@ class PageLimit:
         return used.series <= self.most.series and used.bytes <= self.most.bytes
 
     def _fitting(self, cost: PointCost, new: list[str]) -> int:
-        """How many of ``new`` there is room for."""
+        """How many of ``new`` fit."""
         taken = np.cumsum(cost.point + cost.lines * _lengths(new))
         by_bytes = int(np.searchsorted(taken, self.most.bytes - self.used.bytes, side="right"))
         return min(by_bytes, max(0, self.most.series - self.used.series) // cost.series)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Says how full a page is: as gauges, in the log before it is full, and when it is."""
+"""Reports how full a page is: as gauges, and in the log when it is nearly full or full."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from ebpf_sidecar.pipeline.settings import Bytes, Settings
 from .page_limit import REARM_BELOW, WARN_AT, PageLimit, PageSize
 
 _PREFIX = "ebpf_sidecar.exporter.page"
-SERIES = gauge(f"{_PREFIX}_series", "{series}", "Series on the page, the service's own left out", "component")
+SERIES = gauge(f"{_PREFIX}_series", "{series}", "Series on the page, without the service's own", "component")
 MOST_SERIES = gauge(f"{_PREFIX}_series_limit", "{series}", "Series that the page may have", "component")
-BYTES = gauge(f"{_PREFIX}_size", "By", "Bytes that the page has at most, before compression", "component")
+BYTES = gauge(f"{_PREFIX}_size", "By", "Maximum bytes of the current page, before compression", "component")
 MOST_BYTES = gauge(f"{_PREFIX}_size_limit", "By", "Bytes that the page may have", "component")
 METRICS = (SERIES, MOST_SERIES, BYTES, MOST_BYTES)
 _REPAIR = (
-    "raise page_limit, let more names share rows (fold_beyond), show fewer buckets (histogram_bounds), or measure less "
+    "raise page_limit, let more names share rows (fold_beyond), show fewer buckets (histogram_bounds), or collect less "
     "(targets, group_by and probes of the receiver ebpf)"
 )
 
 
 class PageLimitSettings(Settings):
-    """How long a page may become."""
+    """The maximum size of a page."""
 
     series: int = Field(default=50_000, ge=1)
-    """The most series, as Prometheus counts them: lines that are no comments. A warning is logged from 80 % on. New
-    series that find no room are left out and counted as dropped (``page limit``); those that are shown go on."""
+    """The most series, as Prometheus counts them: lines that are not comments. A warning is logged at 80 %. New series
+    that do not fit are left out and counted as dropped (``page limit``); existing series continue."""
     size: Bytes = 16 * 2**20
-    """The same in bytes before compression, each number counted with its longest form."""
+    """The limit in bytes before compression, each number counted in its longest form."""
 
     def limit(self) -> PageSize:
-        """Both."""
+        """Both limits."""
         return PageSize(self.series, max(1, self.size))
 
 
 class PageLimitReport:
-    """What is said of one page. ``report`` after each export."""
+    """Reports on one page. Call ``report`` after each export."""
 
     def __init__(self, limit: PageLimit, context: Context) -> None:
         self._limit, self._telemetry, self._logger = limit, context.telemetry, context.logger
         self._near = self._full = False
 
     def publish(self) -> None:
-        """Show the size and the limits among the service's own metrics."""
+        """Publish size and limits as metrics of the service."""
         limit, observe = self._limit, self._telemetry.observe
         observe(*SERIES.instrument, lambda: limit.used.series)
         observe(*MOST_SERIES.instrument, lambda: limit.most.series)
@@ -62,7 +62,7 @@ class PageLimitReport:
             )  # fmt: skip
         elif share >= WARN_AT and not self._near and not full:
             self._logger.warning(
-                "the page is nearly full (%s): what does not fit any more will be left out; %s", self._usage(), _REPAIR
+                "the page is nearly full (%s): new series that do not fit will be left out; %s", self._usage(), _REPAIR
             )
         elif self._full and not full:
             self._logger.info("the page has room again for all series (%s)", self._usage())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps a page within a number of series: rows of processes that matter least are folded, see `Folding`."""
+"""Keeps a page within a number of series: rows of the least active processes are folded, see `Folding`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .names import MetricNames
 from .page_limit import PageExtras, PointCost
 
 RESERVED_SERIES = 300
-"""How many are kept for the service's own metrics at the end of the page and for ``target_info``."""
+"""The number of series reserved for the service's own metrics and for ``target_info``."""
 MIN_SERIES = 1000
 FOLDED = gauge(
     "ebpf_sidecar.exporter.folded_processes",
@@ -39,7 +39,7 @@ _OVERFLOWED = (
 
 
 class ProcessLimit:
-    """Folds what would be beyond ``most`` series, None for any number. ``expiration``: of the page, in seconds."""
+    """Folds rows beyond ``most`` series (None: no limit). ``expiration``: of the page, in seconds."""
 
     def __init__(self, most: int | None, expiration: float, extra: PageExtras, context: Context) -> None:
         self._most, self._extra, self._context = most, extra, context
@@ -49,11 +49,11 @@ class ProcessLimit:
         )
 
     def _series(self, frame: Frame) -> int:
-        """How many series each row of the frame has."""
+        """The number of series per row of the frame."""
         return PointCost.of(_ANY, frame.kind, frame.bounds, "", self._extra).series
 
     def publish(self) -> None:
-        """Show among the service's own metrics what is folded."""
+        """Publish the number of folded rows as metrics of the service."""
         folding = self._folding
         if folding is None:
             return
@@ -62,7 +62,7 @@ class ProcessLimit:
         observe(*OVERFLOWED.instrument, lambda: folding.overflowed)
 
     def within(self, frames: Frames, now: float) -> Frames:
-        """What to put on the page of a batch. ``now``: monotonic seconds."""
+        """The frames of a batch to show on the page. ``now``: monotonic seconds."""
         if self._folding is None:
             return frames
         folded = self._folding.fold(frames, now)
@@ -71,7 +71,7 @@ class ProcessLimit:
         return folded
 
     def _warn_once(self, message: str, number: int) -> None:
-        """Log it once."""
+        """Log a message once."""
         if number and not self._warned[message]:
             self._warned[message] = True
             self._context.logger.warning(message, number, self._most)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How often each receiver is read: what a new reading does not hold was not measured any more."""
+"""The readings of each receiver: whatever is missing in a new reading is no longer measured."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ebpf_sidecar.pipeline.increase import reading_time
 from ebpf_sidecar.pipeline.streams import Origin
 
 SILENT_INTERVALS = 3
-"""After so many intervals without a reading a receiver is silent, as for ``/health``."""
+"""After this many intervals without a reading a receiver is silent, as in ``/health``."""
 MAX_ORIGINS = 10_000
-"""Of how many origins the newest reading is remembered. When one returns after it was forgotten, all of its rows that
-began since the page was opened are taken for new."""
+"""The number of origins whose newest reading is remembered. When one returns after it was forgotten, all of its rows
+that started after the page was created count as new."""
 _NEVER = 2**64 - 1
 
 
@@ -22,10 +22,10 @@ _NEVER = 2**64 - 1
 class Reading:
     """The newest reading of a receiver.
 
-    ``time``: when, ns since the epoch; ``since``: that of the reading before. ``moment``: the same on a clock that
-    never jumps, where the receiver has one. ``exported``: monotonic seconds. ``scrapes``: how many there had been by
-    then. ``interval``: seconds between readings. ``number``: counts readings, and ``batch`` the batches of one: a
-    receiver in two pipelines comes twice.
+    ``time``: its time, ns since the epoch; ``since``: that of the previous reading. ``reading_time``: the same on the
+    monotonic clock, if the receiver has one. ``exported``: monotonic seconds. ``scrapes``: how many there had been by
+    then. ``interval``: seconds between readings. ``number`` counts readings, and ``batch`` the batches of one: a
+    receiver in two pipelines sends two.
     """
 
     time: int
@@ -38,18 +38,18 @@ class Reading:
     batch: int = 0
 
     def misses(self, number: int, batch: int) -> bool:
-        """Whether what came in that batch of reading ``number`` would have come again by now."""
+        """Whether data from that batch of reading ``number`` should have been seen again by now."""
         return number < self.number - 1 or (number == self.number - 1 and batch <= self.batch)
 
     def is_silent(self, now: float, patience: float) -> bool:
-        """Whether the next reading is overdue; after ``patience`` seconds where it is not known when it is due."""
+        """Whether the next reading is overdue; after ``patience`` seconds if the interval is unknown."""
         waits = SILENT_INTERVALS * self.interval if self.interval < inf else patience
         return now - self.exported > waits
 
 
 @dataclass
 class Readings:
-    """The newest reading of each receiver; of one that passes on what others send, of each of these.
+    """The newest reading of each receiver, or of each of its senders if it forwards data.
 
     ``start``: a time before the first one, see `Families`.
     """
@@ -59,7 +59,7 @@ class Readings:
     _ended: set[Origin] = field(default_factory=set)
 
     def begin(self, batch: Frames, now: float, scrapes: int) -> dict[Origin, Reading]:
-        """Note a batch; the readings that it belongs to."""
+        """Record a batch; returns the readings that it belongs to."""
         frames: dict[Origin, list[Frame]] = {}
         for frame in batch:
             frames.setdefault(frame.stream.origin, []).append(frame)
@@ -86,14 +86,14 @@ class Readings:
         return Reading(time, since, at, now, scrapes, _interval(old, at), old.number + 1)
 
     def silent(self, now: float, patience: float) -> set[Origin]:
-        """Who has become silent, each once; see `Reading.is_silent`."""
+        """The origins that have become silent, each once; see `Reading.is_silent`."""
         silent = {origin for origin, reading in self.newest.items() if reading.is_silent(now, patience)} - self._ended
         self._ended |= silent
         return silent
 
 
 def _interval(old: Reading, at: int) -> float:
-    """Seconds up to ``at``, but never suddenly much fewer than before: a late reading makes the next interval short."""
+    """Seconds up to ``at``, but at least half of the previous interval: a late reading shortens the next one."""
     seconds = (at - old.reading_time) / 1e9
     if seconds <= 0:
         return old.interval

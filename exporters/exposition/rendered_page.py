@@ -11,15 +11,15 @@ from .page import Format
 _LEVEL = 1  # ten times the speed of the default level for a page a fifth larger: label text repeats itself
 _GZIP = 31  # zlib's wbits for a gzip header and trailer around the largest window
 FRESH_SECONDS = 1.0
-"""How long a whole page is given to every scraper that comes: slow ones then hold the same one, not each their own."""
+"""How long a whole page is served to all scrapers: slow ones then share one copy."""
 
 Piece = bytes | memoryview
 
 
 class RenderedPage:
-    """The page in one format: a body that is kept until `clear`, and a tail that is newer. Not thread-safe.
+    """The page in one format: a body that is kept until `clear`, and a newer tail. Not thread-safe.
 
-    The body is kept as the beginning of the newest whole page, so that it is in memory once.
+    The body is kept as the start of the newest whole page, so that it is in memory only once.
     """
 
     def __init__(self, form: Format) -> None:
@@ -28,21 +28,21 @@ class RenderedPage:
         self.clear()
 
     def clear(self) -> None:
-        """The body is out of date."""
+        """Discard the body, which is out of date."""
         self._whole: dict[bool, tuple[float, bytes]] = {}
         self._body_length = 0
         self._packed: bytes | None = None
 
     def fresh(self, now: float, *, packed: bool) -> bytes | None:
-        """The whole page where one was made less than `FRESH_SECONDS` ago; ``packed``: as gzip."""
+        """The whole page if one was rendered less than `FRESH_SECONDS` ago; ``packed``: as gzip."""
         made, page = self._whole.get(packed, (float("-inf"), None))
         return page if now - made < FRESH_SECONDS else None
 
     def page(
         self, render: Callable[[Format], Iterable[Piece]], tail: bytes, clock: Callable[[], float], *, packed: bool
     ) -> bytes:
-        """A new page; ``render`` writes the body where none is kept. It is fresh from its completion on, so that it is
-        shared even where making it takes longer than it stays fresh."""
+        """A new page; ``render`` writes the body if none is kept. It is fresh from its completion on, so that it is
+        shared even if rendering takes longer than it stays fresh."""
         page = self._gzipped(render, tail) if packed else self._plain(render, tail)
         self._whole[packed] = (clock(), page)
         return page
@@ -53,7 +53,7 @@ class RenderedPage:
         return page
 
     def _gzipped(self, render: Callable[[Format], Iterable[Piece]], tail: bytes) -> bytes:
-        """One gzip member: the compressor's state after the body is kept, and a copy of it goes on with the tail."""
+        """One gzip member: the compressor's state after the body is kept, and a copy of it continues with the tail."""
         if self._packed is None:
             self._packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
             self._packed = b"".join(map(self._packer.compress, self._body(render)))

@@ -22,7 +22,7 @@ class Points:
 
     ``ids``: of the rows, see `RowSet`. ``blocks``: label text. ``times``, ``starts``: nanoseconds since the epoch.
     ``seen``: monotonic seconds at which the series was last exported. ``hidden``: for how many more readings the series
-    is shown as 0, see `zero_first`.
+    is shown as zero, see `zero_first`.
     """
 
     ids: NDArray[np.uint64]
@@ -36,7 +36,7 @@ class Points:
 
     @classmethod
     def of(cls, frame: Frame, table: LabelTable, now: float) -> Points:
-        """The frame's points, exported ``now``, the last where several have the same labels."""
+        """The frame's points, exported ``now``; the last of several with the same labels."""
         if table.selection is not None:
             frame = frame.take(table.selection)
         shape = (len(frame),)
@@ -64,7 +64,7 @@ class Points:
             yield self._chosen(part, self.blocks[part])
 
     def take(self, mask: NDArray[np.bool_]) -> Points:
-        """The series that the mask chooses."""
+        """The series selected by the mask."""
         if mask.all():
             return self
         return self._chosen(mask, list(compress(self.blocks, mask.tolist())))
@@ -81,16 +81,16 @@ class Points:
         return self.take(np.fromiter((block not in blocks for block in self.blocks), np.bool_, len(self)))
 
     def also_in(self, other: Points) -> NDArray[np.bool_]:
-        """Which series the other ones hold, too, by their labels."""
+        """Which series are also in ``other``, by their labels."""
         blocks = set(other.blocks)
         return np.fromiter((block in blocks for block in self.blocks), np.bool_, len(self))
 
     def shown(self) -> Points:
-        """The same series as they stand on the page."""
+        """The same series as shown on the page."""
         return self.as_zero(self.hidden > 0)
 
     def as_zero(self, mask: NDArray[np.bool_]) -> Points:
-        """The same series, with nothing counted where the mask is true."""
+        """The same series, with zero where the mask is true."""
         if not mask.any():
             return self
         values, sums = self.values.copy(), None if self.sums is None else self.sums.copy()
@@ -112,10 +112,10 @@ class Points:
         return Points(ids, self.blocks + other.blocks, values, sums, *rest)
 
     def added_to(self, earlier: Points, *, by_id: bool) -> Points:
-        """These deltas on top of what the same rows had counted before, and since when.
+        """These deltas added to the earlier counts of the same rows, with the earlier start times.
 
-        A row goes on from the row with its id, and from a series with its labels of which the row is not here. Without
-        ``by_id`` labels alone count.
+        A row continues the row with its id, or a series with its labels whose row is not here. Without ``by_id`` only
+        labels are compared.
         """
         values, starts = self.values.copy(), self.starts.copy()
         sums = None if self.sums is None else self.sums.copy()
@@ -127,7 +127,7 @@ class Points:
         return replace(self, values=values, starts=starts, sums=sums)
 
     def _continued(self, earlier: Points, *, by_id: bool) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-        """Positions of series, and those of the earlier ones that they go on from: by id, then by labels."""
+        """Positions of series, and of the earlier ones that they continue: by id, then by labels."""
         if self.blocks is earlier.blocks:
             yield np.arange(len(self)), np.arange(len(self))
             return

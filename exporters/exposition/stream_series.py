@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The series that one stream has in a metric family: those of its newest frame, and those that earlier ones held.
+"""The series of one stream in a metric family: those of its newest frame, and those of earlier frames.
 
-A row is recognised by its id: when it is described anew (a name became known), its old series makes way at once, or a
-sum over the page would count the row twice. Rows that the newest frame does not hold keep their last value where they
-count; what was measured at a moment is gone with it.
+A row is identified by its id: when its attributes change (a name became known), its old series is removed at once, or a
+sum over the page would count the row twice. Counters of rows that are not in the newest frame keep their last value;
+gauges disappear.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _NO_IDS = np.empty(0, np.uint64)
 
 @dataclass(slots=True)
 class StreamSeries:
-    """``live``: what is on the page of the newest frame, which came with ``reading``, was read at ``time`` (ns since
-    the epoch), and has the labels of ``table``. ``kept``: series of earlier frames. ``counts``: new ones are 0 first.
-    ``momentary``: values say nothing beyond their reading, in which several frames may have come (``in_parts``)."""
+    """``live``: the series of the newest frame, which belongs to ``reading``, was read at ``time`` (ns since the
+    epoch), and has the labels of ``table``. ``kept``: series of earlier frames. ``counts``: new series are 0 first.
+    ``momentary``: values are only valid for their reading, which may have several frames (``in_parts``)."""
 
     live: Points
     table: LabelTable
@@ -43,11 +43,11 @@ class StreamSeries:
     waiting: NDArray[np.uint64] = field(default_factory=lambda: _NO_IDS)
     """Ids of the rows that were 0 up to the newest reading."""
     apart: dict[Stream, tuple[object, ...]] = field(default_factory=dict)
-    """Streams found to have no labels in common with this one, and what was compared."""
+    """Streams that have no labels in common with this one, and what was compared."""
 
     @classmethod
     def of(cls, frame: Frame, table: LabelTable, reading: Reading, without: Collection[str] = ()) -> StreamSeries:
-        """The series of a first frame, but for those with the label blocks ``without``."""
+        """The series of a first frame, except those with the label blocks ``without``."""
         live, counts = Points.of(frame, table, reading.exported).without(without), frame.kind in _COUNTING
         if counts:
             live = start_at_zero(live, (), reading.since, _NO_IDS)
@@ -56,7 +56,7 @@ class StreamSeries:
 
     @property
     def exported(self) -> float:
-        """When the newest frame came, monotonic seconds."""
+        """When the newest frame was exported, monotonic seconds."""
         return self.reading.exported
 
     def parts(self) -> tuple[Points, ...]:
@@ -64,13 +64,13 @@ class StreamSeries:
         return tuple(part for part in (self.live, self.kept) if part is not None and len(part))
 
     def begin(self, reading: Reading) -> None:
-        """Another reading begins, whether this stream is in it or not."""
+        """Start another reading, whether this stream is in it or not."""
         if reading.batch == 0:
             self.waiting = np.concatenate([_NO_IDS, *(part.ids[part.hidden > 0] for part in self.parts())])
             self._advance(scraped=reading.scrapes > self.reading.scrapes, now=reading.exported, time=reading.time)
 
     def reveal(self, now: float, time: int) -> None:
-        """No reading is to be expected: show every series' value."""
+        """Show every series' value, because no reading is expected."""
         self._advance(scraped=True, now=now, time=time)
 
     def _advance(self, *, scraped: bool, now: float, time: int) -> None:
@@ -79,14 +79,14 @@ class StreamSeries:
             self.kept = after_next_reading(self.kept, scraped=scraped, now=now, time=time)
 
     def update(self, frame: Frame, table: LabelTable, reading: Reading, without: Collection[str] = ()) -> int:
-        """Take a newer frame in. Returns how many series were overwritten though they were read at the same time:
-        these came twice."""
+        """Add a newer frame. Returns how many series were overwritten although they were read at the same time:
+        duplicates."""
         new, twice = Points.of(frame, table, reading.exported).without(without), 0
-        later = frame.time_unix_nano != self.time  # if not, it is a second part of the same reading
+        later = frame.time_unix_nano != self.time  # otherwise it is a second part of the same reading
         if not later:
             again = new.also_in(self.live)
             twice = int(again.sum())
-            if frame.temporality is Temporality.DELTA:  # the same rows by another pipeline did not happen twice
+            if frame.temporality is Temporality.DELTA:  # the same rows from another pipeline are not counted twice
                 new = new.as_zero(again & np.isin(new.ids, self.live.ids))
         if frame.temporality is Temporality.DELTA:
             for part in self.parts():
@@ -100,22 +100,22 @@ class StreamSeries:
         return twice
 
     def _left_by(self, table: LabelTable, *, by_id: bool) -> Points:
-        """What is left of earlier frames: series of rows that are not in ``table``, with labels that are not either."""
+        """What remains of earlier frames: series whose rows and labels are not in ``table``."""
         old = self.live if self.kept is None else self.kept.joined(self.live)
-        if self.momentary and by_id:  # the rest of a reading in parts may be still to come
+        if self.momentary and by_id:  # the rest of a reading in parts may still arrive
             old = old.take((old.times >= self.time) & self.in_parts)
         if by_id and len(old):
             old = old.take(~np.isin(old.ids, table.ids))
         return old.without(set(old.blocks).intersection(table.blocks))
 
     def is_apart(self, stream: Stream, other: StreamSeries, blocks: list[str]) -> bool:
-        """Whether ``blocks`` and the other's series were found to have nothing in common, and are still the same."""
+        """Whether ``blocks`` and the other's series had nothing in common, and are unchanged since."""
         before, now = self.apart.get(stream, ()), (blocks, other.live.blocks, other.kept)
         return bool(before) and all(one is another for one, another in zip(before, now, strict=True))
 
     def leave(self, blocks: list[str], *, all_of_them: bool) -> set[str]:
-        """Give up the series with these labels to another stream: those of earlier frames, or ``all_of_them``. Returns
-        the labels of those that this stream keeps."""
+        """Yield the series with these labels to another stream: those of earlier frames, or ``all_of_them``. Returns
+        the labels that this stream keeps."""
         if self.kept is not None:
             self.kept = self.kept.without(set(self.kept.blocks).intersection(blocks))
         common = set(self.live.blocks).intersection(blocks)
@@ -125,7 +125,7 @@ class StreamSeries:
         return set()
 
     def expire(self, before: float) -> None:
-        """Forget series that were last exported earlier than ``before``, once their value was shown."""
+        """Forget series that were last exported before ``before``, once their value was shown."""
         self.live = self.live.take((self.live.seen >= before) | (self.live.hidden > 0))
         if self.kept is not None:
             self.kept = self.kept.take((self.kept.seen >= before) | (self.kept.hidden > 0))

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which series are new, and are shown as 0 first, so that ``increase()`` sees all that they count.
+"""Shows new series as 0 first, so that ``increase()`` includes everything that they count.
 
-Prometheus takes a series' first value as given: what a process counted before the first scrape that saw its series is
-in no ``rate()`` or ``increase()``. So a new series is 0 until the reading after a scrape saw it, or for `READINGS`
-readings. New is a series that is not on the page and that counts since the reading before, by its start time: what was
-away and returns, or was given another name, goes on with its value, or its past would be counted a second time.
+Prometheus uses a series' first value as the baseline: counts before the first scrape of a series are in no ``rate()``
+or ``increase()``. So a new series is 0 until the reading after its first scrape, or for `READINGS` readings. A series
+is new if it is not on the page and, by its start time, counts since the previous reading. A series that returns or was
+renamed continues with its value, or its past would be counted twice.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from numpy.typing import NDArray
 from .series import Points
 
 READINGS = 2
-"""For how many readings a new series is 0 at most."""
+"""The most readings for which a new series is 0."""
 
 
 def start_at_zero(new: Points, shown: Sequence[Points], since: int, waiting: NDArray[np.uint64]) -> Points:
-    """The series of ``new``, with for how many readings from now on each is 0, and since when it is known to count.
+    """The series of ``new``, with the number of readings for which each is 0, and its known start time.
 
-    ``shown``: the series of the same stream up to now. ``since``: the time of the reading before, ns since the epoch.
-    ``waiting``: ids of the rows that were 0 up to this reading; under another name they have to be seen so, too. Where
-    a row that was shown gets another name the start is 0, for unknown: who takes its new series for 0 up to there would
-    count a second time what stood under the old one.
+    ``shown``: the series of the same stream so far. ``since``: the time of the previous reading, ns since the epoch.
+    ``waiting``: ids of the rows that were 0 up to this reading; if renamed, they must be scraped as 0 as well. If a row
+    that was shown is renamed, its start is 0 (unknown): a reader that assumes 0 at the start of the new series would
+    count the old one twice.
     """
     for part in shown:
         if new.blocks is part.blocks:
@@ -46,7 +46,7 @@ def start_at_zero(new: Points, shown: Sequence[Points], since: int, waiting: NDA
 
 
 def _continue(new: Points, part: Points, hidden: NDArray[np.uint8], starts: NDArray[np.uint64]) -> None:
-    """What is 0, or of which the start is not known, stays so under its labels."""
+    """Series that are 0, or have an unknown start, stay so under their labels."""
     if not len(part):
         return
     before = {block: position for position, block in enumerate(part.blocks)}
@@ -59,7 +59,7 @@ def _continue(new: Points, part: Points, hidden: NDArray[np.uint8], starts: NDAr
 def after_next_reading(points: Points, *, scraped: bool, now: float, time: int) -> Points:
     """The same series; those that are no longer 0 count as exported ``now`` and read at ``time``.
 
-    ``scraped``: whether somebody saw them as they were.
+    ``scraped``: whether they were scraped as 0.
     """
     if not points.hidden.any():
         return points

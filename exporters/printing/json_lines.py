@@ -16,7 +16,7 @@ from .points import Point, first_points
 
 @dataclass(frozen=True, slots=True)
 class JsonLines:
-    """Writes at most ``limit`` points of each frame, then an object that says how many ``more`` there were."""
+    """Writes at most ``limit`` points of each frame, then an object with the number of ``more`` points."""
 
     limit: int
 
@@ -30,7 +30,7 @@ class JsonLines:
             yield from self._points(frame, {"name": frame.name})
 
     def detailed(self, frames: Frames) -> Iterator[str]:
-        """One object per point that repeats everything known about its metric."""
+        """One object per point, with everything known about its metric."""
         for frame in frames:
             yield from self._points(frame, _metric(frame))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The first points of a frame, one by one: what a terminal shows is little, so objects are no waste here."""
+"""The first points of a frame as objects, which is cheap enough for what a terminal shows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Point:
 
     @property
     def count(self) -> int:
-        """How many observations a histogram's point holds."""
+        """The number of observations in a histogram's point."""
         return int(sum(self.value))
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frames as aligned tables for a terminal.
 
-What comes from outside, a process's name for instance, is stripped of control characters: it could steer the terminal.
+Control characters in external text, such as process names, are escaped: they could control the terminal.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Cell = str | int | float
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """Writes at most ``limit`` points of each frame, then a line that says how many more there were."""
+    """Writes at most ``limit`` points of each frame, then a line with the number of further points."""
 
     limit: int
     colours: bool = False
@@ -93,7 +93,7 @@ def _mean(point: Point) -> float:
 
 
 def _aligned(rows: Sequence[Sequence[Cell]]) -> Iterator[str]:
-    """Columns as wide as their widest cell, numbers to the right."""
+    """Columns as wide as their widest cell, numbers right-aligned."""
     texts = [[_shown(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
     for row, cells in zip(rows, texts, strict=True):

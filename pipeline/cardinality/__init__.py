@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bound on how many rows leave the process: those that matter least share one, and no count is lost."""
+"""A limit on how many rows leave the process: the least active rows share one, and no count is lost."""

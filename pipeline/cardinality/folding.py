@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps frames within a budget: owners that matter least share rows, and the increases of all rows stay what they were.
+"""Keeps frames within a budget: the least active owners share rows, and the sum of all increases stays the same.
 
-The decision is about owners (see `Owners`), for all their metrics. What is kept of streams, rows and owners is bounded.
+Decisions are made per owner (see `Owners`), for all its metrics. The state of streams, rows and owners is bounded.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ from .row_table import FrameGrowth
 from .stream_rows import RemainingBudget, StreamRows
 
 HALF_LIFE = 120.0
-"""Seconds after which what an owner did weighs half as much as what it does now."""
+"""Seconds after which past activity of an owner counts half as much as present activity."""
 _SECONDS, _BYTES, _EVENTS = range(MEASURES)
 _WEIGHTS = np.array([1.0, 1.0, 0.01])
 _SCALES = {"s": (_SECONDS, 1.0), "By": (_BYTES, 1.0), "{page}": (_BYTES, 4096.0)}
 _MAX_AMOUNT = 1e200
-"""More than anybody does: sums of it are finite."""
+"""Above any real activity, but small enough that sums stay finite."""
 SPARE_OWNERS = 1024
-"""How many owners without rows may be remembered besides as many as have some."""
+"""How many owners without rows may be remembered, beyond the number of owners with rows."""
 MAX_FORGOTTEN_STREAMS = 10_000
-"""How many forgotten streams are remembered by name, so that their past is not counted twice if they return."""
+"""How many forgotten streams are remembered by name, so that their past is not counted twice when they return."""
 
 Result = TypeVar("Result")
 
 
-def cost_of_one(frame: Frame) -> int:  # noqa: ARG001 # what a budget in rows counts
-    """Each row takes one of the budget."""
+def cost_of_one(frame: Frame) -> int:  # noqa: ARG001 # the cost function of a budget in rows
+    """Each row costs one."""
     return 1
 
 
 class Folding:
     """Frames in, frames out, one batch of a receiver at a time. Not thread-safe.
 
-    ``budget``: how many rows there may be, each weighing ``lines``. ``expiration``: for how many seconds a row that is
-    no longer reported goes on to take its place. ``failed`` is told about frames that cannot be judged, which pass;
+    ``budget``: the total cost of rows, ``lines`` each. ``expiration``: for how many seconds a row that is no longer
+    reported still uses the budget. ``failed`` is called for frames that cannot be processed, which pass unchanged;
     without it errors are raised.
     """
 
@@ -67,15 +67,15 @@ class Folding:
         self.folded = 0
         """How many owners have no rows of their own."""
         self.overflowed = 0
-        """How many rows share an overflow row. As the others a plain number, because other threads read it."""
+        """How many rows share an overflow row. Like the others a plain number, because other threads read it."""
 
     def memory(self) -> int:
-        """The bytes of all that is kept of rows."""
+        """The bytes of all stored row state."""
         return sum(sum(stream.table.memory()) for stream in self._streams.values())
 
     def fold(self, frames: Frames, now: float) -> list[Frame]:
         """The frames within the budget. ``now``: monotonic seconds."""
-        with np.errstate(all="ignore"):  # infinite floats are nobody's fault here
+        with np.errstate(all="ignore"):  # infinite floats are handled below
             return self._folded(frames, now)
 
     def _folded(self, frames: Frames, now: float) -> list[Frame]:
@@ -100,11 +100,11 @@ class Folding:
         return stream.take(frame, self._owners.of(frame.rows), now)
 
     def _safely(self, frame: Frame, step: Callable[..., Result | None], *arguments: object) -> Result | None:
-        """None where a frame cannot be judged: it passes as it is."""
+        """None if a frame cannot be processed: it passes unchanged."""
         try:
             return step(*arguments)
-        except Exception as cause:  # whatever is wrong with one frame, the others are kept in bounds
-            self._drop(frame.stream)  # it may be half changed, and no later frame would fit it
+        except Exception as cause:  # whatever is wrong with one frame, the others stay within the budget
+            self._drop(frame.stream)  # it may be inconsistent, and later frames would not fit
             if self._failed is None:
                 raise
             self._failed(cause)
@@ -115,7 +115,7 @@ class Folding:
         return stream.show(taken, self._owners.named, remaining, now, now - self._expiration)
 
     def _update_activity(self, taken: Sequence[FrameGrowth], now: float) -> None:
-        """Note how busy owners are."""
+        """Record the owners' activity."""
         amounts = self._owners.amounts
         amounts *= 0.5 ** ((now - self._last_update) / HALF_LIFE)
         amounts[amounts < 1e-9] = 0.0
@@ -128,12 +128,12 @@ class Folding:
                 amounts[:, measure] += np.bincount(owner[known], weights[known], len(amounts))
 
     def _activity(self) -> NDArray[np.float64]:
-        """How busy each owner is: its shares of the seconds, of the bytes and, little, of everything else."""
+        """Each owner's activity: its shares of seconds, of bytes and, with a small weight, of everything else."""
         totals = self._owners.amounts.sum(axis=0)
         return np.asarray((self._owners.amounts / np.where(totals > 0, totals, 1.0)) @ _WEIGHTS)
 
     def _decide(self, before: float) -> RemainingBudget:
-        """Who has rows of its own from now on, and what is left of the budget."""
+        """Decide which owners have rows of their own; returns the remaining budget."""
         owners = self._owners
         on_page, alive = RowCosts(), RowCosts()
         shared = taken = 0
@@ -162,7 +162,7 @@ class Folding:
         return RemainingBudget(self._budget - shared - taken - int(page.sum()), int(SHARED * self._budget) - shared)
 
     def _forget(self, frames: Frames, before: float) -> None:
-        """Give up streams that do not come any more, and owners without rows."""
+        """Forget streams that no longer appear, and owners without rows."""
         streams = [frame.stream for frame in frames]
         for source in dict.fromkeys(stream.origin.source for stream in streams):
             mine = [stream for stream in streams if stream.origin.source == source]
@@ -172,7 +172,7 @@ class Folding:
             self._forget_owners(before)
 
     def _drop(self, stream: Stream) -> None:
-        """Forget a stream's rows, but not up to which id they were there."""
+        """Forget a stream's rows, except the highest id."""
         rows = self._streams.pop(stream, None)
         if rows is not None and len(self._forgotten) < MAX_FORGOTTEN_STREAMS:
             self._forgotten[stream] = rows.table.highest()
@@ -186,27 +186,27 @@ class Folding:
         self._renumber(numbers)
 
     def _renumber(self, numbers: Positions | None) -> None:
-        """Follow the owners' new numbers, if they have other ones."""
+        """Apply the owners' new numbers, if they changed."""
         if numbers is not None:
             for stream in self._streams.values():
                 stream.renumber(numbers)
 
 
 class RowCosts:
-    """Sums up what rows weigh, by owner."""
+    """Sums the cost of rows by owner."""
 
     def __init__(self) -> None:
         self._owners: list[Positions] = []
         self._lines: list[int] = []
 
     def add(self, owners: Positions, lines: int) -> None:
-        """Rows of these owners, each of which takes so much of the budget."""
+        """Add rows of these owners, which cost ``lines`` each."""
         if len(owners):
             self._owners.append(owners)
             self._lines.append(lines)
 
     def of(self, number: int) -> NDArray[np.float64]:
-        """The sum of each of so many owners."""
+        """The sum for each of ``number`` owners."""
         if not self._owners:
             return np.zeros(number)
         lines = np.repeat(self._lines, [len(owners) for owners in self._owners])
@@ -214,7 +214,7 @@ class RowCosts:
 
 
 def _measured(taken: FrameGrowth) -> tuple[int, NDArray[np.float64]]:
-    """What a frame tells of how busy its rows were: one of the measures, and how much of it."""
+    """The activity in a frame: one of the measures, and the amount for each row."""
     measure, scale = _SCALES.get(taken.frame.unit, (_EVENTS, 1.0))
     values = taken.growth[0] if measure == _EVENTS or len(taken.growth) == 1 else taken.growth[1]
     return measure, np.clip(np.nan_to_num(values.sum(axis=1) * scale, nan=0.0), 0.0, _MAX_AMOUNT)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whom rows are about: an owner is one process name in one cgroup or container, whatever is measured of it."""
+"""The owners of rows: an owner is one process name in one cgroup or container, across all metrics."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from ebpf_sidecar.pipeline.rows import OVERFLOW, RowSet, Text, once_per_row_set,
 from .identity import Hashes, attribute_hashes
 
 OWNER_PREFIXES = ("process.", "container.", "k8s.")
-"""How the names of attributes begin that say whom a row is about; a container's rows may have no cgroup's path."""
+"""Prefixes of the attributes that identify an owner; a container's rows may have no cgroup path."""
 EXECUTABLE = "process.executable.name"
 PROCESS = (EXECUTABLE, "process.pid")
-"""The attributes that rows lose when they share one of their cgroup; the name becomes `OTHER`."""
+"""The attributes that rows lose when they share a row of their cgroup; the name becomes `OTHER`."""
 OTHER = "other"
 NO_OWNER, OTHERS, OVERFLOWED, FORGOTTEN = -1, -2, -3, -4
-"""Instead of an owner's number: the row names no process; it is the one that others share, or shares the overflow row,
-since before it came; its owner was forgotten."""
+"""Special values instead of an owner's number: the row names no process; it was a shared row already when it arrived,
+or the overflow row; its owner was forgotten."""
 MEASURES = 3
-"""What an owner is judged by: seconds, bytes, and how often anything else was counted."""
+"""The measures of activity: seconds, bytes, and counts of anything else."""
 
 Positions = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
 
 class _Known:
-    """What is kept of a row set: its rows' owners as of a numbering, and since which forgetting all are there."""
+    """State of a row set: its rows' owners as of one numbering, and the generation in which all were added."""
 
     def __init__(self, rows: RowSet) -> None:  # noqa: ARG002 # made for each
         self.epoch = self.forgets = -1
@@ -39,8 +39,9 @@ class _Known:
 class Owners:
     """All owners that have rows, in the order of their `identity`. Arrays have one entry per owner.
 
-    ``groups``: the identity of the owner's cgroup or container. ``amounts``: owners × `MEASURES`, what it did, of late
-    weighing more. ``named``: whether it has rows of its own. ``fresh``: not decided yet. ``turns``: who came first.
+    ``groups``: the identity of the owner's cgroup or container. ``amounts``: owners × `MEASURES`, its activity, recent
+    activity weighted more. ``named``: whether it has rows of its own. ``fresh``: not decided yet. ``arrivals``: the
+    order of arrival.
     """
 
     def __init__(self) -> None:
@@ -59,9 +60,9 @@ class Owners:
         return len(self._hashes)
 
     def add(self, rows: Iterable[RowSet]) -> Positions | None:
-        """Make those among the owners of ``rows`` who are not there yet.
+        """Add the owners of ``rows`` that are not known yet.
 
-        Returns the new number of each old one; None where nothing changed.
+        Returns the new number of each old owner; None if nothing changed.
         """
         unknown = [each for each in rows if self._known(each).forgets != self._forgets]
         for each in unknown:
@@ -97,9 +98,9 @@ class Owners:
         return known.numbers
 
     def forget(self, seen: Iterable[Positions]) -> Positions:
-        """Forget owners that are not among ``seen``.
+        """Forget owners that are not in ``seen``.
 
-        Returns the new number of each old one, `FORGOTTEN` for those that are.
+        Returns the new number of each old owner, `FORGOTTEN` for forgotten ones.
         """
         kept = np.zeros(len(self), np.bool_)
         for numbers in seen:
@@ -113,7 +114,7 @@ class Owners:
 
 
 def _identities(rows: RowSet) -> tuple[Hashes, Hashes, Positions]:
-    """The identity of each row's owner and of its cgroup, 0 where it has none; and what it is instead, or 0."""
+    """The identities of each row's owner and of its cgroup, 0 if there is none; and the special value, or 0."""
     named = {name: column for name, column in rows.columns.items() if name.startswith(OWNER_PREFIXES)}
     hashes = attribute_hashes(named, len(rows))
     groups = attribute_hashes({name: column for name, column in named.items() if name not in PROCESS}, len(rows))
@@ -127,5 +128,5 @@ def _identities(rows: RowSet) -> tuple[Hashes, Hashes, Positions]:
 
 
 def has(column: Text, word: str) -> Mask:
-    """Which rows have that word."""
+    """Which rows have the given word."""
     return np.array([each == word for each in column.words], np.bool_)[column.codes]

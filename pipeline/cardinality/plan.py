@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who has rows of their own: the three busiest owners of each cgroup, then the busiest of all, as the budget allows.
+"""Chooses the owners with rows of their own: the three most active of each cgroup, then the most active overall.
 
-Decisions last. Who has rows of its own counts twice as much as who has not, so two that are about as busy do not take
-turns. Who loses them goes on in a shared row, but its old series stay on the page until they expire, and take their
-place there until then. So only a part of the budget is given away at once:
+Decisions are sticky: owners with rows count twice, so that two about equally active owners do not alternate. An owner
+that loses its rows continues in a shared row, but its old series stay on the page, and use the budget, until they
+expire. So only a part of the budget is given out at once:
 
-* up to `FILL` of it to anybody, and up to `KEEP` to the three busiest of a cgroup;
-* the rest is for what owners begin to do later (a system call not made before), and for rows that are shared.
+* up to `FILL` of it to any owner, and up to `KEEP` to the three most active of a cgroup;
+* the rest is for new activity of owners (a system call not made before), and for shared rows.
 
-Where more than `CROWDED` is in use by rows that are alive, or somebody busier waits, the least busy have to go.
+If live rows use more than `CROWDED`, or a more active owner waits, the least active owners lose their rows.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from .identity import Hashes
 from .owners import Mask, Positions
 
 BUSIEST = 3
-"""How many of each cgroup come before all others."""
+"""How many owners of each cgroup come before all others."""
 STAY = 2.0
-"""How many times as busy somebody must be to take the place of one who has rows of its own."""
+"""How many times as active an owner must be to replace one that has rows of its own."""
 FILL, CROWDED, KEEP = 0.6, 0.8, 0.9
 SHARED = 0.3
-"""The part of the budget that rows called `other` may take; what would be more goes to the overflow row."""
+"""The part of the budget that rows called `other` may use; anything beyond goes to the overflow row."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlanInput:
-    """What is decided on. Arrays have one entry per owner, in units of the budget.
+    """The input of a decision. Arrays have one entry per owner, in units of the budget.
 
-    ``page``: its own series on the page, those included that will expire; ``live``: the series that it has, or would
-    have. ``taken``: what owners leave no choice about (shared rows, rows of nobody). ``busy``: how busy it was of late.
-    ``turns``: who came first, which decides between equals.
+    ``page``: its own series on the page, including those that will expire; ``live``: the series that it has, or would
+    have. ``taken``: the fixed part (shared rows, rows without an owner). ``activity``: its recent activity.
+    ``arrivals``: the order of arrival, which decides between equals.
     """
 
     budget: int
@@ -52,7 +52,7 @@ class PlanInput:
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """Owners from the most to the least important; ``first``: which are among the busiest of their cgroup."""
+    """Owners from the most to the least important; ``first``: which are among the most active of their cgroup."""
 
     order: Positions
     first: Mask
@@ -60,7 +60,7 @@ class _Order:
 
 
 def choose_owners(state: PlanInput) -> Mask:
-    """Which owners have rows of their own from now on."""
+    """The owners that have rows of their own from now on."""
     everyone = state.named | state.fresh
     if everyone.all() and state.taken + float(np.maximum(state.page, state.live).sum()) <= (FILL * state.budget):
         return everyone
@@ -86,8 +86,8 @@ def _order(now: PlanInput) -> _Order:
 
 
 def _leaving(now: PlanInput, order: _Order, waiting: Mask) -> Mask:
-    """The least important with rows of their own, as many as have to go."""
-    used = float(now.page[now.named].sum()) + now.taken  # without what will expire
+    """The least active owners with rows of their own, as many as must lose them."""
+    used = float(now.page[now.named].sum()) + now.taken  # without series that will expire
     need = used - FILL * now.budget if used > CROWDED * now.budget else 0.0
     for limit, waits in ((KEEP, waiting & order.first), (FILL, waiting & ~order.first)):
         if waits.any():
@@ -102,7 +102,7 @@ def _leaving(now: PlanInput, order: _Order, waiting: Mask) -> Mask:
 
 
 def _coming(now: PlanInput, order: _Order, waiting: Mask) -> Mask:
-    """Those who get rows of their own: new owners, and those whose old series have left the page."""
+    """The owners that get rows of their own: new ones, and those whose old series have left the page."""
     wanted = now.fresh | (waiting & (now.page == 0))
     candidates = order.order[wanted[order.order]]
     limits = np.where(order.first[candidates], KEEP, FILL) * now.budget
@@ -112,7 +112,7 @@ def _coming(now: PlanInput, order: _Order, waiting: Mask) -> Mask:
 
 
 def _fitting(costs: NDArray[np.float64], limits: NDArray[np.float64], used: float) -> Mask:
-    """Which fit, the first ones first; one that is too large does not keep out those behind it."""
+    """Which ones fit, in order; one that is too large does not exclude those after it."""
     fitting = np.zeros(len(costs), np.bool_)
     smallest, largest = float(costs.min(initial=np.inf)), float(limits.max(initial=0.0))
     for place, (cost, limit) in enumerate(zip(costs.tolist(), limits.tolist(), strict=True)):

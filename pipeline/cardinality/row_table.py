@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rows of one stream as they come: what each counted last, and whether it is shown by itself."""
+"""The rows of one stream: the last count of each, and whether it is a series of its own."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ebpf_sidecar.pipeline.rows import RowSet
 from .owners import FORGOTTEN, Mask, Positions
 
 MAX_ABSENT_ROWS = 50_000
-"""How many absent rows of a stream are remembered; one that returns after it was forgotten loses an interval."""
+"""How many absent rows of a stream are remembered; a forgotten row loses one interval when it returns."""
 FORGET_AFTER = 7200.0
-"""Seconds for which an absent row is remembered; longer than a receiver keeps one, whose id then never returns."""
+"""How long an absent row is remembered, in seconds; longer than a receiver keeps a row, so its id cannot return."""
 _NEVER = float("-inf")
 _COLUMNS = {"owner": FORGOTTEN, "own": False, "fresh": True, "seen": _NEVER, "shown": _NEVER, "start": 0, "begun": 0}
-"""What is kept of each row besides its numbers, and what that is at first."""
+"""The state of each row besides its numbers, with initial values."""
 Parts = tuple[NDArray[Any], ...]
-"""What a frame holds: values, and for histograms sums; each rows × columns."""
+"""The numbers of a frame: values, and for histograms sums; each rows × columns."""
 
 
 def parts_of(frame: Frame) -> Parts:
@@ -40,9 +40,9 @@ def is_cumulative(frame: Frame) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class FrameGrowth:
-    """A frame that was taken in. ``at``: where the table has its rows. ``growth``: what was counted since the frame
-    before, or the values themselves where they do not grow. ``fresh``: which rows were never seen before. ``since``:
-    the time of the frame before, 0 if there was none."""
+    """A frame and its growth. ``at``: the positions of its rows in the table. ``growth``: what was counted since the
+    previous frame, or the values themselves if they are not cumulative. ``fresh``: which rows are new. ``since``: the
+    time of the previous frame, 0 if there was none."""
 
     frame: Frame
     at: Positions
@@ -54,9 +54,9 @@ class FrameGrowth:
 class RowTable:
     """All rows of a stream that may matter again, sorted by id. Arrays have one entry per row.
 
-    ``owner``: see `Owners`. ``own``: whether it is a series of its own, ``shown``: when it was that last, monotonic
-    seconds. ``last``: what it had counted when it was seen last. ``begun``: since when it counts by itself (ns since
-    the epoch) where a part is in a row that is shared, else 0; ``offsets``: that part, by id.
+    ``owner``: see `Owners`. ``own``: whether it is a series of its own; ``shown``: when it last was, in monotonic
+    seconds. ``last``: its count when it was last seen. ``begun``: when it started counting on its own (ns since the
+    epoch) if an earlier part is in a shared row, else 0; ``offsets``: that part, by id.
     """
 
     def __init__(self, frame: Frame, forgotten: int = -1) -> None:
@@ -78,18 +78,18 @@ class RowTable:
 
     @property
     def present(self) -> Positions:
-        """Where the rows of the last frame are."""
+        """The positions of the last frame's rows."""
         return self._index.places
 
     def __len__(self) -> int:
         return len(self._index)
 
     def fits(self, frame: Frame) -> bool:
-        """Whether the frame goes on with the table's numbers; false for other buckets, or another kind."""
+        """Whether the frame continues the table's numbers; false for other buckets, or another kind."""
         return self.like == _shape(frame) and self.cumulative == is_cumulative(frame)
 
     def highest(self) -> int:
-        """The highest id of a row that was ever here; forgotten ones may be above all that are known."""
+        """The highest row id so far; forgotten rows may have higher ids than known ones."""
         return self._index.highest()
 
     def on_page(self, before: float) -> Mask:
@@ -97,7 +97,7 @@ class RowTable:
         return np.asarray(self.shown >= before)
 
     def take(self, frame: Frame, owner: Positions, now: float) -> FrameGrowth:
-        """Take over what the frame says."""
+        """Store the frame's numbers."""
         self._follow(frame.rows, now)
         at = self.present
         fresh = self.fresh[at]
@@ -112,7 +112,7 @@ class RowTable:
         restarted = (parts[0] < before[0]).any(axis=1)
         restarted |= (starts != self.start[at]) & (starts >= np.uint64(self.time)) & ~fresh
         self.start[at] = starts
-        returned = fresh & self._index.may_return(frame.rows.ids)  # its past is not counted twice
+        returned = fresh & self._index.may_return(frame.rows.ids)  # their past is not counted twice
         for part, last, old in zip(parts, self.last, before, strict=True):
             old[restarted] = 0
             old[returned] = part[returned]
@@ -121,7 +121,7 @@ class RowTable:
         return tuple(_usable(part - old) for part, old in zip(parts, before, strict=True))
 
     def start_own_series(self, at: Positions) -> None:
-        """Rows that become series of their own: what they have counted until now is in a row that is shared."""
+        """Make rows series of their own: their counts up to now are in a shared row."""
         own = set(self.ids[self.own].tolist())
         self.offsets = {id: parts for id, parts in self.offsets.items() if id in own}  # noqa: A001
         for place in at.tolist():
@@ -129,7 +129,7 @@ class RowTable:
         self.begun[at] = self.time
 
     def shown_values(self, taken: FrameGrowth, chosen: Positions) -> Parts:
-        """What chosen rows of a frame show by themselves."""
+        """The values of the chosen rows as series of their own."""
         parts = tuple(part[chosen] for part in parts_of(taken.frame))
         at = taken.at[chosen]
         for row in np.flatnonzero(self.begun[at]).tolist():
@@ -138,7 +138,7 @@ class RowTable:
         return parts
 
     def _follow(self, rows: RowSet, now: float) -> None:
-        """Places for rows that were not there; those absent for long are forgotten, or the longest of too many."""
+        """Add new rows, and forget those that were absent for long, or the longest absent of too many."""
         seen = self.seen
         change = self._index.follow(
             rows, lambda absent: latest(absent & (seen > now - FORGET_AFTER), seen, MAX_ABSENT_ROWS)
@@ -160,7 +160,7 @@ def _shape(frame: Frame) -> tuple[object, ...]:
 
 
 def _usable(growth: NDArray[Any]) -> NDArray[Any]:
-    """Without what is no counter's growth: infinite floats and those that are no numbers."""
+    """The growth with infinite floats and NaN replaced by 0."""
     if growth.dtype.kind != "f":
         return growth
     return np.where(np.isfinite(growth), growth, 0.0)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rows of one stream that others share: one called `OTHER` for each cgroup, and one beyond that for all.
+"""The shared rows of one stream: one called `OTHER` for each cgroup, and one overflow row for all others.
 
-Rows that differ in anything but the process keep that (system call, device, cause); the overflow row has no other
+Shared rows keep all attributes except the process (system call, device, cause); the overflow row has no other
 attribute.
 """
 
@@ -19,20 +19,20 @@ from .owners import EXECUTABLE, OTHER, PROCESS, Mask, Positions, has
 from .row_table import Parts
 
 OVERFLOW_ID = 1 << 63
-"""The overflow row's id. Others that are shared have odd ids of the upper half, made from what they are about."""
+"""The overflow row's id. Other shared rows have odd ids in the upper half, derived from their attributes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sharing:
-    """Which rows would share one. ``ids``: the id of the shared row, for each row. ``first``: the position of one row
-    for each of ``distinct``, which are ascending."""
+    """Which rows share a row. ``ids``: the id of the shared row, for each row. ``first``: the position of one row for
+    each of the ascending ``distinct`` ids."""
 
     ids: Hashes
     distinct: Hashes
     first: Positions
 
     def examples(self, ids: Hashes) -> Positions:
-        """The position of a row for each of the ids, -1 where none is here."""
+        """The position of one row for each of the ids, -1 if there is none."""
         if not len(self.distinct):
             return np.full(len(ids), -1, np.intp)
         place = np.minimum(np.searchsorted(self.distinct, ids), len(self.distinct) - 1)
@@ -41,7 +41,7 @@ class Sharing:
 
 @once_per_row_set
 def sharing_of(rows: RowSet) -> Sharing | None:
-    """How rows would share those of their cgroup; None where they name no processes."""
+    """How rows share the rows of their cgroups; None if they have no process attributes."""
     if not any(name in rows.columns for name in PROCESS):
         return None
     columns = {name: column for name, column in rows.columns.items() if name not in PROCESS}
@@ -50,8 +50,8 @@ def sharing_of(rows: RowSet) -> Sharing | None:
 
 
 def rows_with_shared(rows: RowSet, own: Positions, first: Positions, ids: NDArray[np.uint64]) -> RowSet:
-    """The rows at ``own`` by themselves, and after them those with ``ids``, described by the rows at ``first``; the
-    overflow row, of which no row is an example, comes last."""
+    """The rows at ``own``, followed by shared rows with ``ids``, described by the rows at ``first``; the overflow row,
+    which no row describes, comes last."""
     overflow = len(ids) - len(first)
     columns: dict[str, Column] = {}
     nobody = Text.constant("", len(rows))
@@ -73,7 +73,7 @@ def _named(column: Text, own: Positions, shared: int, name: str, overflow: int) 
 
 
 def _followed(column: Text, word: str, times: int) -> Text:
-    """The column and, after it, ``word`` so many times."""
+    """The column, followed by ``word`` repeated ``times`` times."""
     if not times:
         return column
     words = column.words if word in column.words else (*column.words, word)
@@ -82,8 +82,8 @@ def _followed(column: Text, word: str, times: int) -> Text:
 
 
 class SharedRows:
-    """The totals of a stream's shared rows. ``ids``, ``grown`` and ``seen`` (when it grew, and was reported last, in
-    monotonic seconds), ``start`` (ns since the epoch) and each of ``totals`` have one entry per row."""
+    """The totals of a stream's shared rows. ``ids``, ``grown`` and ``seen`` (when it last grew and was last reported,
+    in monotonic seconds), ``start`` (ns since the epoch) and each of ``totals`` have one entry per row."""
 
     def __init__(self, like: Parts) -> None:
         self._slots: dict[int, int] = {}
@@ -95,12 +95,12 @@ class SharedRows:
     def __len__(self) -> int:
         return len(self._slots)
 
-    def knows(self, id: int) -> bool:  # noqa: A002 # the word of the row sets
+    def knows(self, id: int) -> bool:  # noqa: A002 # the name in row sets
         """Whether there is such a row."""
         return id in self._slots
 
     def slots(self, ids: NDArray[np.uint64], start: int) -> Positions:
-        """Where the rows with these ids are; those that are new begin at 0 and count since ``start``."""
+        """The positions of the rows with these ids; new ones start at 0 and count since ``start``."""
         slots = np.array([self._slots.setdefault(id, len(self._slots)) for id in ids.tolist()], np.intp)  # noqa: A001
         new = len(self._slots) - len(self.ids)
         if new:
@@ -111,7 +111,7 @@ class SharedRows:
         return slots
 
     def add(self, slots: Positions, growth: Parts) -> None:
-        """Add ``growth`` to the rows at ``slots``, of which each may appear often."""
+        """Add ``growth`` to the rows at ``slots``, which may repeat."""
         order = np.argsort(slots, kind="stable")
         where, begins = np.unique(slots[order], return_index=True)
         for total, part in zip(self.totals, growth, strict=True):
@@ -119,20 +119,20 @@ class SharedRows:
                 total[where] += np.add.reduceat(part[order], begins, axis=0)
 
     def clear(self) -> None:
-        """What the rows hold does not grow: it is summed up anew in each batch."""
+        """Reset values that are not cumulative: they are summed in each batch."""
         for total in self.totals:
             total[:] = 0
 
     def besides_overflow(self) -> int:
-        """How many rows there are but the overflow row."""
+        """The number of rows without the overflow row."""
         return len(self) - self.knows(OVERFLOW_ID)
 
     def oldest(self) -> float:
-        """When the row was reported that expires first; infinite without rows."""
+        """When the row that expires first was last reported; infinite without rows."""
         return float(self.seen.min(initial=np.inf))
 
     def expire(self, before: float) -> None:
-        """Forget rows that were last reported earlier than ``before``: they begin at 0 when they return."""
+        """Forget rows that were last reported before ``before``: they start at 0 when they return."""
         kept: Mask = self.seen >= before
         if kept.all():
             return

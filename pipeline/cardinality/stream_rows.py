@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One stream's frames, with rows that share one where their owners have none of their own.
+"""One stream's frames, in which rows share a row if their owners have none of their own.
 
-What a row counts in the interval in which it changes goes to the shared row: a row that leaves was shown before, one
-that comes begins at 0. So the increases of all rows are those of the frames that came, in every interval.
+In the interval in which a row changes sides, its count goes to the shared row: a leaving row was shown before, and an
+entering one starts at 0. So in every interval the sum of all increases equals that of the original frames.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _DIVISIBLE = ("By", "KiBy", "MiBy", "GiBy", "KBy", "MBy", "GBy")
 
 @dataclass
 class RemainingBudget:
-    """What is left of the budget. ``shared``: of the part that rows called `OTHER` may take."""
+    """The remaining budget. ``shared``: of the part that rows called `OTHER` may use."""
 
     left: int
     shared: int
 
     def admit(self, wanted: Mask, lines: int) -> Mask:
-        """The first of the ``wanted`` rows, as many as there is room for."""
+        """The first of the ``wanted`` rows, as many as fit."""
         places = np.flatnonzero(wanted)[: max(0, self.left) // lines]
         admitted = np.zeros(len(wanted), np.bool_)
         admitted[places] = True
@@ -40,7 +40,7 @@ class RemainingBudget:
         return admitted
 
     def admit_shared(self, wanted: int, lines: int) -> int:
-        """How many of the ``wanted`` new rows that are shared have room."""
+        """How many of the ``wanted`` new shared rows fit."""
         admitted = min(wanted, max(0, min(self.left, self.shared)) // lines)
         self.left -= admitted * lines
         self.shared -= admitted * lines
@@ -49,8 +49,8 @@ class RemainingBudget:
 
 @dataclass(frozen=True, slots=True)
 class BudgetUse:
-    """What a stream takes of the budget. ``page``, ``live``: the owners of rows on the page, and of rows that come,
-    once for each row. ``nobody``: of the overflow row, and of rows that no owner can give up; ``shared``: of others.
+    """A stream's use of the budget. ``page``, ``live``: the owners of rows on the page, and of current rows, once for
+    each row. ``unowned``: of the overflow row, and of rows without an owner; ``shared``: of other shared rows.
     """
 
     page: Positions
@@ -60,7 +60,7 @@ class BudgetUse:
 
 
 class StreamRows:
-    """The rows of one stream. ``lines``: how much of the budget each takes. ``seen``: monotonic seconds."""
+    """The rows of one stream. ``lines``: the cost of each. ``seen``: monotonic seconds."""
 
     def __init__(self, frame: Frame, lines: int, forgotten: int = -1) -> None:
         self.table = RowTable(frame, forgotten)
@@ -72,7 +72,7 @@ class StreamRows:
         self._changes = _NEVER
 
     def budget_use(self, before: float) -> BudgetUse:
-        """What the stream takes. ``before``: a series that was reported last before it is no longer on the page."""
+        """The stream's budget use. ``before``: series last reported earlier are no longer on the page."""
         if self._budget_use is None or self._changes < before:
             table, on_page = self.table, self.table.on_page(before)
             self.shared.expire(before)
@@ -85,18 +85,18 @@ class StreamRows:
         return self._budget_use
 
     def take(self, frame: Frame, owner: Positions, now: float) -> FrameGrowth:
-        """Take over what a frame says, see `RowTable`."""
+        """Store a frame's numbers, see `RowTable`."""
         self._budget_use, self.seen = None, now
         return self.table.take(frame, owner, now)
 
     def renumber(self, numbers: Positions) -> None:
-        """Owners have other numbers now."""
+        """Apply the owners' new numbers."""
         self._budget_use, owner = None, self.table.owner
         owner[owner >= 0] = numbers[owner[owner >= 0]]
 
     def show(self, taken: FrameGrowth, named: Mask, remaining: RemainingBudget, now: float, before: float) -> Frame:
-        """The frame to pass on. ``named``: the owners that have rows of their own. ``before``: a series that was
-        reported last before it is no longer on the page."""
+        """The frame to pass on. ``named``: the owners with rows of their own. ``before``: series last reported earlier
+        are no longer on the page."""
         self._budget_use = None
         table, at = self.table, taken.at
         owner, was = table.owner[at], table.own[at]
@@ -119,7 +119,7 @@ class StreamRows:
         return self._frame(taken, np.flatnonzero(own), ids)
 
     def _share(self, taken: FrameGrowth, folded: Mask, remaining: RemainingBudget, now: float) -> None:
-        """Add what ``folded`` rows counted to the rows that they share, as far as there is room for these."""
+        """Add the counts of ``folded`` rows to their shared rows, as far as those fit."""
         if not self.table.cumulative:
             self.shared.clear()
         members = np.flatnonzero(folded)
@@ -138,7 +138,7 @@ class StreamRows:
         self.shared.grown[slots] = now
 
     def _wanted(self, taken: FrameGrowth, members: Positions) -> Hashes:
-        """The id of the row that each member should share."""
+        """The id of each member's shared row."""
         owner, sharing = self.table.owner[taken.at[members]], sharing_of(taken.frame.rows)
         wanted = np.full(len(members), OVERFLOW_ID, np.uint64)
         if sharing is not None:
@@ -147,9 +147,9 @@ class StreamRows:
         return wanted
 
     def _reported(self, rows: RowSet, now: float, before: float) -> Hashes:
-        """The shared rows to report, the overflow row last: those that grew not long ago, and have a row here.
+        """The shared rows to report, the overflow row last: those that grew recently and match a row here.
 
-        Others are left to expire, as their place may be needed, long after what is in them was seen.
+        Others are left to expire, because the budget may be needed, long after their counts were scraped.
         """
         sharing, shared = sharing_of(rows), self.shared
         lately = shared.grown >= ((before + now) / 2 if self.table.cumulative else now)
@@ -159,8 +159,8 @@ class StreamRows:
         return np.append(shared.ids[lately & here & ~overflow], shared.ids[lately & overflow])
 
     def _admitted(self, ids: Hashes, first: Positions, remaining: RemainingBudget) -> Mask:
-        """Which of these shared rows there are, or have room, in the order of ``first``; never the overflow row, whose
-        place is kept."""
+        """Which of these shared rows exist already or fit, in the order of ``first``; never the overflow row, which has
+        reserved budget."""
         admitted = np.isin(ids, self.shared.ids)
         admitted[ids == np.uint64(OVERFLOW_ID)] = False
         new = np.flatnonzero(~admitted & (ids != np.uint64(OVERFLOW_ID)))
@@ -186,8 +186,8 @@ class StreamRows:
 
 
 @once_per_row_set
-def _layouts(rows: RowSet) -> dict[tuple[bytes, bytes], RowSet]:  # noqa: ARG001 # kept for each of them
-    """What was made of a row set, so that all metrics with the same rows go on to share one."""
+def _layouts(rows: RowSet) -> dict[tuple[bytes, bytes], RowSet]:  # noqa: ARG001 # one dict per row set
+    """The results for a row set, so that all metrics with the same rows continue to share one."""
     return {}
 
 
@@ -206,7 +206,7 @@ def _laid_out(rows: RowSet, own: Positions, ids: Hashes) -> RowSet:
 
 
 def is_additive(frame: Frame) -> bool:
-    """Whether the values of several rows have a meaning together: counts and bytes, also per second; not ratios."""
+    """Whether values of several rows can be summed: counts and bytes, also per second; not ratios."""
     if frame.kind is not Kind.GAUGE:
         return True
     above = frame.unit.partition("/")[0]

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command `ebpf-sidecar`: its entry point, its subcommands, and those that plugins bring."""
+"""The command `ebpf-sidecar`: its entry point, its subcommands, and those of plugins."""

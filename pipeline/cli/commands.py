@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``ebpf-sidecar``: what can be asked for, and which exit code answers.
+"""The command ``ebpf-sidecar``: its subcommands and exit codes.
 
-This module imports little, so that ``--help``, ``version`` and shell completion answer at once; each command imports
-its work when it is called. Exit codes: 0 done, 1 failed, 2 the configuration, a plugin or the command line is wrong,
-130 interrupted, 141 whoever read the output has gone, as with every filter.
+This module imports little, so that ``--help``, ``version`` and shell completion start fast; each command imports its
+implementation when it is called. Exit codes: 0 success, 1 failure, 2 wrong configuration, plugin or command line,
+130 interrupted, 141 the reader closed the output, as with every filter.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SHELLS = ["bash", "zsh", "fish"]
 
 
 def exit_code(arguments: Sequence[str]) -> int:
-    """What the command line ``arguments`` ends with; problems are explained on standard error."""
+    """The exit code of the command line ``arguments``; problems are explained on standard error."""
     try:
         return cli.main(list(arguments), PROGRAM, complete_var=_COMPLETE, standalone_mode=False) or 0
     except click.Abort:
@@ -39,7 +39,7 @@ def exit_code(arguments: Sequence[str]) -> int:
         error.show()
         return error.exit_code
     except SidecarError as error:
-        if isinstance(error, OutputError) and error.closed:  # has seen enough, as in "components | head -1"
+        if isinstance(error, OutputError) and error.closed:  # by its reader, as in "components | head -1"
             return OUTPUT_CLOSED
         _explain(error)
         return 2 if isinstance(error, (ConfigError, PluginError)) else 1
@@ -58,21 +58,21 @@ def _explain(error: SidecarError) -> None:
 @click.group(cls=ExtensibleGroup, context_settings=_SETTINGS)
 @click.version_option(version_of(PROGRAM), "-V", "--version", prog_name=PROGRAM)
 def cli() -> None:
-    """Kernel-level truth about storage performance, per container, in an OpenTelemetry-style pipeline.
+    """Storage performance as the kernel sees it, per container, in an OpenTelemetry-style pipeline.
 
     \b
     Examples:
       ebpf-sidecar run                              the packaged configuration, Prometheus on 127.0.0.1:18080
       ebpf-sidecar run --config mine.yaml           your own
       ebpf-sidecar check --config mine.yaml         find every mistake without starting anything
-      ebpf-sidecar doctor                           can this machine do it, and which rights are needed
+      ebpf-sidecar doctor                           check this machine, and which privileges are needed
       ebpf-sidecar components                       what can be written into a configuration
     """
 
 
 @cli.command()
 @config_options
-@click.option("--or-replay", is_flag=True, help="Where eBPF cannot be used, say why and play a recording instead.")
+@click.option("--or-replay", is_flag=True, help="If eBPF cannot be used, say why and replay a recording instead.")
 def run(files: Sequence[str], overrides: Sequence[str], *, or_replay: bool) -> int:
     """Run the pipelines until SIGINT or SIGTERM.
 
@@ -86,7 +86,7 @@ def run(files: Sequence[str], overrides: Sequence[str], *, or_replay: bool) -> i
     from ebpf_sidecar.pipeline.running.stop_request import StopRequest
 
     request = StopRequest()
-    request.note_signals()  # before the imports that take long: a request to reload must not end us
+    request.note_signals()  # before slow imports: a reload signal must not kill the process
     from . import run as work
 
     return work.run(files, overrides, request, or_replay=or_replay)
@@ -97,8 +97,8 @@ def run(files: Sequence[str], overrides: Sequence[str], *, or_replay: bool) -> i
 def check(files: Sequence[str], overrides: Sequence[str]) -> None:
     """Find every mistake in a configuration.
 
-    Prints "ok" and a picture of the pipelines. Starts nothing and needs no rights. Warnings are about what works but
-    is hardly meant.
+    Prints "ok" and a picture of the pipelines. Starts nothing and needs no privileges. Warnings are about settings
+    that work, but are probably not intended.
 
     \b
     Example:
@@ -113,10 +113,10 @@ def check(files: Sequence[str], overrides: Sequence[str]) -> None:
 @config_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 def doctor(files: Sequence[str], overrides: Sequence[str], *, as_json: bool) -> int:
-    """Examine whether this machine can run a configuration.
+    """Check whether this machine can run a configuration.
 
-    Each line says ok, note or problem, and how to mend it. Ends with the smallest Kubernetes securityContext and the
-    docker flags that suffice. Changes nothing. Exit code 1 when there is a problem.
+    Each line says ok, note or problem, and how to fix it. Ends with the smallest Kubernetes securityContext and the
+    docker flags that suffice. Changes nothing. Exit code 1 if there is a problem.
 
     \b
     Examples:
@@ -133,7 +133,7 @@ def doctor(files: Sequence[str], overrides: Sequence[str], *, as_json: bool) -> 
 def print_config(files: Sequence[str], overrides: Sequence[str]) -> None:
     """Print the merged and expanded configuration.
 
-    Secrets are masked. It is also printed when components in it are wrong; they are then explained on standard error.
+    Secrets are redacted. It is printed even if components in it are wrong; standard error then explains why.
 
     \b
     Example:
@@ -168,7 +168,7 @@ def components(*, as_json: bool, metrics: bool) -> None:
     """List the installed components, or their metrics.
 
     Shows kind, type, stability, package and description. Plugins that cannot be loaded are listed with the cause; they
-    stop neither this command nor a configuration that does not use them.
+    affect neither this command nor configurations that do not use them.
 
     \b
     Example:
@@ -193,8 +193,8 @@ def components(*, as_json: bool, metrics: bool) -> None:
 def record(files: Sequence[str], overrides: Sequence[str], output: str, duration: str) -> None:
     """Record what the receivers produce.
 
-    The receiver "replay" plays it back: to show the pipelines at work on machines without eBPF, and to look at a
-    problem again elsewhere.
+    The receiver "replay" plays it back: to try the pipelines on machines without eBPF, or to analyze a problem
+    elsewhere.
 
     \b
     Examples:
@@ -216,9 +216,9 @@ def version() -> None:
 @cli.command()
 @click.argument("shell", type=click.Choice(_SHELLS), default=lambda: Path(os.environ.get("SHELL", "bash")).name)
 def completion(shell: str) -> None:
-    """Print the code for completion in a shell.
+    """Print the completion code for a shell.
 
-    Without an argument for the current shell.
+    Without an argument: for the current shell.
 
     \b
     Examples:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``components``: everything that is installed, the broken included, and the metrics that it makes."""
+"""The command ``components``: everything that is installed, including broken plugins, and its metrics."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _KINDS = (*(kind.value for kind in ComponentKind), "command", "probes")
 
 @dataclass(frozen=True, slots=True)
 class ListedComponent:
-    """One line of the list. ``error``: why it cannot be used, or empty."""
+    """One line of the list. ``error``: why it cannot be used; empty if it can."""
 
     kind: str
     type: str
@@ -47,7 +47,7 @@ def components(*, as_json: bool) -> None:
 
 
 def metrics(*, as_json: bool) -> None:
-    """Print every metric that the installed components make, as a table or as JSON with all that is known of each."""
+    """Print every metric of the installed components, as a table or as JSON with all details."""
     found = list(catalogue(Plugins()))
     if as_json:
         click.echo(json.dumps([asdict(each) for each in found], indent=2, ensure_ascii=False))
@@ -57,7 +57,7 @@ def metrics(*, as_json: bool) -> None:
 
 
 def list_components(plugins: Plugins) -> Iterator[ListedComponent]:
-    """Every component and every set of probes, receivers first; what cannot be loaded carries its cause."""
+    """Every component and every set of probes, receivers first; those that cannot be loaded with the cause."""
     for kind, type_, plugin in plugins.all():
         yield _component(plugins, kind, type_, plugin)
     for plugin in plugins.non_components():
@@ -76,16 +76,14 @@ def _component(plugins: Plugins, kind: ComponentKind, type_: str, plugin: Plugin
 
 
 def _other(plugin: Plugin, plugins: Plugins) -> ListedComponent:
-    """Probes, or an entry point whose name says nothing."""
+    """Probes, a command, or an entry point of unknown kind."""
     kind, _, type_ = plugin.entry.name.partition(".")
     try:
         if kind == "command":
             descriptions = [command.get_short_help_str(60) for command in plugin.commands() if command.name == type_]
             return ListedComponent(kind, type_, "", *_package(plugin.entry), "".join(descriptions))
         if kind in _KINDS and not type_:
-            raise PluginError(
-                f'entry point "{kind}" says what kind it is, but not what it brings; name it "{kind}.<name>"'
-            )
+            raise PluginError(f'entry point "{kind}" has no name after its kind; name it "{kind}.<name>"')
         if kind != "probes":
             hint = did_you_mean(kind, _KINDS)
             raise PluginError(f'entry point "{plugin.entry.name}": unknown kind "{kind}"{hint}')
@@ -96,7 +94,7 @@ def _other(plugin: Plugin, plugins: Plugins) -> ListedComponent:
 
 
 def _probe_names(plugin: Plugin, plugins: Plugins) -> Iterator[str]:
-    """Of the probes in the plugin's folders; marked where another plugin's, ours first of all, has the name already."""
+    """Names of the probes in the plugin's folders; marked if another plugin (ours first) already has that name."""
     for folder in plugin.probe_folders():
         for path in folder.glob("*.yaml"):
             first = next((each for each in plugins.probe_folders() if (each / path.name).exists()), folder)

@@ -26,7 +26,7 @@ from .options import print_stderr
 
 
 def check(files: Sequence[str], overrides: Sequence[str]) -> None:
-    """Print "ok" and a picture of each pipeline; warnings on standard error. Raises `ConfigError`."""
+    """Print "ok" and a picture of each pipeline, and warnings on standard error. Raises `ConfigError`."""
     config = load(config_sources(files), overrides, Plugins(), os.environ)
     for warning in config.warnings:
         print_stderr("warning: ", str(warning), colour="yellow")
@@ -42,7 +42,7 @@ def _picture(config: Config) -> Iterator[str]:
 
 
 def _flow(pipeline: PipelineSettings) -> Iterator[str]:
-    """Receivers to the left, exporters to the right, the processors on the first line between them; plain ASCII."""
+    """Receivers on the left, exporters on the right, processors between them on the first line; plain ASCII."""
     receivers, exporters = [str(id_) for id_ in pipeline.receivers], [str(id_) for id_ in pipeline.exporters]
     width = max(map(len, receivers))
     joined, forked = "--+" if len(receivers) > 1 else "", len(exporters) > 1
@@ -55,7 +55,7 @@ def _flow(pipeline: PipelineSettings) -> Iterator[str]:
 
 
 def print_config(files: Sequence[str], overrides: Sequence[str]) -> None:
-    """Print the merged, expanded and masked configuration. Raises `ConfigError`, after printing where possible."""
+    """Print the merged, expanded and redacted configuration. Raises `ConfigError`, after printing if possible."""
     given, plugins = config_sources(files), Plugins()
     secrets: set[str] = set()
     with known_secrets(secrets):
@@ -78,9 +78,9 @@ def _without_secrets_of(kind: ComponentKind, key: str, body: Any, plugins: Plugi
     try:
         return redacted_by_type(body, find_factory(plugins, ComponentId.parse(kind, key)).settings)
     except (PluginError, ValueError):
-        return body  # explained by the check that follows; names and values are masked all the same
+        return body  # the check that follows explains it; names and values are still redacted
 
 
 def print_schema() -> None:
-    """Print the JSON Schema of a configuration of everything that is installed."""
+    """Print the JSON Schema of a configuration with all installed components."""
     click.echo(json.dumps(schema(Plugins()), indent=2, ensure_ascii=False))

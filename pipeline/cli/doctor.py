@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``doctor``: what the components of a configuration say about the machine."""
+"""The command ``doctor``: runs the checks of a configuration's components on this machine."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from ebpf_sidecar.pipeline.config.locations import config_sources
 from ebpf_sidecar.pipeline.plugins import Plugins
 
 JSON_VERSION = 1
-"""Raised when a key of the JSON goes or changes its meaning; new keys may come at any time."""
+"""Increased when a key of the JSON is removed or changes its meaning; keys may be added at any time."""
 
 _COLOURS = {Verdict.OK: "green", Verdict.NOTE: "yellow", Verdict.PROBLEM: "red"}
-_NOTHING = "nothing to examine: no component of this configuration brings checks"
+_NOTHING = "nothing to check: no component of this configuration has checks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Examined:
 
 
 def doctor(files: Sequence[str], overrides: Sequence[str], *, as_json: bool) -> int:
-    """Print what was found; 1 when something is a problem, else 0. Raises `ConfigError` and `PluginError`."""
+    """Print the findings; returns 1 if any is a problem, else 0. Raises `ConfigError` and `PluginError`."""
     plugins = Plugins()
     config = load(config_sources(files), overrides, plugins, os.environ)
     examined = list(examine(config, plugins))
@@ -43,7 +43,7 @@ def doctor(files: Sequence[str], overrides: Sequence[str], *, as_json: bool) -> 
 
 
 def examine(config: Config, plugins: Plugins) -> Iterator[Examined]:
-    """Every component that brings checks, receivers first, and what they found."""
+    """Every component with checks, receivers first, and its findings."""
     for kind in ComponentKind:
         for id_, component in config.components(kind).items():
             for check in plugins.checks(kind, id_.type):
@@ -51,7 +51,7 @@ def examine(config: Config, plugins: Plugins) -> Iterator[Examined]:
 
 
 def as_data(examined: Sequence[Examined]) -> dict[str, Any]:
-    """The machine-readable answer, of plain values."""
+    """The machine-readable result, as plain values."""
     return {
         "version": JSON_VERSION,
         "verdict": str(Verdict.PROBLEM if _problems(examined) else Verdict.OK),
@@ -67,7 +67,7 @@ def as_data(examined: Sequence[Examined]) -> dict[str, Any]:
 
 
 def table(examined: Sequence[Examined]) -> Iterator[str]:
-    """The lines for people: an aligned table, the count of problems, then what can be copied."""
+    """The lines for people: an aligned table, the number of problems, then advice to copy."""
     for each in examined:
         yield click.style(f"{each.component}:", bold=True)
         yield from _rows(each.examination.findings)

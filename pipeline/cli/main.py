@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The entry point of the command ``ebpf-sidecar``: first what an interrupt does, then everything else.
+"""The entry point of the command ``ebpf-sidecar``: sets the interrupt handler before everything else.
 
-Imports nothing but what Python has loaded anyway: until the first line of `main` has run, Ctrl-C prints a traceback.
+Imports only modules that Python has already loaded: Ctrl-C prints a traceback until the first line of `main` has run.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ import sys
 
 
 def main() -> None:
-    """Run the command line of this process, and end it.
+    """Run this process's command line and exit.
 
-    Until a command says otherwise Ctrl-C ends the process as it ends any other program: at once and without a word.
-    Commands that have something to tidy up install handlers of their own before they open it.
+    By default Ctrl-C kills the process like any other program: immediately and silently. Commands that need cleanup
+    install handlers of their own before they open anything.
     """
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where a shell had it ignored
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # unless a shell has set it to be ignored
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     _occupy_standard_descriptors()
-    # all imports take their time, in which somebody may press Ctrl-C
+    # imports take time, in which the user may press Ctrl-C
     from ebpf_sidecar.pipeline.process.import_path import safe_import_path  # noqa: PLC0415
 
-    sys.path[:] = safe_import_path()  # much is imported only when it is needed
-    # NumPy's linear algebra, which nobody uses here, would start a thread per processor; each keeps its rights for good
+    sys.path[:] = safe_import_path()  # many imports happen later
+    # NumPy's linear algebra, unused here, would start a thread per CPU, and threads keep their capabilities
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from ebpf_sidecar.pipeline.output import flush_standard_streams, name_output_errors  # noqa: PLC0415
 
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def _occupy_standard_descriptors() -> None:
-    """Whoever closed one of them (``2>&-``) must not find a socket of ours in its place: libraries write there."""
-    while (opened := os.open(os.devnull, os.O_RDWR)) <= 2:  # standard error's
+    """If one was closed (``2>&-``), no socket of ours may take its number: libraries write to it."""
+    while (opened := os.open(os.devnull, os.O_RDWR)) <= 2:  # up to standard error's number
         os.set_inheritable(opened, True)  # noqa: FBT003 # the parameter has no name
     os.close(opened)

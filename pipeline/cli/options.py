@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What several commands share: the options that choose a configuration, and how a line is said to the user."""
+"""Shared by several commands: the options that select a configuration, and messages on standard error."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def print_stderr(prefix: str, message: str, *, colour: str) -> None:
-    """One line for the user on standard error, coloured only on a terminal and where NO_COLOR is not set."""
+    """Print one line on standard error, coloured only on a terminal and unless NO_COLOR is set."""
     colours = False if os.environ.get("NO_COLOR") else None
     click.echo(prefix + click.style(message, fg=colour), err=True, color=colours)
 
@@ -29,7 +29,7 @@ def config_options(command: _Command) -> _Command:
         show_envvar=True,
         type=click.Path(allow_dash=True),
         help='Configuration file, "-" for standard input, env:NAME or yaml:TEXT; later ones win. '
-        "Without any: the packaged one.",
+        "Default: the packaged one.",
     )
     override = click.option(
         "--set",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands that plugins bring: entry points named ``command.<name>``, shown and run like our own."""
+"""Commands of plugins: entry points named ``command.<name>``, listed and run like the built-in ones."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ _PREFIX = "command."
 
 
 class ExtensibleGroup(click.Group):
-    """A group of commands to which plugins add theirs; a name that the group has itself is never replaced."""
+    """A command group that plugins extend; built-in commands are never replaced."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names of all commands."""
         return sorted({*super().list_commands(ctx), *_plugins()})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command, None when there is none of this name."""
+        """The command; None if there is none with this name."""
         own, plugin = super().get_command(ctx, cmd_name), _plugins().get(cmd_name)
         return own if own or plugin is None else _command(plugin, cmd_name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command to run. One of a plugin has Ctrl-C as Python programs know it, so that it can tidy up."""
+        """The command to run. For a plugin's command, Ctrl-C raises KeyboardInterrupt, so that it can clean up."""
         name, command, rest = super().resolve_command(ctx, args)
         if name in _plugins() and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -44,7 +44,7 @@ def _plugins() -> Mapping[str, Plugin]:
 
 
 def _command(plugin: Plugin, name: str) -> click.Command:
-    """A broken plugin must not break ``--help``: its command says what is wrong when it is called."""
+    """A broken plugin must not break ``--help``: its command explains the problem when it is called."""
     try:
         found = next((command for command in plugin.commands() if command.name == name), None)
         problem = PluginError(

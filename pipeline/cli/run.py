@@ -21,9 +21,9 @@ from .options import print_stderr
 
 
 def run(files: Sequence[str], overrides: Sequence[str], request: StopRequest, *, or_replay: bool = False) -> int:
-    """Run the service until it is asked to stop; its exit code. Raises `SidecarError`.
+    """Run the service until it is asked to stop; returns its exit code. Raises `SidecarError`.
 
-    ``or_replay``: where eBPF cannot be used, explain it in three lines and run the packaged replay instead, with the
+    ``or_replay``: if eBPF cannot be used, explain why in three lines and run the packaged replay instead, with the
     same ``overrides``.
     """
     plugins = Plugins()
@@ -38,7 +38,7 @@ def run(files: Sequence[str], overrides: Sequence[str], request: StopRequest, *,
             raise
         _explain_replay(problem)
     replayed = load([REPLAY], overrides, plugins, os.environ)
-    # what was set for the receiver that cannot work is not used now, which is no mistake of the user's
+    # settings of the receiver that cannot run are unused now, which is not the user's mistake
     with redacting(replayed.secrets):
         return run_service(replace(replayed, warnings=()), request, plugins=plugins)
 
@@ -49,13 +49,13 @@ def _explain_replay(problem: ProbeError) -> None:
     print_stderr("to get it: ", remedy or "see README.md", colour="green")
     print_stderr(
         "until then: ",
-        "a recording of another machine is played; its numbers are not those of this one",
+        "a recording from another machine is replayed; its numbers are not those of this machine",
         colour="yellow",
     )
 
 
 def record(files: Sequence[str], overrides: Sequence[str], output: Path | None, duration: str) -> None:
-    """Record the receivers for ``duration``; without ``output`` to standard output.
+    """Record the receivers for ``duration``; to standard output if there is no ``output``.
 
     Raises `SidecarError`, and click's error for a wrong duration.
     """
@@ -66,7 +66,7 @@ def record(files: Sequence[str], overrides: Sequence[str], output: Path | None, 
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--duration") from error
     if seconds <= 0:
-        raise click.BadParameter(f'"{duration}" is not above zero; give at least a second', param_hint="--duration")
+        raise click.BadParameter(f'"{duration}" is not above zero; give at least 1s', param_hint="--duration")
     plugins = Plugins()
     config = load(config_sources(files), overrides, plugins, os.environ)
     with interruptible(), redacting(config.secrets):

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the user's files to checked, typed, immutable settings; `load` is the entrance."""
+"""From the user's files to validated, typed, immutable settings; `load` is the entry point."""

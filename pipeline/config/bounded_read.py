@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that a configuration names, read with bounds: paths come from users and variables, and the reader is root.
+"""Bounded reads of files that a configuration names: paths come from users and variables, and the reader may be root.
 
-A file that never ends (``/dev/zero``) must not take the machine's memory, and one that never answers (a pipe that
-nobody writes to, ``/proc/kmsg``) must not hold the command for ever.
+An endless file (``/dev/zero``) must not exhaust memory, and one that never returns data (a pipe without a writer,
+``/proc/kmsg``) must not block the command for ever.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from pathlib import Path
 from typing import BinaryIO
 
 MAX_BYTES = 1 << 20
-"""Bytes that are read at most; what Kubernetes takes as a ConfigMap or Secret."""
+"""The most bytes that are read; the limit of a Kubernetes ConfigMap or Secret."""
 PIPE_TIMEOUT_SECONDS = 10.0
-"""How long a pipe may say nothing."""
+"""How long to wait for data from a pipe."""
 
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,9})")
 _NULL = os.makedev(1, 3)
 
 
 class UnreadableError(Exception):
-    """A file that cannot be read; the message says why and what to do, but does not name the file."""
+    """A file cannot be read; the message says why and what to do, but does not name the file."""
 
 
 def read_file(path: str | Path, timeout: float = PIPE_TIMEOUT_SECONDS) -> bytes:
     """The whole content of a regular file, of a pipe, or of ``/dev/null``. Raises `UnreadableError`.
 
-    ``patience``: seconds that a pipe may say nothing.
+    ``timeout``: seconds to wait for data from a pipe.
     """
     try:
         descriptor = _opened(str(path))
@@ -47,14 +47,14 @@ def read_file(path: str | Path, timeout: float = PIPE_TIMEOUT_SECONDS) -> bytes:
 
 
 def read_stream(stream: BinaryIO) -> bytes:
-    """All of standard input, for which a person may need any time. Raises `UnreadableError` beyond the limit."""
+    """All of standard input, with no timeout: a person may type it. Raises `UnreadableError` above the limit."""
     return _bounded(stream.read(MAX_BYTES + 1))
 
 
 def _opened(path: str) -> int:
-    """A descriptor that does not block; opening a device can have effects of its own, so it is never opened."""
+    """A non-blocking descriptor; opening a device can have side effects, so devices are never opened."""
     own = _DESCRIPTOR.fullmatch("/dev/fd/0" if path == "/dev/stdin" else path)
-    if own:  # "<(command)" of a shell: opened anew, it could not tell a command that has ended from one still to come
+    if own:  # "<(command)" of a shell: reopening it could not tell a finished command from one yet to start
         return os.dup(int(own[1]))
     _refuse_device(Path(path).stat())
     return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
@@ -69,7 +69,7 @@ def _refuse_device(found: os.stat_result) -> None:
 
 def _content(descriptor: int, timeout: float) -> bytes:
     found = os.fstat(descriptor)
-    _refuse_device(found)  # also what a descriptor of ours stands for, or what took the path's place meanwhile
+    _refuse_device(found)  # a descriptor may refer to one, and the path may have been replaced
     pipe = stat.S_ISFIFO(found.st_mode)
     content = b""
     while len(content) <= MAX_BYTES:
@@ -83,19 +83,19 @@ def _content(descriptor: int, timeout: float) -> bytes:
 
 
 def _wait(descriptor: int, timeout: float) -> None:
-    """Until there is something to read or the last writer has gone."""
+    """Wait until there is data or the last writer has closed."""
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     deadline = time.monotonic() + timeout
     while not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
         if time.monotonic() >= deadline:
-            raise UnreadableError(f'is a pipe that said nothing for {timeout:g} s; check who writes to it, or use "-"')
+            raise UnreadableError(f'is a pipe without data for {timeout:g} s; check its writer, or use "-"')
 
 
 def _piece(descriptor: int, most: int) -> bytes:
     try:
         return os.read(descriptor, most)
-    except BlockingIOError as error:  # a file of the kernel's that waits for news, such as /proc/kmsg
+    except BlockingIOError as error:  # a kernel file that waits for new data, such as /proc/kmsg
         raise UnreadableError("never ends; give a file that does") from error
 
 

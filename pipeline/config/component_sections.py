@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sections in which components are written: each entry becomes a factory and its checked settings."""
+"""The component sections: each entry becomes a factory and its validated settings."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from .yaml_document import Location
 
 @dataclass(frozen=True, slots=True)
 class ConfiguredComponent:
-    """A component as configured: what makes it, and with which settings.
+    """A component as configured: its factory and its settings.
 
-    ``distribution``: the package that brings it, for error messages.
+    ``distribution``: the package that provides it, for error messages.
     """
 
     factory: Factory
@@ -33,7 +33,7 @@ class ConfiguredComponent:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of a section as it stands in the file."""
+    """One entry of a section as written in the file."""
 
     id: ComponentId
     at: Location
@@ -44,7 +44,7 @@ Sections = Mapping[ComponentKind, Mapping[ComponentId, ConfiguredComponent]]
 
 
 def read_sections(tree: Mapping[str, Any], marks: Marks, plugins: Plugins) -> tuple[Sections, list[Mistake]]:
-    """All components that are right, and everything that is wrong with the others."""
+    """All valid components, and all mistakes in the others."""
     mistakes: list[Mistake] = []
     sections: dict[ComponentKind, dict[ComponentId, ConfiguredComponent]] = {kind: {} for kind in ComponentKind}
     for kind in ComponentKind:
@@ -59,7 +59,7 @@ def read_sections(tree: Mapping[str, Any], marks: Marks, plugins: Plugins) -> tu
 
 
 def read_entries(tree: Mapping[str, Any], kind: ComponentKind, marks: Marks) -> tuple[list[Entry], list[Mistake]]:
-    """The entries of a section whose ids can be read, and what is wrong with the others."""
+    """The entries of a section that have valid ids, and the mistakes of the others."""
     section = unwrapped(tree.get(kind.section))
     at = (kind.section,)
     if not isinstance(section, dict):
@@ -84,7 +84,7 @@ def read_entries(tree: Mapping[str, Any], kind: ComponentKind, marks: Marks) -> 
 
 
 def find_factory(plugins: Plugins, id_: ComponentId) -> Factory:
-    """The factory of a component. Raises `PluginError` with a suggestion when the type is not installed."""
+    """The factory of a component. Raises `PluginError` with a suggestion if the type is not installed."""
     installed = plugins.types(id_.kind)
     if id_.type in installed:
         return plugins.factory(id_.kind, id_.type)
@@ -93,7 +93,7 @@ def find_factory(plugins: Plugins, id_: ComponentId) -> Factory:
 
 
 def unwrapped(value: Any) -> Any:
-    """A value without the note that it came from a reference; what is inside it keeps its notes."""
+    """A value without its `Expanded` wrapper; nested values keep theirs."""
     return unwrapped(value.value) if isinstance(value, Expanded) else value
 
 

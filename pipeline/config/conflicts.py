@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What two components cannot both have: ports, paths, and how the kernel's maps are cleaned.
+"""Exclusive resources that two components cannot share: ports, paths, and the cleanup of kernel maps.
 
-Factories declare it (`Factory.claims`), so that ``check`` refuses what ``run`` could not start, with the place in the
-file, plugins included. Nothing is opened and no name is looked up here.
+Factories declare them (`Factory.claims`), so that ``check`` reports what ``run`` could not start, with the location in
+the file, for plugins as well. Nothing is opened and no name is resolved here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ORDER = (ComponentKind.EXPORTER, ComponentKind.PROCESSOR, ComponentKind.RECEIVE
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """One claim of a component that runs."""
+    """One claim of a component in use."""
 
     id: ComponentId
     what: Listening | MapCleanup
@@ -39,7 +39,7 @@ class _Claim:
 
 
 def conflicts(components: Sections, service: ServiceSettings, marks: Marks) -> list[Mistake]:
-    """A mistake for each component that cannot have what it claims, at the later one of two."""
+    """A mistake for each component that cannot get what it claims, reported at the later of two."""
     claims: dict[ComponentId, list[_Claim]] = {}
     found: list[tuple[Location, str]] = []
     for id_, configured in _running(components, service):
@@ -62,7 +62,7 @@ def _claims(id_: ComponentId, configured: ConfiguredComponent) -> list[_Claim]:
     claims = [_Claim(id_, what) for what in configured.factory.claims(configured.settings)]
     for claim in claims:
         if isinstance(claim.what, Listening):
-            Address.parse(claim.what.endpoint)  # here, so that it is the plugin's mistake
+            Address.parse(claim.what.endpoint)  # here, so that it is reported as the plugin's mistake
     return claims
 
 
@@ -81,7 +81,7 @@ def _ports(claims: list[_Claim]) -> Iterator[tuple[Location, str]]:
 
 
 def _collision(earlier: _Claim, later: _Claim) -> str:
-    """Why both cannot listen; empty when they can."""
+    """Why both cannot listen; empty if they can."""
     first, second = earlier.what, later.what
     if not isinstance(first, Listening) or not isinstance(second, Listening):
         return ""
@@ -93,14 +93,14 @@ def _collision(earlier: _Claim, later: _Claim) -> str:
     if not first.path or not second.path:
         if not other.port:
             return ""  # each gets a port of its own
-        return f'"{second.endpoint}" is taken by {owner}, which speaks another protocol; choose another port'
+        return f'"{second.endpoint}" is taken by {owner} for another protocol; choose another port'
     if first.path == second.path:
         return f'"{second.path}" on "{second.endpoint}" is taken by {owner}; choose another path or endpoint'
     return ""
 
 
 def _cleanups(claims: Mapping[ComponentId, list[_Claim]], service: ServiceSettings) -> Iterator[tuple[Location, str]]:
-    """A receiver follows one cleanup, whichever of its pipelines asks for it."""
+    """A receiver can apply one cleanup only, whichever of its pipelines requests it."""
     for receiver in sorted(service.used(ComponentKind.RECEIVER)):
         fed = [pipeline for pipeline in service.pipelines.values() if receiver in pipeline.receivers]
         ids = dict.fromkeys(id_ for pipeline in fed for id_ in pipeline.processors)
@@ -108,5 +108,5 @@ def _cleanups(claims: Mapping[ComponentId, list[_Claim]], service: ServiceSettin
         for claim in asking[1:]:
             if claim.what != asking[0].what:
                 first = "::".join(map(str, asking[0].at))
-                wanted = f'asks receiver "{receiver}" for another cleanup of its maps than {first}'
+                wanted = f'requests another map cleanup of receiver "{receiver}" than {first}'
                 yield claim.at, f"{wanted}; use the same settings, or only one of them"

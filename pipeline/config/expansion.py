@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """``${env:NAME}``, ``${env:NAME:-default}`` and ``${file:path}`` in a configuration's values, as in the Collector.
 
-A value that is one reference as a whole takes the type that YAML gives to the text (``8080`` is a number); inside other
-text the referenced text is put in as it is. ``$$`` stands for one ``$``. What was put in is expanded again.
+A value that consists of one reference gets the type that YAML gives to the text (``8080`` is a number); inside other
+text, the referenced text is inserted unchanged. ``$$`` stands for one ``$``. Inserted text is expanded again.
 
-Differences, all on the safe side: an unset variable without default is a mistake, where the Collector only logs (its
-issue 5615); a set but empty variable takes the default, as in the shell and in OpenTelemetry's data model
-(https://opentelemetry.io/docs/specs/otel/configuration/data-model/); a file loses its last line break.
+Differences, all on the safe side: an unset variable without a default is a mistake, which the Collector only logs (its
+issue 5615); a variable that is set but empty gets the default, as in the shell and in OpenTelemetry's data model
+(https://opentelemetry.io/docs/specs/otel/configuration/data-model/); a file's last line break is removed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _MAX_CHARACTERS = 1_000_000  # characters: variables that double each other grow
 
 @dataclass(frozen=True, slots=True)
 class Expanded:
-    """A value that came from a reference, and the text it was made from, for settings that want text."""
+    """A value from a reference, and the original text, for settings that expect text."""
 
     value: Any
     original: str
@@ -52,10 +52,10 @@ def expand(
     read: Callable[[str], str] = read_text,
     note_secret: Callable[[str], None] = lambda _text: None,
 ) -> tuple[Any, list[Mistake]]:
-    """The document's value with every reference followed (`Expanded` where one was the whole value and is no text), and
-    everything wrong with the references; what cannot be followed is left as null.
+    """The document's value with every reference resolved (`Expanded` if one was the whole value and is not text), and
+    all mistakes in references; unresolved ones become null.
 
-    ``note_secret`` is called with each text from a variable or a file whose name says that it holds a secret.
+    ``note_secret`` is called with each text from a variable or file whose name suggests a secret.
     """
     expander = _Expander(document.marks, environ, read, note_secret)
     return expander.tree(document.value, (), ()), expander.mistakes
@@ -73,7 +73,7 @@ def unwrapped_tree(tree: Any) -> Any:
 
 
 def has_reference(tree: Any) -> bool:
-    """Whether anything in a tree that is not yet expanded refers to something outside the file."""
+    """Whether an unexpanded tree contains references."""
     if isinstance(tree, str):
         return any(kind == "reference" for kind, _ in split_references(tree, strict=False))
     if isinstance(tree, dict):
@@ -97,7 +97,7 @@ class _Expander:
         self.mistakes: list[Mistake] = []
 
     def tree(self, tree: Any, at: Location, inside: tuple[str, ...]) -> Any:
-        """``tree`` expanded; ``inside`` names the references being followed, so that a circle is noticed."""
+        """``tree`` expanded; ``inside`` lists the references being resolved, to detect cycles."""
         if isinstance(tree, dict):
             return {key: self.tree(value, (*at, key), inside) for key, value in tree.items()}
         if isinstance(tree, list):
@@ -106,7 +106,7 @@ class _Expander:
             return tree
         self._followed = self._followed if inside else 0
         try:
-            if len(at) > MAX_DEPTH:  # what variables hold is put into one another
+            if len(at) > MAX_DEPTH:  # variables may nest each other
                 raise BadReferenceError(TOO_DEEP)
             return self._text(tree, at, inside)
         except BadReferenceError as error:
@@ -131,8 +131,8 @@ class _Expander:
         return Expanded(self.tree(value, at, within), self._joined_or_raw(original, within))
 
     def _joined_or_raw(self, original: str, inside: tuple[str, ...]) -> str:
-        """The text for settings that want text; a structure's references were already followed in its parts, where
-        mistakes are reported, and comments may hold things that only look like references."""
+        """The text for settings that expect text. References in a structure were already resolved in its parts, where
+        mistakes are reported, and comments may contain text that only looks like a reference."""
         try:
             return self._joined(list(split_references(original)), inside)
         except BadReferenceError:
@@ -142,7 +142,7 @@ class _Expander:
         text = "".join(self._inner(piece, inside) if kind == "reference" else piece for kind, piece in parts)
         if len(text) > _MAX_CHARACTERS:
             raise BadReferenceError(
-                f"expands to more than {_MAX_CHARACTERS} characters; look for references to references"
+                f"expands to more than {_MAX_CHARACTERS} characters; check for references to references"
             )
         return text
 
@@ -154,25 +154,21 @@ class _Expander:
     def _follow(self, reference: str, inside: tuple[str, ...]) -> str:
         self._followed += 1
         if self._followed > _MAX_REFERENCES:
-            raise BadReferenceError(
-                f"more than {_MAX_REFERENCES} references are followed; look for references to references"
-            )
+            raise BadReferenceError(f"more than {_MAX_REFERENCES} references; check for references to references")
         scheme = _SCHEME.match(reference)
         if scheme is None or scheme[1] == "env":
             return self._variable(reference.removeprefix("env:"), inside)
         if scheme[1] == "file":
             return self._file(self._joined(list(split_references(reference.removeprefix("file:"))), inside), inside)
         hint = did_you_mean(scheme[1], ["env", "file"])
-        raise BadReferenceError(f'"${{{shortened(reference)}}}": unknown source "{scheme[1]}"{hint}')
+        raise BadReferenceError(f'"${{{shortened(reference)}}}": unknown scheme "{scheme[1]}"{hint}')
 
     def _variable(self, reference: str, inside: tuple[str, ...]) -> str:
         name, default = split_default(reference)
         if "$" in name:
             name = self._joined(list(split_references(name)), inside)
         if not _NAME.fullmatch(name):
-            raise BadReferenceError(
-                f'"{shortened(name)}" is not a name of a variable; write "$${{" where no variable is meant'
-            )
+            raise BadReferenceError(f'"{shortened(name)}" is not a variable name; write "$${{" for a literal "${{"')
         text = self._environ.get(name)
         if text or (text is not None and default is None):
             return self._noted(_utf8(text, name), inside, secret=is_secret_name(name))
@@ -183,7 +179,7 @@ class _Expander:
         )
 
     def _noted(self, text: str, inside: tuple[str, ...], *, secret: bool) -> str:
-        """``text``, noted as a secret as it stands and as it is after the references in it were followed."""
+        """``text``, noted as a secret both as it is and with the references in it resolved."""
         if secret and text.lower() not in _NO_SECRETS:
             self._note_secret(text)
             if "$" in text:
@@ -202,20 +198,20 @@ class _Expander:
 
 
 def _holds_secrets(path: str) -> bool:
-    """Whether a file or one of the folders above it is named as a secret, as in ``/run/secrets/db``."""
+    """Whether the name of a file or of a parent folder suggests a secret, as in ``/run/secrets/db``."""
     return any(is_secret_name(Path(part).stem) for part in Path(path).parts)
 
 
 def _deeper(inside: tuple[str, ...], reference: str) -> tuple[str, ...]:
     if reference in inside:
-        raise BadReferenceError(f'"${{{shortened(reference)}}}" refers to itself; break the circle')
+        raise BadReferenceError(f'"${{{shortened(reference)}}}" refers to itself; break the cycle')
     if len(inside) >= MAX_DEPTH:
-        raise BadReferenceError(f"more than {MAX_DEPTH} references lead from one to the next; name the last one here")
+        raise BadReferenceError(f"more than {MAX_DEPTH} references in a chain; write the last one here")
     return (*inside, reference)
 
 
 def _utf8(text: str, name: str) -> str:
-    """The text of a variable; the system lets it be any bytes, which Python shows as surrogates."""
+    """The text of a variable; it may contain any bytes, which Python decodes as surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -224,7 +220,7 @@ def _utf8(text: str, name: str) -> str:
 
 
 def _typed(text: str, reference: str) -> Any:
-    """``text`` as YAML reads it; text that is no YAML is text, as in the Collector."""
+    """``text`` parsed as YAML; invalid YAML is plain text, as in the Collector."""
     try:
         return parse(text, f"${{{reference}}}").value
     except ConfigError:

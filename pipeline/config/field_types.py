@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which types a settings class declares at a place of the file: for suggestions and for finding secrets."""
+"""The types that a settings class declares at a location: for suggestions and for finding secrets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .yaml_document import Location
 
 
 def types_at(annotation: Any, location: Location) -> Iterator[type]:
-    """The classes that a value at ``location`` below ``annotation`` may have, each member of a union on its own."""
+    """The classes that a value at ``location`` below ``annotation`` may have, union members separately."""
     origin = get_origin(annotation)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel) and location:
         field = _fields(annotation).get(str(location[0]))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The JSON Schema of a whole configuration, made from the installed components' settings classes, for editors."""
+"""The JSON Schema of a configuration, for editors, generated from the installed components' settings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OWN = (ServiceBody, PipelineBody)
 
 
 def schema(plugins: Plugins) -> dict[str, Any]:
-    """The schema as plain data; broken plugins are left out, their components are then unknown to the editor."""
+    """The schema as plain data; broken plugins are left out, so the editor does not know their components."""
     factories = list(_factories(plugins))
     models: dict[type[BaseModel], None] = dict.fromkeys([*_OWN, *(factory.settings for factory in factories)])
     names, parts = models_json_schema([(model, "validation") for model in models], ref_template="#/$defs/{model}")
@@ -53,7 +53,7 @@ def _factories(plugins: Plugins) -> Iterable[Factory]:
 def _section(
     kind: ComponentKind, factories: Iterable[Factory], refs: Mapping[type[BaseModel], Any], definitions: dict[str, Any]
 ) -> dict[str, Any]:
-    """A section: ids of each installed type, each with that type's settings or nothing."""
+    """A section: ids of each installed type, each with that type's settings or null."""
     bodies = {}
     for factory in factories:
         if factory.kind is kind:
@@ -74,7 +74,7 @@ def _service(refs: Mapping[type[BaseModel], Any], definitions: Mapping[str, Any]
     own = _named(refs[ServiceBody], definitions)
     pipelines = {
         "type": "object",
-        "description": "Each pipeline takes from its receivers, through its processors, to all its exporters.",
+        "description": "Each pipeline passes data from its receivers through its processors to all its exporters.",
         "patternProperties": {"^metrics(/.+)?$": refs[PipelineBody]},
         "additionalProperties": False,
         "minProperties": 1,
@@ -91,7 +91,7 @@ def _named(ref: Mapping[str, str], definitions: Mapping[str, Any]) -> dict[str, 
 
 
 def _with_references(part: Any) -> Any:
-    """A settings class's schema in which values may be written as ``${env:…}`` or, unless required, be empty."""
+    """A settings class's schema in which values may also be ``${env:…}`` or, unless required, null."""
     if "properties" not in part:
         return part
     needed = part.get("required", ())

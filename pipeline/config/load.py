@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the user's files to checked, typed, immutable settings: the one entrance to everything about configuration.
+"""From the user's files to validated, typed, immutable settings: the entry point of this package.
 
-    locations            what ``--config`` names: files, and the Collector's other locations
-    sources              read and merge them and ``--set``
-    yaml_document        YAML with places and the Collector's types
+    locations            the locations in ``--config``: files, and the Collector's other schemes
+    sources              reads them, and merges them with ``--set``
+    yaml_document        YAML with source positions and the Collector's types
     expansion            ``${env:…}`` and ``${file:…}``
     component_sections   receivers, processors, exporters, …
-    validation           a component's body against its settings class
-    pydantic_messages    pydantic's findings in our words
-    service_section      pipelines and what they refer to
-    service_settings     what the service section says
-    conflicts            what two components cannot both have
+    validation           checks a component's body against its settings class
+    pydantic_messages    turns pydantic errors into our messages
+    service_section      pipelines and the components that they refer to
+    service_settings     the settings of the service section
+    conflicts            exclusive resources of components
 
 `load` reports every mistake of every part in one `ConfigError`.
 """
@@ -57,7 +57,7 @@ Components = Mapping[ComponentId, ConfiguredComponent]
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A configuration without mistakes. ``warnings`` are things that work but are hardly meant."""
+    """A valid configuration. ``warnings`` are about settings that work, but are probably not intended."""
 
     receivers: Components
     processors: Components
@@ -66,7 +66,7 @@ class Config:
     service: ServiceSettings
     warnings: tuple[Mistake, ...] = ()
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
-    """What came from variables and files whose names say that they hold secrets: not to be shown or logged."""
+    """Text from variables and files whose names suggest secrets: must not be shown or logged."""
 
     def components(self, kind: ComponentKind) -> Components:
         """The components of one kind, in the order of the file."""
@@ -77,9 +77,9 @@ class Config:
 def load(
     sources: Sequence[ConfigSource], overrides: Sequence[str], plugins: Plugins, environ: Mapping[str, str]
 ) -> Config:
-    """The configuration in ``sources``, later ones winning, then ``overrides`` (``a.b=c``).
+    """The configuration in ``sources`` (later ones win), then ``overrides`` (``a.b=c``).
 
-    Imports only the plugins of components that the files name. Raises `ConfigError` with every mistake found.
+    Imports only the plugins of components that the files name. Raises `ConfigError` with every mistake.
     """
     secrets: set[str] = set()
     with known_secrets(secrets):
@@ -98,7 +98,7 @@ def _load(
     if not tree:
         where = ", ".join(map(source_name, sources))
         raise ConfigError(
-            [Mistake("", 'nothing is configured; begin with "receivers:", as in configs/default.yaml', where)]
+            [Mistake("", 'nothing is configured; start with "receivers:", as in configs/default.yaml', where)]
         )
     components, wrong = read_sections(tree, document.marks, plugins)
     service, more = read_service(tree, document.marks)
@@ -118,10 +118,10 @@ def resolved(
     environ: Mapping[str, str],
     note_secret: Callable[[str], None] = lambda _text: None,
 ) -> Any:
-    """The merged and expanded configuration, secrets included: see `redaction` before showing it.
+    """The merged and expanded configuration, including secrets: use `redaction` before showing it.
 
-    ``note_secret`` is called with each text that comes from a variable or a file which is named as a secret. Nothing is
-    imported and no component checked. Raises `ConfigError` for what cannot be read or expanded.
+    ``note_secret`` is called with each text from a variable or file whose name suggests a secret. Nothing is imported
+    and no component is validated. Raises `ConfigError` if something cannot be read or expanded.
     """
     document = merged_document(sources, overrides)
     tree, mistakes = expand(document, environ, note_secret=note_secret)
@@ -142,7 +142,7 @@ def _unknown_sections(tree: Mapping[str, Any], marks: Marks) -> Iterator[Mistake
 
 
 def _unused(components: Sections, service: ServiceSettings, document: Document) -> Iterator[Mistake]:
-    """A warning for each component that nothing runs, unless a reference in the lists chooses among them."""
+    """A warning for each unused component, unless a reference in the lists may select it."""
     for kind in ComponentKind:
         if has_reference(listed_ids(document.value, kind)):
             continue
@@ -154,7 +154,7 @@ def _unused(components: Sections, service: ServiceSettings, document: Document) 
 
 
 def _shadowed(components: Sections, plugins: Plugins, document: Document) -> Iterator[Mistake]:
-    """A warning for each plugin that wanted the name of a component that is used here."""
+    """A warning for each plugin that is shadowed by a component that is used here."""
     named = {f"{kind}.{id_.type}": (kind.section, str(id_)) for kind in ComponentKind for id_ in components[kind]}
     for entry, why in plugins.shadowed():
         if entry.name in named:
@@ -162,12 +162,12 @@ def _shadowed(components: Sections, plugins: Plugins, document: Document) -> Ite
 
 
 def _without_consequences(first: Iterable[Mistake], later: Iterable[Mistake]) -> list[Mistake]:
-    """Those of ``later`` that are no mere consequence of a reference that could not be followed at the same place."""
+    """The mistakes of ``later``, without consequences of an unresolved reference at the same position."""
     places = {each.where for each in first} - {""}
     return [each for each in later if each.where not in places]
 
 
 def _in_order(mistakes: Iterable[Mistake], document: Document) -> list[Mistake]:
-    """As they stand in the files, each once."""
+    """In file order, each once."""
     places = {str(mark): number for number, mark in enumerate(document.marks.values())}
     return sorted(dict.fromkeys(mistakes), key=lambda each: places.get(each.where, len(places)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a command reads when it is asked to read a configuration: files, and the Collector's other locations.
+"""Configuration locations on the command line: files, and the Collector's other schemes.
 
 ``-`` is standard input, ``env:NAME`` the content of a variable, ``yaml:a::b: c`` the text itself, ``file:path`` a file.
 """
@@ -20,11 +20,11 @@ _PACKAGE = Path(__file__).parents[2]
 DEFAULT = _PACKAGE / "configs" / "default.yaml"
 """The packaged configuration that runs when no file is given."""
 REPLAY = _PACKAGE / "configs" / "replay.yaml"
-"""The packaged configuration that plays a recording, for where eBPF cannot be used."""
+"""The packaged configuration that replays a recording, if eBPF cannot be used."""
 
 
 def config_sources(files: Sequence[str | Path]) -> list[ConfigSource]:
-    """The locations as sources; none at all is the packaged configuration. Raises `ConfigError`."""
+    """The locations as sources; by default the packaged configuration. Raises `ConfigError`."""
     names = [str(file) for file in files]
     if names.count("-") > 1:
         raise ConfigError([Mistake("", 'standard input can be read only once; name "-" once', "stdin")])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the service section says about rights."""
+"""The privilege settings of the service section."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ def _capability(text: str) -> str:
     name = text.upper().removeprefix("CAP_")
     if name not in NAMES:
         hint = did_you_mean(name, NAMES) or "; see capabilities(7)"
-        raise ValueError(f'"{text}" is no capability{hint}')
+        raise ValueError(f'"{text}" is not a capability{hint}')
     return name
 
 
 class PrivilegeSettings(Settings):
-    """Which rights the service gives up once it is about to start."""
+    """The privileges that the service drops before it starts."""
 
     drop: bool = True
-    """Give up every capability that no component needs, for good; what needs more is done by a small process beside.
-    Without this, ``seccomp`` has no effect either."""
+    """Permanently drop every capability that no component needs; a small broker process performs operations that need
+    more. Without this, ``seccomp`` has no effect either."""
     keep: tuple[Annotated[str, AfterValidator(_capability)], ...] = ()
-    """Capabilities to keep nevertheless, as in ``[NET_BIND_SERVICE]`` for ports below 1024."""
+    """Capabilities to keep anyway, as in ``[NET_BIND_SERVICE]`` for ports below 1024."""
     seccomp: bool = True
-    """Refuse system calls that a service does not make; false for a plugin that makes one of them."""
+    """Refuse system calls that the service never makes; set to false for a plugin that needs one of them."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pydantic's findings in the words of this house: what is wrong; what to do."""
+"""Turns pydantic errors into our messages: what is wrong; what to do."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ _LIMITS = {
 _LENGTHS = {
     "too_short": ("min_length", "has too few entries", "give at least"),
     "too_long": ("max_length", "has too many entries", "give at most"),
-    "string_too_short": ("min_length", "is too short", "its least length is"),
-    "string_too_long": ("max_length", "is too long", "its greatest length is"),
+    "string_too_short": ("min_length", "is too short", "the minimum length is"),
+    "string_too_long": ("max_length", "is too long", "the maximum length is"),
 }
 
 
 def is_type_error(error: ErrorDetails) -> bool:
-    """Whether the value is of the wrong type as a whole, so that nothing inside it was looked at."""
+    """Whether the value itself has the wrong type, so that nothing inside it was validated."""
     return error["type"] in _TYPE_ERRORS
 
 
 def message_for(errors: Sequence[ErrorDetails], *, secret: bool) -> str:
-    """One message for all ``errors`` found at one place (several when a setting takes one of several types).
+    """One message for all ``errors`` at one location (several if a setting accepts several types).
 
     ``secret``: the value must not appear in the message.
     """
@@ -62,12 +62,12 @@ def message_for(errors: Sequence[ErrorDetails], *, secret: bool) -> str:
 
 
 def _without(message: str, value: str, *, secret: bool) -> str:
-    """A message that settings made themselves, without the secrets in the value that it quotes."""
+    """A message that a settings class made itself, without secrets in the quoted value."""
     return message.replace(value, REDACTED if secret else redacted_value(value)) if value else message
 
 
 def quoted(value: Any) -> str:
-    """The user's own value as a message quotes it."""
+    """The user's value as quoted in messages."""
     if value is None:
         return "an empty value"
     if isinstance(value, (dict, list, tuple)):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keeping secrets out of what is printed: by the settings' types, by the names of keys, and by the look of values."""
+"""Redacts secrets in output: by the settings' types, by the names of keys, and by the form of values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["REDACTED", "is_secret_name", "redacted_by_type", "redacted_tree", "r
 
 
 def redacted_tree(tree: Any, *, secret: bool = False) -> Any:
-    """A configuration's tree with every secret in it replaced, at any depth."""
+    """A configuration tree with every secret replaced, at any depth."""
     if isinstance(tree, dict):
         named = any(is_secret_name(str(tree.get(key, ""))) for key in ("name", "key"))  # lists of {name: …, value: …}
         return {
@@ -26,14 +26,14 @@ def redacted_tree(tree: Any, *, secret: bool = False) -> Any:
     if isinstance(tree, list):
         return [redacted_tree(item, secret=secret) for item in tree]
     if tree is None or isinstance(tree, bool):
-        return tree  # says only whether there is one
+        return tree  # reveals only whether there is one
     if secret or is_known_secret(str(tree)):
         return REDACTED
     return redacted_value(tree) if isinstance(tree, str) else tree
 
 
 def redacted_by_type(tree: Any, settings: type[BaseModel], at: Location = ()) -> Any:
-    """A component's body with each value replaced that its settings class declares as ``SecretStr``."""
+    """A component's body in which each value declared as ``SecretStr`` is replaced."""
     if isinstance(tree, dict):
         return {key: redacted_by_type(value, settings, (*at, key)) for key, value in tree.items()}
     if isinstance(tree, list):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The grammar of references in text: ``${name}``, ``${source:rest}``, ``${name:-default}``, and ``$$`` for one ``$``.
+"""The syntax of references: ``${name}``, ``${scheme:rest}``, ``${name:-default}``, and ``$$`` for one ``$``.
 
-References may stand inside one another; the braces between ``${`` and its end must balance.
+References may be nested; the braces between ``${`` and its end must balance.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ _MAX_QUOTED = 60  # characters of the user's own value in a message
 
 
 class BadReferenceError(ValueError):
-    """A reference that cannot be followed; the message says why."""
+    """A reference that cannot be resolved; the message says why."""
 
 
 def split_references(text: str, *, strict: bool = True) -> Iterator[tuple[str, str]]:
-    """The text in turn as ``("text", …)``, escapes resolved, and ``("reference", what stands between the braces)``."""
+    """The parts of the text: ``("text", …)`` with escapes resolved, and ``("reference", <between the braces>)``."""
     position, literal = 0, ""
     while (dollar := text.find("$", position)) >= 0:
         literal += text[position:dollar]
@@ -44,7 +44,7 @@ def split_references(text: str, *, strict: bool = True) -> Iterator[tuple[str, s
 
 
 def _closing(text: str, start: int) -> int:
-    """Where the brace closes that was opened before ``start``. Raises `BadReferenceError` if nowhere."""
+    """The position of the brace that closes the one before ``start``. Raises `BadReferenceError` if there is none."""
     depth = 1
     for brace in _BRACE.finditer(text, start):
         depth += 1 if brace[0] == "{" else -1
@@ -53,17 +53,17 @@ def _closing(text: str, start: int) -> int:
         if depth > MAX_DEPTH:
             raise BadReferenceError(f'"{shortened(text[start - 2 :])}" is {TOO_DEEP}')
     raise BadReferenceError(
-        f'"{shortened(text[start - 2 :])}" lacks its closing "}}"; close it, or write "$${{" for itself'
+        f'"{shortened(text[start - 2 :])}" has no closing "}}"; close it, or write "$${{" for a literal "${{"'
     )
 
 
 def shortened(text: str, max_length: int = _MAX_QUOTED) -> str:
-    """The beginning of a user's own text, as messages quote it."""
+    """The start of a user's text, as quoted in messages."""
     return text if len(text) <= max_length else f"{text[:max_length]}…"
 
 
 def split_default(reference: str) -> tuple[str, str | None]:
-    """Name and default of a reference to a variable; the name may itself hold references with defaults."""
+    """Name and default of a variable reference; the name may itself contain references with defaults."""
     depth = 0
     for position, character in enumerate(reference):
         depth += {"{": 1, "}": -1}.get(character, 0)
@@ -73,5 +73,5 @@ def split_default(reference: str) -> tuple[str, str | None]:
 
 
 def escape(text: str) -> str:
-    """``text`` written so that it expands to itself."""
+    """``text`` escaped so that it expands to itself."""
     return text.replace("$", "$$")

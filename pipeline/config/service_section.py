@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ``service`` section read: every pipeline, and every id in it followed to what is configured."""
+"""Reads the ``service`` section: every pipeline, with every id resolved to a configured component."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _ROLES = (ComponentKind.RECEIVER, ComponentKind.PROCESSOR, ComponentKind.EXPORTE
 
 
 def read_service(tree: Mapping[str, Any], marks: Marks) -> tuple[ServiceSettings | None, list[Mistake]]:
-    """What is right in the service section (None where there is none), and everything that is wrong with it and with
-    what it refers to."""
+    """The valid part of the service section (None if there is none), and all mistakes in it and in what it refers
+    to."""
     section = unwrapped(tree.get("service"))
     if not isinstance(section, dict):
         what = 'section "service" is missing' if section is None else f"{quoted(section)} is not a mapping"
@@ -66,7 +66,7 @@ def _pipelines(
 
 
 def _pipeline_id(key: str) -> PipelineId | str:
-    """The id, or what is wrong with it."""
+    """The id, or a message that says what is wrong."""
     signal, slash, name = key.partition("/")
     if signal.strip() == SIGNAL and (name.strip() or not slash):
         return PipelineId(name.strip())
@@ -76,7 +76,7 @@ def _pipeline_id(key: str) -> PipelineId | str:
 
 
 def _name(value: Any) -> str | None:
-    """An id as written, also where a reference's text reads as something else (``12``, ``true``); None for no text."""
+    """An id as written, even if a reference's text parses as another type (``12``, ``true``); None if not text."""
     inner = unwrapped(value)
     if isinstance(inner, str):
         return inner
@@ -84,7 +84,7 @@ def _name(value: Any) -> str | None:
 
 
 class _ReferenceResolver:
-    """Follows the ids that the service section lists to what is configured, noting each that leads nowhere."""
+    """Resolves the ids in the service section to configured components, noting unknown ones."""
 
     def __init__(self, tree: Mapping[str, Any], marks: Marks) -> None:
         self._marks = marks
@@ -101,7 +101,7 @@ class _ReferenceResolver:
         return PipelineSettings(receivers, processors, exporters)
 
     def ids(self, kind: ComponentKind, listed: Any, at: Location) -> tuple[ComponentId, ...]:
-        """The components that are listed and configured; what is no list of text is reported elsewhere."""
+        """The listed components that are configured; anything but a list of text is reported elsewhere."""
         values = unwrapped(listed)
         names = [_name(each) for each in values] if isinstance(values, list) else []
         found = [self._id(kind, name, (*at, kind.section, n)) for n, name in enumerate(names) if name is not None]
@@ -122,7 +122,7 @@ class _ReferenceResolver:
         return None
 
     def _hint(self, id_: ComponentId) -> str:
-        """The closest configured id; or that it is configured as something else; or how to configure it."""
+        """The closest configured id, or the other kind that has this id, or how to configure it."""
         for kind in ComponentKind:
             if kind is not id_.kind and str(id_) in map(str, self._configured[kind]):
                 return f"; it is a{'n' if kind.value[0] == 'e' else ''} {kind}, list it under {kind.section}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the ``service`` section says: which pipelines run, what they are made of, and how the process behaves.
+"""The settings of the ``service`` section: which pipelines run, their components, and process settings.
 
 ```yaml
 service:
@@ -22,40 +22,40 @@ from ebpf_sidecar.pipeline.settings import Settings, Within
 from .privilege_settings import PrivilegeSettings
 
 SIGNAL = "metrics"
-"""The one signal that flows through pipelines here."""
+"""The only signal that pipelines carry."""
 
 
 def _lower(value: Any) -> Any:
-    return value.lower() if isinstance(value, str) else value  # the Collector takes INFO as well
+    return value.lower() if isinstance(value, str) else value  # the Collector accepts INFO as well
 
 
 class LogSettings(Settings):
     """The service's own log, on standard error."""
 
     level: Annotated[Literal["debug", "info", "warn", "error"], BeforeValidator(_lower)] = "info"
-    """The least important messages that are written."""
+    """The lowest level that is logged."""
     encoding: Literal["console", "json"] = "console"
     """Lines for people, or one JSON object per line."""
 
 
 class TelemetrySettings(Settings):
-    """What the service says about itself."""
+    """The service's own telemetry."""
 
     logs: LogSettings = LogSettings()
     """The service's own log."""
     resource: dict[str, str] = Field(default_factory=dict)
-    """Resource attributes to add to those found on the machine, or to replace them, as in ``service.name: storage``."""
+    """Resource attributes that are added to the detected ones or replace them, as in ``service.name: storage``."""
 
 
 class PipelineBody(Settings):
-    """A pipeline as written: ids of components, data flowing from the receivers through the processors in order."""
+    """A pipeline as written: component ids; data flows from the receivers through the processors in order."""
 
     receivers: tuple[str, ...] = ()
-    """Where data comes from; at least one."""
+    """The receivers; at least one."""
     processors: tuple[str, ...] = ()
-    """What is done with it, in this order; each pipeline has its own instances."""
+    """The processors, in this order; each pipeline has its own instances."""
     exporters: tuple[str, ...] = ()
-    """Where it goes; each gets all data. An exporter may be in several pipelines."""
+    """The exporters; each gets all data. An exporter may be in several pipelines."""
 
 
 class ServiceBody(Settings):
@@ -64,11 +64,11 @@ class ServiceBody(Settings):
     extensions: tuple[str, ...] = ()
     """Extensions to run, started in this order before the pipelines."""
     telemetry: TelemetrySettings = TelemetrySettings()
-    """What the service says about itself."""
+    """The service's own telemetry."""
     shutdown_timeout: Annotated[float, Within("100ms", "1h")] = 10.0
     """How long the pipelines may take to drain when the service stops."""
     privileges: PrivilegeSettings = PrivilegeSettings()
-    """Which rights the service gives up once it is about to start."""
+    """The privileges that the service drops before it starts."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -83,7 +83,7 @@ class PipelineId:
 
 @dataclass(frozen=True, slots=True)
 class PipelineSettings:
-    """What a pipeline is made of, in the order of the file."""
+    """The components of a pipeline, in file order."""
 
     receivers: tuple[ComponentId, ...]
     processors: tuple[ComponentId, ...]
@@ -97,7 +97,7 @@ class PipelineSettings:
 
 @dataclass(frozen=True, slots=True)
 class ServiceSettings:
-    """The checked service section. ``shutdown_timeout`` in seconds."""
+    """The validated service section. ``shutdown_timeout`` in seconds."""
 
     pipelines: Mapping[PipelineId, PipelineSettings]
     extensions: tuple[ComponentId, ...] = ()
@@ -106,14 +106,14 @@ class ServiceSettings:
     privileges: PrivilegeSettings = field(default_factory=PrivilegeSettings)
 
     def used(self, kind: ComponentKind) -> set[ComponentId]:
-        """The components of one kind that run."""
+        """The components of one kind that are in use."""
         if kind is ComponentKind.EXTENSION:
             return set(self.extensions)
         return {id_ for pipeline in self.pipelines.values() for id_ in pipeline.ids(kind)}
 
 
 def listed_ids(tree: Any, kind: ComponentKind) -> list[Any]:
-    """What stands in the lists of one kind of component, as written, or the reference to where it is."""
+    """The lists of one kind of component as written, or the reference in their place."""
     service = tree.get("service") if isinstance(tree, dict) else None
     if not isinstance(service, dict) or kind is ComponentKind.EXTENSION:
         return [_below(service, kind.section)]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a configuration comes from: files, given texts and ``--set`` overrides, merged into one document.
+"""Configuration sources: files, inline text and ``--set`` overrides, merged into one document.
 
-Mappings are merged in depth, the later source wins, and lists are replaced as a whole, as in the Collector. Top-level
-keys that begin with ``x-`` are a place for anchors, as in Compose files, and no part of the result.
+Mappings are merged recursively, later sources win, and lists are replaced as a whole, as in the Collector. Top-level
+keys that start with ``x-`` are for anchors, as in Compose files, and are not part of the result.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from .reference_syntax import shortened
 from .yaml_document import MAX_DEPTH, TOO_DEEP, Document, Location, Mark, NotYamlError, parse
 
 USER_SECTION_PREFIX = "x-"
-"""What the names of top-level sections begin with that are the user's own."""
+"""The prefix of top-level sections that belong to the user."""
 _BY_PATH = "::"
 
 
 @dataclass(frozen=True, slots=True)
 class InlineSource:
-    """A configuration that is in no file (standard input, a test)."""
+    """A configuration that is not in a file (standard input, a test)."""
 
     content: bytes
     name: str = "stdin"
@@ -52,7 +52,7 @@ def merged_document(sources: Sequence[ConfigSource], overrides: Sequence[str] = 
 
 
 def source_name(source: ConfigSource) -> str:
-    """How messages call a source."""
+    """The name of a source in messages."""
     name = source.name if isinstance(source, InlineSource) else str(source)
     return printable(name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
 
@@ -63,12 +63,12 @@ def _document(source: ConfigSource) -> Document:
     if document.value is None:
         return Document({}, document.marks)
     if not isinstance(document.value, dict):
-        raise ConfigError([Mistake("", 'not a mapping; begin with "receivers:", as in configs/default.yaml', name)])
+        raise ConfigError([Mistake("", 'not a mapping; start with "receivers:", as in configs/default.yaml', name)])
     return _by_path(document) if isinstance(source, InlineSource) and source.paths else document
 
 
 def _by_path(document: Document) -> Document:
-    """The document with each ``a::b: c`` at its top as ``a: {b: c}``."""
+    """The document with each top-level ``a::b: c`` as ``a: {b: c}``."""
     parts = []
     for key, value in document.value.items():
         inner = {at[1:]: mark for at, mark in document.marks.items() if at[:1] == (key,)}
@@ -77,7 +77,7 @@ def _by_path(document: Document) -> Document:
 
 
 def _nested(path: Location, inner: Document, mark: Mark) -> Document:
-    """The inner document below the keys of ``path``, which stand at ``mark``."""
+    """The inner document nested below the keys of ``path``, which are at ``mark``."""
     tree: Any = inner.value
     for key in reversed(path):
         tree = {key: tree}
@@ -99,8 +99,8 @@ def _text(source: ConfigSource, name: str) -> str:
 
 
 def _override(text: str) -> Document:
-    """``a.b=c`` or ``a::b=c`` as a document; the value is YAML, or the text where it is none (``[::1]:80``), and an
-    empty one is null."""
+    """``a.b=c`` or ``a::b=c`` as a document; the value is YAML, or plain text if it is not YAML (``[::1]:80``); an
+    empty value is null."""
     text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     path, equals, value = text.partition("=")
     keys = tuple(key.strip() for key in path.split(_BY_PATH if _BY_PATH in path else "."))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A part of the file checked against its settings class, with every mistake in the words of this house.
+"""Validates a part of the file against its settings class and turns every error into a mistake.
 
-Two rules of the Collector apply beyond pydantic's: a setting that is written but empty (null) keeps its default, and a
-setting that wants text gets the *original* text of a reference (``0123`` from the environment stays ``0123``).
+Two rules of the Collector apply beyond pydantic's: an empty setting (null) keeps its default, and a text setting gets
+the *original* text of a reference (``0123`` from the environment stays ``0123``).
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ _MAX_MESSAGE = 200  # characters of another program's message
 
 
 def mistake(at: Location, message: str, marks: Marks, place: Location | None = None) -> Mistake:
-    """A mistake at a location; ``place``: where to point the user to when it is another one (an unknown key)."""
+    """A mistake at a location; ``place``: the location to point to, if it is another one (an unknown key)."""
     place = at if place is None else place
     known = next((marks[place[:end]] for end in range(len(place), 0, -1) if place[:end] in marks), "")
     return Mistake("::".join(map(str, at)), message, str(known))
 
 
 def validated(model: type[Model], body: Any, at: Location, marks: Marks) -> tuple[Model | None, list[Mistake]]:
-    """``body`` (null: all defaults) as settings, or everything that is wrong with it, whatever ``model`` raises."""
+    """``body`` (null: all defaults) as settings, or all mistakes in it, whatever ``model`` raises."""
     try:
         return _validated(model, body, at, marks)
-    except Exception as error:  # noqa: BLE001 # a settings class is a plugin's code: its failure is one mistake more
+    except Exception as error:  # noqa: BLE001 # a settings class is a plugin's code: its failure is one more mistake
         return None, [mistake(at, plugin_failure(error), marks)]
 
 
 def plugin_failure(error: Exception) -> str:
-    """What to say when a component's own check failed in a way that the contract does not know."""
+    """The message if a component's own validation fails with an unexpected exception."""
     cause = redacted_value(f"{type(error).__name__}: {error}".split("\n", 1)[0][:_MAX_MESSAGE])
-    return f"cannot be checked: {cause}; tell the author of this component"
+    return f"cannot be checked: {cause}; report this to the author of the component"
 
 
 def _validated(model: type[Model], body: Any, at: Location, marks: Marks) -> tuple[Model | None, list[Mistake]]:
@@ -55,7 +55,7 @@ def _validated(model: type[Model], body: Any, at: Location, marks: Marks) -> tup
         return None, [mistake(at, f"{quoted(unwrapped_tree(tree))} is not a mapping; write {{key: value}}", marks)]
     settings, errors = _tried(model, tree)
     if settings is None and (repaired := _repaired(tree, errors)) != tree:
-        tree = repaired  # what is still refused is quoted as the user wrote it
+        tree = repaired  # values that are still refused are quoted as the user wrote them
         settings, errors = _tried(model, tree)
     return settings, list(_mistakes(model, tree, errors, at, marks))
 
@@ -68,7 +68,7 @@ def _tried(model: type[Model], tree: Any) -> tuple[Model | None, list[ErrorDetai
 
 
 def _repaired(tree: Any, errors: Iterable[ErrorDetails]) -> Any:
-    """``tree`` with the original text in place of refused values that came from references, and without nulls."""
+    """``tree`` with the original text of refused values that came from references, and without nulls."""
     for error in errors:
         tree = _repaired_at(tree, _walked(tree, error["loc"]))
     return tree
@@ -94,7 +94,7 @@ def _repaired_at(tree: Any, location: Location) -> Any:
 
 
 def _walked(tree: Any, loc: Sequence[str | int]) -> Location:
-    """The part of pydantic's ``loc`` that exists in the file: without the names of union members and ``[key]``."""
+    """The part of pydantic's ``loc`` that exists in the file, without union member names and ``[key]``."""
     walked: list[str | int] = []
     for part in loc:
         tree = tree.value if isinstance(tree, Expanded) else tree
@@ -128,13 +128,13 @@ def _mistakes(
 
 
 def _is_other_branch(location: Location, error: ErrorDetails, placed: Sequence[tuple[Location, ErrorDetails]]) -> bool:
-    """Whether another member of the same union accepted the value's type and found something inside it."""
+    """Whether another union member accepted the value's type and found an error inside it."""
     return is_type_error(error) and any(
         len(other) > len(location) and other[: len(location)] == location for other, _ in placed
     )
 
 
 def _place(placed: tuple[Location, ErrorDetails]) -> tuple[Location, str]:
-    """What goes into one message: all types that a union refused at one place, but each missing setting alone."""
+    """The grouping key of messages: all union errors at one location together, but each missing setting alone."""
     location, error = placed
     return location, str(error["loc"][-1]) if error["type"] == "missing" else ""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""YAML text as plain Python values that remember where they were written.
+"""YAML text as plain Python values with source positions.
 
-Repeated keys, which PyYAML drops silently, are mistakes.
+Duplicate keys, which PyYAML ignores silently, are mistakes.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ Location = tuple[str | int, ...]
 _MAX_QUOTED = 60  # characters of the user's own value in a message
 _MAX_VALUES = 100_000  # aliases of aliases grow without bound ("billion laughs"), and so do merges of merges
 MAX_DEPTH = 50
-"""Levels of mappings and lists, and references that lead to references: everything that walks a configuration down may
-rely on it, so that none needs an answer of its own to what is nested too deeply."""
+"""The maximum depth of mappings, lists, and references to references: code that walks a configuration may rely on it
+and needs no check of its own."""
 TOO_DEEP = f"nested too deeply; write at most {MAX_DEPTH} levels"
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A place in a source; lines and columns count from 1, 0 means that the source has no lines."""
+    """A position in a source; lines and columns start at 1, 0 means that the source has no lines."""
 
     source: str
     line: int = 0
@@ -42,19 +42,19 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A value made of mappings, lists and scalars, and where each part of it was written."""
+    """A value of mappings, lists and scalars, and the position of each part."""
 
     value: Any = None
     marks: Mapping[Location, Mark] = field(default_factory=dict)
 
 
 class NotYamlError(ConfigError):
-    """Text that is no YAML at all, unlike YAML that says something wrong."""
+    """Text that is not YAML at all, unlike YAML with wrong content."""
 
 
 def parse(text: str, source: str) -> Document:
-    """The document in ``text``. Raises `ConfigError` with everything wrong, as ``source:line:column``; `NotYamlError`
-    where the text could mean something else."""
+    """The document in ``text``. Raises `ConfigError` with all mistakes, as ``source:line:column``; `NotYamlError` if
+    the text may not be meant as YAML."""
     builder = _Builder(source)
     try:
         node = yaml.compose(text, Loader)
@@ -88,7 +88,7 @@ def _unprintable(error: yaml.reader.ReaderError, text: str, source: str) -> Mist
 
 
 class _Builder:
-    """Turns PyYAML's nodes into values, noting mistakes instead of stopping at the first."""
+    """Turns PyYAML's nodes into values, collecting mistakes instead of stopping at the first."""
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -98,7 +98,7 @@ class _Builder:
         self._built = 0
 
     def build(self, node: Node, at: Location) -> Any:
-        """The value of ``node``, which is found ``at`` the location."""
+        """The value of ``node`` at the location ``at``."""
         self.marks.setdefault(at, self._mark(node))
         if id(node) in self._open:
             return self._wrong(node, at, "an alias refers to a value that contains it; write the value out")
@@ -138,7 +138,7 @@ class _Builder:
         return {**merged, **own}
 
     def _merged(self, node: Node, at: Location) -> dict[str, Any]:
-        """What ``<<: *anchor`` or ``<<: [*first, *second]`` brings; the first of a list wins."""
+        """The mapping from ``<<: *anchor`` or ``<<: [*first, *second]``; the first of a list wins."""
         sources = node.value if isinstance(node, SequenceNode) else [node]
         brought: dict[str, Any] = {}
         for source in sources:
@@ -163,13 +163,13 @@ class _Builder:
             )
 
     def _text(self, node: Node, at: Location) -> str | None:
-        """The text of a scalar; two escapes that are one character together, as JSON writes it, become that."""
+        """The text of a scalar; surrogate pairs in escapes, as JSON writes them, become one character."""
         text = str(node.value)
         try:
             return text.encode("utf-16", "surrogatepass").decode("utf-16")
         except UnicodeDecodeError:
             shown = text.encode("ascii", "backslashreplace").decode()[:_MAX_QUOTED]
-            self._wrong(node, at, f'"{shown}" holds half of a character (a surrogate); write the whole one')
+            self._wrong(node, at, f'"{shown}" contains half of a character (a lone surrogate); write the whole one')
             return None
 
     def _wrong(self, node: Node, at: Location, message: str) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How YAML's plain scalars are typed: as the Collector's YAML library does it, unlike PyYAML.
+"""Types of plain YAML scalars: like the Collector's YAML library, unlike PyYAML.
 
 YAML 1.2 core with underscores and 0-octals: ``on``, ``12:30:45`` and ``2024-01-01`` are text.
 """
@@ -13,11 +13,11 @@ from typing import Any
 import yaml
 
 TAG = "tag:yaml.org,2002:"
-"""What the names of YAML's own types begin with."""
+"""The prefix of YAML's own type names."""
 
 _INT = r"[-+]?(?:0b[01][01_]*|0x[0-9a-fA-F][0-9a-fA-F_]*|0o[0-7][0-7_]*|0[0-7_]*|[1-9][0-9_]*)"
 _FLOAT = r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
-_MAX_DIGITS = 100  # far beyond all settings, and far below what Python refuses to write in decimal
+_MAX_DIGITS = 100  # far above all settings, and far below Python's limit for decimal conversion
 _LINE_BREAKS = {"\x85", "\u2028", "\u2029"}
 _RESOLVERS = (
     ("null", "~|null|Null|NULL|", ["~", "n", "N", ""]),
@@ -35,7 +35,7 @@ class Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes what either PyYAML's or our own rules would not read back as text."""
+    """Quotes text that PyYAML's rules or ours would read back as another type."""
 
 
 for _name, _pattern, _first in _RESOLVERS:
@@ -46,7 +46,7 @@ for _name, _pattern, _first in _RESOLVERS:
 def dump(tree: Any) -> str:
     """Mappings, lists and scalars as YAML, in their order."""
     text = _dumped(tree, as_it_is=True)
-    # PyYAML writes Unicode's own line breaks as they are, and reads them back as a blank
+    # PyYAML writes Unicode line breaks unescaped, and reads them back as a space
     return _dumped(tree, as_it_is=False) if _LINE_BREAKS & set(text) else text
 
 

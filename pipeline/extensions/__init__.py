@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Extensions: components beside the pipelines, the only components in here."""
+"""Extensions: components beside the pipelines, and the only components in `pipeline`."""

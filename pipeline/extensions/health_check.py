@@ -35,12 +35,12 @@ class GrpcSettings(Settings):
 
 
 class HealthCheckSettings(Settings):
-    """Where the service's health can be asked for."""
+    """Where the service's health is served."""
 
     endpoint: Endpoint | None = "127.0.0.1:13133"
-    """HTTP: where to serve ``/health``, ``/ready`` and ``/api/v1/stats``; null for nowhere."""
+    """HTTP: where to serve ``/health``, ``/ready`` and ``/api/v1/stats``; null disables it."""
     grpc: GrpcSettings | None = None
-    """gRPC health checking, only where written."""
+    """gRPC health checking; off by default."""
 
 
 def _claims(settings: HealthCheckSettings) -> Iterator[Listening]:
@@ -51,14 +51,14 @@ def _claims(settings: HealthCheckSettings) -> Iterator[Listening]:
 
 
 class HealthCheck:
-    """Opens what is configured."""
+    """Serves health over HTTP and gRPC, as configured."""
 
     def __init__(self, settings: HealthCheckSettings, context: Context) -> None:
         self._settings, self._context = settings, context
         self._grpc: GrpcHealth | None = None
 
     def start(self) -> None:
-        """Serve. Raises `SidecarError` when an endpoint cannot be opened."""
+        """Start serving. Raises `SidecarError` if an endpoint cannot be opened."""
         if self._settings.endpoint is not None:
             self._context.routes.add(self._settings.endpoint, "/", index)
         if self._settings.grpc is not None:
@@ -77,7 +77,7 @@ class HealthCheck:
 
 
 class GrpcHealth:
-    """A gRPC server that says SERVING while the service is ready."""
+    """A gRPC server that reports SERVING while the service is ready."""
 
     def __init__(self, endpoint: str, context: Context) -> None:
         self._endpoint, self._context = endpoint, context
@@ -87,14 +87,14 @@ class GrpcHealth:
         self.port = 0
 
     def start(self) -> None:
-        """Listen. Raises `SidecarError` when gRPC is not installed or the port cannot be had."""
+        """Listen. Raises `SidecarError` if gRPC is not installed or the port is not available."""
         try:
             import grpc  # noqa: PLC0415 # most services never load it
             from grpc_health.v1 import health, health_pb2_grpc  # noqa: PLC0415 # as above
         except ImportError as cause:
             raise SidecarError("gRPC is not installed; run: pip install 'ebpf-sidecar[grpc]'") from cause
         if Address.parse(self._endpoint).port:
-            Address.parse(self._endpoint).listen().close()  # says why not; gRPC only says that it cannot
+            Address.parse(self._endpoint).listen().close()  # its error gives the reason, gRPC's does not
         self._server = grpc.server(ThreadPoolExecutor(2, "grpc health"), options=[("grpc.so_reuseport", 0)])
         self._servicer = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, self._server)
@@ -115,7 +115,7 @@ class GrpcHealth:
                 return
 
     def shutdown(self) -> None:
-        """Tell watchers that the end has come, then close; safe whatever became of the start."""
+        """Notify watchers, then close; safe even if `start` failed."""
         self._stopped.set()
         if self._server is None:  # gRPC is not installed
             return

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One client's connection: waitress' channel, which also knows what it waits for, since when, and whether it is alive.
+"""One client's connection: waitress' channel, extended with its phase, its age, and whether the client is still there.
 
 Times are seconds of the server's monotonic clock.
 """
@@ -22,7 +22,7 @@ from .refusals import HttpRefusal
 
 log = logging.getLogger(__name__)
 ABANDONED_SECONDS = 1.0
-"""A client that sends no more may still read (``socat``); once its request is this old, it is taken for gone."""
+"""A client that has stopped sending may still read (``socat``); once its request is this old, it counts as gone."""
 _SEND_BYTES = 256 << 10
 _LAST_DATA_RECEIVED = 52  # offset of tcpi_last_data_recv, in ms, in struct tcp_info of linux/tcp.h
 _TOO_LARGE = (413, 431)
@@ -32,24 +32,24 @@ class Phase(IntEnum):
     """What a connection is doing."""
 
     NEW = 0
-    """No whole request has come yet."""
+    """No complete request has arrived yet."""
     IDLE = 1
     """Kept alive between two requests."""
     READING = 2
-    """A further request has come in part."""
+    """A further request has arrived in part."""
     WAITING = 3
     """A request waits for its turn or is being answered."""
     WRITING = 4
-    """The client has yet to take some of the answer."""
+    """The client has not read all of the response yet."""
 
 
 class Parser(HTTPRequestParser):  # type: ignore[misc] # waitress ships no types
-    """Waitress' parser, for which what Python's own functions refuse is a bad request, too."""
+    """Waitress' parser; values that Python's own functions reject are bad requests as well."""
 
     path = ""
 
     def parse_header(self, header_plus: bytes) -> None:
-        """Raises ParsingError, which is answered with 400."""
+        """Raises ParsingError, which results in status 400."""
         try:
             super().parse_header(header_plus)
         except ValueError as cause:  # urlsplit and int
@@ -77,9 +77,9 @@ class Connection(HTTPChannel):  # type: ignore[misc] # waitress ships no types
         self.opened = self.begun = self.answering = self.moved = server.clock()
         self.served = self.at_work = False
         self.reserve = False
-        """Whether its request came when all places but those for probes of the service's health were in use."""
+        """Whether it uses one of the connections reserved for health checks, because all others were in use."""
         super().__init__(server, sock, addr, adj, map=map)
-        self.sendbuf_len = _SEND_BYTES  # copied for each send; the socket takes no more at a time, see the server
+        self.sendbuf_len = _SEND_BYTES  # copied for each send; the socket accepts no more at a time, see `Server`
 
     @property
     def phase(self) -> Phase:
@@ -93,7 +93,7 @@ class Connection(HTTPChannel):  # type: ignore[misc] # waitress ships no types
         return Phase.IDLE if self.request is None else Phase.READING
 
     def received(self, data: bytes) -> Any:
-        """Take in what came."""
+        """Process received data."""
         before = self.request
         taken = super().received(data)
         if self.request is not before:
@@ -101,15 +101,15 @@ class Connection(HTTPChannel):  # type: ignore[misc] # waitress ships no types
         return taken
 
     def send(self, data: bytes, do_close: bool = True) -> int:  # noqa: FBT001, FBT002 # theirs
-        """Send what the socket takes."""
-        now = self.server.clock()  # before, as the client may act on what it gets before the next line runs
+        """Send as much as the socket accepts."""
+        now = self.server.clock()  # before sending, because the client may react before the next line runs
         sent: int = super().send(data, do_close=do_close)
         if sent:
             self.moved = now
         return sent
 
     def service(self) -> None:
-        """Answer one request, in a worker's thread, unless nobody waits for the answer any more."""
+        """Answer one request in a worker thread, unless the client has gone."""
         if self.connected and self.abandoned():
             self.server.refuse(HttpRefusal.PEER_GONE)
             self._forget_requests()
@@ -125,17 +125,17 @@ class Connection(HTTPChannel):  # type: ignore[misc] # waitress ships no types
         self.at_work = False
 
     def abandoned(self) -> bool:
-        """Whether the client has gone, as far as can be seen without writing to it."""
+        """Whether the client has gone, as far as is visible without writing to it."""
         try:
             poll = select.poll()
             poll.register(self.socket, select.POLLRDHUP)
             state = sum(flags for _, flags in poll.poll(0))
             return bool(state & ~select.POLLRDHUP) or (bool(state) and self._age() >= ABANDONED_SECONDS)
         except (OSError, TypeError, ValueError):
-            return True  # closed by the other thread a moment ago
+            return True  # just closed by the other thread
 
     def _age(self) -> float:
-        """How long ago the client sent something, whenever it was accepted."""
+        """Seconds since the client last sent something, even before the connection was accepted."""
         info = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA_RECEIVED + 4)
         return float(struct.unpack_from("I", info, _LAST_DATA_RECEIVED)[0]) / 1000
 
@@ -148,11 +148,11 @@ class Connection(HTTPChannel):  # type: ignore[misc] # waitress ships no types
         self.server.pull_trigger()
 
     def give_up(self) -> None:
-        """Close it soon, from any thread, even where nothing can be written to it."""
+        """Close it soon, from any thread, even if nothing can be written to it."""
         self.server.trigger.pull_trigger(self.handle_close)
 
     def handle_error(self) -> None:
-        """Whatever a request did to the parser: counted, where waitress logs a line of its own each time."""
+        """Count any failure of the parser; waitress would log a line each time."""
         log.debug("closing a connection", exc_info=True)
         self.server.refuse(HttpRefusal.MALFORMED)
         self.handle_close()

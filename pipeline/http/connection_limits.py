@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may keep a connection: how many there are, how long each may take, and who goes first when all are in use."""
+"""Connection limits: how many there are, how long each may take, and which are closed first when all are in use."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from .refusals import HttpRefusal
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """Bounds of one server; times in seconds."""
+    """Limits of one server; times in seconds."""
 
     connections: int = 512
-    """Open connections at a time. When all are in use, those without a request go first."""
+    """Open connections at a time. When all are in use, those without a request are closed first."""
     reserve: int = 16
-    """Places beyond these, in which only probes of the service's health are answered."""
+    """Additional connections on which only health checks are answered."""
     request_seconds: float = 10.0
-    """For a request to come in as a whole."""
+    """For a complete request to arrive."""
     idle_seconds: float = 75.0
     """For a kept-alive connection between two requests; longer than the usual scrape interval."""
     answer_seconds: float = 60.0
-    """For an answer to be taken as a whole."""
+    """For the client to read a whole response."""
 
     young_seconds: float = 1.0
-    """For a new connection to be left alone when others need its place: its request may be on its way."""
+    """How long a new connection is safe when others need its place: its request may be on its way."""
 
     @property
     def most(self) -> int:
-        """All places."""
+        """All connections, including reserved ones."""
         return self.connections + self.reserve
 
     def within_open_files(self) -> ConnectionLimits:
-        """Fewer connections where the process may open only few files, which it needs for other things, too."""
+        """Fewer connections if the process may open only few files, because it needs files for other things, too."""
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft == resource.RLIM_INFINITY:
             return self
@@ -48,7 +48,7 @@ class ConnectionLimits:
 
 
 def overdue(connection: Connection, now: float, limits: ConnectionLimits) -> HttpRefusal | None:
-    """Why a connection has had its time, or None."""
+    """Why a connection has timed out, or None."""
     match connection.phase:
         case Phase.NEW | Phase.READING if now - connection.begun >= limits.request_seconds:
             return HttpRefusal.REQUEST_TIMEOUT
@@ -60,15 +60,15 @@ def overdue(connection: Connection, now: float, limits: ConnectionLimits) -> Htt
 
 
 def idle(connection: Connection, now: float, limits: ConnectionLimits) -> bool:
-    """Whether a kept-alive connection was not used for too long."""
+    """Whether a kept-alive connection was unused for too long."""
     return connection.phase is Phase.IDLE and now - connection.moved >= limits.idle_seconds
 
 
 def expendable(connections: Iterable[Connection], now: float, limits: ConnectionLimits) -> list[Connection]:
-    """Those that may be closed for others, the least deserving first.
+    """The connections that may be closed for others, in the order of closing.
 
-    Clients that have never sent a whole request, then idle ones, then those that do not take their answer; of each
-    kind the one first that has been so for the longest time. Nobody who waits for an answer.
+    First those that have never sent a complete request, then idle ones, then those that do not read their response;
+    within each group, the one in that state for the longest time first. Never those that wait for a response.
     """
     ranked = [(rank, each) for each in connections if (rank := _rank(each, now, limits))]
     return [each for _, each in sorted(ranked, key=lambda pair: pair[0])]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One waitress server on one socket, in threads of its own, with bounds for slow, idle and broken clients.
+"""One waitress server on one socket, in threads of its own, with limits for slow, idle and broken clients.
 
 Waitress reads requests and writes responses in one thread with poll(2), so a slow client holds a connection but no
 worker. This module, `connection` and `connection_limits` add what it lacks: a time limit for each request, idle
@@ -27,12 +27,12 @@ from .refusals import HttpRefusal
 
 THREADS = 4
 _CHECK_SECONDS = 1.0
-_WAKE_SECONDS = 0.25  # when all places are taken, those too young to be given up are looked at again
+_WAKE_SECONDS = 0.25  # when all connections are in use, new ones are checked again after this
 _GRACE_SECONDS = 0.4
 _UNBOUNDED = 1 << 62
 _UNSENT_BYTES = 128 << 10
 _BUSY = (Phase.WAITING, Phase.WRITING)
-_CLOSE_SHARE = 32  # one of so many places, so that not each newcomer costs a look at all of them
+_CLOSE_SHARE = 32  # close a share at once, so that not every new connection scans all of them
 
 # Waitress warns about everyday client behavior, and any client could flood the log; see `RefusalCounter`
 logging.getLogger("waitress").setLevel(logging.ERROR)
@@ -44,8 +44,8 @@ Clock = Callable[[], float]
 class Listener:
     """Serves a WSGI application on a listening socket until closed.
 
-    ``refuse`` is called with the reason for each request or connection that is refused or given up; requests for the
-    paths in ``vital`` have a worker and places of their own.
+    ``refuse`` is called with the reason for each request that is refused and each connection that is dropped. Requests
+    for ``health_paths`` have a worker and connections of their own.
     """
 
     def __init__(
@@ -66,14 +66,14 @@ class Listener:
         self._thread.start()
 
     def close(self) -> None:
-        """Accept no more, give answers under way a moment, then close every connection."""
+        """Stop accepting, give pending responses a moment, then close every connection."""
         self.server.trigger.pull_trigger(self.server.stop_accepting)
         deadline = time.monotonic() + _GRACE_SECONDS
         while self.server.busy() and time.monotonic() < deadline:
             time.sleep(0.01)
         self.server.trigger.pull_trigger(self.server.drop_connections)
         self._thread.join(_GRACE_SECONDS)
-        # last, and only when no worker is left that could still write into it: its number may be another file's soon
+        # last, and only if no worker is left that could write to it: its descriptor number may be reused soon
         if self.server.stop_workers(_GRACE_SECONDS / 2):
             self.server.trigger.close()
 
@@ -84,14 +84,14 @@ def _adjustments(sock: socket.socket, limits: ConnectionLimits) -> Adjustments:
         threads=THREADS,
         connection_limit=limits.most,
         max_request_header_size=32 * 1024,
-        max_request_body_size=1024,  # nothing here takes a body: what is small is ignored, what is not gets 413
-        outbuf_overflow=_UNBOUNDED,  # a file would need a writable /tmp; pages are handed over without a copy
-        outbuf_high_watermark=_UNBOUNDED,  # else the second of two pipelined requests holds a worker
+        max_request_body_size=1024,  # nothing here takes a body: small ones are ignored, others get 413
+        outbuf_overflow=_UNBOUNDED,  # a file would need a writable /tmp; pages are passed without a copy
+        outbuf_high_watermark=_UNBOUNDED,  # otherwise the second of two pipelined requests blocks a worker
         asyncore_use_poll=True,  # select(2) cannot handle descriptors above 1023
-        log_socket_errors=False,  # clients may go away at any time
+        log_socket_errors=False,  # clients may disconnect at any time
         ident="",
     )
-    adjustments.asyncore_loop_timeout = _WAKE_SECONDS  # as an argument it would have to be a whole number
+    adjustments.asyncore_loop_timeout = _WAKE_SECONDS  # as an argument it would have to be an integer
     return adjustments
 
 
@@ -128,11 +128,11 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # waitress ships no types
     def set_socket_options(self, conn: socket.socket) -> None:
         """Called by waitress for each connection."""
         super().set_socket_options(conn)
-        # what a client does not read lies in the kernel's buffers, too, up to 4 MB for each without this
+        # unread data also fills kernel buffers, up to 4 MB per client without this
         conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
 
     def add_task(self, task: Connection) -> None:
-        """Have a request answered: probes, and what is refused for want of places, by a worker that never renders."""
+        """Queue a request: health checks and refusals go to a worker that never renders pages."""
         task.reserve = self._in_reserve()
         is_health_check = task.reserve or task.requests[0].path in self._health_paths
         (self._health_workers if is_health_check else self.task_dispatcher).add_task(task)
@@ -150,7 +150,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # waitress ships no types
         )
 
     def handle_accept(self) -> None:
-        """Take a connection in, in the place of less deserving ones where all are in use."""
+        """Accept a connection; if all are in use, close expendable ones first."""
         if len(self.active_channels) >= self._limits.connections:
             needed = max(1, self._limits.connections // _CLOSE_SHARE)
             given_up = expendable(self.active_channels.values(), self.clock(), self._limits)
@@ -159,13 +159,13 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # waitress ships no types
         super().handle_accept()
 
     def _in_reserve(self) -> bool:
-        """Whether so many wait for or take an answer that there are no places left to be given up for a further one."""
+        """Whether so many connections are busy that none can be closed for a new one."""
         everybody = list(self.active_channels.values())
         most = self._limits.connections
         return len(everybody) > most and sum(each.phase in _BUSY for each in everybody) > most
 
     def tidy(self, now: float) -> None:
-        """Close the connections that have had their time."""
+        """Close connections that have timed out."""
         for connection in list(self.active_channels.values()):
             if reason := overdue(connection, now, self._limits):
                 self._close(connection, reason)
@@ -173,12 +173,12 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # waitress ships no types
                 connection.handle_close()
 
     def _close(self, connection: Connection, reason: HttpRefusal) -> None:
-        """At once: waitress' own flag waits until something can be written, for ever where the client does not read."""
+        """Close immediately: waitress' own flag waits until something can be written, which may be never."""
         self.refuse(reason)
         connection.handle_close()
 
     def busy(self) -> bool:
-        """Whether an answer is under way."""
+        """Whether a response is pending."""
         return any(each.phase in _BUSY for each in list(self.active_channels.values()))
 
     def stop_accepting(self) -> None:
@@ -186,13 +186,13 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # waitress ships no types
         wasyncore.dispatcher.close(self)
 
     def drop_connections(self) -> None:
-        """Close every connection and let the loop end; the trigger stays open for whoever is about to pull it."""
+        """Close every connection and end the loop; the trigger stays open for threads about to pull it."""
         for channel in list(self.active_channels.values()):
             channel.handle_close()
         self.trigger.del_channel()
 
     def stop_workers(self, seconds: float) -> bool:
-        """End the workers; False where one is still at work after so long."""
+        """Stop the workers; False if one is still busy after ``seconds``."""
         for workers in (self._health_workers, self.task_dispatcher):
             workers.shutdown(timeout=seconds)
         return not self._health_workers.threads and not self.task_dispatcher.threads

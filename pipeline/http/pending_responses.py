@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP answers under way: how much memory their bodies hold together, and which are given up when that is too much.
+"""Pending HTTP responses: the memory that their bodies use in total, and which are dropped when it is too much.
 
-Clients that do not read keep the page they asked for in memory. Those that got the same page share one copy; the sum of
+Clients that do not read keep their page in memory. Responses with the same page share one copy, and the total size of
 all copies is bounded.
 """
 
@@ -15,15 +15,15 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 MAX_PENDING_BYTES = 64 << 20
-"""Answers that clients have yet to take may hold this much memory, or two pages where pages are larger than half."""
+"""The memory limit of unread responses, or two pages if pages are larger than half of it."""
 SMALL_BYTES = 16 << 10
-"""An answer of at most this size (``/health``) is never refused."""
+"""A response of at most this size (``/health``) is never refused."""
 STALLED_SECONDS = 1.0
-"""Where room is needed, an answer of which the client took nothing for so long is given up."""
+"""If memory is needed, a response is dropped when the client has read nothing for this long."""
 MAX_RESPONSE_SECONDS = 10.0
-"""Where room is needed, an answer under way for so long is given up; Prometheus waits no longer by default."""
+"""If memory is needed, a response is dropped when it is this old; Prometheus' default timeout."""
 MAX_SHARED_AGE_SECONDS = 5.0
-"""Where another copy of a page does not fit, an earlier one is given instead that is not older than this."""
+"""If another copy of a page does not fit, an earlier one of at most this age is sent instead."""
 _ROOM_SECONDS = 0.5
 
 CONNECTION = "ebpf_sidecar.connection"
@@ -33,17 +33,17 @@ Clock = Callable[[], float]
 
 
 class Client(Protocol):
-    """The connection on which a request came."""
+    """The connection of a request."""
 
     reserve: bool
-    """Whether its request came when all places but those for probes of the service's health were in use."""
+    """Whether it uses one of the connections reserved for health checks, because all others were in use."""
 
     def give_up(self) -> None:
         """Close it soon, from any thread."""
 
 
 class ResponseBody(io.BytesIO):
-    """A body that one client is taking: a view of bytes that all who take the same page share, until closed."""
+    """A body that one client is reading: a view of bytes shared by all readers of the same page, until closed."""
 
     def __init__(
         self, body: bytes, give_up: Callable[[], None], clock: Clock, done: Callable[[ResponseBody], None]
@@ -51,27 +51,27 @@ class ResponseBody(io.BytesIO):
         super().__init__(body)  # CPython shares immutable bytes until the first write, and nothing writes
         self.give_up = give_up
         self.key, self.size = id(body), len(body)
-        self._body = body  # so that no other bytes get its id
+        self._body = body  # keeps its id from being reused
         self.began = self.moved = clock()
         self._clock, self._done = clock, done
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
-        """Also notes that the client took something: the server then seeks forward."""
+        """Also records progress: the server seeks forward when the client has read something."""
         if whence == io.SEEK_CUR and offset:
             self.moved = self._clock()
         return super().seek(offset, whence)
 
     def close(self) -> None:
-        """Let go of the body; safe to call twice."""
+        """Release the body; safe to call twice."""
         if self.closed:
             return
         self._done(self)
         super().close()
         self._body = b""
-        self.give_up = _nothing  # not the connection, which holds this: memory must not wait for the garbage collector
+        self.give_up = _nothing  # breaks the cycle with the connection, so that memory is freed at once
 
     def stalled(self, now: float) -> bool:
-        """Whether the client is too slow to be kept when others need the room."""
+        """Whether the client is too slow to keep when others need the memory."""
         return now - self.moved >= STALLED_SECONDS or now - self.began >= MAX_RESPONSE_SECONDS
 
 
@@ -81,7 +81,7 @@ def _nothing() -> None:
 
 @dataclass
 class _Copy:
-    """One body and those who take it."""
+    """One body and its readers."""
 
     body: bytes
     kind: Hashable
@@ -94,7 +94,7 @@ class _Copy:
 
 
 class PendingResponses:
-    """All answers under way in the process; thread-safe."""
+    """All pending responses of the process; thread-safe."""
 
     def __init__(self, most: int = MAX_PENDING_BYTES, clock: Clock = time.monotonic) -> None:
         self._most, self._clock = most, clock
@@ -102,13 +102,13 @@ class PendingResponses:
         self._copies: dict[int, _Copy] = {}
 
     def begin(self, body: bytes, give_up: Callable[[], None], kind: Hashable = None) -> ResponseBody | None:
-        """``body`` to be read by one client; where there is no room for another copy, an earlier one of the same
-        ``kind`` (not None), `MAX_SHARED_AGE_SECONDS` old at most; or None where there is none.
+        """``body`` for one client. If there is no room for another copy: an earlier body of the same ``kind`` (not
+        None), at most `MAX_SHARED_AGE_SECONDS` old, or None if there is none.
 
-        ``give_up`` closes the client's connection, soon and from any thread, when others need the room.
+        ``give_up`` closes the client's connection, soon and from any thread, when others need the memory.
         """
         stalled = self._stalled_responses(body)
-        for answer in stalled:  # not under the lock, which closing one takes, too
+        for answer in stalled:  # outside the lock, which closing takes as well
             answer.give_up()
         with self._changed:
             if stalled:
@@ -124,7 +124,7 @@ class PendingResponses:
 
     @property
     def bytes_held(self) -> int:
-        """What the bodies of all answers under way hold, each copy counted once."""
+        """The bytes of all pending bodies, each copy counted once."""
         with self._changed:
             return _size(self._copies.values())
 
@@ -138,7 +138,7 @@ class PendingResponses:
             self._changed.notify_all()
 
     def _large(self) -> list[_Copy]:
-        """The oldest first, as a dict keeps the order in which they came."""
+        """Oldest first, because a dict preserves insertion order."""
         return [copy for copy in self._copies.values() if copy.large]
 
     def _fits(self, body: bytes) -> bool:
@@ -153,7 +153,7 @@ class PendingResponses:
         return alike[-1] if alike else None
 
     def _stalled_responses(self, body: bytes) -> list[ResponseBody]:
-        """What to give up for ``body``: all answers from copies that only stalled clients hold, the oldest first."""
+        """The responses to drop for ``body``: those of copies that only stalled clients read, oldest first."""
         with self._changed:
             if self._fits(body):
                 return []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the HTTP servers refuse or give up: always counted, and logged so that no client can flood the log."""
+"""Requests that the HTTP servers refuse and connections that they drop: counted, and logged at a bounded rate."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Any
 from ebpf_sidecar.pipeline.telemetry.ledger import HTTP_REFUSED, Ledger
 
 QUIET_SECONDS = 600.0
-"""Between two lines in the log about the same reason on the same endpoint."""
+"""The minimum time between two log lines about the same reason on the same endpoint."""
 
 
 class HttpRefusal(StrEnum):
-    """Why; the value is the label ``reason``."""
+    """Why something was refused; the value is the label ``reason``."""
 
     MALFORMED = "malformed"
     TOO_LARGE = "too_large"
@@ -30,14 +30,14 @@ class HttpRefusal(StrEnum):
 
 
 _TEXTS = {
-    HttpRefusal.MALFORMED: "a request that is no HTTP was answered with 400 or 501",
+    HttpRefusal.MALFORMED: "an invalid HTTP request was answered with 400 or 501",
     HttpRefusal.TOO_LARGE: "a request with too large a header or body was answered with 413 or 431",
     HttpRefusal.BYTES_UNDER_WAY: "a request was answered with 503, because unread responses use too much memory",
     HttpRefusal.CONNECTION_LIMIT: "a request was answered with 503, because all connections are in use",
     HttpRefusal.MADE_ROOM: "all connections were in use, and idle or stalled ones were closed for new ones",
-    HttpRefusal.REQUEST_TIMEOUT: "a connection was closed, because no whole request came in time",
-    HttpRefusal.ANSWER_TIMEOUT: "a connection was closed, because its client did not take the answer in time",
-    HttpRefusal.PEER_GONE: "a request was skipped, because its client had gone before its turn came",
+    HttpRefusal.REQUEST_TIMEOUT: "a connection was closed, because no complete request arrived in time",
+    HttpRefusal.ANSWER_TIMEOUT: "a connection was closed, because its client did not read the response in time",
+    HttpRefusal.PEER_GONE: "a request was skipped, because its client had disconnected",
 }
 
 
@@ -55,7 +55,7 @@ class RefusalCounter:
         self._logged: dict[tuple[str, HttpRefusal], tuple[float, int]] = {}
 
     def add(self, endpoint: str, reason: HttpRefusal) -> None:
-        """Count one; the first is logged, and later at most one every `QUIET_SECONDS`."""
+        """Count one; the first is logged, later ones at most every `QUIET_SECONDS`."""
         total = self._ledger.add(HTTP_REFUSED, 1, (("endpoint", endpoint), ("reason", str(reason))))
         now = self._clock()
         with self._lock:

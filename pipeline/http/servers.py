@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The HTTP servers of the process: components that name the same ``host:port`` share one.
 
-Paths are added and removed at any time; a server listens while it is started and has something to answer.
+Paths may be added and removed at any time; a started server listens while it has paths.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ Handler = Callable[[Request], Response]
 
 _PLAIN = "text/plain; charset=utf-8"
 _NEGOTIATED = {"accept": "Content-Type", "accept-encoding": "Content-Encoding"}
-"""Headers that may say the same in many ways, and where the answer says what became of it."""
+"""Request headers with many equivalent values, and the response header that shows the result."""
 _AGAIN = {"Retry-After": "5"}
 
 
 class HttpServers:
     """All servers; thread-safe.
 
-    ``vital`` paths, probes of the service's health, are answered even where clients hold all connections or too much
+    ``health_paths`` are served even if clients occupy all connections or too much
     memory. ``limits`` are those of each server.
     """
 
@@ -61,9 +61,9 @@ class HttpServers:
         self._started = False
 
     def add(self, endpoint: str, path: str, handler: Handler) -> None:
-        """Answer ``path`` on ``endpoint``, at once or from `start` on.
+        """Serve ``path`` on ``endpoint``, immediately or after `start`.
 
-        Raises `SidecarError` when the path is taken, or when the servers are started and the port cannot be bound.
+        Raises `SidecarError` if the path is taken, or if the servers are started and the port cannot be bound.
         """
         address = _address(endpoint)
         with self._lock:
@@ -78,7 +78,7 @@ class HttpServers:
             self._applications[address] = application
 
     def remove(self, endpoint: str, path: str) -> None:
-        """Answer ``path`` no longer; the server closes with its last path."""
+        """Stop serving ``path``; the server closes with its last path."""
         address = _address(endpoint)
         with self._lock:
             application = self._applications.get(address)
@@ -93,7 +93,7 @@ class HttpServers:
             listener.close()
 
     def start(self) -> None:
-        """Listen on every endpoint. Raises `SidecarError`, and then listens on none."""
+        """Listen on every endpoint. Raises `SidecarError`, in which case it listens on none."""
         with self._lock:
             try:
                 for address, application in self._applications.items():
@@ -105,7 +105,7 @@ class HttpServers:
             self._started = True
 
     def shutdown(self) -> None:
-        """Answer what was asked, then close everything, within a second. Paths stay for another `start`."""
+        """Finish pending responses, then close everything, within a second. Paths are kept for another `start`."""
         with self._lock:
             listeners, self._listeners = self._listeners, {}
             self._started = False
@@ -116,15 +116,15 @@ class HttpServers:
             thread.join()
 
     def bound(self, endpoint: str) -> tuple[str, int]:
-        """Host and port on which ``endpoint`` is really served (port 0 chose one). Raises KeyError when it is not."""
+        """The host and port that ``endpoint`` is bound to (port 0: any free one). Raises KeyError if not served."""
         return self._listeners[_address(endpoint)].address
 
     def failures(self, endpoint: str) -> Mapping[str, int]:
-        """How many requests on ``endpoint`` ended in an exception, by path."""
+        """The number of requests on ``endpoint`` that raised an exception, by path."""
         return self._applications[_address(endpoint)].failures
 
     def refused(self, endpoint: str, reason: HttpRefusal) -> int:
-        """How many requests and connections on ``endpoint`` were refused or given up for this reason."""
+        """The number of requests and connections on ``endpoint`` that were refused or dropped for this reason."""
         return self._refusals.count(str(_address(endpoint)), reason)
 
     def _refuse(self, address: Address) -> Callable[[HttpRefusal], None]:
@@ -132,13 +132,13 @@ class HttpServers:
 
     def _listen(self, address: Address, application: EndpointApplication) -> Listener:
         from .connection_limits import ConnectionLimits  # noqa: PLC0415 # as above
-        from .listener import Listener  # noqa: PLC0415 # a service without an endpoint need not load a web server
+        from .listener import Listener  # noqa: PLC0415 # a service without endpoints loads no web server
 
         limits = self._limits or ConnectionLimits()
         listener = Listener(
             address.listen(), application, refuse=self._refuse(address), health_paths=self._health_paths, limits=limits
         )
-        if not address.port:  # the kernel chose one, and nothing else says which
+        if not address.port:  # chosen by the kernel, and logged nowhere else
             self._logger.info('"%s" is served on port %d', address, listener.address[1])
         return listener
 
@@ -151,7 +151,7 @@ def _address(endpoint: str) -> Address:
 
 
 class EndpointApplication:
-    """What one server answers: a WSGI application over a table of paths, replaced as a whole when it changes."""
+    """The WSGI application of one server: a table of paths, replaced as a whole when it changes."""
 
     def __init__(
         self,
@@ -162,7 +162,7 @@ class EndpointApplication:
     ) -> None:
         self.handlers: Mapping[str, Handler] = {}
         self.failures: Counter[str] = Counter()
-        """Requests that ended in an exception, by path."""
+        """Requests that raised an exception, by path."""
         self._logger, self._pending, self._health_paths, self._refuse = logger, pending, health_paths, refuse
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -179,18 +179,18 @@ class EndpointApplication:
         answer = self._pending.begin(sent, connection.give_up, self._kind(request, response))
         if answer is None:
             self._refuse(HttpRefusal.BYTES_UNDER_WAY)
-            text = "slow clients hold too much of earlier answers; try again later"
+            text = "slow clients hold too many unread responses; try again later"
             response = _text_response(HTTPStatus.SERVICE_UNAVAILABLE, text, _AGAIN)
             answer = self._pending.begin(response.body, connection.give_up)
         length = len(response.body) if request.method == "HEAD" or answer is None else answer.size
         headers = {**response.headers, "Content-Length": str(length)}
         start_response(f"{response.status} {HTTPStatus(response.status).phrase}", list(headers.items()))
-        # handed over as a file, the page is sent from this one copy to any number of slow scrapers
+        # passed as a file, so that the page is sent from this one copy to any number of slow scrapers
         body: Iterable[bytes] = environ["wsgi.file_wrapper"](answer)
         return body
 
     def _kind(self, request: Request, response: Response) -> Hashable:
-        """What another answer must have in common to be as good, by the rules for shared caches (RFC 9111); or None."""
+        """The cache key of a response by the rules for shared caches (RFC 9111); None if it cannot be shared."""
         varies = response.headers.get("Vary", "*").lower().replace(" ", "").split(",")
         if "*" in varies or "authorization" in request.headers:
             return None
@@ -212,8 +212,8 @@ class EndpointApplication:
             return _text_response(HTTPStatus.METHOD_NOT_ALLOWED, "use GET or HEAD", {"Allow": "GET, HEAD"})
         try:
             response = handler(request)
-            HTTPStatus(response.status)  # ValueError for what is none
-        except Exception as cause:  # noqa: BLE001 # a handler's mistake must not end the connection without an answer
+            HTTPStatus(response.status)  # ValueError if it is not a status
+        except Exception as cause:  # noqa: BLE001 # a handler's bug must not close the connection without a response
             return self._failed(request.path, cause)
         return response
 
@@ -225,7 +225,7 @@ class EndpointApplication:
 
 
 def index(request: Request) -> Response:
-    """What is served on the endpoint: for ``/``, where people look first."""
+    """The response for ``/``: what is served on the endpoint."""
     return _text_response(HTTPStatus.OK, " ".join(["ebpf-sidecar:", *(path for path in request.served if path != "/")]))
 
 

@@ -14,9 +14,9 @@ from ebpf_sidecar.pipeline.telemetry.health import Health
 from ebpf_sidecar.pipeline.telemetry.ledger import Ledger
 
 HEALTH_PATHS = ("/health", "/ready")
-"""The pages that keep the service alive: whoever runs it restarts it when they are not answered."""
+"""The health check pages: an orchestrator restarts the service if they do not respond."""
 PATHS = (*HEALTH_PATHS, "/api/v1/stats")
-"""On every HTTP endpoint; no component can have them."""
+"""Served on every HTTP endpoint; components cannot use these paths."""
 _JSON = {"Content-Type": "application/json; charset=utf-8"}
 
 
@@ -37,15 +37,15 @@ class StatusPages:
         return dict(zip(PATHS, (self.alive, self.ready, self.stats), strict=True))
 
     def alive(self, _request: Request) -> Response:
-        """200 while every component that owes a heartbeat keeps it, else 503 with the reasons."""
+        """200 while all expected heartbeats arrive, else 503 with the reasons."""
         return self._verdict(self.health.problems())
 
     def ready(self, _request: Request) -> Response:
-        """200 once everything was started and has delivered, else 503 with the reasons."""
+        """200 once everything has started and delivered data, else 503 with the reasons."""
         return self._verdict(self.health.unready())
 
     def stats(self, _request: Request) -> Response:
-        """Everything that the service knows about itself."""
+        """The service's internal telemetry and its pipelines."""
         problems = self.health.unready()
         return _json(
             {
@@ -74,15 +74,15 @@ def _json(content: dict[str, Any], status: int = 200) -> Response:
 
 @dataclass(frozen=True, slots=True)
 class RoutesWithStatusPages:
-    """Routes that carry the status pages along to each endpoint that is opened."""
+    """Routes that add the status pages to each endpoint that is opened."""
 
     routes: Routes
     pages: StatusPages
     _paths: dict[str, set[str]] = field(default_factory=dict)
-    """What components answer on each endpoint, beside the status pages."""
+    """The components' paths on each endpoint, without the status pages."""
 
     def add(self, endpoint: str, path: str, handler: Callable[[Request], Response]) -> None:
-        """Answer ``path`` on ``endpoint``, and the status pages beside it."""
+        """Serve ``path`` on ``endpoint``, together with the status pages."""
         if endpoint not in self._paths:
             for page, answer in self.pages.handlers().items():
                 self.routes.add(endpoint, page, answer)
@@ -94,7 +94,7 @@ class RoutesWithStatusPages:
             self._close_unused(endpoint)
 
     def remove(self, endpoint: str, path: str) -> None:
-        """Stop answering ``path``; with the last path of a component the status pages go, too."""
+        """Stop serving ``path``; the status pages are removed with the last component's path."""
         self.routes.remove(endpoint, path)
         self._paths.get(endpoint, set()).discard(path)
         self._close_unused(endpoint)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Linux capabilities of the calling thread: which there are, and giving them up (capabilities(7)).
+"""Linux capabilities of the calling thread: reading and dropping them (capabilities(7)).
 
-There is no call for all threads of a process, so what shall hold for all is done before the second one starts.
+No system call changes all threads of a process, so capabilities are dropped before the second thread starts.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 
 
 def permitted_capabilities(proc: Path = Path("/proc")) -> frozenset[str]:
-    """What this thread may use."""
+    """The capabilities that this thread may use."""
     return capability_sets(proc / "thread-self")["CapPrm"]
 
 
@@ -43,9 +43,9 @@ def capability_sets(process: Path) -> dict[str, frozenset[str]]:
 
 
 def limit_capabilities(kept: Collection[str], *, inheritable: bool = False) -> None:
-    """Give up all capabilities but ``kept`` (of those that there are), for this thread and what it starts.
+    """Drop all capabilities except ``kept`` (as far as present), for this thread and its children.
 
-    ``inheritable``: programs that are executed have the rest, too, whoever the user is. Raises `OSError`.
+    ``inheritable``: executed programs have the remaining ones, too, whatever the user is. Raises `OSError`.
     """
     mask = _mask(permitted_capabilities() & frozenset(kept))
     _drop_bounding(mask)
@@ -57,13 +57,13 @@ def limit_capabilities(kept: Collection[str], *, inheritable: bool = False) -> N
 
 
 def forbid_new_privileges() -> None:
-    """No program that is executed has more rights than its parent, whatever its file says. Raises `OSError`."""
+    """Executed programs get no more privileges than their parent, whatever their file says. Raises `OSError`."""
     _prctl(_NO_NEW_PRIVS, 1)
 
 
 @contextmanager
 def without_capabilities() -> Iterator[None]:
-    """While this lasts the thread uses no capability; they come back. Raises `OSError`."""
+    """Disable all capabilities of the thread and restore them afterwards. Raises `OSError`."""
     sets = capability_sets(Path("/proc/thread-self"))
     mine = _mask(sets["CapPrm"])
     _set(0, mine, _mask(sets["CapInh"]))
@@ -74,7 +74,7 @@ def without_capabilities() -> Iterator[None]:
 
 
 def _drop_bounding(mask: int) -> None:
-    """As far as it is allowed (CAP_SETPCAP): it only matters to programs that are executed without no_new_privs."""
+    """If allowed (CAP_SETPCAP); it only matters for programs that are executed without no_new_privs."""
     libc = ctypes.CDLL(None)
     for number in range(2 * _HALF):
         if libc.prctl(_BOUNDING_READ, number, 0, 0, 0) == 1 and not mask >> number & 1:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where this process, and every Python that it starts, may import from: never from the folder it happens to be in.
+"""The import path of this process and of every Python that it starts: never the current folder.
 
-Whoever may write to that folder would otherwise run code with our rights (CWE-427).
+Anyone who can write to that folder could otherwise run code with our privileges (CWE-427).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def safe_import_path(path: Sequence[str] | None = None) -> list[str]:
-    """``path`` (by default ours) without the current folder, unless this very package was imported from it."""
+    """``path`` (default: ours) without the current folder, unless this package was imported from it."""
     top = str(Path(sys.modules[__name__.partition(".")[0]].__file__ or "").parent.parent)
     try:
         here = os.path.realpath(Path.cwd())

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one place where child processes are started: nothing that lies in the user's current folder runs in them.
+"""The only place that starts child processes: they run nothing from the user's current folder.
 
-Each starts in ``/`` and without our standard input. A Python is isolated from its environment (``-I``) and imports from
-where this process does, but never from the current folder.
+Each starts in ``/`` and without our standard input. Python children ignore their environment (``-I``) and use this
+process's import path, but never the current folder.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _MODULE = "import runpy\nrunpy.run_module(sys.argv.pop(1), run_name='__main__', 
 
 
 def python_module(module: str, *arguments: str) -> list[str]:
-    """The command line that runs ``module``, wherever this process would find it."""
+    """The command line that runs ``module`` with this process's import path."""
     return python_code(_MODULE, module, *arguments)
 
 
 def python_code(code: str, *arguments: str) -> list[str]:
-    """The command line that runs ``code``, which may import what this process may; ``sys`` is imported already."""
+    """The command line that runs ``code`` with this process's import path; ``sys`` is already imported."""
     keep = ["-B"] if sys.dont_write_bytecode else []
     return [sys.executable, "-I", *keep, "-c", _IMPORT_PATH + code, os.pathsep.join(safe_import_path()), *arguments]
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""System calls that a service which reads, computes and answers never makes are refused with EPERM; nothing is killed.
+"""A seccomp filter: system calls that the service never needs fail with EPERM; nothing is killed.
 
-A list of what is refused, in the manner of Docker's, so that plugins and libraries need not be known. libseccomp, which
-every distribution has, knows the numbers of each architecture.
+It is a deny list, similar to Docker's, so that plugins and libraries need not be known. libseccomp, which is available
+in every distribution, knows the numbers for each architecture.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ REFUSED = (
     "setreuid", "settimeofday", "setuid", "stime", "swapoff", "swapon", "syslog", "umount", "umount2", "unshare",
     "uselib", "userfaultfd", "ustat", "vhangup",
 )  # fmt: skip
-"""Names; some exist on some architectures only. Of bpf(2) what reads and writes maps is let through."""
+"""Names; some exist on some architectures only. bpf(2) commands that read and write maps are allowed."""
 
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _BAD_ARCHITECTURE, _ALL_THREADS = 2, 4  # enum scmp_filter_attr
 _GREATER_OR_EQUAL, _EQUAL, _MASKED_EQUAL = 5, 4, 7  # enum scmp_compare
 _MAP_COMMANDS = {1, 2, 3, 4, 15, 21, 24, 25, 26, 27}  # elements, batches of them, and information (linux/bpf.h)
-_NO_COMMAND = 64  # far beyond the last one
+_NO_COMMAND = 64  # far above the last one
 _NAMESPACES = (0x80, 0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000)  # CLONE_NEW…
 _LIBRARY = "libseccomp.so.2"
 
@@ -45,7 +45,7 @@ class _Comparison(ctypes.Structure):
 
 
 def libseccomp_available(library: str = _LIBRARY) -> bool:
-    """Whether the filter can be made."""
+    """Whether libseccomp is available."""
     try:
         ctypes.CDLL(library)
     except OSError:
@@ -54,7 +54,7 @@ def libseccomp_available(library: str = _LIBRARY) -> bool:
 
 
 def refuse_system_calls(library: str = _LIBRARY) -> None:
-    """Install the filter in all threads, for good. Raises `OSError`: no such library, or the kernel refuses."""
+    """Install the filter in all threads for good. Raises `OSError` if libseccomp is missing or the kernel refuses."""
     seccomp = ctypes.CDLL(library)
     seccomp.seccomp_init.restype = ctypes.c_void_p
     context = ctypes.c_void_p(seccomp.seccomp_init(ctypes.c_uint32(_ALLOW)))
@@ -70,7 +70,7 @@ def refuse_system_calls(library: str = _LIBRARY) -> None:
 
 
 def _rules() -> Iterator[tuple[str, int, list[_Comparison]]]:
-    """System call, errno, and what its arguments must be like (all of it)."""
+    """System call, errno, and the conditions on its arguments (all must hold)."""
     for name in REFUSED:
         if name != "bpf":
             yield name, errno.EPERM, []
@@ -79,7 +79,7 @@ def _rules() -> Iterator[tuple[str, int, list[_Comparison]]]:
     yield "bpf", errno.EPERM, [_Comparison(0, _GREATER_OR_EQUAL, _NO_COMMAND, 0)]
     for flag in _NAMESPACES:
         yield "clone", errno.EPERM, [_Comparison(0, _MASKED_EQUAL, flag, flag)]
-    # its flags are in memory, where no filter can look; the C library then takes clone
+    # its flags are in memory, which filters cannot read; the C library then falls back to clone
     yield "clone3", errno.ENOSYS, []
 
 
@@ -87,7 +87,7 @@ def _add(
     seccomp: ctypes.CDLL, context: ctypes.c_void_p, name: str, answer: int, comparisons: list[_Comparison]
 ) -> None:
     number = seccomp.seccomp_syscall_resolve_name(name.encode())
-    if number < 0:  # not on this architecture, or younger than the library
+    if number < 0:  # not on this architecture, or newer than the library
         return
     array = (_Comparison * len(comparisons))(*comparisons)
     action = ctypes.c_uint32(_ERRNO | answer)

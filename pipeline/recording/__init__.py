@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recordings of what receivers produce: making them, and their format."""
+"""Recordings of what receivers produce: recording, and the file format."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The format of recordings: what receivers produced, batch by batch, to be replayed on another machine.
+"""The format of recordings: the output of receivers, batch by batch, to be replayed on another machine.
 
 A recording is JSON lines (UTF-8, one object a line) compressed with gzip. The first line is the header:
 
@@ -17,15 +17,15 @@ passed on together:
                  "start": 1767268700000000000, "unit": "{error}", "description": "…", "temporality": "cumulative",
                  "values": {"type": "uint64", "numbers": [5, 7]}, "scope": ["ebpf_sidecar", "0.1.0"]}]}
 
-``monotonic``, where the receiver knows it, is the same moment on a clock that never jumps, in nanoseconds since some
-moment of that machine; batches are as far apart in a replay as it says, however the wall clock was set meanwhile.
-``rows`` holds the row sets that the batch before did not have; a frame names its row set by number, and one that a
-batch does not name is forgotten. ``start`` is one number or one per row. Numbers that JSON does not have are written as
-the strings ``nan``, ``inf`` and ``-inf``. Histograms have ``bounds`` and ``sums`` besides, ``values`` being a list per
-row, and ``advised_bounds`` where not all bounds are needed as a rule. A frame has a ``resource`` of its own where that
-is not the header's.
+``monotonic``, if the receiver knows it, is the same time on that machine's monotonic clock, in nanoseconds; a replay
+uses it for the intervals between batches, even if the wall clock was set in between.
+``rows`` holds the row sets that the previous batch did not have; a frame refers to its row set by number, and a row set
+that a batch does not refer to is forgotten. ``start`` is one number or one per row. Numbers that JSON lacks are written
+as the strings ``nan``, ``inf`` and ``-inf``. Histograms also have ``bounds`` and ``sums``, one list per row in
+``values``, and ``advised_bounds`` if usually not all bounds are needed. A frame has a ``resource`` of its own if it
+differs from the header's.
 
-Every batch is flushed, so that a recording that was cut off can be replayed up to there.
+Every batch is flushed, so a truncated recording can be replayed up to its end.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ VERSION = 1
 _MAX_LINE = 64 * 2**20
 """Characters: a batch of 100,000 rows with three histograms has half of it."""
 _MAX_LISTS = 2**20
-"""In a line: each costs memory 20 times its two characters, and a row of a histogram is one."""
+"""Per line: each takes 20 times the memory of its two characters, and each row of a histogram is a list."""
 _MAX_INTERVAL = 86400.0
 _READABLE = (
-    "make it readable to the user that runs this; root that gives up its rights reads files of others only with "
+    "make it readable for the user that runs this; root with dropped privileges reads other users' files only with "
     "DAC_READ_SEARCH in service::privileges::keep"
 )
 _UNREADABLE = (
@@ -71,7 +71,7 @@ _UNREADABLE = (
     OverflowError,
     RecursionError,
 )
-"""What reading a damaged file can raise: FrameError, JSONDecodeError and UnicodeDecodeError are ValueErrors."""
+"""Exceptions that damaged files can cause: FrameError, JSONDecodeError and UnicodeDecodeError are ValueErrors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,21 +88,21 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Frames that were passed on together, and when: ns since the epoch, and on a clock that never jumps, if known."""
+    """Frames that were passed on together, and when: ns since the epoch, and on the monotonic clock, if known."""
 
     time_unix_nano: int
     frames: Frames
     monotonic_nano: int | None = None
 
     def seconds_since(self, earlier: Batch) -> float:
-        """How long after another one it was recorded, however the wall clock was set meanwhile."""
+        """The time between two batches, even if the wall clock was set in between."""
         if self.monotonic_nano is not None and earlier.monotonic_nano is not None:
             return (self.monotonic_nano - earlier.monotonic_nano) / 1e9
         return (self.time_unix_nano - earlier.time_unix_nano) / 1e9
 
 
 class RecordingWriter:
-    """Writes a recording, without a ``path`` to standard output. Raises `SidecarError` where it cannot be written."""
+    """Writes a recording; to standard output without a ``path``. Raises `SidecarError` if it cannot be written."""
 
     def __init__(self, path: Path | None, header: Header) -> None:
         self._path = path
@@ -111,7 +111,7 @@ class RecordingWriter:
         self._numbers: dict[RowSet, int] = {}
         self._next = 0
         try:
-            # neither time nor name inside: the same data gives the same file
+            # without time and name, so that the same data gives the same file
             self._plain = path.open("wb") if path else _standard_output()
             self._file = gzip.GzipFile("", "wb", 9, self._plain, mtime=0)
         except OSError as problem:
@@ -119,13 +119,13 @@ class RecordingWriter:
         try:
             self._line({"format": FORMAT, "version": VERSION, **asdict(header)})
         except SidecarError:
-            with suppress(SidecarError):  # of the same kind as the one on its way
+            with suppress(SidecarError):  # the same problem as the one being raised
                 self.close()
             raise
 
     def write(self, frames: Frames) -> None:
-        """Add a batch. Raises `SidecarError` when the disk is full; ValueError, with nothing written, for frames with
-        values that are no numbers, and for more than a reader accepts in one batch."""
+        """Add a batch. Raises `SidecarError` if the disk is full; ValueError, with nothing written, for values that are
+        not numbers and for a batch that is larger than a reader accepts."""
         if not frames:
             return
         used = {frame.rows: self._numbers.get(frame.rows, -1) for frame in frames}
@@ -142,7 +142,7 @@ class RecordingWriter:
         self._numbers, self._next = used, self._next + len(new)
 
     def close(self) -> None:
-        """Complete the file; safe to call twice. Raises `SidecarError` when the disk is full."""
+        """Complete the file; safe to call twice. Raises `SidecarError` if the disk is full."""
         if self._plain.closed:
             return
         try:
@@ -162,19 +162,19 @@ class RecordingWriter:
             raise self._unwritable(problem) from problem
 
     def _unwritable(self, problem: OSError) -> SidecarError:
-        if self._path is None and isinstance(problem, BrokenPipeError):  # whoever read it has seen enough
+        if self._path is None and isinstance(problem, BrokenPipeError):  # closed by its reader
             return OutputError(problem)
         return SidecarError(f"recording {self._name}: cannot be written: {problem.strerror}; choose another file")
 
 
 def _standard_output() -> BinaryIO:
-    """Closed on its own, so that Python can still close the one that it opened."""
+    """A duplicate, so that Python can still close the one that it opened."""
     file: BinaryIO = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     return file
 
 
 class Recording:
-    """A recording to read. Raises `SidecarError` when the file cannot be read, is none, is newer, or holds nothing.
+    """A recording to read. Raises `SidecarError` if the file cannot be read, is not a recording, is newer, or is empty.
 
     ``started``: when the first batch was recorded, ns since the epoch.
     """
@@ -192,9 +192,9 @@ class Recording:
         self.started = first.time_unix_nano
 
     def batches(self, damaged: Callable[[str], None]) -> Generator[Batch, None, None]:
-        """All batches from the first on, read while they are asked for.
+        """All batches from the first on, read lazily.
 
-        ``damaged`` is told why when the file ends early; what was read up to there is good.
+        ``damaged`` is called with the reason if the file ends early; the batches before are valid.
         """
         known: dict[str, RowSet] = {}
         try:
@@ -205,7 +205,7 @@ class Recording:
                     yield batch
         except _UNREADABLE as problem:
             reason = f"{type(problem).__name__}: {problem}"
-            damaged(self._message(f"damaged or cut off; what is before is good, record again for more ({reason})"))
+            damaged(self._message(f"damaged or truncated; earlier batches are valid, record again for more ({reason})"))
 
     def _batch(self, value: Mapping[str, Any], known: Mapping[str, RowSet]) -> tuple[Batch, dict[str, RowSet]]:
         rows = {**known, **{number: row_set_from_json(each) for number, each in value["rows"].items()}}
@@ -217,8 +217,8 @@ class Recording:
 
     def _lines(self) -> Generator[str, None, None]:
         if not stat.S_ISREG(self._path.stat().st_mode):
-            # it is read from its start several times, and a pipe without a writer would block for ever
-            raise SidecarError(self._message("is not a regular file; copy what comes out of it to one"))
+            # it is read from the start several times, and a pipe without a writer would block for ever
+            raise SidecarError(self._message("is not a regular file; copy its content to one"))
         with gzip.open(self._path, "rt", encoding="utf-8") as file:
             while line := file.readline(_MAX_LINE):
                 if not line.endswith("\n"):
@@ -240,21 +240,21 @@ class Recording:
             repair = _READABLE if isinstance(problem, PermissionError) else "give the path of a recording"
             raise SidecarError(self._message(f"cannot be read: {problem.strerror}; {repair}")) from problem
         except _UNREADABLE as problem:
-            raise SidecarError(self._message('is no recording; make one with "ebpf-sidecar record"')) from problem
+            raise SidecarError(self._message('is not a recording; make one with "ebpf-sidecar record"')) from problem
 
     def _message(self, what: str) -> str:
         return f'recording "{self._path}": {what}'
 
 
 def _parsed(line: str) -> Any:
-    """The line's JSON value. Raises ValueError, or RecursionError where it is nested too deeply."""
+    """The line's JSON value. Raises ValueError, or RecursionError if it is nested too deeply."""
     if line.count("[") + line.count("{") > _MAX_LISTS:
         raise ValueError(f"a line has more than {_MAX_LISTS} lists")
     return json.loads(line)
 
 
 def _checked(header: Header) -> Header:
-    """The header, if each part is what it should be. Raises ValueError or TypeError."""
+    """The header, if all its parts are valid. Raises ValueError or TypeError."""
     for part in (header.product, header.kernel, header.machine, header.recorded_at):
         if not isinstance(part, str):
             raise TypeError("header")

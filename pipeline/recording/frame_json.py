@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Row sets and frames as JSON values and back, without loss; see `file` for what the keys mean."""
+"""Converts row sets and frames to JSON values and back, without loss; see `file` for the keys."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ def row_set_to_json(rows: RowSet) -> Json:
 
 
 def row_set_from_json(value: Json) -> RowSet:
-    """The row set. Raises KeyError, TypeError, ValueError or `FrameError` where the value does not hold one."""
+    """The row set. Raises KeyError, TypeError, ValueError or `FrameError` if the value is not one."""
     columns = {sys.intern(name): _column_from_json(column) for name, column in value["columns"].items()}
     ids = np.array(value["ids"], dtype=np.uint64)
     if any(array.ndim != 1 for array in (ids, *(c for c in columns.values() if not isinstance(c, Text)))):
-        raise ValueError("ids or numbers are no list")
+        raise ValueError("ids or numbers are not a list")
     return RowSet(ids, columns)
 
 
 def frame_to_json(frame: Frame, rows: int, resource: Mapping[str, str]) -> Json:
-    """A frame about the row set number ``rows``; parts that have their default value are left out, as is ``resource``.
+    """A frame that refers to row set number ``rows``; default values are left out, and so is ``resource``.
 
-    Raises ValueError for values that are no numbers.
+    Raises ValueError for values that are not numbers.
     """
     start = frame.start_time_unix_nano
     parts: Json = {
@@ -62,12 +62,12 @@ def frame_to_json(frame: Frame, rows: int, resource: Mapping[str, str]) -> Json:
 
 
 def frame_from_json(value: Json, rows: RowSet, resource: Mapping[str, str]) -> Frame:
-    """The frame about ``rows``. Raises KeyError, TypeError, ValueError or `FrameError` for what is no frame."""
+    """The frame with ``rows``. Raises KeyError, TypeError, ValueError or `FrameError` if the value is not a frame."""
     start, histogram = value["start"], value["kind"] == Kind.HISTOGRAM
     values = _numbers_from_json(value["values"])
     bounds = _bounds(value["bounds"]) if histogram else None
     if bounds is not None and not len(rows):
-        values = values.reshape(0, len(bounds) + 1)  # an empty list does not tell how long its rows would be
+        values = values.reshape(0, len(bounds) + 1)  # an empty list does not have the length of its rows
     return Frame(
         name=sys.intern(value["name"]),
         kind=Kind(value["kind"]),
@@ -87,7 +87,7 @@ def frame_from_json(value: Json, rows: RowSet, resource: Mapping[str, str]) -> F
 
 
 def _bounds(value: Json) -> NDArray[Any]:
-    """The upper bounds of buckets. Raises ValueError where they are not ascending numbers."""
+    """The upper bounds of buckets. Raises ValueError if they are not ascending numbers."""
     bounds = _numbers_from_json(value)
     if bounds.ndim != 1 or not (bounds[1:] > bounds[:-1]).all() or np.isnan(bounds).any():
         raise ValueError("bounds of buckets are not ascending")
@@ -97,7 +97,7 @@ def _bounds(value: Json) -> NDArray[Any]:
 def nanoseconds(value: Any, end: int = 2**63) -> int:
     """A time as ns since the epoch, below ``end``. Raises ValueError for anything else."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < end:
-        raise ValueError("a time is no number of nanoseconds since 1970")
+        raise ValueError("a time is not a number of nanoseconds since 1970")
     return value
 
 
@@ -108,7 +108,7 @@ def texts(value: Any) -> dict[str, str]:
 
 def _column_to_json(column: Column) -> Json:
     if isinstance(column, Text):
-        column = column.trimmed()  # recordings are for others
+        column = column.trimmed()  # recordings are shared: no unused words
         return {"words": list(column.words), "codes": column.codes.tolist()}
     if not isinstance(column, np.ma.MaskedArray):
         return _numbers_to_json(column)
@@ -121,14 +121,14 @@ def _column_from_json(value: Json) -> Column:
         return _with_absent(numbers, value["absent"]) if "absent" in value else numbers
     words, codes = tuple(map(sys.intern, value["words"])), np.array(value["codes"], dtype=np.int32)
     if codes.ndim != 1:
-        raise ValueError("codes are no list of numbers")
+        raise ValueError("codes are not a list of numbers")
     if len(codes) and not 0 <= codes.min() <= codes.max() < len(words):
         raise ValueError("a code has no word")
     return Text(codes, words)
 
 
 def _with_absent(numbers: NDArray[Any], absent: Json) -> NDArray[Any]:
-    """Raises ValueError where ``absent`` has other positions than the numbers have."""
+    """Raises ValueError if ``absent`` has positions that the numbers do not have."""
     positions = np.array(absent, dtype=np.int64)
     if positions.ndim != 1 or ((positions < 0) | (positions >= len(numbers))).any():
         raise ValueError("an absent number has no position")
@@ -139,7 +139,7 @@ def _with_absent(numbers: NDArray[Any], absent: Json) -> NDArray[Any]:
 
 def _numbers_to_json(array: NDArray[Any]) -> Json:
     if array.dtype.kind not in _NUMBER_KINDS:
-        raise ValueError(f"{array.dtype} is no type of numbers")
+        raise ValueError(f"{array.dtype} is not a number type")
     numbers: Any = array.tolist()
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         numbers = array.astype(str).tolist()  # JSON has no infinities and no NaN
@@ -149,5 +149,5 @@ def _numbers_to_json(array: NDArray[Any]) -> Json:
 def _numbers_from_json(value: Json) -> NDArray[Any]:
     dtype = np.dtype(str(value["type"]))
     if dtype.kind not in _NUMBER_KINDS:
-        raise ValueError(f'"{dtype}" is no type of numbers')
+        raise ValueError(f'"{dtype}" is not a number type')
     return np.array(value["numbers"], dtype=dtype)

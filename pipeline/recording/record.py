@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recording: the receivers of a configuration, run for a while into a file.
+"""Recording: runs the receivers of a configuration for a while and writes their output to a file.
 
-The file holds the raw frames, before any processor, so that a replay goes through the pipelines as the real data did.
-See `file` for the format, and the receiver ``replay`` for the other direction.
+The file contains the raw frames, before any processor, so that a replay passes through the pipelines like live data.
+See `file` for the format, and the receiver ``replay`` for reading it.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ from .file import Header, RecordingWriter
 _FILE = ComponentId(ComponentKind.EXPORTER, "recording")
 _KEPT = ("os.", "host.arch", "service.name", "service.version")
 _REPORTS = 10
-"""How often progress is reported, in all."""
+"""How often progress is reported in total."""
 _INTERVAL = 10.0
-"""Taken for receivers that have no collection interval."""
+"""Used for receivers without a collection interval."""
 _ID_SHIFT = 0x9E3779B97F4A7C15
-"""Between the row ids of two receivers in a recording (2⁶⁴ by the golden ratio: multiples of it are far apart)."""
+"""The offset between row ids of two receivers in a recording (2⁶⁴ / golden ratio: its multiples are far apart)."""
 
 
 @dataclass
 class RecordingExporter:
-    """Writes what arrives to a file, which appears with the first frames: a failed start leaves no file behind.
+    """Writes frames to a file, which is created with the first frames: a failed start leaves no file behind.
 
-    Resource attributes that identify a machine, a person or a process are not written, recordings being for others.
-    A replay is one receiver, whatever was recorded; so the rows of several receivers get ids that differ.
+    Resource attributes that identify a machine, a person or a process are not written, because recordings are shared.
+    A replay is a single receiver, so the rows of several recorded receivers get distinct ids.
     """
 
     path: Path | None
@@ -57,14 +57,14 @@ class RecordingExporter:
     clock: Clock
     batches: int = 0
     problem: SidecarError | None = None
-    """Why nothing more can be written."""
+    """Why recording has stopped."""
     over: threading.Event = field(default_factory=threading.Event)
-    """Set when waiting for more is of no use: there is a problem, or the receivers have nothing more."""
+    """Set when there is no point in waiting: there is a problem, or all receivers have finished."""
     _writer: RecordingWriter | None = None
     _rows: dict[ComponentId | None, Callable[[RowSet], RowSet]] = field(default_factory=dict)
 
     def export(self, frames: Frames) -> None:
-        """Write a batch. Raises `ExportError` where the file cannot be written."""
+        """Write a batch. Raises `ExportError` if the file cannot be written."""
         public = [self._public(frame) for frame in frames]
         if not public:
             return
@@ -83,7 +83,7 @@ class RecordingExporter:
         return replace(frame, resource=_public(frame.resource), rows=rows_of(frame.rows))
 
     def shutdown(self) -> None:
-        """Complete the file; where that fails, it is the ``problem``, unless there was one before."""
+        """Complete the file; a failure becomes the ``problem``, unless there is one already."""
         if self._writer is not None:
             try:
                 self._writer.close()
@@ -98,7 +98,7 @@ class RecordingExporter:
 
 
 def _shifted(receiver: int) -> Callable[[RowSet], RowSet]:
-    """How rows are written: those of the first receiver (0) as they are, others with shifted ids."""
+    """How rows are written: those of the first receiver (0) unchanged, others with shifted ids."""
     shift = np.uint64(receiver * _ID_SHIFT % 2**64)
     return once_per_row_set(lambda rows: RowSet(rows.ids + shift, rows.columns) if receiver else rows)
 
@@ -116,14 +116,13 @@ def record(
     progress: Callable[[str], None],
     clock: Clock | None = None,
 ) -> None:
-    """Run the receivers of ``config``, and nothing else of it, for ``seconds``, into the file ``output``, or to
-    standard output where there is none.
+    """Run only the receivers of ``config`` for ``seconds`` and record to the file ``output``, or to standard output.
 
-    ``progress`` is called with lines of text that say how far it is. An interrupt (Ctrl-C) ends the recording early and
-    keeps it, as does the end of all receivers' data.
-    Raises `SidecarError` when a receiver cannot start, the file cannot be written, or nothing arrived.
+    ``progress`` is called with progress messages. An interrupt (Ctrl-C) stops the recording early and keeps it, and so
+    does the end of all receivers' data.
+    Raises `SidecarError` if a receiver cannot start, the file cannot be written, or nothing arrived.
     """
-    del plugins  # already asked while the configuration was read
+    del plugins  # already used when the configuration was read
     _check_writable(output)
     logging_as = config.service.telemetry.logs
     logs.configure(logging_as.level, logging_as.encoding, secrets=config.secrets)
@@ -134,7 +133,7 @@ def record(
     try:
         _watch(exporter, seconds, progress)
     except KeyboardInterrupt:
-        progress("interrupted: keeping what was recorded")
+        progress("interrupted: the recording so far is kept")
     finally:
         service.shutdown()
     if exporter.problem:
@@ -146,10 +145,10 @@ def record(
 
 
 def _check_writable(output: Path | None) -> None:
-    """Before probes are attached for nothing."""
+    """Check before probes are attached in vain."""
     if output is None:
         if sys.stdout is None or sys.stdout.isatty():
-            found = "is closed" if sys.stdout is None else "is a terminal, and a recording is no text"
+            found = "is closed" if sys.stdout is None else "is a terminal, and a recording is not text"
             raise SidecarError(f"recording to standard output: it {found}; redirect it to a file or a program")
         return
     target = output if output.exists() else output.parent
@@ -168,7 +167,7 @@ def _receivers(config: Config) -> dict[ComponentId, ConfiguredComponent]:
 
 
 def _recording_only(config: Config, exporter: RecordingExporter) -> Config:
-    """The receivers that some pipeline uses, straight into the file."""
+    """A configuration with the receivers in use and the recording exporter."""
     factory = Factory(ComponentKind.EXPORTER, _FILE.type, lambda _settings, _context: exporter)
     receivers = _receivers(config)
     pipelines = {PipelineId("recording"): PipelineSettings(tuple(receivers), (), (_FILE,))}
@@ -182,7 +181,7 @@ def _recording_only(config: Config, exporter: RecordingExporter) -> Config:
 
 
 def _watch(exporter: RecordingExporter, seconds: float, progress: Callable[[str], None]) -> None:
-    progress(f"recording for {seconds:g}s; Ctrl-C ends it early")
+    progress(f"recording for {seconds:g}s; Ctrl-C stops it early")
     for step in range(1, _REPORTS + 1):
         if exporter.clock.wait(exporter.over, seconds / _REPORTS):
             return

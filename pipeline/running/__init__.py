@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A configuration as a running service: the graph of components, their start and end, and the rights they run with."""
+"""A configuration as a running service: the component graph, start and shutdown, and the process's privileges."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The service's end of the line to the privilege broker (see `broker_process`)."""
+"""The service's connection to the privilege broker (see `broker_process`)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _IGNORED_SIGNALS = (
     signal.SIGINT,
     signal.SIGTERM,
     signal.SIGHUP,
-)  # come to all processes of a service, which drains
+)  # sent to all processes of a service, which drains
 _ANSWER_SECONDS = 10.0
 _END_SECONDS = 5.0
 _MAX_PACKET = 8192
@@ -46,14 +46,14 @@ class BrokerClient:
 
         command = bare_python_file(_PROGRAM, str(len(modules)), *modules, *python_module("")[:-1])
         with theirs:
-            # a session of its own: what a terminal sends is for the service
+            # a session of its own: signals from the terminal are for the service
             self._child = start(
                 command, stdin=theirs, stdout=subprocess.DEVNULL, preexec_fn=limit, start_new_session=True
             )
 
     @property
     def pid(self) -> int:
-        """Its process."""
+        """The broker's process id."""
         return self._child.pid
 
     def run(self, module: str, channel: int, log: int) -> BrokerTask:
@@ -65,11 +65,11 @@ class BrokerClient:
         return self.ask(f"exe {pid}")
 
     def ended(self) -> int | None:
-        """The exit status of a broker that has ended; None while it is there."""
+        """The broker's exit status; None while it runs."""
         return self._child.poll()
 
     def close(self) -> None:
-        """Let it go. Again is no error."""
+        """End the broker; safe to call twice."""
         self._channel.close()
         try:
             self._child.wait(_END_SECONDS)
@@ -78,13 +78,13 @@ class BrokerClient:
             self._child.wait()
 
     def ask(self, request: str, descriptors: Sequence[int] = (), seconds: float = 0.0) -> str:
-        """The answer to a request, which may take ``seconds``. Raises `OSError`."""
+        """The response to a request that may take ``seconds``. Raises `OSError`."""
         with self._lock:
             self._channel.settimeout(_ANSWER_SECONDS + seconds)
             asked = str(next(self._numbers))
             socket.send_fds(self._channel, [f"{asked} {request}".encode()], list(descriptors))
             answered = ""
-            while answered != asked:  # somebody may have been interrupted before the answer came
+            while answered != asked:  # an earlier caller may have been interrupted before its response arrived
                 answered, _, answer = self._receive().partition(" ")
         number, _, result = answer.partition(" ")
         if number != "0":
@@ -100,7 +100,7 @@ class BrokerClient:
 
 @dataclass(frozen=True, slots=True)
 class BrokerTask:
-    """A program that the broker has started."""
+    """A program that the broker started."""
 
     broker: BrokerClient
     pid: int
@@ -115,5 +115,5 @@ class BrokerTask:
 
     def end(self) -> None:
         """Kill it."""
-        with suppress(OSError):  # it has ended, or the broker has, and it with the broker
+        with suppress(OSError):  # it has ended, or the broker has, and ended it
             self.broker.ask(f"end {self.pid}")

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The privilege broker: a small process that keeps the rights that the service gives up, and uses them on request.
+"""The privilege broker: a small process that keeps the privileges that the service drops, and uses them on request.
 
-Runs by itself, with the standard library alone: ``broker_process.py <number of modules> <modules…> <command line…>``;
-the command line is completed by a module's name. Standard input is the socket to the service (SOCK_SEQPACKET), which
-sends one request a packet. When the service ends, in whatever way, so does this, and with it all that it started.
+Runs standalone, with the standard library only: ``broker_process.py <number of modules> <modules…> <command line…>``;
+a module's name is appended to the command line. Standard input is the socket to the service (SOCK_SEQPACKET), which
+sends one request per packet. When the service ends for any reason, the broker ends, and with it all that it started.
 
 ==================  ===========================================================================================
-``run <module>``    starts one of the modules named at the start; two descriptors come along: its input and its log
-``wait <pid> <s>``  the exit status of what was started, or ``None`` after so many seconds
+``run <module>``    starts one of the modules named above; two descriptors are attached: its input and its log
+``wait <pid> <s>``  the exit status of what was started, or ``None`` after that many seconds
 ``end <pid>``       kills it
 ``exe <pid>``       the target of ``/proc/<pid>/exe``
 ==================  ===========================================================================================
 
-Each has a number before it. The answer is this number, then ``0 <result>`` or the number of an error.
+Each request starts with a number. The response is this number, then ``0 <result>`` or an errno.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ import time
 from collections.abc import Sequence
 
 _MAX_PACKET = 4096
-_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # by us, from our start on, but not by what we start
+_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # by the broker from its start on, but not by its children
 _PAUSE = 0.005
 
 
 class BrokerServer:
-    """Serves one service. ``modules``: those that may be run; ``command``: what runs one, once its name is added."""
+    """Serves one service. ``modules``: those that may be run; ``command``: runs one when its name is appended."""
 
     def __init__(self, modules: Sequence[str], command: Sequence[str]) -> None:
         self._modules, self._command = modules, command
         self._running: set[int] = set()
 
     def serve(self, channel: socket.socket) -> None:
-        """Answer until the other end is closed."""
+        """Respond to requests until the other end is closed."""
         while True:
             request, descriptors, _, _ = socket.recv_fds(channel, _MAX_PACKET, 2, socket.MSG_CMSG_CLOEXEC)
             if not request:
@@ -54,7 +54,7 @@ class BrokerServer:
             channel.send(number + b" " + answer)
 
     def end_all(self) -> None:
-        """Kill what still runs."""
+        """Kill everything that still runs."""
         for pid in list(self._running):
             self._end(pid)
 
@@ -89,14 +89,14 @@ class BrokerServer:
             time.sleep(_PAUSE)
 
     def _end(self, pid: int) -> str:
-        os.killpg(pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
+        os.killpg(pid, signal.SIGKILL)  # not reaped yet, so the pid is still valid
         os.waitpid(pid, 0)
         self._running.discard(pid)
         return ""
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Serve the socket that is our standard input."""
+    """Serve the socket on standard input."""
     count = int(arguments[0])
     broker = BrokerServer(arguments[1 : count + 1], arguments[count + 1 :])
     with socket.socket(fileno=0) as channel:

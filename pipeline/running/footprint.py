@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small service: one heap for all threads, and memory that is not needed any more given back.
+"""Memory footprint: one heap for all threads, and unused memory returned to the kernel.
 
-Importing touches most of what libraries consist of; the running service needs half of it. Pages of files that nobody
-has changed can be dropped at any time: the kernel has them (or the file) and maps them again when they are used. It
-would do so by itself only when memory is short.
+Imports touch most pages of libraries, and the running service needs half of them. Unmodified file pages can be dropped
+at any time: the kernel maps them again when they are used. By itself it drops them only under memory pressure.
 """
 
 from __future__ import annotations
@@ -14,20 +13,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 Advise = Callable[[int, int], None]
-"""Takes the address and the length of a mapping whose pages are not needed now."""
+"""Takes the address and length of a mapping whose pages are not needed now."""
 
 _DONTNEED = 4
 _ARENA_MAX = -8  # from malloc.h
-# an address range of a file that cannot be written, then lines that tell how much of it is not the file's any more
+# the address range of a read-only file mapping, then lines with the amount of changed pages
 _MAPPING = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) r-[x-]p \S+ \S+ \d+ +/.*\n((?:[A-Z]\w+: .*\n)+)", re.MULTILINE)
 _CHANGED = re.compile(r"^(?:Anonymous|Swap|Locked): +[1-9]", re.MULTILINE)
 
 
 def release_startup_pages(proc: Path, advise: Advise | None = None) -> None:
-    """Drop the file pages that this process has mapped and not changed; ``proc``: where /proc is.
+    """Drop the unmodified file pages that this process has mapped; ``proc``: where /proc is mounted.
 
-    Call it while no other thread runs that might load a library: what is read here must still be so when it is acted
-    on. Without smaps (a restricted /proc) nothing is done.
+    Call it while no other thread might load a library, because mappings must not change in between. Without smaps (a
+    restricted /proc) nothing is done.
     """
     try:
         text = (proc / "self/smaps").read_text(encoding="utf-8", errors="replace")
@@ -38,10 +37,9 @@ def release_startup_pages(proc: Path, advise: Advise | None = None) -> None:
 
 
 def use_one_heap() -> None:
-    """Let all threads share a heap (mallopt(3), glibc only). Call it before threads start.
+    """Let all threads share one heap (mallopt(3), glibc only). Call it before threads start.
 
-    Else each thread that ever rendered a page keeps the memory for one; the interpreter's lock lets only one thread
-    allocate at a time anyway.
+    Otherwise each thread that has ever rendered a page keeps memory for one; the GIL serializes allocations anyway.
     """
     option = getattr(ctypes.CDLL(None), "mallopt", None)
     if option is not None:
@@ -49,9 +47,9 @@ def use_one_heap() -> None:
 
 
 def release_free_memory() -> None:
-    """Give free pages of the heap to the kernel (malloc_trim(3); other C libraries than glibc have none).
+    """Return free pages of the heap to the kernel (malloc_trim(3), glibc only).
 
-    Rendering a large page leaves free memory between long-lived objects, which the C library would keep for ever.
+    Rendering a large page leaves free memory between long-lived objects, which glibc would keep for ever.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
@@ -59,12 +57,12 @@ def release_free_memory() -> None:
 
 
 def unchanged_mappings(smaps: str) -> Iterator[tuple[int, int]]:
-    """Begin and end of the private read-only mappings of files in which all pages are the file's (see proc(5))."""
+    """Start and end of private read-only file mappings without changed pages (see proc(5))."""
     for begin, end, about in _MAPPING.findall(smaps):
         if not _CHANGED.search(about):
             yield int(begin, 16), int(end, 16)
 
 
 def _advise(address: int, length: int) -> None:
-    # madvise(2); a refusal only means that the memory stays
+    # madvise(2); on failure the pages just stay in memory
     ctypes.CDLL(None).madvise(ctypes.c_void_p(address), ctypes.c_size_t(length), _DONTNEED)

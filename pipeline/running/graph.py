@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A configuration as connected components.
 
-Built extensions first, since others may ask for them, then exporters, then processors backwards, receivers last, and
-started in that order, so that whoever receives is ready first. Stopped from the receivers forwards, so that everything
+Built and started in this order: extensions, which others may use, then exporters, then processors backwards, then
+receivers, so that every consumer is ready before its producers. Stopped from the receivers forwards, so that everything
 drains.
 """
 
@@ -31,7 +31,7 @@ from .stopping import quietly, stop_together
 
 log = logging.getLogger(__name__)
 _CLOSING_SECONDS = 1.0
-"""The most that is kept of the time for draining, so that everything is closed even where a queue needs all of it."""
+"""The most of the drain time that is reserved for closing, in case a queue uses all of it."""
 _GIVE_UP_SECONDS = 5.0
 
 NewContext = Callable[[ComponentId], Context]
@@ -48,11 +48,11 @@ class Graph:
     receivers: Sequence[ReceiverNode]
     ledger: Ledger
     distributions: Mapping[ComponentId, str]
-    """The packages that the components come with, as far as known."""
+    """The packages that provide the components, if known."""
 
     def start(self) -> None:
         """Start everything, from the exporters backwards. Raises `SidecarError` naming the component, after shutting
-        down again what had been started."""
+        down what was started."""
         try:
             for id_, start in self._receiving_side():
                 with _blamed(id_, "cannot start", self.distributions.get(id_, "")):
@@ -65,7 +65,7 @@ class Graph:
             raise
 
     def _receiving_side(self) -> list[tuple[ComponentId, Callable[[], None]]]:
-        """How to start what receives, in order; a component may leave ``start`` out."""
+        """The start methods of everything but receivers, in order; ``start`` is optional."""
         exporters = [(id_, part) for id_, node in self.exporters.items() for part in (node.component, node)]
         processors = [(node.id, node.processor) for pipe in self.pipelines for node in reversed(pipe.processors)]
         parts: list[tuple[ComponentId, Any]] = [*self.extensions.items(), *exporters, *processors]
@@ -74,8 +74,8 @@ class Graph:
     def shutdown(self, seconds: float, clock: Clock | None = None) -> list[str]:
         """Stop everything from the receivers forwards, within ``seconds`` whatever a component does.
 
-        Receivers stop at the same time, then the processors; the queues empty themselves in the time that
-        is left, but for a part that is kept for closing exporters and extensions. Returns what was lost, in words.
+        All receivers stop together, then the processors; queues drain in the remaining time, except a part that is
+        reserved for closing exporters and extensions. Returns messages about what was lost.
         """
         end = Deadline.after(seconds, clock or SystemClock())
         closing = min(_CLOSING_SECONDS, seconds / 5)
@@ -86,7 +86,7 @@ class Graph:
         extensions = {_named(id_): partial(_shut, extension) for id_, extension in self.extensions.items()}
         for parts, deadline in ((exporters, end.earlier(closing / 2)), (extensions, end)):
             for name in stop_together(parts, deadline):
-                log.error("%s: did not stop in time", name)  # no data is lost by that
+                log.error("%s: did not stop in time", name)  # loses no data
         for id_ in self._components():
             self.ledger.forget(id_)
         return problems
@@ -96,17 +96,17 @@ class Graph:
         return {*self.extensions, *self.exporters, *processors, *(node.id for node in self.receivers)}
 
     def _stop_receiving(self, deadline: Deadline) -> list[str]:
-        """Receivers read a last time, and processors pass on what they hold."""
+        """Receivers read one last time, and processors pass on what they have buffered."""
         late = stop_together({_named(node.id): node.shutdown for node in self.receivers}, deadline)
         for node in self.receivers:
-            node.closed.set()  # also where the receiver still runs
+            node.closed.set()  # even if the receiver still runs
         late += stop_together(
             {f"pipeline {pipe.id}": partial(_stop_processors, pipe) for pipe in self.pipelines}, deadline
         )
         return [f"{name} did not stop in time" for name in late]
 
     def _drain(self, deadline: Deadline) -> list[str]:
-        """All queues empty themselves at the same time, from the moment they are closed."""
+        """All queues drain concurrently, starting when they are closed."""
         for node in self.exporters.values():
             node.close()
         lost = {id_: node.shutdown(deadline) for id_, node in self.exporters.items()}
@@ -114,10 +114,10 @@ class Graph:
 
 
 def build(config: Config, new_context: NewContext, ledger: Ledger) -> Graph:
-    """Make every component that a pipeline or the service uses, connected but not started.
+    """Create every component that a pipeline or the service uses, connected but not started.
 
-    Raises `ConfigError` when pipelines ask a receiver for different map cleanups, `SidecarError` when a component
-    cannot be made.
+    Raises `ConfigError` if pipelines request different map cleanups of a receiver, `SidecarError` if a component cannot
+    be created.
     """
     extensions: dict[ComponentId, Any] = {}
     given, new_context = new_context, lambda id_: replace(given(id_), extensions=dict(extensions))
@@ -144,13 +144,13 @@ def build(config: Config, new_context: NewContext, ledger: Ledger) -> Graph:
 
 
 def _used(config: Config, part: str) -> list[ComponentId]:
-    """Components of a part that some pipeline uses, each once, in the order of appearance."""
+    """The components of one section that pipelines use, each once, in order of appearance."""
     pipelines = config.service.pipelines.values()
     return list(dict.fromkeys(id_ for pipeline in pipelines for id_ in getattr(pipeline, part)))
 
 
 def _create(id_: ComponentId, configured: ConfiguredComponent, new_context: NewContext) -> Any:
-    with _blamed(id_, "cannot be made", configured.distribution):
+    with _blamed(id_, "cannot be created", configured.distribution):
         component = configured.factory.create(configured.settings, new_context(id_))
     if problem := method_problem(id_.kind, component, sends=configured.factory.sends):
         origin = configured.distribution or "an unknown distribution"
@@ -159,7 +159,7 @@ def _create(id_: ComponentId, configured: ConfiguredComponent, new_context: NewC
 
 
 def _queues_first(exporter_nodes: Mapping[ComponentId, ExporterNode], settings: PipelineSettings) -> list[ExporterNode]:
-    """A pipeline's exporters; those that are called may take their time, so the others have their batch before."""
+    """A pipeline's exporters, queues first: direct exporters may be slow, and must not delay the others' batches."""
     chosen = [exporter_nodes[id_] for id_ in settings.exporters]
     return sorted(chosen, key=lambda node: not isinstance(node, SendingQueue))
 
@@ -194,7 +194,7 @@ def _processor_nodes(
 
 
 def _request_cleanup(id_: ComponentId, receiver: object, pipelines: Sequence[Pipeline]) -> None:
-    """Carry the processors' requests upstream: only here, while the graph is built."""
+    """Pass the processors' requests upstream, which happens only while the graph is built."""
     requests: dict[MapCleanup, str] = {
         node.processor.map_cleanup: f"processors::{node.id} in service::pipelines::{pipeline.id}"
         for pipeline in pipelines
@@ -203,7 +203,7 @@ def _request_cleanup(id_: ComponentId, receiver: object, pipelines: Sequence[Pip
     }
     if len(requests) > 1:
         where = " and ".join(requests.values())
-        message = f'receiver "{id_}" is asked for different map cleanups by {where}; use the same settings in both'
+        message = f'receiver "{id_}" gets different map cleanup requests from {where}; use the same settings in both'
         raise ConfigError([Mistake(f"receivers::{id_}", message)])
     if isinstance(receiver, CleansMaps):
         for request in requests:
@@ -212,13 +212,13 @@ def _request_cleanup(id_: ComponentId, receiver: object, pipelines: Sequence[Pip
 
 @contextmanager
 def _blamed(id_: ComponentId, failed: str, origin: str) -> Iterator[None]:
-    """Whatever is raised here, is raised as a `SidecarError` that names the component, and its package if known."""
+    """Turn any exception into a `SidecarError` that names the component, and its package if known."""
     try:
         yield
     except SidecarError as problem:
         problem.component = problem.component or str(id_)
         raise
-    except (Exception, SystemExit) as problem:  # a plugin does not decide when the service ends
+    except (Exception, SystemExit) as problem:  # a plugin must not exit the process
         by = f" (a component of {origin})" if origin else ""
         raise SidecarError(f"{failed}: {type(problem).__name__}: {problem}{by}", component=str(id_)) from problem
 

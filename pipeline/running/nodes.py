@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The places in a graph where data passes: every boundary is counted here, once, so that no component has to do it."""
+"""Graph nodes: data is counted once at every boundary here, so that no component has to count."""
 
 from __future__ import annotations
 
@@ -29,31 +29,31 @@ from ebpf_sidecar.pipeline.telemetry.ledger import (
 
 @dataclass(frozen=True, slots=True)
 class ExporterCounters:
-    """Counts an exporter's deliveries in the ledger."""
+    """An exporter's delivery counters in the ledger."""
 
     ledger: Ledger
     attributes: Attributes
 
     def appear(self) -> None:
-        """Show all counters from now on, at zero, so that the first failure is seen as an increase."""
+        """Create all counters with value zero, so that the first failure is an increase."""
         for instrument in (SENT, SEND_FAILED, ENQUEUE_FAILED):
             self.ledger.add(instrument, 0, self.attributes)
 
     def sent(self, points: int) -> None:
-        """Delivered."""
+        """Count delivered points."""
         self.ledger.add(SENT, points, self.attributes)
 
     def send_failed(self, points: int) -> None:
-        """Refused for good."""
+        """Count points that were refused permanently."""
         self.ledger.add(SEND_FAILED, points, self.attributes)
 
     def enqueue_failed(self, points: int) -> None:
-        """Given up before the exporter saw them."""
+        """Count points that were dropped before the exporter got them."""
         self.ledger.add(ENQUEUE_FAILED, points, self.attributes)
 
 
 class FrameConsumer(Protocol):
-    """What leads to an exporter."""
+    """Takes frames for an exporter."""
 
     def consume(self, frames: Frames) -> None:
         """Take a batch; never raises."""
@@ -62,7 +62,7 @@ class FrameConsumer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ProcessorNode:
-    """A processor at its place in a pipeline."""
+    """A processor in a pipeline."""
 
     id: ComponentId
     processor: Processor
@@ -71,9 +71,9 @@ class ProcessorNode:
     ledger: Ledger
 
     def run(self, frames: Frames) -> Frames:
-        """What the processor makes of the frames, counted; where it fails, the frames as they came, or none.
+        """The processor's output, counted; if it fails, the unchanged frames or none.
 
-        Raises `RefusedError` where the processor does.
+        Raises `RefusedError` if the processor does.
         """
         self._count(INCOMING, frames)
         answer: Frames
@@ -81,7 +81,7 @@ class ProcessorNode:
             answer = _with_source(self.processor.process(frames), frames)
         except RefusedError:
             raise
-        except (Exception, SystemExit) as problem:  # noqa: BLE001 # a processor of a plugin may fail in any way; data must go on
+        except (Exception, SystemExit) as problem:  # noqa: BLE001 # a plugin's processor may fail in any way; data must still flow
             self.telemetry.error("processing", problem)
             answer = self._without_it(frames)
         else:
@@ -101,7 +101,7 @@ class ProcessorNode:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """Processors in the order written, then the fan-out: first to queues, then to exporters that are called."""
+    """Processors in the order written, then the fan-out: first to queues, then to direct exporters."""
 
     id: PipelineId
     processors: Sequence[ProcessorNode]
@@ -109,7 +109,7 @@ class Pipeline:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def consume(self, frames: Frames) -> Refusal | None:
-        """Run the frames through; one batch at a time, whichever receiver it came from."""
+        """Process a batch; one at a time, whichever receiver it came from."""
         with self.lock:
             try:
                 for node in self.processors:
@@ -132,13 +132,13 @@ class ReceiverNode:
     closed: threading.Event = field(default_factory=threading.Event)
 
     def start(self) -> None:
-        """Let the receiver produce."""
+        """Start the receiver."""
         self.receiver.start(self.consume)
 
     def consume(self, frames: Frames) -> Refusal | None:
-        """Count what the receiver made and hand the same immutable frames, with its name on, to each pipeline.
+        """Count the receiver's frames, set their source, and pass the same immutable frames to each pipeline.
 
-        A batch that one pipeline refuses is refused; pipelines that took it have it.
+        A batch is refused if any pipeline refuses it; the other pipelines keep it.
         """
         frames = tuple(replace(frame, source=self.id) for frame in frames)
         refused = [Refusal("shutting down")] if self.closed.is_set() else self._offer(frames)
@@ -150,14 +150,14 @@ class ReceiverNode:
         return [answer for answer in answers if answer is not None]
 
     def shutdown(self) -> None:
-        """Let the receiver produce a last time, then take nothing more from it."""
+        """Stop the receiver, which may produce one last time, then accept nothing more from it."""
         self.receiver.shutdown()
         self.closed.set()
 
 
 def _with_source(answer: Frames, frames: Frames) -> tuple[Frame, ...]:
-    """What a processor made of a receiver's frames: a frame that it built from nothing is about the same rows, as they
-    were read at the same moment."""
+    """A processor's output with the receiver as source: frames that the processor built itself describe the same
+    receiver's rows, read at the same time."""
     if not frames:
         return tuple(answer)
     source, moment = frames[0].source, frames[0].monotonic_nano

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Giving up rights before the service starts, so that whoever takes it over can do little.
+"""Drops privileges before the service starts, to limit the damage if it is compromised.
 
-Done before any thread exists, since capabilities belong to threads. What components need later goes through a broker
-that is started before. Where something cannot be given up (an odd sandbox) that is logged, and the service goes on.
+This happens before any thread exists, because capabilities belong to threads. Privileged operations that components
+need later go through a broker that is started first. If something cannot be dropped (in some sandboxes), this is logged
+and the service continues.
 """
 
 from __future__ import annotations
@@ -28,32 +29,32 @@ _BROKER = (("component", "privilege broker"), ("stage", "running"))
 
 @dataclass
 class ServicePrivileges:
-    """What the service still may do, and ``privileged``: who does the rest."""
+    """The service's remaining privileges; ``privileged`` performs operations that need more."""
 
     privileged: PrivilegedOperations = field(default_factory=DirectOperations)
     _reported: bool = False
 
     def check(self, ledger: Ledger) -> None:
-        """Report, once, a broker that has ended: what was attached goes on counting."""
+        """Report once that the broker has ended: attached probes continue to count."""
         status = self.privileged.ended() if isinstance(self.privileged, BrokerClient) else None
         if status is not None and not self._reported:
             self._reported = True
             ledger.add(ERRORS, 1, _BROKER)
             log.error(
-                "the privilege broker has ended (exit status %d): what is attached goes on counting, but new "
-                "processors, the canary and other users' executable names need it; restart the service",
+                "the privilege broker has ended (exit status %d): attached probes continue to count, but new "
+                "CPUs, the canary and other users' executable names need it; restart the service",
                 status,
             )
 
     def close(self) -> None:
-        """Let the broker go. Again is no error."""
+        """End the broker; safe to call twice."""
         self._reported = True
         if isinstance(self.privileged, BrokerClient):
             self.privileged.close()
 
 
 def drop_privileges(config: Config) -> ServicePrivileges:
-    """Give up what ``config`` does not need, for the whole process. Call it while there is one thread."""
+    """Drop the privileges that ``config`` does not need, for the whole process. Call it while there is one thread."""
     settings = config.service.privileges
     if not settings.drop:
         return ServicePrivileges()
@@ -63,23 +64,23 @@ def drop_privileges(config: Config) -> ServicePrivileges:
         keep = {name for need in needs for name in need.keep()} | set(settings.keep)
         privileged = _privileged(needs, mine)
     except OSError as error:
-        log.warning("all rights are kept, as the privilege broker cannot be started: %s", error)
+        log.warning("all privileges are kept, because the privilege broker cannot be started: %s", error)
         return ServicePrivileges()
     _give_up(keep, settings)
     if missing := set(settings.keep) - mine:
-        log.warning("service::privileges::keep: %s cannot be kept, as it was not there", ", ".join(sorted(missing)))
+        log.warning("service::privileges::keep: cannot keep %s, which it does not have", ", ".join(sorted(missing)))
     return ServicePrivileges(privileged)
 
 
 def needs_of(config: Config) -> Iterator[RequiredPrivileges]:
-    """The needs of each component that runs."""
+    """The required privileges of each component in use."""
     for kind in ComponentKind:
         configured = getattr(config, kind.section)
         yield from (configured[id_].factory.privileges for id_ in sorted(config.service.used(kind)))
 
 
 def _privileged(needs: list[RequiredPrivileges], mine: frozenset[str]) -> PrivilegedOperations:
-    """The broker, if there is anything that it may do and we shall not."""
+    """A broker, if it is to keep any privileges for the service."""
     modules = dict.fromkeys(module for need in needs for module in need.modules)
     capabilities = {name for need in needs for name in need.capabilities} & mine
     return BrokerClient([*modules], capabilities) if capabilities else DirectOperations()
@@ -90,10 +91,10 @@ def _give_up(keep: set[str], settings: PrivilegeSettings) -> None:
         limit_capabilities(keep)
         forbid_new_privileges()
     except OSError as error:
-        log.warning("rights cannot be given up: %s", error)
+        log.warning("privileges cannot be dropped: %s", error)
     _refuse_calls(settings)
     if len(os.listdir("/proc/self/task")) > 1:  # noqa: PTH208 # only counted
-        log.warning("threads that a plugin has started while it was imported keep their rights")
+        log.warning("threads that a plugin started when it was imported keep their privileges")
 
 
 def _refuse_calls(settings: PrivilegeSettings) -> None:

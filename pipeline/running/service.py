@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The running service: start in order, run until told to stop, drain within a bound."""
+"""The running service: starts in order, runs until asked to stop, and drains within a time limit."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ from .stop_request import StartInterrupted, StopRequest
 from .stopping import stop_together
 
 log = logging.getLogger(__name__)
-_CLOSING_SECONDS = 1.0  # of the time for draining, kept for what shows the draining
+_CLOSING_SECONDS = 1.0  # of the drain time, reserved for the servers that show the drain
 _ENDS = (ComponentKind.RECEIVER, ComponentKind.EXPORTER)  # of a pipeline: without one of them nothing flows
-_TIDY_SECONDS = 10  # below a millisecond of work, so as often as pages are usually made
+_TIDY_SECONDS = 10  # takes less than a millisecond, so it runs about as often as pages are rendered
 
 
 @dataclass
 class Service:
-    """A configuration brought to life."""
+    """A running configuration."""
 
     config: Config
     clock: Clock = field(default_factory=SystemClock)
@@ -83,7 +83,7 @@ class Service:
         )
 
     def _on_finished(self, id_: ComponentId, exit_code: int = 0) -> None:
-        """End when nothing is left that receives, or nothing that exports; the last one brings the exit code."""
+        """Stop when all receivers or all exporters have finished; the last one sets the exit code."""
         self._finished.add(id_)
         if self.config.service.used(id_.kind) <= self._finished and id_.kind in _ENDS:
             self.stop_request.ask(exit_code)
@@ -100,7 +100,7 @@ class Service:
         ]
 
     def start(self) -> None:
-        """Start everything. Raises `SidecarError` naming the component that could not; nothing is left running."""
+        """Start everything. Raises `SidecarError` naming the component that failed; then nothing is left running."""
         try:
             self.servers.start()
             self.graph.start()
@@ -110,7 +110,7 @@ class Service:
         self.health.started()
 
     def shutdown(self) -> list[str]:
-        """Drain and close everything within `shutdown_timeout`; what was lost by that, in words."""
+        """Drain and close everything within `shutdown_timeout`; returns messages about lost data."""
         self.health.stopping()
         seconds = self.config.service.shutdown_timeout
         end = Deadline.after(seconds, self.clock)
@@ -123,7 +123,7 @@ class Service:
 
 
 class _Prefixed(logging.LoggerAdapter[logging.Logger]):
-    """Puts the component in front of each message."""
+    """Prefixes each message with the component."""
 
     def __init__(self, logger: logging.Logger, prefix: str) -> None:
         super().__init__(logger, {})
@@ -135,7 +135,7 @@ class _Prefixed(logging.LoggerAdapter[logging.Logger]):
 
 
 def detect_resource(configured: Mapping[str, str]) -> dict[str, str]:
-    """Who we are: what the OpenTelemetry environment variables and the configuration say, over our own defaults."""
+    """The resource of the service: the configuration, over OpenTelemetry environment variables, over defaults."""
     own = {
         "service.name": "ebpf-sidecar",
         "service.version": version("ebpf-sidecar"),
@@ -150,15 +150,15 @@ def detect_resource(configured: Mapping[str, str]) -> dict[str, str]:
 
 
 def run_service(config: Config, request: StopRequest, *, plugins: Plugins) -> int:
-    """Run until a signal or a component asks for the end (see `stop_request`); the exit code.
+    """Run until a signal or a component requests the stop (see `stop_request`); returns the exit code.
 
-    Raises `SidecarError` when the service cannot be started.
+    Raises `SidecarError` if the service cannot be started.
     """
-    del plugins  # already asked while the configuration was read
+    del plugins  # already used when the configuration was read
     use_one_heap()
     logging_as = config.service.telemetry.logs
     logs.configure(logging_as.level, logging_as.encoding, secrets=config.secrets)
-    privileges = drop_privileges(config)  # before any thread; and before signals raise exceptions
+    privileges = drop_privileges(config)  # before any thread, and before signals raise exceptions
     try:
         return _run(config, request, privileges)
     except StartInterrupted:
@@ -179,25 +179,25 @@ def _run(config: Config, request: StopRequest, privileges: ServicePrivileges) ->
 
 
 def _started(config: Config, request: StopRequest, privileges: ServicePrivileges) -> Service:
-    """The running service. Raises `SidecarError`, and `StartInterrupted` when a signal has asked for the end."""
+    """The running service. Raises `SidecarError`, and `StartInterrupted` if a signal has requested the stop."""
     try:
         if request.asked.is_set():  # after an earlier attempt, which failed
             raise StartInterrupted
         service = Service(config, stop_request=request, privileged=privileges.privileged)
-        release_startup_pages(service.paths.proc)  # now: everything is imported, and no thread of ours runs yet
+        release_startup_pages(service.paths.proc)  # everything is imported, and none of our threads runs yet
         service.start()
     except SidecarError as problem:
-        if request.asked.is_set():  # the interruption looked like a failure to somebody in between
+        if request.asked.is_set():  # a library turned the interruption into a failure
             raise StartInterrupted from problem
         raise
     finally:
-        request.starting = False  # also where it failed: nobody expects the exception later
+        request.starting = False  # even on failure: no code expects the exception later
     return service
 
 
 def _until_asked(request: StopRequest, check: Callable[[], None]) -> None:
     for second in count(1):
-        if request.asked.wait(1.0):  # bounded, so that a signal that hits another thread is seen too
+        if request.asked.wait(1.0):  # bounded, so that a signal delivered to another thread is noticed
             return
         for signal_without_effect in request.ignored():
             log.warning("%s", signal_without_effect)
@@ -207,7 +207,7 @@ def _until_asked(request: StopRequest, check: Callable[[], None]) -> None:
 
 
 def _drain(service: Service, seconds: float) -> int:
-    """Shut down; the exit code."""
+    """Shut down; returns the exit code."""
     log.info("stopping: draining for at most %gs; a second signal exits at once", seconds)
     lost = service.shutdown()
     for problem in lost:

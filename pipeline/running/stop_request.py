@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may end the service, and how: signals, and components that have nothing left to do.
+"""Requests to stop the service: signals, and components that have finished.
 
-SIGINT, SIGTERM    end it in order; while it is still starting, at once; a second one does not wait for the drain
-SIGHUP             the terminal has gone: ends it in order; otherwise a request to reload, which is logged and refused
-SIGUSR1, SIGUSR2   logged and ignored, because their usual effect would be the end
+SIGINT, SIGTERM    graceful stop; immediate while the service is starting; a second signal skips the drain
+SIGHUP             if the terminal has gone, graceful stop; otherwise a reload request, which is logged and refused
+SIGUSR1, SIGUSR2   logged and ignored, because their default action would kill the process
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
-_NO_RELOAD = "SIGHUP: reloading is not supported yet; going on with the configuration as it was read at the start"
+_NO_RELOAD = "SIGHUP: reloading is not supported yet; continuing with the configuration that was read at the start"
 _NO_MEANING = "%s has no meaning here; ignored"
 
 
 class StartInterrupted(BaseException):
-    """A signal asked the service to end while it was starting: whatever is being waited for is given up."""
+    """A signal requested the stop while the service was starting: any wait is abandoned."""
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Meanwhile SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt, except those that were ignored at the start."""
+    """While active, SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt, unless they were ignored before."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
@@ -40,7 +40,7 @@ def interruptible() -> Iterator[None]:
 
 
 def has_terminal() -> bool:
-    """Whether this process has a controlling terminal that is still there."""
+    """Whether this process still has a controlling terminal."""
     try:
         os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
     except OSError:
@@ -50,9 +50,9 @@ def has_terminal() -> bool:
 
 @dataclass
 class StopRequest:
-    """The request to end the service, and the exit code that it brings.
+    """The request to stop the service, and the exit code.
 
-    ``asked``: set once somebody wants the end. ``starting``: signals interrupt what the main thread is doing.
+    ``asked``: set once a stop is requested. ``starting``: signals interrupt the main thread.
     """
 
     asked: threading.Event = field(default_factory=threading.Event)
@@ -64,30 +64,30 @@ class StopRequest:
     _ignored: deque[str] = field(default_factory=lambda: deque(maxlen=10))
 
     def ask(self, exit_code: int = 0) -> None:
-        """Ask for the end; the first one to ask decides about the exit code."""
+        """Request a stop; the first request sets the exit code."""
         if not self.asked.is_set():
             self.exit_code = exit_code
             self.asked.set()
 
     def note_signals(self) -> None:
-        """Take those signals of this process that are no end; from its main thread, and as early as possible."""
+        """Handle the signals that do not request a stop. Call it from the main thread, as early as possible."""
         if self._noting:
             return
-        # started with nohup or without a terminal, it has no terminal to end with
+        # with nohup, or without a terminal, there is no terminal to follow
         self._follows_terminal = signal.getsignal(signal.SIGHUP) is signal.SIG_DFL and self.terminal()
         self._noting = True
         for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
             signal.signal(number, self._note)
 
     def handle_signals(self) -> None:
-        """Take all signals of this process, from its main thread; the service is starting from now on."""
+        """Handle all signals; the service is starting from now on. Call it from the main thread."""
         self.note_signals()
         self.starting = True
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._end)
 
     def ignored(self) -> Iterator[str]:
-        """What to log about the signals that came since the last call and had no effect."""
+        """Log messages about signals without effect since the last call."""
         while self._ignored:
             yield self._ignored.popleft()
 
@@ -99,7 +99,7 @@ class StopRequest:
             raise StartInterrupted
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        """Only remembered: the log may be locked by what this interrupts."""
+        """Only record the signal: the interrupted code may hold the log's lock."""
         if number != signal.SIGHUP:
             self._ignored.append(_NO_MEANING % signal.Signals(number).name)
         elif self._follows_terminal and not self.terminal():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stopping several things at the same time, none of which may hold the others up."""
+"""Stops several parts concurrently, so that none can block the others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Stop = Callable[[], object]
 
 
 def stop_together(parts: Mapping[str, Stop], deadline: Deadline) -> list[str]:
-    """Stop all parts, each in a thread of its own, and wait until ``deadline``; the names of those that still run then.
+    """Stop all parts, each in its own thread, and wait until ``deadline``; returns the names of those still running.
 
     A part that fails is logged and counts as stopped.
     """
@@ -30,5 +30,5 @@ def quietly(name: str, stop: Stop) -> None:
     """Stop one part; its failure must not keep the others from being stopped."""
     try:
         stop()
-    except (Exception, SystemExit):  # of a plugin: it does not decide when the service ends
+    except (Exception, SystemExit):  # a plugin must not exit the process
         logging.getLogger(__name__).exception("%s: shutdown failed", name)

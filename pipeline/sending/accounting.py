@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every point that an exporter was given is settled once: delivered, refused, or given up.
+"""Accounts for every point passed to an exporter exactly once: delivered, refused, or dropped.
 
 At every moment: offered == sent + send failed + enqueue failed + in flight + waiting.
 """
@@ -18,37 +18,37 @@ Count = Callable[[int], None]
 
 
 class DeliveryCounters(Protocol):
-    """Where deliveries are counted, in data points. Called while a lock is held: must neither block nor log."""
+    """Counters of deliveries, in data points. Called with a lock held: must neither block nor log."""
 
     def sent(self, points: int) -> None:
-        """Delivered."""
+        """Count delivered points."""
         ...
 
     def send_failed(self, points: int) -> None:
-        """Refused for good, or tried in vain."""
+        """Count points that were refused permanently or could not be delivered."""
         ...
 
     def enqueue_failed(self, points: int) -> None:
-        """Given up before the exporter saw them."""
+        """Count points that were dropped before the exporter got them."""
         ...
 
 
 @dataclass(eq=False)
 class InFlightBatch:
-    """A batch on its way: how many of its points are not settled yet."""
+    """A batch being delivered: how many of its points are not settled yet."""
 
     points: int
 
 
 @dataclass
 class DeliveryAccounting:
-    """Counts what becomes of the points, and knows which are in flight. ``changed``: guards all of it."""
+    """Counts the outcome of points, and tracks those in flight. ``changed`` guards all state."""
 
     counts: DeliveryCounters
     telemetry: Telemetry
     changed: threading.Condition = field(default_factory=threading.Condition)
     lost: int = 0
-    """Points that were given up because of the shutdown."""
+    """Points that were dropped because of the shutdown."""
     _in_flight: set[InFlightBatch] = field(default_factory=set)
 
     @property
@@ -58,30 +58,30 @@ class DeliveryAccounting:
             return sum(in_flight.points for in_flight in self._in_flight)
 
     def begin(self, points: int) -> InFlightBatch:
-        """A batch is on its way."""
+        """Start the delivery of a batch."""
         in_flight = InFlightBatch(points)
         with self.changed:
             self._in_flight.add(in_flight)
         return in_flight
 
     def sent(self, in_flight: InFlightBatch, points: int) -> None:
-        """So many of a batch's points were delivered."""
+        """Count delivered points of a batch."""
         self._settle(in_flight, points, self.counts.sent)
 
     def failed(self, in_flight: InFlightBatch, points: int, reason: str) -> None:
-        """So many of a batch's points were not delivered, and are reported here; not so with an empty ``reason``."""
+        """Count undelivered points of a batch, and report them unless ``reason`` is empty."""
         settled = self._settle(in_flight, points, self.counts.send_failed, shutdown=reason == SHUTDOWN)
         if reason:
             self.report(settled, reason)
 
     def finish(self, in_flight: InFlightBatch) -> None:
-        """A batch's way is over: points that nobody settled were left out, and reported by whoever did that."""
+        """End the delivery of a batch: points that are not settled were left out, and reported elsewhere."""
         self.failed(in_flight, in_flight.points, "")
         with self.changed:
             self._in_flight.discard(in_flight)
 
     def abandon_in_flight(self) -> int:
-        """What is still on its way is lost, whatever becomes of it later; how many points that is."""
+        """Count everything in flight as lost, whatever happens to it later; returns the number of points."""
         with self.changed:
             batches, self._in_flight = self._in_flight, set()
             number = sum(in_flight.points for in_flight in batches)
@@ -89,11 +89,11 @@ class DeliveryAccounting:
         return number
 
     def abandon_queued(self, points: int, *, shutdown: bool) -> None:
-        """Points that never set off are lost. Called while ``changed`` is held."""
+        """Count queued points as lost. Call it with ``changed`` held."""
         self._count(points, self.counts.enqueue_failed, shutdown=shutdown)
 
     def report(self, points: int, reason: str) -> None:
-        """Say what was lost. Not while ``changed`` is held: this may log, and a log may block."""
+        """Report lost points. Do not call it with ``changed`` held: it may log, and logging may block."""
         if points:
             self.telemetry.dropped(points, reason)
 

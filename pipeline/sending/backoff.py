@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long to wait between two attempts."""
+"""Waiting times between delivery attempts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ebpf_sidecar.pipeline.push_settings import RetrySettings
 
 
 def backoff_intervals(settings: RetrySettings, random: Callable[[], float]) -> Iterator[float]:
-    """Seconds before the second attempt, the third, and so on. ``random``: a number from 0 to below 1."""
+    """Seconds before the second attempt, the third, and so on. ``random`` returns numbers from 0 to below 1."""
     wait = settings.initial_interval
     while True:
         yield wait * (1 + settings.randomization_factor * (2 * random() - 1))

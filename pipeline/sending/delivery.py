@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One batch to its back end: encoded once, sent until each point is settled."""
+"""Delivers batches to a back end: encodes each once, and sends until every point is settled."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .memory_queue import Batch
 
 @dataclass
 class Delivery:
-    """Hands batches to ``sender``. ``stopped``: from then on each payload is tried once more, and no longer."""
+    """Passes batches to ``sender``. Once ``stopped`` is set, each payload gets only one more attempt."""
 
     sender: Sender
     retry: RetrySettings
@@ -35,7 +35,7 @@ class Delivery:
         try:
             for payload in self.sender.encode(batch.frames):
                 self._deliver(payload, in_flight)
-        except BaseException as problem:  # noqa: BLE001 # a sender of a plugin may fail in any way, and others must go on
+        except BaseException as problem:  # noqa: BLE001 # a plugin's sender may fail in any way, and others must continue
             self.telemetry.error("encoding", problem)
             self.account.failed(in_flight, in_flight.points, "encoding")
         else:
@@ -69,12 +69,12 @@ class Delivery:
         return "max_elapsed_time" if self.clock.monotonic() > latest else ""
 
     def _attempt(self, payload: Payload, in_flight: InFlightBatch) -> SendError | None:
-        """Send, and settle what needs no further attempt; the problem, if there was one."""
+        """Send, and settle what needs no further attempt; returns the problem, if there was one."""
         try:
             self.sender.send(payload)
         except SendError as error:
             problem = error
-        except OSError as error:  # refused and broken connections, time-outs: the network may be back soon
+        except OSError as error:  # refused and broken connections, timeouts: the network may recover
             problem = SendError(f"{type(error).__name__}: {error}", retry=True)
         except BaseException as error:  # noqa: BLE001 # as above
             problem = SendError(f"{type(error).__name__}: {error}")

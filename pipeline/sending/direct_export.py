@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An exporter that keeps or prints what it is given: called at once, without a queue or a thread."""
+"""Direct calls of exporters that keep or print frames, without a queue or a thread."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .accounting import SHUTDOWN, DeliveryAccounting, DeliveryCounters
 
 
 class DirectExport:
-    """Calls ``exporter`` in the thread of whoever made the data, one batch at a time."""
+    """Calls ``exporter`` in the receiver's thread, one batch at a time."""
 
     def __init__(self, exporter: Exporter, counts: DeliveryCounters, telemetry: Telemetry) -> None:
         self.component, self._telemetry = exporter, telemetry
@@ -23,7 +23,7 @@ class DirectExport:
         self._closed = threading.Event()
 
     def consume(self, frames: Frames) -> None:
-        """Let the exporter have a batch; never raises."""
+        """Pass a batch to the exporter; never raises."""
         number = points(frames)
         if self._closed.is_set():
             with self._account.changed:
@@ -34,7 +34,7 @@ class DirectExport:
         with self._turn:
             try:
                 left_out = self.component.export(frames)
-            except BaseException as problem:  # noqa: BLE001 # an exporter of a plugin may fail in any way, and others must go on
+            except BaseException as problem:  # noqa: BLE001 # a plugin's exporter may fail in any way, and others must continue
                 self._telemetry.error("exporting", problem)
                 self._account.failed(in_flight, number, "refused")
             else:
@@ -44,11 +44,11 @@ class DirectExport:
         self._account.finish(in_flight)
 
     def close(self) -> None:
-        """Take nothing more."""
+        """Accept nothing more."""
         self._closed.set()
 
     def shutdown(self, deadline: Deadline) -> int:
-        """Wait for a batch that is being exported, until ``deadline``; how many points were lost."""
+        """Wait until ``deadline`` for a batch that is being exported; returns the number of lost points."""
         self.close()
         if self._turn.acquire(timeout=deadline.left()):
             self._turn.release()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batches that wait in memory, bounded; the oldest give way."""
+"""A bounded in-memory queue of batches that drops the oldest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ebpf_sidecar.pipeline.rows import RowSet, Text
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Frames that came at the same time, and how much they are."""
+    """Frames that arrived together, and their size."""
 
     frames: Frames
     points: int
@@ -30,7 +30,7 @@ class Batch:
         return cls(frames, points(frames), sum(map(_row_set_bytes, rows.values())) + sum(arrays.values()))
 
     def size(self, sizer: Sizer) -> int:
-        """How much of a queue it takes."""
+        """The queue capacity that it uses."""
         return {Sizer.REQUESTS: 1, Sizer.ITEMS: self.points, Sizer.BYTES: self.bytes}[sizer]
 
 
@@ -47,29 +47,29 @@ def _row_set_bytes(rows: RowSet) -> int:
 
 
 class MemoryQueue:
-    """First in, first out. Not locked: whoever shares it does that."""
+    """First in, first out. Not thread-safe: callers lock it."""
 
     def __init__(self, capacity: int, sizer: Sizer) -> None:
         self.capacity, self._sizer = capacity, sizer
         self._waiting: deque[Batch] = deque()
         self.size = 0
-        """How much waits, as the sizer measures."""
+        """The current size, in the sizer's unit."""
 
     def __len__(self) -> int:
-        """Batches that wait."""
+        """The number of queued batches."""
         return len(self._waiting)
 
     @property
     def points(self) -> int:
-        """Data points that wait."""
+        """The number of queued data points."""
         return sum(batch.points for batch in self._waiting)
 
     def has_room(self, batch: Batch) -> bool:
-        """Whether it fits beside what waits; nothing is ever too large for an empty queue's first place."""
+        """Whether a batch fits; an empty queue accepts a batch of any size."""
         return not self._waiting or self.size + batch.size(self._sizer) <= self.capacity
 
     def put(self, batch: Batch) -> list[Batch]:
-        """Let a batch wait; the oldest ones that had to give way for it."""
+        """Add a batch; returns the oldest ones that were removed to make room."""
         gave_way = []
         while not self.has_room(batch):
             gave_way.append(self.take())
@@ -78,7 +78,7 @@ class MemoryQueue:
         return gave_way
 
     def take(self) -> Batch:
-        """The oldest. Raises IndexError when nothing waits."""
+        """Remove the oldest batch. Raises IndexError if the queue is empty."""
         batch = self._waiting.popleft()
         self.size -= batch.size(self._sizer)
         return batch

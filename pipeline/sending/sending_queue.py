@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The queue in front of a sender, emptied by threads of its own.
 
-A slow or dead back end therefore never blocks a receiver or another exporter, unless the user asks for that
+So a slow or unavailable back end never blocks a receiver or another exporter, unless configured to
 (``block_on_overflow``, or no queue at all).
 """
 
@@ -23,7 +23,7 @@ from .memory_queue import Batch, MemoryQueue
 
 
 class SendingQueue:
-    """Hands batches to ``sender``, oldest first."""
+    """Passes batches to ``sender``, oldest first."""
 
     def __init__(  # noqa: PLR0917 # what a queue needs from the service, each once
         self,
@@ -46,14 +46,14 @@ class SendingQueue:
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Start to deliver."""
+        """Start delivering."""
         for number in range(self._settings.num_consumers if self._settings.enabled else 0):
             thread = threading.Thread(target=self._run, name=f"exporter {self.name} {number}", daemon=True)
             self._threads.append(thread)
             thread.start()
 
     def consume(self, frames: Frames) -> None:
-        """Take a batch for delivery; never raises, and blocks only where the settings say so."""
+        """Accept a batch for delivery; never raises, and blocks only if the settings say so."""
         batch = Batch.of(frames)
         if not self._settings.enabled:
             self._deliver(batch)
@@ -70,33 +70,33 @@ class SendingQueue:
 
     @property
     def lost(self) -> int:
-        """Points that were given up because of the shutdown."""
+        """Points that were dropped because of the shutdown."""
         return self._account.lost
 
     @property
     def capacity(self) -> int:
-        """How much may wait, as `size` measures."""
+        """The capacity, in the unit of `size`."""
         return self._waiting.capacity
 
     def size(self) -> int:
-        """How much waits, in what the settings measure it in; what is being delivered is no part of it."""
+        """The current size, in the unit of the settings, without batches that are being delivered."""
         return self._waiting.size
 
     def queued_points(self) -> int:
-        """Data points that are not settled yet: those that wait, and those being delivered."""
+        """Data points that are not settled yet: queued, or being delivered."""
         with self._changed:
             return self._waiting.points + self._account.in_flight
 
     def close(self) -> None:
-        """Take nothing more, and go on delivering what waits."""
+        """Accept nothing more, and continue delivering queued batches."""
         with self._changed:
             self._stopped.set()
             self._changed.notify_all()
 
     def shutdown(self, deadline: Deadline | None = None) -> int:
-        """Take nothing more, deliver what waits until ``deadline`` (five seconds), count the rest as dropped.
+        """Accept nothing more, deliver queued batches until ``deadline`` (default: five seconds), drop the rest.
 
-        Returns how many points were given up. A delivery that ends after that is not counted again.
+        Returns the number of dropped points. A delivery that ends later is not counted again.
         """
         deadline = deadline or Deadline.after(5.0, self._clock)
         self.close()

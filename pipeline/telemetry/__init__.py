@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the product says about itself: counters, logs and health."""
+"""The product's own telemetry: counters, logs and health."""

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every metric that the installed components make, and those of the service itself: what documents, dashboards, rules
-for back ends and tests are made from or checked against.
+"""Every metric of the installed components and of the service itself: the basis of documents, dashboards, rules for
+back ends, and tests.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ SERVICE = "service"
 
 
 def catalogue(plugins: Plugins) -> Iterator[MetricInfo]:
-    """All of them, the service's own first; components that cannot be loaded are left out."""
+    """All metrics, the service's own first; components that cannot be loaded are left out."""
     yield from (_own(each, Kind.COUNTER) for each in COUNTERS)
     yield from (_own(each, Kind.GAUGE) for each in QUEUE_GAUGES)
     for kind, type_, _ in plugins.all():
         try:
             factory = plugins.factory(kind, type_)
         except PluginError:
-            continue  # "components" says why
+            continue  # the command "components" explains it
         for metric in factory.metrics(plugins.probe_folders()):
             yield metric if metric.made_by else replace(metric, made_by=f"{kind.value} {type_}")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A component's line to the ledger and to the log: each problem is logged when it appears and when it is over."""
+"""A component's telemetry: counts in the ledger, and logs each problem when it appears and when it is over."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class ComponentTelemetry:
         return ("component", f"{self.id.kind.value} {self.id}")
 
     def dropped(self, points: int, reason: str) -> None:
-        """Count data points that will not be passed on, and why."""
+        """Count data points that are not passed on, by reason."""
         attributes: Attributes = (self._component, ("reason", reason))
         if points and self.ledger.add(DROPPED, points, attributes) == points:
             self.logger.warning("dropped %d data points: %s; further ones are only counted", points, reason)
 
     def error(self, stage: str, problem: BaseException | str) -> None:
-        """Count an error; the first of a row of errors in a stage is logged."""
+        """Count an error; the first of consecutive errors in a stage is logged."""
         self.ledger.add(ERRORS, 1, (self._component, ("stage", stage)))
         with self._lock:
             first = stage not in self._failing
@@ -45,7 +45,7 @@ class ComponentTelemetry:
             self.logger.warning("%s: %s; further errors are only counted", stage, problem)
 
     def recovered(self, stage: str) -> None:
-        """Say that a stage works again."""
+        """Report that a stage works again."""
         if stage not in self._failing:
             return
         with self._lock:

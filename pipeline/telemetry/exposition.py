@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The service's own telemetry: the ledger shown through the OpenTelemetry SDK on the ``/metrics`` page."""
+"""The service's own telemetry: publishes the ledger through the OpenTelemetry SDK on the ``/metrics`` page."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ log = logging.getLogger(__name__)
 _EOF = b"# EOF\n"
 Read = Callable[[Instrument], Mapping[Attributes, Any]]
 _KNOWN: ContextVar[set[tuple[Instrument, Attributes]]] = ContextVar("known")
-"""What was on the page that is being made; the SDK hands nothing of ours to its callbacks."""
+"""The series that were already on the current page; the SDK passes no context to its callbacks."""
 
 
 @contextmanager
 def _ignoring_sdk_disabled() -> Iterator[None]:
-    """The SDK asks the environment, and nothing else, whether it shall publish nothing."""
+    """Hide OTEL_SDK_DISABLED, which the SDK reads from the environment only."""
     switch = os.environ.pop(OTEL_SDK_DISABLED, None)
     if switch is None:
         yield
         return
     if switch.strip().lower() == "true":
         log.warning(
-            "%s=%s: the service's own metrics are published all the same, because they say what was lost; "
+            "%s=%s: the service's own metrics are still published, because they report lost data; "
             "to leave them out, drop ebpf_sidecar_* where they are scraped",
             OTEL_SDK_DISABLED,
             switch,
@@ -50,7 +50,7 @@ def _ignoring_sdk_disabled() -> Iterator[None]:
 
 
 def _zero_first(read: Read) -> Read:
-    """Shows each series as 0 the first time on each page, or Prometheus would see no increase in the first error of a
+    """Show each series as 0 the first time on each page, or Prometheus would see no increase for the first error of a
     kind."""
 
     def shown(instrument: Instrument) -> Mapping[Attributes, Any]:
@@ -69,7 +69,7 @@ class SelfMetrics:
         self._ledger = ledger
         self._known: defaultdict[str, set[tuple[Instrument, Attributes]]] = defaultdict(set)
         self._registry = CollectorRegistry()
-        # target_info is written by the exporter, once for the page; scope labels would only repeat our own name
+        # the exporter writes target_info once per page; scope labels would only repeat our own name
         reader = PrometheusMetricReader(disable_target_info=True, scope_info_enabled=False, registry=self._registry)
         with _ignoring_sdk_disabled():
             self._provider = MeterProvider([reader], Resource(dict(resource)), shutdown_on_exit=False)
@@ -96,7 +96,7 @@ class SelfMetrics:
         return observe
 
     def exposition(self, in_openmetrics: bool, page: str = "") -> bytes:  # noqa: FBT001 # the scraper chooses
-        """The part of a ``page`` about the service itself: text 0.0.4 or OpenMetrics 1.0, without the final EOF."""
+        """The service's own part of a ``page``: text 0.0.4 or OpenMetrics 1.0, without the final EOF."""
         before = _KNOWN.set(self._known[page])
         try:
             return self._generated(in_openmetrics=in_openmetrics)

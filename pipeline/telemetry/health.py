@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the service is alive and ready, judged by its components' heartbeats and not by wishful thinking."""
+"""Liveness and readiness of the service, based on its components' heartbeats."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ebpf_sidecar.pipeline.clock import Clock
 
 MISSED_BEATS = 3
 MIN_SILENCE_SECONDS = 3.0
-"""Seconds: whoever is silent for less may only have waited for a processor, however short its interval is."""
+"""A component that is silent for less may just be waiting for a processor, however short its interval is."""
 
 
 @dataclass
 class ComponentHeartbeat:
-    """The heartbeat of one component: none is due until it says how often it will beat."""
+    """The heartbeat of one component: none is due until it calls `expect`."""
 
     name: str
     clock: Clock
@@ -24,11 +24,11 @@ class ComponentHeartbeat:
     beats: int = 0
 
     def expect(self, seconds: float) -> None:
-        """From now on a beat is due every so many seconds."""
+        """From now on a beat is due every ``seconds``."""
         self.last, self.interval = self.clock.monotonic(), seconds
 
     def beat(self) -> None:
-        """Alive."""
+        """Report that the component is alive."""
         self.last = self.clock.monotonic()
         self.beats += 1
 
@@ -37,16 +37,16 @@ class ComponentHeartbeat:
         self.interval = 0.0
 
     def problem(self) -> str | None:
-        """What is wrong with it, or None."""
+        """The problem, or None."""
         silent = self.clock.monotonic() - self.last
         if self.interval and silent > max(MISSED_BEATS * self.interval, MIN_SILENCE_SECONDS):
-            return f"{self.name}: no sign of life for {silent:.1f}s, expected every {self.interval:g}s"
+            return f"{self.name}: no heartbeat for {silent:.1f}s, expected every {self.interval:g}s"
         return None
 
 
 @dataclass
 class Health:
-    """The state of the whole service."""
+    """The health of the whole service."""
 
     clock: Clock
     _heartbeats: dict[str, ComponentHeartbeat] = field(default_factory=dict)
@@ -54,23 +54,23 @@ class Health:
     _stopping: threading.Event = field(default_factory=threading.Event)
 
     def heartbeat(self, name: str) -> ComponentHeartbeat:
-        """The heartbeat of a component, made when first asked for."""
+        """The heartbeat of a component, created on first use."""
         return self._heartbeats.setdefault(name, ComponentHeartbeat(name, self.clock))
 
     def started(self) -> None:
-        """Every component was started."""
+        """All components have started."""
         self._started.set()
 
     def stopping(self) -> None:
-        """The service goes down: not ready any more, still alive."""
+        """The service is shutting down: no longer ready, but still alive."""
         self._stopping.set()
 
     def problems(self) -> list[str]:
-        """Why the service is not healthy; empty when it is."""
+        """Why the service is not healthy; empty if it is."""
         return [problem for heartbeat in self._heartbeats.values() if (problem := heartbeat.problem())]
 
     def unready(self) -> list[str]:
-        """Why the service is not ready; empty when it is."""
+        """Why the service is not ready; empty if it is."""
         if self._stopping.is_set():
             return ["shutting down"]
         if not self._started.is_set():
@@ -78,4 +78,4 @@ class Health:
         waiting = [
             heartbeat.name for heartbeat in self._heartbeats.values() if heartbeat.interval and not heartbeat.beats
         ]
-        return [f"{name}: has not delivered yet" for name in waiting] + self.problems()
+        return [f"{name}: has not delivered data yet" for name in waiting] + self.problems()

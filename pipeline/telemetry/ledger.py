@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The product's own counters: one place where what went in, out, failed and was dropped is written down.
+"""The product's own counters: the single place that records what came in, went out, failed and was dropped.
 
-Adding is a dictionary update under a lock; OpenTelemetry's observable instruments and ``/api/v1/stats`` both read from
-here, so that they can never disagree.
+Adding is a dictionary update under a lock. OpenTelemetry's observable instruments and ``/api/v1/stats`` both read from
+here, so they never disagree.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Attributes = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """A counter or gauge of the product's own."""
+    """One of the product's own counters or gauges."""
 
     name: str
     unit: str
@@ -31,17 +31,17 @@ _RECEIVER, _PROCESSOR, _EXPORTER = ("receiver",), ("processor", "pipeline"), ("e
 RECEIVED = Instrument(
     "ebpf_sidecar.receiver.accepted_metric_points",
     "{point}",
-    "Data points that a receiver handed to its pipelines",
+    "Data points that a receiver passed to its pipelines",
     _RECEIVER,
 )
 REFUSED = Instrument(
     "ebpf_sidecar.receiver.refused_metric_points",
     "{point}",
-    "Data points that came when no pipeline took any more",
+    "Data points that a pipeline refused",
     _RECEIVER,
 )
 INCOMING = Instrument(
-    "ebpf_sidecar.processor.incoming_metric_points", "{point}", "Data points that a processor took", _PROCESSOR
+    "ebpf_sidecar.processor.incoming_metric_points", "{point}", "Data points passed to a processor", _PROCESSOR
 )
 OUTGOING = Instrument(
     "ebpf_sidecar.processor.outgoing_metric_points", "{point}", "Data points that a processor passed on", _PROCESSOR
@@ -58,32 +58,32 @@ SEND_FAILED = Instrument(
 ENQUEUE_FAILED = Instrument(
     "ebpf_sidecar.exporter.enqueue_failed_metric_points",
     "{point}",
-    "Data points given up in front of an exporter, because its queue was full or closed",
+    "Data points dropped before an exporter, because its queue was full or closed",
     _EXPORTER,
 )
 DROPPED = Instrument(
     "ebpf_sidecar.dropped_metric_points",
     "{point}",
-    "Data points that were not passed on, and why",
+    "Data points that were not passed on, by reason",
     ("component", "reason"),
 )
 ERRORS = Instrument("ebpf.collector.errors", "{error}", "Errors by component and stage", ("component", "stage"))
 HTTP_REFUSED = Instrument(
     "ebpf_sidecar.http.refused_requests",
     "{request}",
-    "HTTP requests that were refused and connections that were given up, by endpoint and reason",
+    "HTTP requests that were refused and connections that were dropped, by endpoint and reason",
     ("endpoint", "reason"),
 )
 
 COUNTERS = (RECEIVED, REFUSED, INCOMING, OUTGOING, SENT, SEND_FAILED, ENQUEUE_FAILED, DROPPED, ERRORS, HTTP_REFUSED)
 RARE = (DROPPED, ERRORS, HTTP_REFUSED)
-"""Counters whose series appear with the first event; the others are there with 0 from the start."""
+"""Counters whose series appear with the first event; the others start at 0."""
 
 QUEUE_SIZE = Instrument("ebpf_sidecar.exporter.queue_size", "{batch}", "Batches waiting for an exporter", _EXPORTER)
 QUEUED = Instrument(
     "ebpf_sidecar.exporter.queued_metric_points",
     "{point}",
-    "Data points that wait for an exporter or are being delivered, so neither sent nor failed yet",
+    "Data points that are queued for an exporter or being delivered, so neither sent nor failed yet",
     _EXPORTER,
 )
 QUEUE_CAPACITY = Instrument(
@@ -103,17 +103,17 @@ class Ledger:
     new_gauge: Callable[[Instrument], None] | None = None
     """Called once for each gauge instrument when it first appears."""
     new_counter: Callable[[Instrument], None] | None = None
-    """The same for counters that are read when they are asked for."""
+    """The same for counters that are read on each collection."""
 
     def add(self, instrument: Instrument, amount: int, attributes: Attributes) -> int:
-        """Count; zero makes the series appear. Returns the new total."""
+        """Add to a counter; adding zero creates the series. Returns the new total."""
         with self._lock:
             series = self._counts.setdefault(instrument, {})
             series[attributes] = series.get(attributes, 0) + amount
             return series[attributes]
 
     def gauge(self, instrument: Instrument, attributes: Attributes, read: Callable[[], float]) -> None:
-        """Publish what ``read`` answers at the moment of looking."""
+        """Publish the result of ``read`` on each collection."""
         self._read(instrument, attributes, read, self.new_gauge)
 
     def counter(self, instrument: Instrument, attributes: Attributes, read: Callable[[], float]) -> None:
@@ -134,7 +134,7 @@ class Ledger:
             new(instrument)
 
     def forget(self, component: ComponentId) -> None:
-        """Read nothing of a component any more, which has gone; what was counted about it stays."""
+        """Stop reading the instruments of a component that has gone; its counts stay."""
         kind, name = component.kind.value, str(component)
         marks = {(kind, name), ("component", f"{kind} {name}")}
         with self._lock:
@@ -143,18 +143,18 @@ class Ledger:
                     del readers[attributes]
 
     def counts(self, instrument: Instrument) -> Mapping[Attributes, int]:
-        """The totals of one counter now."""
+        """The current totals of one counter."""
         with self._lock:
             return dict(self._counts.get(instrument, {}))
 
     def read(self, instrument: Instrument) -> Mapping[Attributes, float]:
-        """The values now of an instrument that is read when it is asked for."""
+        """The current values of an instrument that is read on each collection."""
         with self._lock:
             readers = dict(self._readers.get(instrument, {}))
         return {attributes: float(read()) for attributes, read in readers.items()}
 
     def snapshot(self) -> Iterator[tuple[str, Attributes, float]]:
-        """Every series with its value: name, attributes, value."""
+        """Every series: name, attributes, value."""
         for counter in list(self._counts):
             yield from ((counter.name, attributes, value) for attributes, value in self.counts(counter).items())
         for each in list(self._readers):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Logging to stderr: the component first, then what happened; text for people or JSON for machines."""
+"""Logging to stderr: component first, then the message; as text for people or JSON for machines."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _PLAIN = "\x1b[0m"
 
 
 class BoundedHandler(logging.StreamHandler[TextIO]):
-    """Writes to a stream, but waits only for a moment where its reader does not read: nobody who logs is held up.
+    """Writes to a stream, but waits only briefly if its reader does not read: logging never blocks a thread for long.
 
-    Lines for which there is no room are counted, and the next line that has some says how many they were.
+    Lines that do not fit are counted, and the next line that fits is preceded by their number.
     """
 
     def __init__(self, stream: TextIO, patience: float = 0.1) -> None:
@@ -30,10 +30,10 @@ class BoundedHandler(logging.StreamHandler[TextIO]):
         self._patience = patience
         self._lost = 0
         self._cut = ""
-        """What has to be written first where a line was cut off."""
+        """What must be written first after a truncated line."""
         try:
             self._descriptor = stream.fileno()
-        except OSError:  # it is in memory, where nothing can block
+        except OSError:  # in memory, where nothing can block
             self.emit = super().emit  # type: ignore[method-assign] # decided once for all lines
         else:
             self._room = select.poll()
@@ -43,10 +43,10 @@ class BoundedHandler(logging.StreamHandler[TextIO]):
         """Write a line, or count it."""
         try:
             line = self.format(record) + self.terminator
-        except Exception:  # noqa: BLE001 # as logging itself does: a message that cannot be formatted ends nothing
+        except Exception:  # noqa: BLE001 # as in logging itself: a message that cannot be formatted is not fatal
             self.handleError(record)
             return
-        missing = f"log: lines missing here, because nobody read them: {self._lost}" if self._lost else ""
+        missing = f"log: lines missing here, because the reader was too slow: {self._lost}" if self._lost else ""
         missing += self.terminator if missing else ""
         text = f"{self._cut}{missing}{line}".encode(errors="backslashreplace")
         written = self._write(text)
@@ -54,7 +54,7 @@ class BoundedHandler(logging.StreamHandler[TextIO]):
         self._lost = 0 if written == len(text) else self._lost + 1
 
     def _write(self, text: bytes) -> int:
-        """How much was written. A pipe that has room takes `PIPE_BUF` bytes without blocking."""
+        """The number of bytes written. A pipe with room accepts `PIPE_BUF` bytes without blocking."""
         for start in range(0, len(text), select.PIPE_BUF):
             if not self._room.poll(0 if self._lost else 1000 * self._patience):
                 return start
@@ -76,7 +76,7 @@ class ConsoleFormatter(logging.Formatter):
         self._coloured, self._secrets = coloured, secrets
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, and the traceback where there is one."""
+        """One line, and the traceback if there is one."""
         line = f"{_timestamp(record)} {_level(record):<5} {record.getMessage()}"
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
@@ -86,7 +86,7 @@ class ConsoleFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
+    """One JSON object per line."""
 
     def __init__(self, *, secrets: Collection[str] = ()) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def _level(record: logging.LogRecord) -> str:
-    """In the words of the setting: a key of `LEVELS`, or what Python has beside them."""
+    """The level's name as in the settings: a key of `LEVELS`, or Python's name for other levels."""
     return record.levelname.lower().replace("warning", "warn")
 
 
@@ -112,8 +112,8 @@ def _timestamp(record: logging.LogRecord) -> str:
 def configure(level: str, encoding: str, stream: TextIO | None = None, secrets: Collection[str] = ()) -> None:
     """Log to ``stream`` (stderr) from now on; ``level`` is a key of `LEVELS`, ``encoding`` console or json.
 
-    What looks like a secret is masked, and so are the texts in ``secrets``.
-    A service whose stderr was closed before it started (``2>&-``) works, and logs nowhere.
+    Text that looks like a secret is redacted, and so are the texts in ``secrets``.
+    A service whose stderr was closed before it started (``2>&-``) works, but does not log.
     """
     stream = stream or sys.stderr
     handler = BoundedHandler(stream) if stream else logging.NullHandler()

@@ -187,7 +187,7 @@ def test_a_reader_that_leaves_is_the_end_of_the_exporter(monkeypatch):
     with opened(f"/proc/self/fd/{writer}") as written:
         os.close(reader)
         monkeypatch.setattr(sys, "stdout", written)
-        with pytest.raises(ExportError, match="has gone"):
+        with pytest.raises(ExportError, match="has closed it"):
             left.export(SAMPLE)
     os.close(writer)
 

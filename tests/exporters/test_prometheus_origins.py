@@ -73,8 +73,8 @@ def test_two_receivers_with_the_same_labels_are_named_once(served, caplog):
                 served.export(*(frame(name, [number], source=source, time_unix_nano=time) for name in ("work", "more")))
 
     assert [
-        'receiver "r/right": series with the labels of those of receiver "r/left" are left out (metric "work" and '
-        "perhaps others); give the rows of one of them another attribute, or each an exporter of its own"
+        'receiver "r/right": series with the same labels as those of receiver "r/left" are left out (metric "work" '
+        "and perhaps others); add an attribute to the rows of one of them, or use an exporter for each"
     ] == [record.message for record in caplog.records]
 
 

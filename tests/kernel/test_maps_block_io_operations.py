@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ftrace_lines import request_of, spans
+from ftrace_lines import durations_between, request_of
 
 READ, WRITE, FLUSH, DISCARD, WRITE_ZEROES = 0, 1, 2, 3, 9
 MIB = 1 << 20
@@ -208,7 +208,7 @@ def test_seconds_that_requests_wait_equal_those_that_the_kernel_traces(attach, r
         subprocess.run([*command, "--ioengine=libaio", "--iodepth=512"], stdout=subprocess.DEVNULL, check=True)
 
     name = " {},{} ".format(*divmod(mine.number, 1 << 20))
-    waited = spans([line for line in lines if name in line], request_of, "insert", "issue")
+    waited = durations_between([line for line in lines if name in line], request_of, "insert", "issue")
     counted = rows(loaded, "block_stats", device=mine.number)
     assert 4096 <= len(waited) == sum(counted["queue"])
     assert sum(waited) == pytest.approx(counted["queue_sum"][0], rel=0.1)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from ftrace_lines import request_of, spans
+from ftrace_lines import durations_between, request_of
 from loop_devices import completed, loop_device
 
 pytestmark = pytest.mark.parallel
@@ -84,7 +84,7 @@ def test_seconds_waited_for_a_request_equal_those_that_the_kernel_traces(attach_
 
     number = disk.stat().st_rdev
     mine = [line for line in lines if f" {os.major(number)},{os.minor(number)} " in line]
-    waited = spans(mine, request_of, "bio_queue", "getrq")
+    waited = durations_between(mine, request_of, "bio_queue", "getrq")
     missing = 1000 * READS  # the trace tells microseconds
     assert (READS, True) == (len(waited), sum(waited) > 10 * missing)
     assert sum(waited) == pytest.approx(waits(loaded, disk)[1] - before, rel=0.05, abs=missing)

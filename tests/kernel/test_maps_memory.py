@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ftrace_lines import spans, thread_of
+from ftrace_lines import durations_between, thread_of
 
 from ebpf_sidecar.receivers.ebpf.loading.targets import TargetSettings, kernel_targets
 from ebpf_sidecar.receivers.ebpf.watch.target_cgroups import CgroupWatch
@@ -130,7 +130,7 @@ def test_seconds_of_stalls_equal_those_that_the_kernel_traces(attach_once, rows,
         pid, _ = press("writes", cgroup, 128)
 
     counted = rows(loaded, "reclaim_stats", pid, reclaimer=MEMCG)
-    stalls = spans([line for line in lines if thread_of(line) == pid], thread_of, "begin", "end")
+    stalls = durations_between([line for line in lines if thread_of(line) == pid], thread_of, "begin", "end")
     assert 10 < len(stalls) == sum(counted["duration"])
     assert sum(stalls) == pytest.approx(counted["duration_sum"][0], rel=0.1)
 

@@ -149,7 +149,10 @@ class Leaves(Untyped):
 
 @pytest.mark.parametrize(
     ("create", "said"),
-    [(lambda settings, context: sys.exit(4), "cannot be made"), (lambda settings, context: Leaves(), "cannot start")],
+    [
+        (lambda settings, context: sys.exit(4), "cannot be created"),
+        (lambda settings, context: Leaves(), "cannot start"),
+    ],
 )
 def test_whose_component_raises_or_exits_is_said(install, create, said):
     """The package can be updated or removed; the type alone says nothing about it."""

@@ -73,11 +73,11 @@ def test_every_power_of_two_of_bytes_can_be_written(exponent):
         ("ful", '"ful" is not a choice; did you mean "full"?'),
         ("x", '"x" is not a choice; choose "default" or "full" or write a list of bounds'),
         ([], 'the list has no bounds; write "default", "full", or at least one bound'),
-        (["1ms"], '"1ms" is no power of two of nanoseconds, so no bucket ends there; did you mean "1.048576ms"?'),
-        (["0s"], '"0s" is no power of two of nanoseconds, so no bucket ends there; did you mean "1ns"?'),
-        (["-1s"], '"-1s" is no power of two of nanoseconds, so no bucket ends there; did you mean "1ns"?'),
-        ([5000], '"5000" is no power of two of bytes, so no bucket ends there; did you mean "4KiB"?'),
-        (["soon"], '"soon" is no bound; write a duration or a size, as in "1.048576ms" or "4KiB"'),
+        (["1ms"], '"1ms" is not a power of two of nanoseconds, so no bucket ends there; did you mean "1.048576ms"?'),
+        (["0s"], '"0s" is not a power of two of nanoseconds, so no bucket ends there; did you mean "1ns"?'),
+        (["-1s"], '"-1s" is not a power of two of nanoseconds, so no bucket ends there; did you mean "1ns"?'),
+        ([5000], '"5000" is not a power of two of bytes, so no bucket ends there; did you mean "4KiB"?'),
+        (["soon"], '"soon" is not a bound; write a duration or size, as in "1.048576ms" or "4KiB"'),
     ],
 )
 def test_a_mistake_is_named_with_its_repair(value, mistake):

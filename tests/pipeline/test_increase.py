@@ -123,7 +123,7 @@ def test_a_clock_set_back_costs_one_interval(second):
     grown = meter(second + 2, {1: 9, 2: 5})
 
     assert late is None
-    assert ['"c" was not read after the time of its frame before; the interval is left out'] == meter.problems
+    assert ['"c" was not read later than its previous frame; the interval is skipped'] == meter.problems
     assert [3.0, 4.0] == grown.amounts.tolist()
     assert 2.0 == grown.seconds[0]
     assert 2.0 <= grown.seconds[1]

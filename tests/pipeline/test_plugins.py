@@ -132,7 +132,7 @@ def test_two_packages_with_one_name_are_not_chosen_between(entries, monkeypatch)
     other = EntryPoint("processor.rate", "another_rate", "ebpf_sidecar")
 
     assert "rate" == Plugins([rate, rate]).factory(PROCESSOR, "rate").type
-    with pytest.raises(PluginError, match="brings a plugin of the same name; update or remove that package"):
+    with pytest.raises(PluginError, match="provides a plugin of the same name; update or remove that package"):
         Plugins([rate, other]).factory(PROCESSOR, "rate")
 
 

@@ -121,9 +121,7 @@ def test_a_clock_set_back_is_counted_and_forgiven():
 
     assert {} == back
     assert {"c.rate": {"dd": 3.0, "sh": 0.0}} == later
-    assert [
-        ("clock", '"c" was not read after the time of its frame before; the interval is left out')
-    ] == telemetry.errors
+    assert [("clock", '"c" was not read later than its previous frame; the interval is skipped')] == telemetry.errors
     assert "clock" in telemetry.recoveries
 
 
@@ -136,7 +134,7 @@ def test_a_wish_that_no_metric_answers_is_named_once(caplog):
             processor.process([])
 
     expected = (
-        'metrics: no counter or histogram "ebpf.block.io.sizes" has come by so far; did you mean "ebpf.block.io.size"?'
+        'metrics: no counter or histogram "ebpf.block.io.sizes" has arrived so far; did you mean "ebpf.block.io.size"?'
     )
 
     assert [expected] == caplog.messages

@@ -216,7 +216,7 @@ def test_a_wrong_file_stops_the_start(tmp_path):
     """The service says at start what is wrong with the file."""
     (tmp_path / "x").write_text("hello")
 
-    with pytest.raises(SidecarError, match="is no recording; make one with"):
+    with pytest.raises(SidecarError, match="is not a recording; make one with"):
         ReplaySetup(tmp_path / "x").receiver.start(Sink())
 
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ftrace_lines import BETWEEN_NS, spans, thread_of
+from ftrace_lines import BETWEEN_NS, durations_between, thread_of
 
 from ebpf_sidecar.receivers.ebpf.owners.attribution import Attribution, GroupBy
 from ebpf_sidecar.receivers.ebpf.owners.cgroup_tree import CgroupTree, find_hierarchy
@@ -64,7 +64,7 @@ def test_reclaim_at_the_limit_equals_what_the_cgroup_counts(load_once, rows, cgr
     assert 0 == code
     assert 1000 < stat["pgsteal"]
     assert (stat["pgscan"], stat["pgsteal"]) == (counted["scanned"][0], counted["reclaimed"][0])
-    stalls = spans([line for line in lines if thread_of(line) == pid], thread_of, "begin", "end")
+    stalls = durations_between([line for line in lines if thread_of(line) == pid], thread_of, "begin", "end")
     assert 0 < len(stalls) == sum(counted["duration"]) <= fields(cgroup / "memory.events")["max"]
     assert sum(stalls) == pytest.approx(counted["duration_sum"][0], rel=0.1, abs=len(stalls) * BETWEEN_NS)
 

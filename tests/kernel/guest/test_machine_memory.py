@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from ftrace_lines import BETWEEN_NS, event_of, spans, thread_of
+from ftrace_lines import BETWEEN_NS, durations_between, event_of, thread_of
 
 KSWAPD, DIRECT = 0, 1
 MIB = 1 << 20
@@ -120,7 +120,7 @@ def test_stalls_their_seconds_and_pages_of_direct_reclaim_equal_the_kernels(spen
         pytest.skip("kswapd was quick enough")
     assert expected == {name: probe[name] for name in expected}
     assert summed(kernel, "allocstall") == probe["stalls"] == len(begins)
-    seconds = sum(spans(lines, thread_of, "begin", "end"))
+    seconds = sum(durations_between(lines, thread_of, "begin", "end"))
     assert seconds == pytest.approx(probe["stalled"], rel=0.25, abs=len(begins) * BETWEEN_NS)
     assert {thread_of(line) for line in begins} == stalled(loaded) - before
     assert 0 == loaded.maps["stalls"].entries()

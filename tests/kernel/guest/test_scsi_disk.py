@@ -13,7 +13,7 @@ from pathlib import Path
 from random import shuffle
 
 import pytest
-from ftrace_lines import event_of, request_of, spans
+from ftrace_lines import durations_between, event_of, request_of
 
 MODULES = Path("/run/modules")
 DRIVER = Path("/sys/bus/pseudo/drivers/scsi_debug")
@@ -180,7 +180,7 @@ def test_seconds_that_requests_wait_equal_those_that_the_kernel_traces(disk, loa
         write_pages_at_once(disk, range(0, 64 * 65536, 65536))
 
     after = rows(loaded, "block_stats", device=number_of(disk))
-    waited = spans([line for line in lines if f" {name_of(disk)} " in line], request_of, "insert", "issue")
+    waited = durations_between([line for line in lines if f" {name_of(disk)} " in line], request_of, "insert", "issue")
     assert 64 == len(waited) == sum(after["queue"]) - sum(before["queue"])
     assert sum(waited) == pytest.approx(after["queue_sum"][0] - before["queue_sum"][0], rel=0.1)
 
@@ -199,7 +199,9 @@ def test_seconds_that_writers_wait_for_a_tag_equal_those_that_the_kernel_traces(
         write_pages_at_once(disk, range(0, 64 * 65536, 65536))
 
     after = rows(loaded, "block_waits", device=number_of(disk))
-    waited = spans([line for line in lines if f" {name_of(disk)} " in line], request_of, "bio_queue", "getrq")
+    waited = durations_between(
+        [line for line in lines if f" {name_of(disk)} " in line], request_of, "bio_queue", "getrq"
+    )
     assert 64 == len(waited) >= sum(after["duration"]) - sum(before["duration"]) > 32
     assert sum(waited) == pytest.approx(after["duration_sum"][0] - before["duration_sum"][0], rel=0.1)
 

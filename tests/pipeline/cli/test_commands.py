@@ -136,7 +136,7 @@ def test_run_or_replay_explains_in_three_lines_and_plays_a_recording(run, servic
     assert [
         "no eBPF here: cannot load: CAP_BPF missing",
         "to get it: run as root",
-        "until then: a recording of another machine is played; its numbers are not those of this one",
+        "until then: a recording from another machine is replayed; its numbers are not those of this machine",
     ] == err.splitlines()
 
 
@@ -236,7 +236,7 @@ def test_components_shows_probes_and_misnamed_entry_points(install, tmp_path, en
     found = {each.type: each for each in components.list_components(Plugins([probes, misnamed, unnamed]))}
 
     assert "disk" == found["mine"].description
-    assert 'says what kind it is, but not what it brings; name it "processor.<name>"' in found[""].error
+    assert 'has no name after its kind; name it "processor.<name>"' in found[""].error
     assert 'unknown kind "procesor"; did you mean "processor"?' in found["rate"].error
 
 

@@ -123,7 +123,7 @@ def test_a_configuration_whose_components_bring_no_checks_says_so(doctor):
         "clock, clock/late", "plain"
     )
 
-    assert (0, "nothing to examine: no component of this configuration brings checks\n") == doctor(config=config)
+    assert (0, "nothing to check: no component of this configuration has checks\n") == doctor(config=config)
 
 
 def test_a_wrong_configuration_is_explained_as_everywhere(doctor):

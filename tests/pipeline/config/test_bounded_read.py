@@ -85,7 +85,7 @@ def test_a_pipe_that_says_nothing_is_given_up(tmp_path):
     reading, writing = os.pipe()
     try:
         for path in (tmp_path / "pipe", f"/dev/fd/{reading}"):
-            with pytest.raises(UnreadableError, match=r"is a pipe that said nothing for 0\.05 s"):
+            with pytest.raises(UnreadableError, match=r"is a pipe without data for 0\.05 s"):
                 read_file(path, timeout=0.05)
     finally:
         os.close(reading)

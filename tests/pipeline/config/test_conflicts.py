@@ -81,12 +81,12 @@ def test_components_may_share_a_port_and_ask_for_the_same_cleanup():
         ),
         (
             {"fourth": "127.0.0.1:1"},
-            'f:10:50: extensions::health_check::grpc::endpoint: "127.0.0.1:1" is taken by exporter "prometheus", which '
-            "speaks another protocol; choose another port",
+            'f:10:50: extensions::health_check::grpc::endpoint: "127.0.0.1:1" is taken by exporter "prometheus" for '
+            "another protocol; choose another port",
         ),
         (
             {"processors": "map_cleanup, map_cleanup/other"},
-            'f:5:3: processors::map_cleanup/other: asks receiver "replay" for another cleanup of its maps than '
+            'f:5:3: processors::map_cleanup/other: requests another map cleanup of receiver "replay" than '
             "processors::map_cleanup; use the same settings, or only one of them",
         ),
     ],

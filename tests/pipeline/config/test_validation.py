@@ -48,7 +48,7 @@ def test_what_a_settings_class_raises_is_one_mistake(model, value, cause):
 
     assert settings is None
     assert str(mistake).startswith(f"f:1:2: receivers::x: cannot be checked: {cause}")
-    assert str(mistake).endswith("; tell the author of this component")
+    assert str(mistake).endswith("; report this to the author of the component")
     assert "hunter2" not in str(mistake)
 
 

@@ -18,7 +18,7 @@ def test_a_flood_is_one_line_and_counted_in_full(caplog):
     refusals.add("a:1", HttpRefusal.MALFORMED)
 
     assert 1 == first
-    assert "http a:1: a request that is no HTTP was answered with 400 or 501 (1000 since" in caplog.messages[-1]
+    assert "http a:1: an invalid HTTP request was answered with 400 or 501 (1000 since" in caplog.messages[-1]
     assert 1001 == refusals.count("a:1", HttpRefusal.MALFORMED)
 
 

@@ -98,7 +98,7 @@ def test_clients_that_never_read_cannot_multiply_the_page(serving, clients):
     status, headers, body = ask(servers)
 
     assert (503, "5") == (status, headers["Retry-After"])
-    assert b"slow clients hold too much of earlier answers; try again later\n" == body
+    assert b"slow clients hold too many unread responses; try again later\n" == body
     assert 200 == ask(servers, "/health")[0]
     assert until(lambda: answers.bytes_held == 3_000_000)
     assert 1 == servers.refused(ANY, HttpRefusal.BYTES_UNDER_WAY)

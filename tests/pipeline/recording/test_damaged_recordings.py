@@ -29,7 +29,7 @@ def with_header(**changes):
     return gzip.compress((json.dumps({**header, **changes}) + "\n").encode())
 
 
-NO_RECORDING = 'is no recording; make one with "ebpf-sidecar record"'
+NO_RECORDING = 'is not a recording; make one with "ebpf-sidecar record"'
 WRONG = {
     "plain text": (b"receivers:\n  ebpf: {}\n", NO_RECORDING),
     "an empty file": (b"", NO_RECORDING),
@@ -97,7 +97,7 @@ def test_a_recording_cut_off_plays_up_to_there(tmp_path):
 
         assert list(range(kept)) == [batch[0].values[0] for batch in batches]
         assert 1 == len(reasons)
-        assert "damaged or cut off" in reasons[0]
+        assert "damaged or truncated" in reasons[0]
 
 
 @given(place=st.floats(0, 1), byte=st.integers(1, 255))
@@ -195,7 +195,7 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path, kind):
     if kind == "pipe":
         os.mkfifo(path)
 
-    with pytest.raises(SidecarError, match="is not a regular file; copy what comes out of it to one"):
+    with pytest.raises(SidecarError, match="is not a regular file; copy its content to one"):
         Recording(path)
 
 
@@ -234,7 +234,7 @@ def test_values_that_are_no_numbers_are_refused_and_nothing_is_written(tmp_path)
     """A frame of objects does not spoil the file."""
     writer = RecordingWriter(tmp_path / "x", HEADER)
     writer.write([frame("a", [1])])
-    with pytest.raises(ValueError, match="object is no type of numbers"):
+    with pytest.raises(ValueError, match="object is not a number type"):
         writer.write([frame("a", [1]).with_values(np.array([None]))])
     writer.write([frame("a", [2], kind=Kind.GAUGE)])
     writer.close()

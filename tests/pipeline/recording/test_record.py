@@ -185,7 +185,7 @@ def test_progress_is_told_in_ten_steps(tmp_path, quiet):
     scene = Scene([Source("a")])
     scene.run(tmp_path / "x")
 
-    assert "recording for 30s; Ctrl-C ends it early" == scene.said[0]
+    assert "recording for 30s; Ctrl-C stops it early" == scene.said[0]
     assert [f"{3 * step}s of 30s" for step in range(1, 11)] == [text.partition(",")[0] for text in scene.said[1:11]]
     assert scene.said[11].startswith(f"recorded 1 batches into {tmp_path / 'x'} (")
 
@@ -259,7 +259,7 @@ def test_an_interrupt_keeps_what_was_recorded(tmp_path, quiet):
     scene.record(tmp_path / "x")
 
     assert [("a", 0), ("a", 1), ("a", 2)] == names(tmp_path / "x")
-    assert "interrupted: keeping what was recorded" in scene.said
+    assert "interrupted: the recording so far is kept" in scene.said
 
 
 def test_the_end_of_all_data_ends_the_recording(tmp_path, quiet):
@@ -275,7 +275,7 @@ def test_frames_that_cannot_be_written_are_the_end_of_the_recording(tmp_path):
     exporter = RecordingExporter(tmp_path / "x", 1.0, FakeClock())
     exporter.export([])
     exporter.export([frame("a", [1])])
-    with pytest.raises(ExportError, match="no type of numbers"):
+    with pytest.raises(ExportError, match="not a number type"):
         exporter.export([frame("a", [1]).with_values(frame("a", [1]).values.astype(object))])
     exporter.shutdown()
 

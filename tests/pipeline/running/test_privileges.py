@@ -94,7 +94,7 @@ def test_capabilities_are_written_as_one_likes(text):
 
 def test_an_unknown_capability_is_named():
     """With what was probably meant."""
-    with pytest.raises(ValidationError, match='"NET_BIND_SERVIC" is no capability; did you mean "NET_BIND_SERVICE"'):
+    with pytest.raises(ValidationError, match='"NET_BIND_SERVIC" is not a capability; did you mean "NET_BIND_SERVICE"'):
         PrivilegeSettings(keep=["NET_BIND_SERVIC"])
 
 

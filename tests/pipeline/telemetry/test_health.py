@@ -32,7 +32,7 @@ def test_a_receiver_that_was_silent_for_three_intervals_makes_the_service_unheal
     clock.advance(0.1)
 
     assert [] == bearable
-    assert ["receiver ebpf: no sign of life for 3.1s, expected every 1s"] == health.problems()
+    assert ["receiver ebpf: no heartbeat for 3.1s, expected every 1s"] == health.problems()
 
 
 def test_a_component_of_a_short_interval_is_silent_only_after_seconds():
@@ -45,7 +45,7 @@ def test_a_component_of_a_short_interval_is_silent_only_after_seconds():
     clock.advance(0.1)
 
     assert [] == bearable
-    assert ["receiver replay: no sign of life for 3.1s, expected every 0.05s"] == health.problems()
+    assert ["receiver replay: no heartbeat for 3.1s, expected every 0.05s"] == health.problems()
 
 
 def test_a_beat_makes_it_healthy_again():
@@ -81,7 +81,7 @@ def test_ready_means_started_delivered_and_not_stopping():
     health.stopping()
     seen.append(health.unready())
 
-    assert [["starting"], ["receiver ebpf: has not delivered yet"], [], ["shutting down"]] == seen
+    assert [["starting"], ["receiver ebpf: has not delivered data yet"], [], ["shutting down"]] == seen
 
 
 def pages(clock, health):
@@ -99,7 +99,7 @@ def test_the_pages_answer_503_with_the_reason():
     answer = pages(clock, health).alive(Request("GET", "/health", {}))
 
     assert 503 == answer.status
-    assert "no sign of life" in json.loads(answer.body)["problems"][0]
+    assert "no heartbeat for" in json.loads(answer.body)["problems"][0]
 
 
 def test_the_statistics_show_what_the_ledger_holds():

@@ -64,7 +64,7 @@ def test_a_log_that_nobody_reads_blocks_nobody_and_says_what_is_missing(log):
     missing, last = log.read()
 
     assert [f"line {number}" for number in range(len(seen))] == seen
-    assert f"log: lines missing here, because nobody read them: {3000 - len(seen)}" == missing
+    assert f"log: lines missing here, because the reader was too slow: {3000 - len(seen)}" == missing
     assert "after" == last
 
 
@@ -75,7 +75,7 @@ def test_a_line_that_was_cut_off_does_not_run_into_the_next(log):
     log.logger.warning("after")
 
     assert ["x" * 4096] == beginning
-    assert ["", "log: lines missing here, because nobody read them: 1", "after"] == log.read()
+    assert ["", "log: lines missing here, because the reader was too slow: 1", "after"] == log.read()
 
 
 def test_what_a_full_disk_takes_in_part_is_cut_off_and_counted(tmp_path):
@@ -91,7 +91,11 @@ def test_what_a_full_disk_takes_in_part_is_cut_off_and_counted(tmp_path):
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         logger.warning("after")
 
-    assert ["x" * 10, "log: lines missing here, because nobody read them: 1", "after"] == path.read_text().splitlines()
+    assert [
+        "x" * 10,
+        "log: lines missing here, because the reader was too slow: 1",
+        "after",
+    ] == path.read_text().splitlines()
 
 
 def test_a_reader_that_is_gone_is_no_error(log):
