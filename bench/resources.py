@@ -51,7 +51,7 @@ STEPS = {
     "from ebpf_sidecar.pipeline.plugins import Plugins; "
     "config = load(config_sources([]), (), Plugins(), os.environ)",
     "the service, built": "service = ebpf_sidecar.pipeline.running.service.Service(config)",
-    "start-up pages given back": "ebpf_sidecar.pipeline.running.service.release_startup_pages(service.paths.proc)",
+    "start-up pages given back": "ebpf_sidecar.pipeline.running.service.release_start_up(service.paths.proc)",
 }
 
 # prints what the kernel says, without importing anything for it

@@ -274,9 +274,9 @@ def _duplicates_message(frame: Frame, other: Origin) -> str:
     """The message if another origin has series with the same labels as the frame."""
     mine = frame.stream.origin
     # usually the receivers differ; one that forwards data of several senders has several resources
-    who = f'receiver "{other.source}"' if other.source != mine.source else f"resource {dict(other.resource)}"
+    owner = f'receiver "{other.source}"' if other.source != mine.source else f"resource {dict(other.resource)}"
     return (
-        f'receiver "{mine.source}": series with the same labels as those of {who} are left out (metric "{frame.name}" '
+        f'receiver "{mine.source}": series with labels that {owner} uses already are left out (metric "{frame.name}" '
         "and perhaps others); add an attribute to the rows of one of them, or use an exporter for each"
     )
 

@@ -91,7 +91,7 @@ def _fields(settings: type[Settings], prefix: str = "") -> Iterator[tuple[str, s
 
 
 def _check_settings(factory: Factory, valid: Mapping[str, Any]) -> None:
-    assert issubclass(factory.settings, Settings), "settings are no subclass of Settings"
+    assert issubclass(factory.settings, Settings), "settings are not a subclass of Settings"
     factory.settings(**valid)
     try:
         factory.settings(**{**valid, "no_such_setting": 1})

@@ -135,7 +135,7 @@ class Context:
     privileged: PrivilegedOperations = field(default_factory=DirectOperations)
     """Performs operations that need privileges which the service has dropped."""
     finished: Finished = ignore_finished
-    """Called by a receiver that has no more data, or by an exporter that nobody reads from any more."""
+    """Called by a receiver that has no more data, or by an exporter without a reader."""
     extensions: Mapping[ComponentId, Any] = field(default_factory=dict)
     """The service's extensions, created but not started; an extension sees those listed before it."""
 

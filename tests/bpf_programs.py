@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""BPF programs as the kernel lists them; what tests of several folders share."""
+"""BPF programs as the kernel lists them; shared by tests of several folders."""
 
 import re
 import struct

@@ -19,7 +19,7 @@ FIRES, SILENT = ("page_cache", "fires"), ("page_cache", "silent")
 
 
 class PlayedProgram:
-    """Runs as often as the test says."""
+    """Runs as often as the test requests."""
 
     def __init__(self, name):
         self.name, self.count = name, 0

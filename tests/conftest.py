@@ -52,7 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _turn(item: pytest.Item) -> Turn:
-    """What a test said that it needs; one of the kernel's that said nothing measures, so it is alone."""
+    """What a test declares that it needs; a kernel test that declares nothing measures, so it runs alone."""
     marks = {mark.name for mark in item.iter_markers()}
     if "alone" in marks:
         return Turn.ALONE
@@ -75,7 +75,7 @@ def _rank(item: pytest.Item) -> int:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What CI alone repeats is skipped elsewhere; after the folders' own hooks have said which are the kernel's."""
+    """Skips what only CI repeats; after the folders' own hooks have marked kernel tests."""
     left_out = pytest.mark.skip(reason="repeated by CI; here with --full-length")
     for item in items:
         if item.get_closest_marker("full_length") and not config.getoption("--full-length"):
@@ -85,7 +85,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Tell who is alone, before pytest-xdist says that all are collected."""
+    """Mark tests that run alone, before pytest-xdist reports the collection."""
     alone = [item.nodeid for item in session.items if _turn(item) in _APART]
     Path(os.environ[_LIST]).write_text("\n".join(alone), encoding="utf-8")
 
@@ -134,5 +134,5 @@ def golden(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
 
 @pytest.fixture
 def full_length(request: pytest.FixtureRequest) -> bool:
-    """Whether soaks shall be as long as in CI."""
+    """Whether soak tests run as long as in CI."""
     return bool(request.config.getoption("--full-length"))

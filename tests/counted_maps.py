@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A kernel map that tests count into, and its way to totals; what several files of tests share."""
+"""A kernel map that tests count into, and its way to totals; shared by several test files."""
 
 import numpy as np
 from hypothesis import strategies as st

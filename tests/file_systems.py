@@ -13,7 +13,7 @@ MAKING = {"ext2": ["-q", "-F"], "ext4": ["-q", "-F"], "xfs": ["-q"], "btrfs": ["
 
 
 def done(*command):
-    """Run a program; skip with what it said where it fails."""
+    """Run a program; skip the test with its error output if it fails."""
     if shutil.which(command[0]) is None:
         pytest.skip(f"{command[0]} is not installed")
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -37,7 +37,7 @@ def mounted(kind, above, options="loop", making=()):
 
 @contextmanager
 def cold_file(folder, size, forget):
-    """A file of random bytes, on disk and in no cache; at the end it is gone, with what was made beside it."""
+    """A file of random bytes, on disk and not cached; removed at the end, with anything created beside it."""
     path = folder / "data"
     path.write_bytes(os.urandom(size))
     forget(path)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the kernel's map of system calls says about types of files."""
+"""The file types in the kernel's map of system calls."""
 
 from pathlib import Path
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A machine whose processes come, work and go, and a page that is folded; what several files of tests share."""
+"""A machine whose processes come, work and go, and a folded page; shared by several test files."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -83,7 +83,7 @@ class Page:
         return folded
 
     def _compare(self, frames, folded):
-        """In this interval all rows together grew as those that came did."""
+        """In this interval the sum of all increases equals that of the original rows."""
         for one, other in zip(frames, folded, strict=True):
             if one.kind in (Kind.COUNTER, Kind.HISTOGRAM):
                 assert (growth(one, self.before) == growth(other, self.after)).all(), one.name
@@ -105,7 +105,7 @@ class Page:
         assert self.budget >= self.size(now)
 
     def size(self, now):
-        """The series of the page, those of rows that are no longer reported included."""
+        """The series of the page, including those of rows that are no longer reported."""
         return sum(size for _, seen, size in self.shown.values() if now - seen <= self.expiration)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the lines say that the kernel's own tracing wrote: ``python-123 [000] d..1. 45.678901: event: words``."""
+"""Parses lines of the kernel's ftrace: ``python-123 [000] d..1. 45.678901: event: words``."""
 
 import re
 

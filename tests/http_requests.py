@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Handlers that answer, and a client that asks them; what several files of tests share."""
+"""HTTP handlers and a client for them; shared by several test files."""
 
 import http.client
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Disks that nobody else uses: loop devices, which count their requests for themselves."""
+"""Disks that nothing else uses: loop devices, which count their own requests."""
 
 import shutil
 import subprocess

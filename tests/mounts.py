@@ -25,7 +25,7 @@ def in_mounts(script, rest):
 
 @functools.cache
 def why_no_tracefs():
-    """Why no test can have a tracefs of its own here; empty when it can."""
+    """Why tests cannot mount a tracefs of their own here; empty if they can."""
     try:
         done = subprocess.run(in_mounts(WITH_TRACEFS, ["true"]), capture_output=True, text=True, check=False)
     except FileNotFoundError:

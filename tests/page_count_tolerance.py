@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How exactly numbers of pages are compared with what the kernel says of them."""
+"""The tolerance when page counts are compared with the kernel's own."""
 
 import pytest
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prometheus servers that scrape us, and what they answer; what several files of tests share."""
+"""Prometheus servers that scrape us, and what they answer; shared by several test files."""
 
 import json
 import os

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The processor `rate` and what it is fed with; what several files of tests share."""
+"""The processor `rate` and what it is fed with; shared by several test files."""
 
 from ebpf_sidecar.pipeline import ComponentKind, RowSet
 from ebpf_sidecar.pipeline.testing import NOON, fake_context, frame

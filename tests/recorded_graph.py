@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Components that write down their life, connected as a configuration would; what several files of tests share."""
+"""Components that write down their life, connected as a configuration would; shared by several test files."""
 
 import logging
 from dataclasses import dataclass, field

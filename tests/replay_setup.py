@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A receiver `replay` with everything around it; what several files of tests share."""
+"""A receiver `replay` with everything around it; shared by several test files."""
 
 from ebpf_sidecar.pipeline import ComponentKind
 from ebpf_sidecar.pipeline.testing import NOON, FakeClock, RecordedHeartbeat, RecordedTelemetry, Sink, fake_context

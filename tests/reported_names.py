@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names of programs, and a kernel that tells of them; what several files of tests share."""
+"""Names of programs, and a kernel that reports them; shared by several test files."""
 
 from ebpf_sidecar.receivers.ebpf.owners.new_names import NewName
 from ebpf_sidecar.receivers.ebpf.owners.program_names import ProgramNames
@@ -10,7 +10,7 @@ HERE, THERE = ("/here",), ("/there",)
 
 
 class ReportedNames:
-    """What the kernel tells, once each."""
+    """What the kernel reports, once each."""
 
     def __init__(self):
         self.waiting, self.lost = [], 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Prometheus exporter with the parts that tests look at; what several files of tests share."""
+"""The Prometheus exporter with the parts that tests look at; shared by several test files."""
 
 from ebpf_sidecar.exporters.prometheus import FACTORY
 from ebpf_sidecar.pipeline import ComponentKind, RowSet

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The catalogue has every metric that the product makes, and says of each what its frames say."""
+"""The catalogue has every metric of the product, and agrees with its frames."""
 
 import json
 from collections import Counter
@@ -38,7 +38,7 @@ def described(frames):
 
 
 def catalogued(frames):
-    """What the catalogue says about them. KeyError for a metric that it does not have."""
+    """Their entries in the catalogue. KeyError for a metric that it does not have."""
     known = [METRICS[each.name] for each in frames]
     return {(each.name, each.kind, each.unit, each.description, each.attributes) for each in known}
 
@@ -101,7 +101,7 @@ def test_it_has_what_the_rate_processor_adds():
 
 
 class Published(RecordedTelemetry):
-    """Remembers what a component says about its numbers."""
+    """Records the descriptions of a component's telemetry."""
 
     def __init__(self):
         super().__init__()

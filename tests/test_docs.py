@@ -62,7 +62,7 @@ def read(name):
 
 
 def fences(language):
-    """All code blocks of a language, with the document and line where each begins."""
+    """All code blocks of a language, with the document and line where each starts."""
     pattern = re.compile(rf"^```{language}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
     for path in MARKDOWN:
         text = path.read_text(encoding="utf-8")
@@ -72,7 +72,7 @@ def fences(language):
 
 
 def test_the_generated_parts_are_fresh(monkeypatch, capsys):
-    """The same as `make check` does; after a change `make docs` writes them anew."""
+    """The same check as `make check`; after a change `make docs` updates them."""
     monkeypatch.chdir(ROOT)
     options = shlex.split(re.search(r"^COG = (.*)$", read("Makefile"), re.MULTILINE)[1])
     files = [str(path.relative_to(ROOT)) for path in MARKDOWN]
@@ -182,7 +182,7 @@ def test_every_file_that_is_named_exists():
 
 
 def test_documents_read_well_as_plain_text():
-    """Prose is wrapped, but for the two lists to which everybody adds."""
+    """Prose is wrapped, except the two lists to which everyone adds."""
     wrapped = [path for path in MARKDOWN if path.name not in ("CHANGELOG.md", "DECISIONS.md")]
     lines = [(str(path.relative_to(ROOT)), line) for path in wrapped for line in prose_of(path).splitlines()]
 
@@ -191,7 +191,7 @@ def test_documents_read_well_as_plain_text():
 
 
 def test_no_document_names_somebodys_machine():
-    """Paths of somebody's home or working copy help nobody else."""
+    """Paths of a home folder or working copy do not help others."""
     text = "\n".join(path.read_text(encoding="utf-8") for path in MARKDOWN)
 
     assert [] == re.findall(r"(?<![\w.])/(?:home|root|Users|work|tmp)/\S*", text)

@@ -84,7 +84,7 @@ def test_functions_are_small():
 
 
 def test_names_say_what_is_inside():
-    """A file that could be called utils has no idea of its own."""
+    """A file named utils has no subject of its own."""
     assert [] == [str(path) for path in SOURCES if re.search(r"util|helper|common|^base|manager", path.stem)]
 
 

@@ -30,7 +30,7 @@ def run(*command, **options):
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory):
-    """Our own wheel and the stranger's, built as they would be for an index."""
+    """Our own wheel and the third party's, built as for a package index."""
     folder = tmp_path_factory.mktemp("wheels")
     pip = (sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", folder)
     run(*pip, ROOT, EXAMPLE)
@@ -70,7 +70,7 @@ def test_the_wheel_holds_one_name_and_everything_below_it(wheels):
 
 
 def test_it_is_listed_with_its_distribution(python, tmp_path):
-    """``components`` shows who brought it."""
+    """``components`` shows its package."""
     [listed] = [
         each for each in json.loads(command(python, "components", "--json", cwd=tmp_path)) if each["type"] == "tenths"
     ]
@@ -99,7 +99,7 @@ def misses(port):
 
 @pytest.fixture
 def pages(python, tmp_path):
-    """The installed service on a recording that ends: ports of the pages before and after the stranger's processor."""
+    """The installed service on a recording that ends: ports of the pages before and after the third-party processor."""
     before, after = free_port(), free_port()
     config = tmp_path / "tenths.yaml"
     config.write_text(
@@ -124,7 +124,7 @@ def pages(python, tmp_path):
 
 
 def test_it_changes_data_in_a_running_pipeline(pages):
-    """On the page behind it each miss counter is a tenth of the one before it."""
+    """On the page after it each miss counter is a tenth of the one before it."""
     before, after, deadline = {}, {}, time.monotonic() + 30
     while time.monotonic() < deadline:
         before, after = misses(pages[0]), misses(pages[1])
@@ -140,7 +140,7 @@ def test_it_changes_data_in_a_running_pipeline(pages):
 @pytest.mark.parallel
 @pytest.mark.skipif(os.geteuid() != 0 or importlib.util.find_spec("bcc") is None, reason="needs root and python3-bpfcc")
 def test_a_strangers_probe_is_proved_by_the_cases_that_it_brings(python, tmp_path):
-    """Compiled with our headers and run here, with the workload that lies beside it: 23 children are 23."""
+    """Compiled with our headers and run here, with the workload beside it: 23 children are counted as 23."""
     said = json.loads(command(python, "selftest", "--probe", "forks", "--quick", "--json", cwd=tmp_path))
     [hook], [checked] = said["hooks"], said["metrics"]
 

@@ -11,7 +11,7 @@ PAGE = (ROOT / "bpf/WRITING_PROBES.md").read_text(encoding="utf-8")
 
 
 def words_in_code():
-    """What stands between backquotes."""
+    """The text between backquotes."""
     return set(re.findall(r"`([^`]+)`", PAGE))
 
 

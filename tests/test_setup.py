@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the set-up for `make` says before it makes anything."""
+"""The output of the set-up for `make` before it creates anything."""
 
 import subprocess
 from pathlib import Path

@@ -31,7 +31,7 @@ def turns(tmp_path):
 
 @pytest.fixture
 def waits(turns):
-    """Begin a turn in a thread; tells whether it has begun, and ends it."""
+    """Start a turn in a thread; reports whether it has started, and ends it."""
     begun = []
 
     def waits(turn):
@@ -57,7 +57,7 @@ def waits(turns):
 @pytest.mark.parametrize("first", Turn, ids=lambda turn: turn.name)
 @pytest.mark.parametrize("second", Turn, ids=lambda turn: turn.name)
 def test_only_what_disturbs_waits(turns, waits, first, second):
-    """Whichever came first; the other has its turn afterwards."""
+    """Whichever is first; the other has its turn afterwards."""
     ours = turns()
     ours.begin(first)
     ours.begin(first)  # the next one of the same kind shares the turn
@@ -70,7 +70,7 @@ def test_only_what_disturbs_waits(turns, waits, first, second):
 
 @pytest.mark.parametrize(("many", "one"), [(ANY, ALONE), (KERNEL, KERNEL_ALONE), (KERNEL_ALONE, ALONE)])
 def test_nobody_overtakes_one_that_waits_to_be_alone(turns, waits, many, one):
-    """Else others, of whom there is always one inside, would keep it waiting until all have ended."""
+    """Otherwise overlapping others would keep it waiting until all have ended."""
     ours = turns()
     ours.begin(many)
     alone, may_end = waits(one)
@@ -87,7 +87,7 @@ def test_nobody_overtakes_one_that_waits_to_be_alone(turns, waits, many, one):
 
 @pytest.mark.parametrize(("before", "then"), [(ANY, ALONE), (KERNEL, KERNEL_ALONE), (KERNEL_ALONE, ALONE)])
 def test_a_test_that_is_alone_is_alone_after_one_that_was_not(turns, waits, before, then):
-    """In the same process: the turn is given back and taken anew."""
+    """In the same process: the turn is released and acquired again."""
     ours = turns()
     ours.begin(before)
     ours.begin(then)

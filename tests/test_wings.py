@@ -151,14 +151,14 @@ def test_there_is_no_circle():
 
 
 def test_headers_include_each_other_at_the_top():
-    """What is included further down depends on what stands above it, which is a circle that no include shows."""
+    """Later includes depend on the code above them, which is a hidden cycle."""
     late = r'^(?!#|/\*| \*|$).*\n(?:.*\n)*?#include "'
 
     assert [] == [path.name for path in PROGRAMS if re.search(late, path.read_text(), re.MULTILINE)]
 
 
 def test_what_is_elsewhere_is_imported_by_its_full_name():
-    """And what is in the same folder by a dot, so that every import says whether it leaves the folder."""
+    """And modules in the same folder by a dot, so that every import shows whether it leaves the folder."""
     wrong = [
         (str(path.relative_to(ROOT)), module)
         for path in SOURCES

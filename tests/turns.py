@@ -24,14 +24,14 @@ class Turn(Enum):
 
 
 class FairLock:
-    """A room behind a door: many may be inside together, or one alone."""
+    """A fair shared lock in two files: many may hold it together, or one alone."""
 
     def __init__(self, door: Path, room: Path) -> None:
-        """Two files that are there anyway: reading them is enough, and nothing is left behind."""
+        """Two existing files: reading them is enough, and nothing is left behind."""
         self._door, self._room = (os.open(path, os.O_RDONLY) for path in (door, room))
 
     def enter(self, lock: int) -> None:
-        """Wait until all who are inside share it, or until nobody is."""
+        """Wait until all holders share it, or until there are none."""
         # whoever waits inside of the door keeps others from coming first for ever
         flock(self._door, lock)
         flock(self._room, lock)

@@ -74,9 +74,9 @@ def _order(now: PlanInput) -> _Order:
     weight = now.activity * np.where(now.named, STAY, 1.0)
     by_group = np.lexsort((now.arrivals, -weight, now.groups))
     groups = now.groups[by_group]
-    begins = np.flatnonzero(np.append(True, groups[1:] != groups[:-1])) if len(groups) else np.zeros(0, np.intp)
+    starts = np.flatnonzero(np.append(True, groups[1:] != groups[:-1])) if len(groups) else np.zeros(0, np.intp)
     rank = np.empty(len(groups), np.intp)
-    rank[by_group] = np.arange(len(groups)) - np.repeat(begins, np.diff(np.append(begins, len(groups))))
+    rank[by_group] = np.arange(len(groups)) - np.repeat(starts, np.diff(np.append(starts, len(groups))))
     tier = np.minimum(rank, BUSIEST)
     order = np.lexsort((now.arrivals, -weight, tier))
     first, within = tier < BUSIEST, np.zeros(len(order), np.bool_)

@@ -21,7 +21,15 @@ MAX_ABSENT_ROWS = 50_000
 FORGET_AFTER = 7200.0
 """How long an absent row is remembered, in seconds; longer than a receiver keeps a row, so its id cannot return."""
 _NEVER = float("-inf")
-_COLUMNS = {"owner": FORGOTTEN, "own": False, "fresh": True, "seen": _NEVER, "shown": _NEVER, "start": 0, "begun": 0}
+_COLUMNS = {
+    "owner": FORGOTTEN,
+    "own": False,
+    "fresh": True,
+    "seen": _NEVER,
+    "shown": _NEVER,
+    "start": 0,
+    "own_start": 0,
+}
 """The state of each row besides its numbers, with initial values."""
 Parts = tuple[NDArray[Any], ...]
 """The numbers of a frame: values, and for histograms sums; each rows × columns."""
@@ -55,7 +63,7 @@ class RowTable:
     """All rows of a stream that may matter again, sorted by id. Arrays have one entry per row.
 
     ``owner``: see `Owners`. ``own``: whether it is a series of its own; ``shown``: when it last was, in monotonic
-    seconds. ``last``: its count when it was last seen. ``begun``: when it started counting on its own (ns since the
+    seconds. ``last``: its count when it was last seen. ``own_start``: when it started counting on its own (ns since the
     epoch) if an earlier part is in a shared row, else 0; ``offsets``: that part, by id.
     """
 
@@ -67,7 +75,7 @@ class RowTable:
         self.owner = np.zeros(0, np.intp)
         self.own, self.fresh = np.zeros(0, np.bool_), np.zeros(0, np.bool_)
         self.seen, self.shown = np.zeros(0), np.zeros(0)
-        self.start, self.begun = np.zeros(0, np.uint64), np.zeros(0, np.uint64)
+        self.start, self.own_start = np.zeros(0, np.uint64), np.zeros(0, np.uint64)
         self.last = [part[:0].copy() for part in parts_of(frame)] if self.cumulative else []
         self.offsets: dict[int, Parts] = {}
 
@@ -117,7 +125,7 @@ class RowTable:
             old[restarted] = 0
             old[returned] = part[returned]
             last[at] = part
-        self.begun[at[restarted]] = 0
+        self.own_start[at[restarted]] = 0
         return tuple(_usable(part - old) for part, old in zip(parts, before, strict=True))
 
     def start_own_series(self, at: Positions) -> None:
@@ -126,13 +134,13 @@ class RowTable:
         self.offsets = {id: parts for id, parts in self.offsets.items() if id in own}  # noqa: A001
         for place in at.tolist():
             self.offsets[int(self.ids[place])] = tuple(last[place].copy() for last in self.last)
-        self.begun[at] = self.time
+        self.own_start[at] = self.time
 
     def shown_values(self, taken: FrameGrowth, chosen: Positions) -> Parts:
         """The values of the chosen rows as series of their own."""
         parts = tuple(part[chosen] for part in parts_of(taken.frame))
         at = taken.at[chosen]
-        for row in np.flatnonzero(self.begun[at]).tolist():
+        for row in np.flatnonzero(self.own_start[at]).tolist():
             for part, offset in zip(parts, self.offsets[int(self.ids[at[row]])], strict=True):
                 part[row] -= offset
         return parts
@@ -150,7 +158,7 @@ class RowTable:
 
     def memory(self) -> Iterator[int]:
         """The bytes of all arrays."""
-        arrays = (self.ids, self.owner, self.own, self.fresh, self.seen, self.shown, self.start, self.begun)
+        arrays = (self.ids, self.owner, self.own, self.fresh, self.seen, self.shown, self.start, self.own_start)
         return (array.nbytes for array in (*arrays, *self.last))
 
 

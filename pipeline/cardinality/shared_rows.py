@@ -54,8 +54,8 @@ def rows_with_shared(rows: RowSet, own: Positions, first: Positions, ids: NDArra
     which no row describes, comes last."""
     overflow = len(ids) - len(first)
     columns: dict[str, Column] = {}
-    nobody = Text.constant("", len(rows))
-    for name, column in {EXECUTABLE: nobody, **rows.columns, OVERFLOW: rows.columns.get(OVERFLOW, nobody)}.items():
+    empty = Text.constant("", len(rows))
+    for name, column in {EXECUTABLE: empty, **rows.columns, OVERFLOW: rows.columns.get(OVERFLOW, empty)}.items():
         if name in PROCESS:
             columns[name] = _named(texts(column), own, len(first), OTHER if name == EXECUTABLE else "", overflow)
         elif not overflow and not isinstance(column, Text):
@@ -113,10 +113,10 @@ class SharedRows:
     def add(self, slots: Positions, growth: Parts) -> None:
         """Add ``growth`` to the rows at ``slots``, which may repeat."""
         order = np.argsort(slots, kind="stable")
-        where, begins = np.unique(slots[order], return_index=True)
+        where, starts = np.unique(slots[order], return_index=True)
         for total, part in zip(self.totals, growth, strict=True):
             if len(where):
-                total[where] += np.add.reduceat(part[order], begins, axis=0)
+                total[where] += np.add.reduceat(part[order], starts, axis=0)
 
     def clear(self) -> None:
         """Reset values that are not cumulative: they are summed in each batch."""

@@ -104,15 +104,15 @@ class StreamRows:
         on_page = table.on_page(before)[at]
         entering = remaining.admit(may & ~on_page, self.lines)
         own = (may & was & on_page) | entering
-        begins = entering & ~was & ~taken.fresh & table.cumulative
+        starting = entering & ~was & ~taken.fresh & table.cumulative
         table.own[at] = own
         table.shown[at[own]] = now
-        if begins.any():
-            table.start_own_series(at[begins])
+        if starting.any():
+            table.start_own_series(at[starting])
         self.overflowed = 0
         ids = np.zeros(0, np.uint64)
         if is_additive(taken.frame):
-            self._share(taken, ~own | begins, remaining, now)
+            self._share(taken, ~own | starting, remaining, now)
             ids = self._reported(taken.frame.rows, now, before)
         if own.all() and not table.offsets and not len(ids):
             return taken.frame
@@ -175,7 +175,7 @@ class StreamRows:
             np.concatenate([part, total[slots]])
             for part, total in zip(self.table.shown_values(taken, own), self.shared.totals, strict=True)
         )
-        starts = np.maximum(frame.start_times()[own], self.table.begun[at])
+        starts = np.maximum(frame.start_times()[own], self.table.own_start[at])
         return replace(
             frame,
             rows=_laid_out(frame.rows, own, ids),

@@ -74,7 +74,7 @@ class Connection(HTTPChannel):  # type: ignore[misc] # waitress ships no types
     requests: list[Parser]
 
     def __init__(self, server: Any, sock: socket.socket, addr: Any, adj: Any, map: Any = None) -> None:  # noqa: A002 # theirs
-        self.opened = self.begun = self.answering = self.moved = server.clock()
+        self.opened = self.request_started = self.answering = self.moved = server.clock()
         self.served = self.at_work = False
         self.reserve = False
         """Whether it uses one of the connections reserved for health checks, because all others were in use."""
@@ -97,7 +97,7 @@ class Connection(HTTPChannel):  # type: ignore[misc] # waitress ships no types
         before = self.request
         taken = super().received(data)
         if self.request is not before:
-            self.begun = self.server.clock()
+            self.request_started = self.server.clock()
         return taken
 
     def send(self, data: bytes, do_close: bool = True) -> int:  # noqa: FBT001, FBT002 # theirs

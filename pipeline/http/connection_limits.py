@@ -50,7 +50,7 @@ class ConnectionLimits:
 def overdue(connection: Connection, now: float, limits: ConnectionLimits) -> HttpRefusal | None:
     """Why a connection has timed out, or None."""
     match connection.phase:
-        case Phase.NEW | Phase.READING if now - connection.begun >= limits.request_seconds:
+        case Phase.NEW | Phase.READING if now - connection.request_started >= limits.request_seconds:
             return HttpRefusal.REQUEST_TIMEOUT
         case Phase.WRITING if now - connection.answering >= limits.answer_seconds:
             return HttpRefusal.ANSWER_TIMEOUT

@@ -160,9 +160,9 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # waitress ships no types
 
     def _in_reserve(self) -> bool:
         """Whether so many connections are busy that none can be closed for a new one."""
-        everybody = list(self.active_channels.values())
+        connections = list(self.active_channels.values())
         most = self._limits.connections
-        return len(everybody) > most and sum(each.phase in _BUSY for each in everybody) > most
+        return len(connections) > most and sum(each.phase in _BUSY for each in connections) > most
 
     def tidy(self, now: float) -> None:
         """Close connections that have timed out."""

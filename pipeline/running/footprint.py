@@ -22,7 +22,7 @@ _MAPPING = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) r-[x-]p \S+ \S+ \d+ +/.*\n((?:[
 _CHANGED = re.compile(r"^(?:Anonymous|Swap|Locked): +[1-9]", re.MULTILINE)
 
 
-def release_startup_pages(proc: Path, advise: Advise | None = None) -> None:
+def release_start_up(proc: Path, advise: Advise | None = None) -> None:
     """Drop the unmodified file pages that this process has mapped; ``proc``: where /proc is mounted.
 
     Call it while no other thread might load a library, because mappings must not change in between. Without smaps (a
@@ -32,8 +32,8 @@ def release_startup_pages(proc: Path, advise: Advise | None = None) -> None:
         text = (proc / "self/smaps").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return
-    for begin, end in unchanged_mappings(text):
-        (advise or _advise)(begin, end - begin)
+    for start, end in unchanged_mappings(text):
+        (advise or _advise)(start, end - start)
 
 
 def use_one_heap() -> None:
@@ -58,9 +58,9 @@ def release_free_memory() -> None:
 
 def unchanged_mappings(smaps: str) -> Iterator[tuple[int, int]]:
     """Start and end of private read-only file mappings without changed pages (see proc(5))."""
-    for begin, end, about in _MAPPING.findall(smaps):
+    for start, end, about in _MAPPING.findall(smaps):
         if not _CHANGED.search(about):
-            yield int(begin, 16), int(end, 16)
+            yield int(start, 16), int(end, 16)
 
 
 def _advise(address: int, length: int) -> None:

@@ -29,7 +29,7 @@ from ebpf_sidecar.pipeline.telemetry.exposition import SelfMetrics
 from ebpf_sidecar.pipeline.telemetry.health import Health
 from ebpf_sidecar.pipeline.telemetry.ledger import Ledger
 
-from .footprint import release_free_memory, release_startup_pages, use_one_heap
+from .footprint import release_free_memory, release_start_up, use_one_heap
 from .graph import Graph, build
 from .privileges import ServicePrivileges, drop_privileges
 from .stop_request import StartInterrupted, StopRequest
@@ -184,7 +184,7 @@ def _started(config: Config, request: StopRequest, privileges: ServicePrivileges
         if request.asked.is_set():  # after an earlier attempt, which failed
             raise StartInterrupted
         service = Service(config, stop_request=request, privileged=privileges.privileged)
-        release_startup_pages(service.paths.proc)  # everything is imported, and none of our threads runs yet
+        release_start_up(service.paths.proc)  # everything is imported, and none of our threads runs yet
         service.start()
     except SidecarError as problem:
         if request.asked.is_set():  # a library turned the interruption into a failure

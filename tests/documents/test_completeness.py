@@ -24,7 +24,7 @@ def paths_of(settings, prefix=""):
 
 
 def sections(text, marks):
-    """What stands below each heading of a level, by its title."""
+    """The text below each heading of a level, by title."""
     return dict(part.split("\n", 1) for part in f"\n{text}".split(f"\n{marks} ")[1:])
 
 

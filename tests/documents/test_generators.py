@@ -28,7 +28,7 @@ class Outer(Settings):
 
 
 def test_settings_are_shown_as_a_user_reads_and_writes_them():
-    """Durations with units, limits, what is required, and nested ones with their path."""
+    """Durations with units, limits, required settings, and nested ones with their path."""
     expected = [
         ("`wait`", "duration", "`1m30s`", "How long."),
         ("`names`", "list of text", "required", "Which."),
@@ -65,7 +65,7 @@ def test_tables_are_aligned_and_keep_their_columns():
 
 
 def test_docstrings_become_prose():
-    """Examples are fenced, words in code style, and angle brackets no HTML."""
+    """Examples are fenced, words are in code style, and angle brackets are not HTML."""
     docstring = "Does ``this`` <so>.\n\n    rate:\n      a: 1\n\n    other: {}\n\n* ``x``: y"
 
     assert "Does `this` \\<so>.\n\n```yaml\nrate:\n  a: 1\n\nother: {}\n```\n\n* `x`: y" == prose(docstring)

@@ -100,7 +100,7 @@ def test_other_settings_are_refused(wrong):
 @given(st.lists(frames(), max_size=3), st.sampled_from(["basic", "normal", "detailed"]))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_control_character_reaches_the_terminal(capsys, exported, verbosity):
-    """Process names are chosen by whoever starts the process."""
+    """Process names are chosen by the user who starts the process."""
     exporter(verbosity=verbosity).export(exported)
     written = capsys.readouterr().out
 
@@ -167,7 +167,7 @@ def unwritable(request):
 
 
 def test_what_cannot_be_written_is_refused_and_the_next_batch_tried_again(monkeypatch, capsys, unwritable):
-    """Nothing counts as sent that nobody can have read; and space may come back."""
+    """Output that cannot have been read does not count as sent; and disk space may become available again."""
     refused = exporter()
     monkeypatch.setattr(sys, "stdout", unwritable)
     for _ in range(2):
@@ -233,7 +233,7 @@ def test_a_service_whose_only_exporter_lost_its_reader_ends_as_a_filter_does(lef
 
 
 def test_a_service_with_another_exporter_goes_on_without_the_reader(left):
-    """What cannot be shown counts as failed, until somebody stops it."""
+    """Points that cannot be shown count as failed, until the service is stopped."""
     port = free_port()
     exporters = f'{{debug: {{verbosity: basic}}, prometheus: {{endpoint: "127.0.0.1:{port}"}}}}'
     process, log = left(exporters, "debug, prometheus")

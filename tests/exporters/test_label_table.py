@@ -77,7 +77,7 @@ def test_rows_with_the_same_labels_are_one_series():
 
 
 def test_text_of_rows_that_did_not_change_is_used_again():
-    """Not an equal text, but the same object; a row that was enriched is rendered anew."""
+    """Not an equal text, but the same object; an enriched row is rendered again."""
     before = RowSet(np.array([1, 2, 3], dtype=np.uint64), {"a": Text.of("xyz"), "c": Text.of(["", "k", "k"])})
     after = RowSet(np.array([3, 2, 4], dtype=np.uint64), {"a": Text.of("zyw"), "c": Text.of(["k", "found", ""])})
     old = PLAIN.table(before)

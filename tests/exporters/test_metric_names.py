@@ -63,19 +63,19 @@ SPECIFICATION = [
 
 @pytest.mark.parametrize(("name", "unit", "kind", "expected"), CATALOGUE + SPECIFICATION)
 def test_a_metric_gets_its_prometheus_name(name, unit, kind, expected):
-    """The catalogue's names come out exactly, the specification's examples too."""
+    """The catalogue's names are produced exactly, and so are the specification's examples."""
     assert expected == metric_name(name, unit, kind).text
 
 
 def test_openmetrics_names_a_counter_without_total_and_its_sample_with_it():
-    """The unit stands at the family's end, as OpenMetrics demands."""
+    """The unit is at the end of the family name, as OpenMetrics requires."""
     name = metric_name("ebpf.syscall.io", "By", Kind.COUNTER)
 
     assert ("ebpf_syscall_io_bytes", "ebpf_syscall_io_bytes_total", "bytes") == (name.family, name.sample, name.unit)
 
 
 def test_a_unit_that_is_not_at_the_end_is_no_openmetrics_unit():
-    """The name says it already, in its middle."""
+    """The name contains it already, in the middle."""
     name = metric_name("bytes.used", "By", Kind.GAUGE)
 
     assert ("bytes_used", "") == (name.family, name.unit)
@@ -92,7 +92,7 @@ def test_without_suffixes_names_are_only_made_valid():
 
 @given(metric_names, units)
 def test_every_name_is_valid(name, unit):
-    """Whatever comes in, Prometheus accepts what comes out, and a family of a counter never ends in ``_total``."""
+    """Whatever the input, Prometheus accepts the output, and a counter's family never ends in ``_total``."""
     for kind in Kind:
         made = metric_name(name, unit, kind)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scrapers get the format and encoding that they ask for."""
+"""Scrapers get the format and encoding that they request."""
 
 import pytest
 
@@ -41,7 +41,7 @@ PROMETHEUS_PROTOBUF = (
     ],
 )
 def test_the_format_is_the_one_liked_best(accept, openmetrics):
-    """Text 0.0.4 wherever OpenMetrics is not asked for."""
+    """Text 0.0.4 unless OpenMetrics is requested."""
     assert openmetrics == wants_openmetrics(accept)
 
 
@@ -59,7 +59,7 @@ def test_the_format_is_the_one_liked_best(accept, openmetrics):
     ],
 )
 def test_created_timestamps_go_to_who_likes_protobuf_best(accept, taken):
-    """Prometheus does so where it was told to use them; others would keep each as a series."""
+    """Prometheus does so if configured to use them; others would store each as a series."""
     assert taken == takes_created(accept)
 
 
@@ -77,5 +77,5 @@ def test_created_timestamps_go_to_who_likes_protobuf_best(accept, taken):
     ],
 )
 def test_pages_are_compressed_only_where_that_is_accepted(accept_encoding, gzip):
-    """A quality of zero says no."""
+    """A quality of zero means "not acceptable"."""
     assert gzip == wants_gzip(accept_encoding)

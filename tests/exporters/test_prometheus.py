@@ -29,14 +29,14 @@ def test_the_latest_value_is_served(served):
 
 
 def test_families_are_sorted_by_name(served):
-    """Whatever order frames come in."""
+    """In whatever order frames arrive."""
     served.export(frame("b", [1]), frame("a", [2]))
 
     assert ["a_total 2", "b_total 1"] == served.samples()
 
 
 def test_numbers_keep_their_precision(served):
-    """Integers to 64 bits, floats to the last bit, and what is no number by its name."""
+    """Integers to 64 bits, floats to the last bit, and NaN and infinities by name."""
     served.export(
         frame("count", [2**64 - 1]),
         frame("gauge", [0.1, 1e-7, 1e300, np.inf, -np.inf, np.nan, 12.0], kind=Kind.GAUGE),
@@ -71,7 +71,7 @@ def test_an_infinite_last_bound_is_not_written_twice(served):
 
 
 def test_deltas_are_added_up(served):
-    """Prometheus wants totals since a start; a row that was away goes on."""
+    """Prometheus expects totals since a start; a row that was absent continues."""
     delta = {"temporality": Temporality.DELTA}
     both, one = people("a", "b"), people("b", first_id=1)
     for second, (rows, values) in enumerate(((both, [1, 2]), (both, [1, 2]), (one, [10]), (both, [1, 2]))):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which buckets are on the page: about ten of each histogram, unless told otherwise, without losing a count."""
+"""The buckets on the page: about ten per histogram by default, without losing a count."""
 
 import pytest
 from hypothesis import given
@@ -19,7 +19,7 @@ def wait(buckets, **parts):
 
 
 def edges(samples):
-    """The bounds on the page, and what is counted up to each."""
+    """The bounds on the page, and the cumulative count of each."""
     return {line.split('le="')[1].split('"')[0]: int(line.rsplit(" ", 1)[1]) for line in samples if "_bucket" in line}
 
 

@@ -18,7 +18,7 @@ BOUNDS = 1e-9 * 2.0 ** np.arange(10, 20)
 
 
 class Builds:
-    """A machine on which 600 pairs of cgroup and process work, while 5,000 short ones come and go."""
+    """A machine on which 600 pairs of cgroup and process work, while 5,000 short-lived ones come and go."""
 
     def __init__(self):
         self.random = np.random.default_rng(1)
@@ -125,7 +125,7 @@ def test_fewer_than_a_thousand_series_are_refused():
 
 
 def test_series_that_begin_with_0_and_rows_that_are_shared_add_up_together():
-    """Who looks at each reading sees in increases all that was counted; what is new is told an interval later."""
+    """A scraper of each reading sees everything counted as increases; new series follow one interval later."""
     random, served = np.random.default_rng(2), ServedExporter({"fold_beyond": 1000, "metric_expiration": "60s"})
     totals, starts, changed, last, increases = {}, {}, {}, {}, 0
     for reading in range(28):

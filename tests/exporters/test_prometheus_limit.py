@@ -58,7 +58,7 @@ def test_the_size_is_never_below_what_is_served(exported, timestamps, created):
 
 @given(st.lists(frames(), max_size=4, unique_by=lambda each: each.name), st.integers(1, 60), st.integers(1, 6000))
 def test_a_page_never_has_more_than_its_limit(exported, series, size):
-    """Of either kind; what is missing is counted."""
+    """Of either kind; omitted series are counted."""
     served = limited(series, size)
     for _ in range(2):
         served.export(*exported)
@@ -70,7 +70,7 @@ def test_a_page_never_has_more_than_its_limit(exported, series, size):
 
 
 def test_an_ordinary_line_is_hardly_overrated():
-    """Numbers are a small part of a line, so a limit in bytes means about what it says."""
+    """Numbers are a small part of a line, so a limit in bytes is fairly accurate."""
     served = ServedExporter({"created_timestamps": False})
     attributes = {"container.id": "f" * 64, "k8s.pod.uid": "e" * 36, "process.executable.name": "postgres"}
     served.export(frame("ebpf.syscall.io", [123], [attributes], unit="By"))
@@ -81,7 +81,7 @@ def test_an_ordinary_line_is_hardly_overrated():
 
 @pytest.mark.parametrize(("series", "size"), [(2, None), (None, 250)])
 def test_a_full_page_keeps_the_series_that_it_has(series, size):
-    """New ones find no room, in whatever order they come; each is counted at each export."""
+    """New ones do not fit, in whatever order they arrive; each is counted at each export."""
     served = limited(series, size)
     work(served, "a", "b")
     work(served, "c", "a", "b", second=1)
@@ -102,7 +102,7 @@ def test_a_histogram_needs_room_for_all_of_its_lines():
 
 
 def test_there_is_room_again_when_series_have_expired(caplog):
-    """What was left out comes with all that it counts."""
+    """Series that were left out appear with their full counts."""
     served = limited(2)
     work(served, "a", "b")
     work(served, "c", second=1)

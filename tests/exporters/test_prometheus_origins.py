@@ -73,7 +73,7 @@ def test_two_receivers_with_the_same_labels_are_named_once(served, caplog):
                 served.export(*(frame(name, [number], source=source, time_unix_nano=time) for name in ("work", "more")))
 
     assert [
-        'receiver "r/right": series with the same labels as those of receiver "r/left" are left out (metric "work" '
+        'receiver "r/right": series with labels that receiver "r/left" uses already are left out (metric "work" '
         "and perhaps others); add an attribute to the rows of one of them, or use an exporter for each"
     ] == [record.message for record in caplog.records]
 
@@ -95,7 +95,7 @@ def test_a_receiver_that_stopped_leaves_its_series_to_the_other(served):
 
 
 def test_a_row_that_went_away_leaves_its_labels_to_another_receiver(served):
-    """What is only kept for a while does not stand against what is reported."""
+    """Series that are only kept for a while do not block those that are reported."""
     served.export(work(1, people("a", "b"), LEFT))
     served.export(work(2, people("a"), LEFT))
     served.export(work(5, people("b"), RIGHT))
@@ -121,7 +121,7 @@ STEPS = st.lists(
 
 @given(STEPS)
 def test_receivers_with_other_labels_never_influence_each_other(steps):
-    """The page of both is what the pages of each alone are together, whatever comes, goes and is renamed."""
+    """The page of both equals the combined pages of each alone, whatever appears, disappears and is renamed."""
     together, alone = ServedExporter(), {LEFT: ServedExporter(), RIGHT: ServedExporter()}
     for second, (is_left, described) in enumerate(steps):
         source = LEFT if is_left else RIGHT
@@ -148,7 +148,7 @@ def test_no_series_is_ever_twice_on_the_page(steps):
 
 
 def test_nothing_is_kept_of_resources_metrics_and_refusals_that_are_gone(served, caplog):
-    """They come and go; each refused metric is named, but not without end."""
+    """They come and go; each refused metric is logged, up to a limit."""
     with caplog.at_level(logging.WARNING):
         for number in range(400):
             resource = {"host.name": str(number)}
@@ -166,7 +166,7 @@ def test_nothing_is_kept_of_resources_metrics_and_refusals_that_are_gone(served,
 
 
 def test_memory_is_that_of_the_row_sets_that_are_shown(served):
-    """Through processors and exporter: other rows in each tick, metrics that come once, and two receivers."""
+    """Through processors and exporter: other rows in each tick, metrics that appear once, and two receivers."""
     context = fake_context(ComponentKind.PROCESSOR, "p")
     processors = ContainerProcessor(ContainerSettings(), context), RateProcessor(RateSettings(metrics=["*"]), context)
     watched = []

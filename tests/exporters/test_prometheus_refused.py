@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What cannot stand on a page is refused, counted and named, and takes nothing else with it."""
+"""Frames that cannot be shown on a page are refused, counted and logged, and affect nothing else."""
 
 import logging
 

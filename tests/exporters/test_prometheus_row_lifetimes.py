@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What comes, goes and returns: rows, metrics, sources and pages."""
+"""Rows, metrics, receivers and pages that appear, disappear and return."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -52,7 +52,7 @@ def test_what_was_not_measured_disappears_with_the_reading(served, kind):
 
 
 def test_changes_of_a_level_are_added_up_while_it_does_not_change(served):
-    """What is not told of has not changed."""
+    """Whatever is not reported has not changed."""
     for second, changes in enumerate(([1, 2], [3])):
         rows = people("a", "b")
         rows = rows if second == 0 else rows.take(np.array([1]))
@@ -73,7 +73,7 @@ def test_another_receivers_reading_takes_no_gauge_away(served):
 
 
 def test_a_sender_takes_no_gauge_of_another_one_away(served):
-    """A receiver may pass on what many send, each at times of its own."""
+    """A receiver may forward data of many senders, each at its own times."""
     for second in range(4):
         sender = {"host.name": "a" if second % 2 else "b"}
         served.export(level(second, [second], people(sender["host.name"]), resource=sender))
@@ -103,7 +103,7 @@ def test_a_receiver_in_two_pipelines_takes_no_gauge_of_the_other_one_away(served
 
 
 def test_a_silent_receivers_gauges_disappear(served):
-    """After three intervals without a reading, as health says; its counters stay until they expire."""
+    """After three intervals without a reading, as in health; its counters stay until they expire."""
     for second in range(2):
         served.clock.advance(10)
         served.export(
@@ -162,7 +162,7 @@ def test_scrapers_that_come_together_share_one_page_in_memory(served):
 
 
 def test_many_scrapes_between_exports_cost_one_rendering(served, monkeypatch):
-    """Each format is rendered when it is first asked for after an export."""
+    """Each format is rendered when it is first requested after an export."""
     rendered = []
     render = served.exporter._render
     monkeypatch.setattr(served.exporter, "_render", lambda form: rendered.append(form.openmetrics) or render(form))
@@ -177,7 +177,7 @@ def test_many_scrapes_between_exports_cost_one_rendering(served, monkeypatch):
 
 
 def test_a_page_holds_all_frames_of_an_export_or_none(served):
-    """Scrapers that come while frames are exported never see half a batch, nor a counter that falls."""
+    """Scrapes during an export never see half a batch, nor a counter that decreases."""
 
     def scrapes(_):
         return [{int(line.rsplit(" ", 1)[1]) for line in served.samples()} or {0} for _ in range(100)]
@@ -207,7 +207,7 @@ def test_the_page_ends_with_the_exporter(served):
 
 @given(counters_with_resets())
 def test_the_page_always_holds_the_latest_value_of_every_row_ever_seen(ticks):
-    """Rows come, go and return; within the expiry nothing is lost, and both parsers agree on the page."""
+    """Rows appear, disappear and return; before they expire nothing is lost, and both parsers agree on the page."""
     served, latest = ServedExporter(), {}
     for tick in ticks:
         served.export(tick)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows that are described anew: each stands on the page once, so that a sum over the page is true."""
+"""Rows whose attributes change: each is on the page once, so that a sum over the page is correct."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def test_a_row_that_comes_back_under_a_new_name_replaces_what_was_kept_of_it(ser
 
 
 def test_a_row_that_is_described_anew_has_no_created_timestamp(served):
-    """Who takes its new series for 0 at that time would count once more what stood under its old name."""
+    """A reader that assumes 0 for the new series at that time would count its old name's values again."""
     old_and_new = [
         {1: ("a", 5), 2: ("b", 1)},
         {1: ("full", 6), 2: ("b", 1)},
@@ -69,7 +69,7 @@ def test_rows_that_exchange_their_labels_keep_their_values(served):
 
 
 def test_rows_that_come_to_have_the_same_labels_leave_nothing_behind(served):
-    """One of them is shown and the other counted; what both had before is gone."""
+    """One of them is shown and the other counted; both earlier series are gone."""
     served.export(work(0, {1: ("a", 1), 2: ("b", 10)}))
     served.export(work(1, {1: ("c", 2), 2: ("c", 20)}))
 
@@ -122,7 +122,7 @@ def test_the_page_is_every_row_once_with_its_latest_name_and_value(ticks):
 
 @given(TICKS)
 def test_deltas_add_up_to_all_that_happened_whatever_is_renamed(ticks):
-    """Also where a row gets the labels of one that went away: that series goes on."""
+    """Also if a row gets the labels of one that disappeared: that series continues."""
     served, happened = ServedExporter(), 0
     for second, rows in enumerate(ticks):
         tick = {id_: (label, 10**id_) for id_, label in rows}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What users may ask for: labels, names, timestamps, and the resource."""
+"""Settings for labels, names, timestamps, and the resource."""
 
 import pytest
 from served_exporter import OPENMETRICS, SECOND, ServedExporter, people

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A new series is 0 until somebody has seen that, so that Prometheus's increase() knows all that it counted."""
+"""A new series is 0 until it was scraped, so that Prometheus's increase() includes all that it counted."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ class Counting:
         self.second, self.starts, self.totals, self.names = 1, {}, {}, {}
 
     def counts(self, id_, amount):
-        """Something happens; it is told with the next reading."""
+        """Something happens; it is reported with the next reading."""
         self.starts.setdefault(id_, NOON + (self.second - 1) * SECOND if self.second > 1 else NOON)
         self.totals[id_] = self.totals.get(id_, 0) + amount
 
@@ -70,7 +70,7 @@ def test_a_new_series_is_zero_until_the_reading_after_a_scrape():
 
 
 def test_without_a_scrape_a_value_is_shown_after_two_readings():
-    """Who asks less often than that sees it at once, as others do."""
+    """A scraper with a longer interval sees the value at once, like others."""
     served = ServedExporter()
     receiver = Counting(served)
     receiver.counts(1, 500)
@@ -82,7 +82,7 @@ def test_without_a_scrape_a_value_is_shown_after_two_readings():
 
 @pytest.mark.parametrize("scraped", [True, False])
 def test_what_is_gone_by_the_next_reading_shows_its_value_afterwards(scraped):
-    """A process that lived for a second, and a page that keeps what is gone for less than the two readings take."""
+    """A process that lived for a second, and a page that expires series within two readings."""
     served = ServedExporter({"metric_expiration": "1500ms"})
     receiver = Counting(served)
     receiver.counts(1, 500)
@@ -118,7 +118,7 @@ def test_a_value_that_shows_itself_later_carries_a_later_time():
 
 
 def test_what_counted_before_the_page_was_there_is_no_news():
-    """A counter of the kernel's since boot, or a page that is opened later: 0 first would count it all once more."""
+    """A kernel counter since boot, or a page that is created later: 0 first would count everything again."""
     served = ServedExporter()
     served.export(frame("work", [500], [{"who": "a"}], start_time_unix_nano=NOON - SECOND))
     served.export(frame("unknown", [500], [{"who": "a"}]))
@@ -163,7 +163,7 @@ def test_a_row_that_is_given_another_name_is_counted_once(scrapes):
 
 
 def test_where_the_receiver_falls_silent_values_are_shown():
-    """No reading is to be expected after three intervals; nor is there where it never came a second time."""
+    """No reading is expected after three intervals; nor is one if there never was a second."""
     for readings, seconds in ((2, 3.0), (1, 300.0)):
         served = ServedExporter()
         receiver = Counting(served)
@@ -180,7 +180,7 @@ def test_where_the_receiver_falls_silent_values_are_shown():
 
 
 def test_gauges_show_what_they_measured_at_once():
-    """And counters of a page that is told not to wait."""
+    """And counters of a page that is configured not to wait."""
     parts = {"time_unix_nano": NOON + SECOND, "start_time_unix_nano": NOON}
     served, at_once = ServedExporter(), ServedExporter({"start_at_zero": False})
     for each in (served, at_once):
@@ -191,7 +191,7 @@ def test_gauges_show_what_they_measured_at_once():
 
 
 def test_deltas_start_at_zero_too():
-    """What is added up meanwhile shows itself later."""
+    """Whatever is added meanwhile is shown later."""
     served = ServedExporter()
     for second in range(1, 4):
         parts = {"time_unix_nano": NOON + second * SECOND, "start_time_unix_nano": NOON + (second - 1) * SECOND}
@@ -207,7 +207,7 @@ KINDS = st.sampled_from([{}, {"bounds": [np.inf]}])
 @given(st.data(), KINDS)
 @settings(max_examples=60)
 def test_a_value_is_zero_or_true_and_true_in_time_and_never_falls(data, parts):
-    """For two receivers, rows that come, go and return, and whoever asks whenever."""
+    """For two receivers, rows that come, go and return, and scrapes at any time."""
     served = ServedExporter()
     receivers = [Counting(served, source, **parts) for source in SOURCES]
     ticks, born, scraped, last = [0, 0], {}, {}, {}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A page is made once for all who come within a second, however long it takes to make."""
+"""A page is rendered once for all scrapes within a second, however long rendering takes."""
 
 import pytest
 from served_exporter import ServedExporter, people
@@ -11,7 +11,7 @@ from ebpf_sidecar.pipeline.testing import frame
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_page_is_fresh_from_its_completion_on(packed):
-    """Else each scraper of a page that takes long to make would hold a copy of its own."""
+    """Otherwise each scraper of a slowly rendered page would hold a copy of its own."""
     now, rendered = [0.0], RenderedPage(Format(openmetrics=False))
 
     def render(_form):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A number may be absent in some rows, as a text may: nobody shows a 0 there, and nobody takes it for one."""
+"""A number may be absent in some rows, like text: it is never shown or used as 0."""
 
 import json
 

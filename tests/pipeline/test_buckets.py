@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Buckets are merged without loss: what is counted up to a bound that stays is the same."""
+"""Buckets are merged without loss: counts up to the remaining bounds stay the same."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def test_what_is_counted_up_to_a_bound_that_stays_is_the_same(full, data):
 
 @given(HISTOGRAMS, st.data())
 def test_only_wanted_bounds_stay_and_all_that_there_are(full, data):
-    """In whatever order, and however often, they are asked for."""
+    """In whatever order, and however often, they are requested."""
     wanted = data.draw(st.lists(st.sampled_from(full.bounds.tolist()), min_size=1))
 
     assert sorted(set(wanted)) == merged(full, np.array(wanted)).bounds.tolist()
@@ -49,7 +49,7 @@ def test_only_wanted_bounds_stay_and_all_that_there_are(full, data):
 
 @given(HISTOGRAMS, st.data())
 def test_merging_in_two_steps_is_merging_at_once(full, data):
-    """So an exporter may go on from what another part left."""
+    """So an exporter may continue with already merged buckets."""
     first = data.draw(st.lists(st.sampled_from(full.bounds.tolist()), min_size=1))
     second = data.draw(st.lists(st.sampled_from(first), min_size=1))
     twice, once = merged(merged(full, np.array(first)), np.array(second)), merged(full, np.array(second))

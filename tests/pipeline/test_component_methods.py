@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Components without their methods are found before any data comes, and named with the package that brings them."""
+"""Components without their methods are found before any data arrives, and named with their package."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -155,7 +155,7 @@ class Leaves(Untyped):
     ],
 )
 def test_whose_component_raises_or_exits_is_said(install, create, said):
-    """The package can be updated or removed; the type alone says nothing about it."""
+    """The package can be updated or removed; the type alone does not identify it."""
     config = configured(install, create)
 
     with pytest.raises(

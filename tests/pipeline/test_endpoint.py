@@ -79,7 +79,7 @@ def test_a_port_in_use_is_named_with_the_repair():
 
 
 def test_an_address_of_another_machine_is_refused():
-    """TEST-NET-1 belongs to nobody."""
+    """TEST-NET-1 is never assigned."""
     with pytest.raises(SidecarError, match="cannot assign requested address; write an address of this machine"):
         Address("192.0.2.1", 0).listen()
 

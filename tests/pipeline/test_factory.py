@@ -63,7 +63,7 @@ def test_a_component_without_its_method_fails_in_mypy(tmp_path):
 
 
 def test_the_method_says_the_kind_and_a_sender_has_a_queue():
-    """What is not said has its default."""
+    """Omitted fields have their defaults."""
     sender = Factory.sender("s", lambda settings, context: FakeSender())
     kinds = [
         getattr(Factory, kind)("x", None).kind for kind in ("receiver", "processor", "exporter", "sender", "extension")

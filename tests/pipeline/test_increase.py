@@ -212,7 +212,7 @@ def test_rows_that_were_absent_for_hours_are_forgotten():
 
 @pytest.mark.parametrize(("start", "amount"), [(0, 0), (NOON, 0), (NOON + 9_999 * SECOND, 7)])
 def test_a_row_that_returns_after_hours_counts_only_what_it_started_since(start, amount):
-    """Its old total must not be counted a second time; a row that started since is another one."""
+    """Its old total must not be counted twice; a row that started since then is another one."""
     meter = Meter()
     meter(0, {1: 7, 2: 1})
     meter(1, {2: 1})
@@ -228,7 +228,7 @@ STEPS = st.lists(st.dictionaries(ROW_IDS, st.integers(0, 2**40)), min_size=1, ma
 
 @given(first=st.dictionaries(ROW_IDS, st.integers(0, 2**40)), steps=STEPS)
 def test_the_sum_of_the_increases_is_what_was_counted(first, steps):
-    """Whatever rows come and go, nothing that a monotonic counter gains is lost or counted twice."""
+    """Whatever rows come and go, no increase of a monotonic counter is lost or counted twice."""
     meter, totals, counted = Meter(), dict(first), dict.fromkeys(first, 0)
     meter(0, first)
     for second, gains in enumerate(steps, start=1):

@@ -33,7 +33,7 @@ def asked(increases, frames):
 
 @given(left=st.lists(st.integers(0, 9), max_size=5), right=st.lists(st.integers(0, 2**40), max_size=5), data=st.data())
 def test_two_receivers_never_influence_each_other(left, right, data):
-    """The same metric, resource and row ids: each gives what it gives alone, in whatever order their batches come."""
+    """The same metric, resource and row ids: each has the same result as alone, in whatever order batches arrive."""
     gains = {"left": left, "right": right}
     order = data.draw(st.permutations([name for name, each in gains.items() for _ in each]))
     alone, together = {name: Increases([].append) for name in gains}, Increases([].append)
@@ -48,7 +48,7 @@ def test_two_receivers_never_influence_each_other(left, right, data):
 
 
 def test_a_metric_away_for_too_long_starts_anew_without_counting_twice(monkeypatch):
-    """It is forgotten; when it returns its first batch tells nothing, and the ones after are right again."""
+    """It is forgotten; when it returns its first batch has no increase, and later ones are right again."""
     monkeypatch.setattr(streams, "MAX_ABSENT_BATCHES", 3)
     increases, time = Increases([].append), iter(range(NOON, NOON + 99 * SECOND, SECOND))
 

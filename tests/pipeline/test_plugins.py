@@ -125,7 +125,7 @@ def test_the_name_of_a_component_of_ours_stays_ours(install):
 
 
 def test_two_packages_with_one_name_are_not_chosen_between(entries, monkeypatch):
-    """Which of them is meant cannot be known; the same entry point found twice is no conflict."""
+    """Which of them is meant is unknown; finding the same entry point twice is not a conflict."""
     module = ModuleType("another_rate")
     monkeypatch.setitem(sys.modules, "another_rate", module)
     rate = next(entry for entry in entries if entry.name == "processor.rate")

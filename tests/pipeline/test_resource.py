@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A resource is the same for all frames, so nobody may change it."""
+"""A resource is shared by all frames, so it is immutable."""
 
 import copy
 import gc

@@ -61,7 +61,7 @@ def test_columns_follow_rows_that_come_in_between():
 
 
 def test_only_ids_up_to_the_highest_forgotten_one_may_return():
-    """Ids are given in turn, so a higher one was never here."""
+    """Ids are ascending, so a higher one is new."""
     index = RowIndex()
     index.follow(RowSet(np.array([1, 7, 9], np.uint64)), lambda absent: absent)
 

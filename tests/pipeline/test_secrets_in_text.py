@@ -105,7 +105,7 @@ def test_time_grows_as_the_text_does(piece):
 
 
 def test_errors_say_no_secrets():
-    """By their look at once, known ones wherever the error came from."""
+    """By their form, and known ones wherever the error comes from."""
     url = "cannot reach http://bob:hunter2@db:80/"
     with pytest.raises(SidecarError, match=re.escape("cannot open [REDACTED]")), redacting(["s3cret"]):
         raise SidecarError("cannot open s3cret")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the published contract asks of a sender."""
+"""The published contract for senders."""
 
 import pytest
 
@@ -12,7 +12,7 @@ class Pushing(PushSettings):
 
 
 def test_a_sender_keeps_the_contract():
-    """Each payload can be sent as it was made and as it comes back from a disk."""
+    """Each payload can be sent as created and as read back from a disk."""
     sender = FakeSender()
     factory = Factory(ComponentKind.EXPORTER, "fake", lambda *_: sender, Pushing, description="Sends to a list")
     check_contract(factory, {"sending_queue": {"queue_size": 3}})

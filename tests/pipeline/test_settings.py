@@ -130,7 +130,7 @@ def test_the_limits_of_a_duration_are_in_the_json_schema():
     "text", ["1" * 200_000, "1s" * 100_000 + "x", "." * 200_000, "9" * 200_000 + "MiB", " " * 200_000]
 )
 def test_a_text_of_any_length_is_judged_in_one_pass(text):
-    """And quoted in part only. A pattern that tried anew from each place would need minutes."""
+    """And quoted in part only. A backtracking pattern would need minutes."""
     for parse in (parse_duration, parse_bytes, parse_share):
         with pytest.raises(ValueError, match="; ") as refused:
             parse(text)
@@ -203,6 +203,6 @@ def test_shares_are_read_as_percentages_and_as_ratios(text, share):
     "wrong", ["0%", 0, -0.1, "101%", 2, "%", "a lot", True, None, "nan", float("nan"), float("inf")]
 )
 def test_what_is_no_share_is_refused_with_the_repair(wrong):
-    """2 is more likely meant as 2% than as 200%: it has to be said."""
+    """2 more likely means 2% than 200%: the unit is required."""
     with pytest.raises(ValueError, match="; write a percentage, as in"):
         parse_share(wrong)

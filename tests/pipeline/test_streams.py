@@ -14,7 +14,7 @@ RECEIVER = ComponentId(ComponentKind.RECEIVER, "r")
 
 
 def test_a_stream_is_a_metric_of_a_receiver_a_scope_and_a_resource():
-    """Each of the four tells streams apart; values, units and rows do not."""
+    """Each of the four distinguishes streams; values, units and rows do not."""
     others = [
         frame("b", [1]),
         frame("a", [1], resource={"host.name": "x"}),

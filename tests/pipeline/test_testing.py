@@ -162,7 +162,7 @@ class LeakingDaemon(Leaking):
     ],
 )
 def test_the_contract_names_the_broken_rule(create, settings, said):
-    """Each way to break the contract is told apart."""
+    """Each violation of the contract has its own message."""
     broken = Factory(ComponentKind.PROCESSOR, "broken", create, settings, description="Breaks a rule")
 
     with pytest.raises((AssertionError, ValueError, IndexError), match=said):
@@ -170,7 +170,7 @@ def test_the_contract_names_the_broken_rule(create, settings, said):
 
 
 def test_a_fake_clock_wakes_sleepers_whose_time_has_come():
-    """A thread sleeping on the clock goes on when the clock is advanced, not before."""
+    """A thread sleeping on the clock continues when the clock is advanced, not before."""
     clock, stopped, woken = FakeClock(), threading.Event(), threading.Event()
     thread = threading.Thread(target=lambda: (clock.wait(stopped, 10), woken.set()))
     thread.start()
@@ -217,7 +217,7 @@ def test_a_sink_raises_its_problems_first():
 
 
 def test_a_sink_names_what_arrived_instead():
-    """Looking for a metric that did not come says which did."""
+    """Looking for a metric that did not arrive names those that did."""
     sink = Sink()
     sink([frame("here", [1])])
 

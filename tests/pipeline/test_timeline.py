@@ -13,7 +13,7 @@ jumps = st.sampled_from([0.0, 0.0, -0.5, -3600.0, -20 * 365 * 86400.0, 5 * 86400
 
 @given(st.lists(st.tuples(st.floats(0.001, 100), jumps, st.booleans()), min_size=1, max_size=20))
 def test_a_moment_is_never_before_a_start_that_was_given_out(steps):
-    """It is the wall clock's wherever that is possible, and goes on by the monotonic clock where it is not."""
+    """It follows the wall clock if possible, and otherwise continues on the monotonic clock."""
     clock, telemetry = FakeClock(), RecordedTelemetry()
     timeline = Timeline(clock, telemetry)
     before = timeline.now()
@@ -46,7 +46,7 @@ def test_a_correction_is_followed_back_and_forth():
 
 
 def test_a_clock_that_catches_up_is_followed_again():
-    """Said when it begins, and when it is over."""
+    """Reported when it starts, and when it is over."""
     clock, telemetry = FakeClock(), RecordedTelemetry()
     timeline = Timeline(clock, telemetry)
     timeline.now()

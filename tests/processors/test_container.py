@@ -36,7 +36,7 @@ def test_the_contract_is_kept():
 
 
 def test_rows_say_their_container_and_pod(tmp_path):
-    """Ids and runtime come from the path, which is dropped where it says no more; services keep theirs."""
+    """Ids and runtime come from the path, which is removed if it says no more; services keep theirs."""
     expected = [
         POD_WORDS,
         {"container.id": ID, "k8s.pod.uid": UID},
@@ -49,7 +49,7 @@ def test_rows_say_their_container_and_pod(tmp_path):
 
 
 def test_the_cgroup_goes_when_no_row_needs_it(tmp_path):
-    """Where all rows are in containers no empty column is left behind."""
+    """If all rows are in containers, no empty column remains."""
     [out] = made(tmp_path).process([frame("work.done", [1], [{"process.linux.cgroup": POD}])])
 
     assert set(POD_WORDS) == set(out.rows.columns)
@@ -68,7 +68,7 @@ def test_groups_inside_one_container_stay_apart(tmp_path):
 
 
 def test_rows_about_no_container_are_passed_as_they_are(tmp_path):
-    """Frames of devices or of host processes go on as the very same objects."""
+    """Frames of devices or of host processes pass as the very same objects."""
     processor = made(tmp_path)
     frames = [frame("a", [1], [{"device": "sda"}]), frame("b", [1], [{"process.linux.cgroup": SERVICE}])]
 

@@ -21,7 +21,7 @@ def test_the_contract_is_kept():
 
 
 def test_frames_pass_unchanged():
-    """What comes in goes out, the very same objects."""
+    """The output is the input, the very same objects."""
     frames = (frame("work.done", [1, 2]), frame("work.done", [3]))
 
     assert made().process(frames) is frames

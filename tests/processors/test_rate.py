@@ -22,7 +22,7 @@ def test_the_contract_is_kept():
 
 
 def test_the_frames_themselves_pass_unchanged():
-    """What comes in goes out first, the very same objects."""
+    """The input is passed first, the very same objects."""
     frames = page_cache(0, [1, 1], [0, 0])
 
     assert frames == made(metrics=["*"]).process(frames)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happens to rows of those who have none of their own."""
+"""Rows of owners that have none of their own."""
 
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ def test_what_fits_passes_untouched():
 
 
 def test_containers_of_one_interval_have_rows_under_their_own_ids_while_there_is_room():
-    """They come and go, and each takes its place until it expires; a tenth of all places is kept for growth."""
+    """They come and go, and each uses the budget until it expires; a tenth is kept for growth."""
     folding, shown = Folding(115, EXPIRATION), []
     for second in range(100):
         rows = RowSet.of([{"container.id": f"c{second}", NAME: "p"}], second)
@@ -152,7 +152,7 @@ def test_a_counter_that_starts_again_goes_on_in_the_shared_row():
 
 
 def test_deltas_are_summed_up_in_each_batch():
-    """The row that is shared has no memory: what comes is what happened."""
+    """The shared row has no state: it shows only the current batch."""
     folding, rows = Folding(6, EXPIRATION), crowd(12)
     for second in (10, 20):
         delta = replace(at(second, "work", [3] * 12, rows), temporality=Temporality.DELTA)
@@ -164,7 +164,7 @@ def test_deltas_are_summed_up_in_each_batch():
 
 @pytest.mark.parametrize(("unit", "kind"), [("{process}", Kind.GAUGE), ("By/s", Kind.GAUGE), ("1", Kind.UPDOWNCOUNTER)])
 def test_levels_that_add_up_are_summed(unit, kind):
-    """Each batch anew, of the rows that are in it."""
+    """Each batch separately, of its own rows."""
     folding, rows = Folding(6, EXPIRATION), crowd(12)
     for second, level in ((0, 4.0), (10, 2.5)):
         folded = folding.fold([at(second, "level", [level] * 12, rows, unit=unit, kind=kind)], second)[0]
@@ -196,7 +196,7 @@ def test_a_process_that_is_called_other_and_rows_that_overflowed_before_join_the
 
 
 def test_rows_that_name_no_process_are_never_folded_while_there_is_room():
-    """What the receiver says about itself, for instance."""
+    """The receiver's own telemetry, for instance."""
     hooks = RowSet.of([{"hook": str(number)} for number in range(40)])
     folding = Folding(50, EXPIRATION)
     folded = folding.fold(
@@ -208,7 +208,7 @@ def test_rows_that_name_no_process_are_never_folded_while_there_is_room():
 
 
 def test_what_cannot_be_judged_passes_and_is_reported():
-    """Values that are no numbers are refused where they are shown; other frames are folded all the same."""
+    """Values that are not numbers are refused when they are shown; other frames are still folded."""
     causes = []
     folding = Folding(6, EXPIRATION, failed=causes.append)
     odd = at(0, "odd", [1] * 12, crowd(12)).with_values(np.array(["no number"] * 12, dtype=object))

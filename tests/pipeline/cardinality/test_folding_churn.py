@@ -25,7 +25,7 @@ class Churn:
         self.done = 0
 
     def tick(self, number):
-        """The frames of a tick: those that stay, and those that came in the last few."""
+        """The frames of a tick: rows that stay, and those of the last few ticks."""
         first = max(0, number + 1 - LIVES)
         alive = np.append(np.arange(STAYING), STAYING + np.arange(first * COMING, (number + 1) * COMING))
         work = self.random.integers(0, 1000, (len(alive), len(BOUNDS) + 1)).astype(np.uint64)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is forgotten of rows, owners and streams, and that nothing of it is counted a second time."""
+"""Rows, owners and streams are forgotten, and nothing is counted twice."""
 
 import numpy as np
 import pytest
@@ -47,7 +47,7 @@ def test_rows_that_were_forgotten_before_the_buckets_changed_are_not_counted_twi
 
 @pytest.mark.parametrize("step", ["_follow", "_growth"])
 def test_a_stream_that_fails_half_way_begins_anew_with_its_next_frame(step, monkeypatch):
-    """Nothing that it left behind makes later batches fail, and its past is not counted a second time."""
+    """Its leftovers do not make later batches fail, and its past is not counted twice."""
     causes = []
     folding, rows = Folding(6, EXPIRATION, failed=causes.append), crowd(40)
     folding.fold([at(0, "work", [100] * 20, rows.take(np.arange(20)))], 0)

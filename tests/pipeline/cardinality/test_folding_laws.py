@@ -33,7 +33,7 @@ def test_in_every_interval_the_increases_of_all_rows_are_those_that_came(ticks, 
 @settings(max_examples=15)
 @given(st.lists(st.permutations(range(6)), min_size=1, max_size=4), st.integers(250, 400))
 def test_the_three_busiest_of_each_cgroup_have_names(ranks, budget):
-    """However late they begin: all others did something first, and had the budget for themselves."""
+    """However late they start: all others were active first, and had the budget for themselves."""
     machine, page = Machine(), Page(budget)
     idle = [(f"/{number}", f"idle{name}") for number in range(len(ranks)) for name in range(20)]
     for process in idle:
@@ -52,7 +52,7 @@ def test_the_three_busiest_of_each_cgroup_have_names(ranks, budget):
 @settings(max_examples=15)
 @given(st.randoms(use_true_random=False))
 def test_those_who_are_about_as_busy_do_not_take_turns(random):
-    """Once it is decided who has a name, it stays so while nobody is twice as busy as before."""
+    """Once owners are chosen, they keep their rows until another one is twice as active."""
     machine, page, decided = Machine(), Page(100), []
     for _ in range(20):
         for number in range(24):

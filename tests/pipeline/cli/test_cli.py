@@ -44,7 +44,7 @@ def test_help_lists_the_commands_with_examples(capsys):
 
 @pytest.mark.parametrize(("arguments"), [["version"], ["--version"]])
 def test_the_version_is_that_of_the_distribution(arguments, capsys):
-    """Both ways to ask."""
+    """Both options."""
     assert 0 == exit_code(arguments)
     assert version("ebpf-sidecar") in capsys.readouterr().out
 

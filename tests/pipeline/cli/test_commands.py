@@ -85,7 +85,7 @@ def test_check_warns_about_what_is_not_used(run):
 
 
 def test_check_prints_every_mistake_on_a_line_and_exits_with_2(run):
-    """On standard error, without colours where it is no terminal; nothing on standard output."""
+    """On standard error, without colours if it is not a terminal; nothing on standard output."""
     text = (DATA / "wrong" / "everything_at_once.yaml").read_text()
     expected = (DATA / "wrong" / "everything_at_once.txt").read_text().replace("everything_at_once.yaml", "c.yaml")
 
@@ -121,7 +121,7 @@ def services(monkeypatch):
 
 
 def test_run_fails_with_1_where_ebpf_cannot_be_used(run, services):
-    """And says what is missing and how to get it."""
+    """And explains what is missing and how to get it."""
     assert (1, "", "ebpf: cannot load: CAP_BPF missing; run as root\n") == run("run", text=BRANCHED)
     assert [["ebpf", "ebpf/slow"]] == receivers(services)
 
@@ -141,7 +141,7 @@ def test_run_or_replay_explains_in_three_lines_and_plays_a_recording(run, servic
 
 
 def test_what_is_set_holds_for_the_recording_as_well(run, services, monkeypatch):
-    """A chosen port stays chosen, and what was set for the receiver that cannot work is no cause for a warning."""
+    """A chosen port is kept, and settings of the receiver that cannot run cause no warning."""
     monkeypatch.setattr(run_command, "Plugins", Plugins)  # see above
     chosen = ("exporters.prometheus.endpoint=127.0.0.1:1", "receivers.ebpf.collection_interval=1s")
     code, *_ = run("run", "--or-replay", *(word for path in chosen for word in ("--set", path)))
@@ -227,7 +227,7 @@ def test_components_as_json_says_the_same(run):
 
 
 def test_components_shows_probes_and_misnamed_entry_points(install, tmp_path, entries):
-    """A folder of probes is listed with its probes; an entry point of no known kind says so."""
+    """A folder of probes is listed with its probes; an entry point of unknown kind is reported."""
     from_conftest = type(entries[0].load())
     (tmp_path / "disk.yaml").touch()
     probes = install("probes.mine", from_conftest(folders=(tmp_path,)))

@@ -109,7 +109,7 @@ def test_the_json_is_as_reviewed(doctor, golden):
 
 
 def test_without_a_problem_the_exit_code_is_0(doctor):
-    """Notes are no problems."""
+    """Notes are not problems."""
     code, output = doctor("--set", "receivers.clock/late.drift=3")
 
     assert 0 == code
@@ -118,7 +118,7 @@ def test_without_a_problem_the_exit_code_is_0(doctor):
 
 
 def test_a_configuration_whose_components_bring_no_checks_says_so(doctor):
-    """Nothing to examine is no problem."""
+    """Nothing to check is not a problem."""
     config = CONFIG.replace("clock: {drift: 3}, clock/late: {drift: 90}", "plain: ").replace(
         "clock, clock/late", "plain"
     )
@@ -132,7 +132,7 @@ def test_a_wrong_configuration_is_explained_as_everywhere(doctor):
 
 
 def test_words_are_coloured_for_a_terminal():
-    """The table holds colours; click takes them out where there is no terminal, see the first test."""
+    """The table contains colours; click removes them without a terminal, see the first test."""
     lines = list(doctor_command.table([doctor_command.Examined("receiver clock", look(ClockSettings(drift=90)))]))
 
     assert any("\x1b[31mproblem" in line for line in lines)

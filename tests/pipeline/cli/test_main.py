@@ -74,7 +74,7 @@ def test_a_full_disk_is_one_line_and_exit_code_1(arguments):
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_standard_descriptors_are_no_error(closed):
-    """And nobody's file or socket takes their place."""
+    """And no other file or socket takes their place."""
     shell = f'exec "$0" -c "$1" check {closed}'
     done = subprocess.run(["sh", "-c", shell, sys.executable, MAIN], capture_output=True, check=False, timeout=60)
 
@@ -82,7 +82,7 @@ def test_closed_standard_descriptors_are_no_error(closed):
 
 
 def test_what_is_opened_later_does_not_get_the_number_of_a_closed_standard_descriptor():
-    """Libraries write to 1 and 2 whoever is there."""
+    """Libraries write to 1 and 2, whatever they refer to."""
     code = "import sys; sys.argv[1:] = ['version']\nimport os\nos.close(2)\n"
     code += MAIN.replace(
         "main()", "import atexit; atexit.register(lambda: print(os.readlink('/proc/self/fd/2'))); main()"

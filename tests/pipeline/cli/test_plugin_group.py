@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands that plugins bring: listed, helped with and run like our own; broken ones harm nobody."""
+"""Commands of plugins: listed, with help, and run like the built-in ones; broken ones do no harm."""
 
 import subprocess
 import sys
@@ -75,7 +75,7 @@ def test_a_plugins_command_runs_like_our_own(bring, capsys):
     ],
 )
 def test_a_broken_command_says_why_when_it_is_called(bring, capsys, plugin, cause):
-    """And only then: help and other commands go on."""
+    """And only then: help and other commands still work."""
     bring("command.greet", plugin)
 
     assert 2 == exit_code(["greet", "--loud", "you"])
@@ -86,7 +86,7 @@ def test_a_broken_command_says_why_when_it_is_called(bring, capsys, plugin, caus
 
 
 def test_our_own_commands_cannot_be_replaced(bring, capsys):
-    """A plugin named like one of them is not asked."""
+    """A plugin with the name of a built-in one is not used."""
     bring("command.version", Raises())
 
     assert 0 == exit_code(["version"])
@@ -94,7 +94,7 @@ def test_our_own_commands_cannot_be_replaced(bring, capsys):
 
 
 def test_components_lists_commands_with_their_package(bring):
-    """So that one can see who brings them."""
+    """So that users see which package provides them."""
     [good] = list_components(Plugins([bring("command.greet", Greets())]))
     [broken] = list_components(Plugins([bring("command.greet", Raises())]))
 

@@ -16,7 +16,7 @@ PACKAGED = ["-c", str(REPLAY), "--set", "receivers.replay.speed=100", "--duratio
 
 
 def test_a_recording_can_go_to_standard_output(tmp_path):
-    """Only the recording; how far it is stands on standard error."""
+    """Only the recording; progress is on standard error."""
     with (tmp_path / "x").open("wb") as output:
         done = subprocess.run([*COMMAND, *PACKAGED], stdout=output, stderr=subprocess.PIPE, text=True, check=False)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever a file says, it is loaded or refused with mistakes; nothing else ever happens."""
+"""Whatever a file contains, it is loaded or refused with mistakes; nothing else ever happens."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_every_oddity_ends_in_mistakes_wherever_it_stands(plugins, text):
 @same_plugins
 @given(CONFIGURATIONS)
 def test_every_tree_loads_or_is_refused_with_mistakes(plugins, tree):
-    """With the components of the test; each mistake says what to do."""
+    """With the test's components; each mistake says what to do."""
     mistakes = ()
     try:
         load([InlineSource(dump(tree).encode(), "f")], [], plugins, ENVIRON)

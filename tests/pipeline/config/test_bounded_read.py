@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that never end, never answer, or are no files."""
+"""Files that never end, never return data, or are not files."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def test_the_null_device_is_empty():
 
 
 def test_files_of_the_kernel_that_have_no_length_are_read():
-    """Their length is said to be 0."""
+    """Their reported length is 0."""
     assert read_file("/proc/self/status").startswith(b"Name:")
 
 
 def test_what_cannot_be_opened_says_why(tmp_path):
-    """In the system's words."""
+    """With the system's error message."""
     for path, reason in (
         (tmp_path / "missing", "no such file or directory"),
         (tmp_path, "is a directory"),
@@ -62,7 +62,7 @@ def test_what_cannot_be_opened_says_why(tmp_path):
 
 
 def test_a_named_pipe_waits_for_its_writer(tmp_path):
-    """Who comes late, and writes in pieces, is heard to the end."""
+    """A writer that comes late, and writes in pieces, is read to the end."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
 
@@ -80,7 +80,7 @@ def test_a_named_pipe_waits_for_its_writer(tmp_path):
 
 
 def test_a_pipe_that_says_nothing_is_given_up(tmp_path):
-    """Whether nobody writes to it, or somebody has it open and is silent."""
+    """Without a writer, and with one that has it open but writes nothing."""
     os.mkfifo(tmp_path / "pipe")
     reading, writing = os.pipe()
     try:

@@ -137,7 +137,7 @@ ANYWHERE = dict.fromkeys(["first", "second", "third", "fourth"], "127.0.0.1:0")
 
 @pytest.mark.parametrize("path", ["/metrics", "/ready", "/", "/else"])
 def test_check_and_the_service_agree(path, monkeypatch):
-    """What is refused beforehand could not have been started, and what is not could."""
+    """Refused configurations could not have been started, and accepted ones could."""
     refused = mistakes(**{**ANYWHERE, "path": path})
     monkeypatch.setattr("ebpf_sidecar.pipeline.config.load.conflicts", lambda *_: [])
     text = FILE.format(**{**FREE, **ANYWHERE, "path": path})
@@ -202,7 +202,7 @@ class Page:
 
 
 def test_the_contract_asks_for_claims():
-    """So that an author who forgets them learns of it."""
+    """So that an author who forgets them notices."""
     page = Factory(ComponentKind.EXPORTER, "page", Page, description="Serves a page")
     with pytest.raises(AssertionError, match=r"\('127.0.0.1:5', '/mine'\).* not among the factory's claims"):
         check_contract(page, {})

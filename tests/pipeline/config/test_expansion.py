@@ -134,7 +134,7 @@ def test_a_file_that_is_no_text_is_a_mistake(tmp_path):
 
 
 def test_a_default_is_not_looked_at_when_it_is_not_needed():
-    """What is wrong in an unused default is no mistake."""
+    """Errors in an unused default are not mistakes."""
     assert "plain" == expanded("${WORD:-${env:UNSET}}")
 
 
@@ -187,7 +187,7 @@ def test_escaped_text_expands_to_itself(text):
 
 @given(st.text(alphabet=st.characters(exclude_characters="$", exclude_categories=["Cs"]).filter(lambda c: c != "\0")))
 def test_a_variables_text_goes_into_text_unchanged(text):
-    """Whatever has no dollar is put in as it is."""
+    """Text without a dollar is inserted unchanged."""
     tree, mistakes = expand(Document("<${env:ANY}>"), {"ANY": text})
 
     assert ("<" + text + ">", []) == (tree, mistakes)

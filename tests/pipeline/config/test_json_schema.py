@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The JSON Schema says the same as the checks, as far as a schema can."""
+"""The JSON Schema agrees with the validation, as far as a schema can."""
 
 from __future__ import annotations
 

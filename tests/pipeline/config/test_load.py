@@ -180,7 +180,7 @@ def test_a_mistake_names_the_source_that_made_it(loaded):
 
 @pytest.mark.parametrize("override", ["receivers", "=5", "a..b=1", ".a=1", ".".join("a" * 51) + "=1", "a={b: 1, b: 2}"])
 def test_overrides_that_are_none_are_mistakes(loaded, override):
-    """Each is told as such, and nothing else."""
+    """Each is reported as such, and nothing else."""
     with pytest.raises(ConfigError) as caught:
         loaded(SMALL, overrides=[override])
 
@@ -194,7 +194,7 @@ def test_an_override_that_is_no_yaml_is_text(loaded, text):
 
 
 def test_sections_of_the_users_own_are_a_place_for_anchors(loaded, plugins):
-    """What begins with ``x-`` is no part of the configuration: neither unknown nor expanded nor shown."""
+    """Keys that start with ``x-`` are not part of the configuration: neither unknown nor expanded nor shown."""
     text = "x-shared: &shared {owner: a, labels: {b: '${env:UNSET}'}}\n" + SMALL.replace(
         "ebpf: }", "ebpf: {<<: *shared, labels: {}}}"
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every wrong configuration is a file named after its wrongness, with what the user is told beside it."""
+"""Every wrong configuration is a file named after its mistake, with the expected message beside it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ENVIRON = {
 
 
 def told(file: Path, plugins) -> str:
-    """What a user of the file is told."""
+    """The messages for the user of the file."""
     with pytest.raises(ConfigError) as caught:
         load([InlineSource(file.read_bytes(), file.name)], [], plugins, ENVIRON)
     return "".join(f"{mistake}\n" for mistake in caught.value.mistakes)

@@ -45,7 +45,7 @@ def test_names_of_secrets_are_known_in_any_spelling(name):
     "name", ["token_file", "passwords_path", "key", "tokenizer", "endpoint", "author", "compass", "monkey"]
 )
 def test_other_names_are_not(name):
-    """Paths to secrets and words that only look alike may be seen."""
+    """Paths to secrets and similar words may be shown."""
     assert not is_secret_name(name)
 
 

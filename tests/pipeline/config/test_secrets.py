@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What came from a variable or a file that is named as a secret is shown by no command, whatever it looks like."""
+"""No command shows text from a variable or file whose name suggests a secret, whatever it looks like."""
 
 import io
 import logging

@@ -30,7 +30,7 @@ class Time:
 
 @pytest.fixture
 def time():
-    """Where all stand at zero."""
+    """With all clocks at zero."""
     return Time()
 
 
@@ -102,7 +102,7 @@ def test_two_copies_are_held_however_large(answers):
 
 
 def test_the_oldest_stalled_ones_are_given_up_for_a_new_one(answers, time):
-    """All who hold that copy, and nobody else."""
+    """All readers of that copy, and no others."""
     closed, old = [], page()
     stalled = [begin(answers, old, closed), begin(answers, old, closed)]
     begin(answers, page(), closed)
@@ -147,7 +147,7 @@ def test_an_earlier_page_of_the_same_kind_is_shared_for_a_while(answers, time):
 
 
 def test_reading_is_not_taking(answers, time):
-    """The server reads before it knows whether the socket takes any."""
+    """The server reads before it knows whether the socket accepts data."""
     answer = begin(answers, page())
     time.now = STALLED_SECONDS
     answer.read(10)

@@ -8,7 +8,7 @@ from ebpf_sidecar.pipeline.telemetry.ledger import Ledger
 
 
 def test_a_flood_is_one_line_and_counted_in_full(caplog):
-    """And one more line after a while, which says how many there were."""
+    """And one more line after a while, with their number."""
     now = [0.0]
     refusals = RefusalCounter(Ledger(), logging.getLogger("test"), lambda: now[0])
     for _ in range(1000):

@@ -52,7 +52,7 @@ def test_paths_added_before_start_are_served_from_then_on():
 
 
 def test_a_handler_sees_method_headers_and_query(servers):
-    """Header names come in lower case."""
+    """Header names are in lower case."""
     seen = []
     servers.add(ANY, "/metrics", lambda request: seen.append(request) or Response(b""))
     host, port = servers.bound(ANY)
@@ -111,7 +111,7 @@ def test_a_large_request_body_is_refused(servers):
 
 
 def test_a_failing_handler_is_answered_with_500_and_logged_once(servers, caplog):
-    """The count goes on; other paths are served."""
+    """Counting continues; other paths are served."""
 
     def fail(request):
         raise LookupError("our mistake")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a server gives up, and for whom, when clients hold its connections, its workers or its memory."""
+"""What a server drops when clients occupy its connections, its workers or its memory."""
 
 import http.client
 import io
@@ -77,7 +77,7 @@ def scrape(client):
 
 
 class Gate:
-    """A handler that holds everybody until opened."""
+    """A handler that blocks until it is opened."""
 
     def __init__(self):
         self.seen, self.opened = 0, threading.Event()
@@ -127,7 +127,7 @@ def test_a_recent_page_is_shared_where_no_other_fits(serving, clients):
 
 
 def test_stalled_clients_make_room_for_those_who_read(serving, clients):
-    """Memory comes back at once, though nothing can be written to them."""
+    """Memory is freed at once, although nothing can be written to them."""
     now = [0.0]
     answers = PendingResponses(4_000_000, clock=lambda: now[0])
     servers = serving(lambda request: Response(bytes(1_500_000)), pending=answers)
@@ -267,7 +267,7 @@ def tidied(listener, now):
     ],
 )
 def test_what_takes_too_long_is_ended(clients, request_, phase, seconds, reason):
-    """Clients that say nothing, drip, do not read, or do not come back; each only after its time."""
+    """Clients that send nothing, send slowly, do not read, or do not return; each only after its timeout."""
     refused = []
 
     def application(environ, start):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many clients, slow, broken and hostile ones: the others are answered, and the end comes in time."""
+"""Many slow, broken and hostile clients: the others are answered, and the shutdown is in time."""
 
 import socket
 import threading
@@ -70,7 +70,7 @@ def clients_that_never_finish_their_header(address):
     ],
 )
 def test_others_are_answered_at_once_beside(servers, disturb):
-    """Clients that are slow, broken or gone hold no thread of the server."""
+    """Slow, broken and disconnected clients block no thread of the server."""
     servers.add(ANY, "/metrics", answering(b"fine"))
     servers.add(ANY, "/large", answering(LARGE))
     clients = list(disturb(servers.bound(ANY)))
@@ -110,7 +110,7 @@ def test_shutdown_takes_less_than_a_second_with_clients_that_hang(servers):
 
 
 def test_shutdown_lets_an_answer_under_way_finish(servers):
-    """A scrape that came just before the end is not lost."""
+    """A scrape just before the shutdown is not lost."""
     asked, go_on = threading.Event(), threading.Event()
 
     def slow(request):

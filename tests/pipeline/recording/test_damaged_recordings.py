@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is no recording, or no longer a whole one: refused with the reason, or played up to the damage."""
+"""Files that are not recordings, or damaged ones: refused with the reason, or replayed up to the damage."""
 
 import errno
 import gzip
@@ -256,7 +256,7 @@ def test_a_full_disk_is_named():
 
 
 def test_a_file_that_may_not_be_read_says_who_must_be_able_to(tmp_path, monkeypatch):
-    """Root is refused, too, once it has given up the right to read everything."""
+    """Root is refused, too, once it has dropped the privilege to read everything."""
     path = write(tmp_path / "x", [frame("a", [1])])
 
     def refuse(*_, **__):

@@ -100,7 +100,7 @@ def test_a_row_set_that_returns_is_written_again(tmp_path):
 
 
 def test_columns_keep_their_types(tmp_path):
-    """Numbers of any width, truth values and text come back as what they were."""
+    """Numbers of any width, booleans and text are restored unchanged."""
     columns = {
         "pid": np.array([1, -2], np.int32),
         "big": np.array([2**64 - 1, 0], np.uint64),

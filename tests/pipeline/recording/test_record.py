@@ -191,7 +191,7 @@ def test_progress_is_told_in_ten_steps(tmp_path, quiet):
 
 
 def test_a_receiver_that_cannot_start_leaves_no_file(tmp_path, quiet):
-    """The reason is told, and what was in the file before is still there."""
+    """The reason is reported, and the file's earlier content is unchanged."""
     (tmp_path / "x").write_text("precious")
     problem = SidecarError("not permitted; run as root")
 
@@ -201,7 +201,7 @@ def test_a_receiver_that_cannot_start_leaves_no_file(tmp_path, quiet):
 
 
 def test_silence_is_an_error(tmp_path, quiet):
-    """A recording without data is no recording: no file, and the reason."""
+    """Without data there is no file, but a reason."""
     with pytest.raises(SidecarError, match=r"nothing arrived within 30s; record for longer"):
         Scene([Source("a", batches=0)]).run(tmp_path / "x")
     assert not (tmp_path / "x").exists()
@@ -271,7 +271,7 @@ def test_the_end_of_all_data_ends_the_recording(tmp_path, quiet):
 
 
 def test_frames_that_cannot_be_written_are_the_end_of_the_recording(tmp_path):
-    """An exporter that is given objects instead of numbers says so and does not ask for another try."""
+    """An exporter that gets objects instead of numbers reports it and does not request a retry."""
     exporter = RecordingExporter(tmp_path / "x", 1.0, FakeClock())
     exporter.export([])
     exporter.export([frame("a", [1])])

@@ -74,7 +74,7 @@ def test_no_other_module_is_run(broker):
     "request_", ["", "run", "run this", "wait 1 1", "end 1", "exe", "exe ../../etc", "mount /", "\0"]
 )
 def test_other_requests_are_errors_and_the_broker_lives(broker, request_):
-    """It never ends for what it is asked, nor touches what is not its own."""
+    """No request makes it exit, or touch anything that is not its own."""
     with pytest.raises(OSError, match=r"Invalid argument|No such process|not permitted"):
         broker.ask(request_)
     assert broker.ended() is None
@@ -89,14 +89,14 @@ def test_executables_are_told_and_what_there_is_not_is_an_error(broker):
 
 
 def test_an_answer_that_nobody_waited_for_is_not_taken_for_the_next(broker):
-    """A signal may have interrupted whoever asked."""
+    """A signal may have interrupted the caller."""
     broker._channel.send(b"interrupted exe 1")
 
     assert PYTHON == broker.executable(broker.pid)
 
 
 def test_when_the_service_ends_so_do_the_broker_and_its_tasks():
-    """Its socket is closed, in whatever way that came about."""
+    """Its socket is closed, for whatever reason."""
     broker = BrokerClient(["code"], [])
     with streams() as (ours, theirs, log):
         broker.run("code", theirs.fileno(), log.fileno())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ebpf_sidecar.pipeline.running.footprint import release_startup_pages, unchanged_mappings
+from ebpf_sidecar.pipeline.running.footprint import release_start_up, unchanged_mappings
 
 DETAILS = {"Size": 8, "Rss": 8, "Private_Clean": 8, "Anonymous": 0, "Swap": 0, "Locked": 0}
 
@@ -40,7 +40,7 @@ def test_programs_and_constants_of_files_can_be_dropped(rights):
     ids=["writable", "shared", "no access", "anonymous", "kernel's", "relocated", "relocated, swapped out", "locked"],
 )
 def test_everything_else_is_kept(kept):
-    """What was written would be lost, and what is locked is meant to stay; neighbours are judged on their own."""
+    """Written pages would be lost, and locked ones must stay; neighbouring mappings are checked separately."""
     assert [] == list(unchanged_mappings(kept))
     assert 2 == len(list(unchanged_mappings(mapping() + kept + mapping())))
 
@@ -50,26 +50,26 @@ def test_all_that_can_be_dropped_is_named_once(tmp_path):
     (tmp_path / "self").mkdir()
     (tmp_path / "self/smaps").write_text(mapping() + mapping("rw-p"))
     advised = []
-    release_startup_pages(tmp_path, lambda address, length: advised.append((address, length)))
+    release_start_up(tmp_path, lambda address, length: advised.append((address, length)))
 
     assert [(0x7F0000001000, 0x2000)] == advised
 
 
 def test_without_smaps_nothing_is_done(tmp_path):
-    """A restricted /proc is no error."""
-    release_startup_pages(tmp_path, lambda *_: pytest.fail("nothing is known, nothing may be dropped"))
+    """A restricted /proc is not an error."""
+    release_start_up(tmp_path, lambda *_: pytest.fail("nothing is known, nothing may be dropped"))
 
 
 SCRIPT = """
 import json, sys
 from pathlib import Path
 import numpy
-from ebpf_sidecar.pipeline.running.footprint import release_startup_pages
+from ebpf_sidecar.pipeline.running.footprint import release_start_up
 def resident():
     lines = Path("/proc/self/status").read_text().splitlines()
     return [int(line.split()[1]) for line in lines if line.startswith("RssFile")][0]
 before = resident()
-release_startup_pages(Path("/proc"))
+release_start_up(Path("/proc"))
 after = resident()
 print(json.dumps([before, after, float(numpy.linalg.det(numpy.eye(3) * 2))]))
 """

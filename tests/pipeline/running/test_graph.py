@@ -15,7 +15,7 @@ from ebpf_sidecar.pipeline.testing import frame
 
 
 def test_exporters_start_first_and_receivers_stop_first():
-    """Who receives is ready before anybody sends; who sends stops before anybody is gone."""
+    """Consumers are ready before producers start; producers stop before consumers are gone."""
     recorded = RecordedGraph()
     graph = recorded.build({"": ("r", "p q", "e")})
     graph.start()
@@ -79,7 +79,7 @@ def test_a_frame_that_a_processor_builds_is_of_the_same_reading():
 
 
 def test_every_boundary_counts_points():
-    """Received, in, out and sent add up, and what comes after the end is refused."""
+    """Received, in, out and sent add up, and batches after the shutdown are refused."""
     recorded = RecordedGraph()
     graph = recorded.build({"": ("r", "half", "e")}, half={"work": lambda frames: frames[:1]})
     graph.start()
@@ -107,13 +107,13 @@ def test_when_one_component_cannot_start_the_others_are_shut_down_again():
 
 
 class Cleaning(RecordedComponent):
-    """A processor that asks for cleared maps."""
+    """A processor that requests cleared maps."""
 
     map_cleanup = MapCleanup("clear_after_read", 5.0)
 
 
 class Emptying(Cleaning):
-    """Another one that asks for something else."""
+    """Another one with a different request."""
 
     map_cleanup = MapCleanup("no_cleanup")
 

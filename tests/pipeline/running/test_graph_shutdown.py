@@ -91,7 +91,7 @@ def test_what_waits_for_an_exporter_or_is_in_flight_is_shown():
 
 
 def test_what_is_read_of_a_component_ends_with_it():
-    """Gauges would keep a component that is gone, and all its maps, alive; what was counted stays."""
+    """Gauges would keep a removed component, and all its maps, alive; its counts stay."""
     recorded = RecordedGraph()
     graph = recorded.build({"": ("r", "p", "e")})
     for name in ("receiver r", "processor p"):

@@ -38,7 +38,7 @@ def test_frames_say_which_receiver_made_them_whatever_a_component_says():
 
 
 class Failing:
-    """A processor that fails as it was told to."""
+    """A processor that fails as configured."""
 
     def __init__(self, problem, **more):
         self.problem = problem
@@ -49,7 +49,7 @@ class Failing:
 
 
 def through(*processors):
-    """A pipeline of these, what arrives behind it, and its ledger; the receiver's name is r."""
+    """A pipeline of these, what arrives after it, and its ledger; the receiver's name is r."""
     ledger, kept = Ledger(), Kept()
     id_ = ComponentId(ComponentKind.PROCESSOR, "p")
     processors = [ProcessorNode(id_, processor, RecordedTelemetry(), (), ledger) for processor in processors]
@@ -58,7 +58,7 @@ def through(*processors):
 
 @pytest.mark.parametrize(("more", "arrived"), [({}, 1), ({"on_failure": OnFailure.DROP}, 0)])
 def test_what_a_processor_fails_on_goes_on_unless_it_must_not(more, arrived):
-    """Enrichment that fails loses no data; a filter that fails lets nothing slip through, and says how much."""
+    """Failing enrichment loses no data; a failing filter passes nothing, and reports how much."""
     pipeline, kept, _ = through(Failing(RuntimeError("bug"), **more))
     pipeline.consume([frame("m", [1, 2])])
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rights are given up for good, for every thread, as the configuration says."""
+"""Privileges are dropped permanently, for every thread, as configured."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ here = Path("/proc/thread-self")
 
 
 def run(code, *arguments):
-    """What a Python prints that gives up its rights."""
+    """The output of a Python process that drops its privileges."""
     line = [sys.executable, "-c", BEGIN + code, os.pathsep.join(sys.path), *arguments]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert 0 == done.returncode, done.stderr
@@ -75,7 +75,7 @@ def test_giving_up_what_is_not_there_is_no_error():
 
 
 def test_without_libseccomp_it_is_an_error_that_can_be_caught():
-    """The service then goes on without."""
+    """The service then continues without it."""
     code = """
 from ebpf_sidecar.pipeline.process.seccomp import refuse_system_calls
 try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The service around the graph: who it is, how it logs, and how it ends."""
+"""The service around the graph: its resource, its log, and its shutdown."""
 
 import io
 import json
@@ -38,7 +38,7 @@ def config():
 
 
 def test_a_service_starts_delivers_and_drains(config, capsys):
-    """After its life, received == sent, and it says what it is doing."""
+    """At the end received == sent, and the log shows what it did."""
     service = Service(config)
     service.start()
     deadline = threading.Event()
@@ -132,7 +132,7 @@ def test_the_resource_is_ours_then_the_environments_then_the_files(monkeypatch):
     st.sampled_from(["", "storage"]),
 )
 def test_the_environment_changes_what_it_names_and_nothing_else(named, name):
-    """Whole keys count: service.namespace is not service.name, and what is not named stays ours."""
+    """Whole keys are compared: service.namespace is not service.name, and other keys keep our values."""
     written = ",".join(f"{key}={quote(value)}" for key, value in named.items())
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OTEL_RESOURCE_ATTRIBUTES", written)
@@ -156,7 +156,7 @@ def test_without_environment_the_service_has_its_own_name(monkeypatch):
 
 @pytest.mark.parametrize("encoding", ["console", "json"])
 def test_the_log_says_when_how_bad_and_what(root_logger, encoding):
-    """A line for people, an object for machines; no colours where nobody looks."""
+    """A line for people, an object for machines; no colours without a terminal."""
     stream = io.StringIO()
     logs.configure("info", encoding, stream)
     logging.getLogger("x").warning("exporter prometheus: %s", "refused")
@@ -183,7 +183,7 @@ def test_a_traceback_is_kept_in_both_encodings(root_logger):
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
+    """A stream that claims to be a terminal."""
 
     def isatty(self):
         return True

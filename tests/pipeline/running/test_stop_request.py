@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Signals and components that end the service, and those that must not."""
+"""Signals and components that stop the service, and those that must not."""
 
 import os
 import pty
@@ -54,7 +54,7 @@ def test_a_start_is_interrupted_and_a_running_service_is_asked(handlers, number)
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
 def test_other_signals_are_reported_once_and_end_nothing(handlers, number):
-    """A unit with ``ExecReload=kill -HUP`` must not end the service."""
+    """A unit with ``ExecReload=kill -HUP`` must not stop the service."""
     request = StopRequest(terminal=lambda: False)
     request.handle_signals()
     signal.raise_signal(number)
@@ -70,7 +70,7 @@ def test_other_signals_are_reported_once_and_end_nothing(handlers, number):
     [(True, False, False, True), (True, True, False, False), (True, False, True, False), (False, False, False, False)],
 )
 def test_a_hang_up_ends_what_was_started_on_the_terminal_that_has_gone(handlers, started_with, left, nohup, ends):
-    """Unless nohup was asked for; and never a service without a terminal."""
+    """Unless started with nohup; and never a service without a terminal."""
     there = iter([started_with, left])
     signal.signal(signal.SIGHUP, signal.SIG_IGN if nohup else signal.SIG_DFL)
     request = StopRequest(terminal=lambda: next(there))
@@ -144,7 +144,7 @@ def test_a_request_to_reload_while_the_service_is_still_being_imported_ends_noth
 
 
 class AllRights:
-    """Rights that were not given up."""
+    """Privileges that were not dropped."""
 
     privileged = None
 
@@ -171,7 +171,7 @@ def test_a_signal_between_a_start_that_failed_and_the_next_ends_the_command(hand
 
 
 class Interrupting(Mistake):
-    """A warning during whose output the service is asked to end."""
+    """A warning during whose output the service is asked to stop."""
 
     def __str__(self):
         signal.raise_signal(signal.SIGTERM)
@@ -179,7 +179,7 @@ class Interrupting(Mistake):
 
 
 def test_a_signal_while_warnings_are_logged_ends_the_start(handlers, root_logger, monkeypatch):
-    """A log that nobody reads takes its time."""
+    """A log without a reader is slow."""
     config = load([InlineSource(REPLAY.encode(), "replay.yaml")], [], Plugins(), {})
     interrupting = Interrupting("", "a warning")
     monkeypatch.setattr("ebpf_sidecar.pipeline.running.service.drop_privileges", lambda config: AllRights())

@@ -113,7 +113,7 @@ def test_each_payload_of_a_batch_has_its_own_end():
     ],
 )
 def test_trying_again_has_an_end(retry, reason):
-    """A batch that can never be delivered does not stand in the way for ever."""
+    """A batch that can never be delivered does not block the queue for ever."""
     sender, clock = FakeSender(repeat(DOWN)), FakeClock()
     queue = ObservedQueue(sender, clock, multiplier=1, **retry)
     queue.start()
@@ -130,7 +130,7 @@ def test_trying_again_has_an_end(retry, reason):
 
 
 def test_a_stopped_queue_tries_once_more_what_had_failed_for_the_moment():
-    """A back end that has come back gets the last values; one that has not does not hold the service up."""
+    """A back end that is available again gets the last values; otherwise it does not block the service."""
     for problems, expected in ((1, {"sent": 1}), (9, {"send_failed": 1})):
         sender, clock = FakeSender([DOWN] * problems), FakeClock()
         queue = ObservedQueue(sender, clock)
@@ -155,7 +155,7 @@ def test_a_sender_that_ends_its_thread_loses_that_batch_alone():
 
 
 def test_what_cannot_be_encoded_is_lost_and_named_and_nothing_else():
-    """Also in the middle of a batch: what came before has been sent."""
+    """Also in the middle of a batch: earlier payloads were sent."""
 
     class Breaks(FakeSender):
         def encode(self, frames):

@@ -58,7 +58,7 @@ def test_what_an_exporter_leaves_out_is_not_sent():
 
 
 class Hanging(Sink):
-    """An exporter that does not come back until it is released, and counts who is in it."""
+    """An exporter that blocks until it is released, and counts concurrent calls."""
 
     def __init__(self):
         super().__init__()

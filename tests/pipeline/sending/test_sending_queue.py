@@ -14,7 +14,7 @@ from ebpf_sidecar.pipeline.testing import FakeSender, RecordedTelemetry, frame
 
 
 def test_batches_arrive_in_order_and_are_counted():
-    """What is offered is delivered, first come first served."""
+    """Batches are delivered in order."""
     sender = FakeSender()
     queue = ObservedQueue(sender)
     queue.start()
@@ -28,7 +28,7 @@ def test_batches_arrive_in_order_and_are_counted():
 
 @pytest.mark.parametrize("limit", [{"queue_size": 2}, {"queue_size": 2, "sizer": "items"}])
 def test_a_full_queue_gives_up_the_oldest_batch_and_never_blocks(limit):
-    """The newest cumulative values include what older ones said."""
+    """The newest cumulative values include older ones."""
     sender = Blocking()
     queue = ObservedQueue(sender, queue=limit)
     queue.start()
@@ -92,7 +92,7 @@ def test_several_consumers_deliver_at_the_same_time():
 
 
 def test_what_cannot_be_delivered_within_the_bound_is_counted_at_shutdown():
-    """Shutting down waits no longer than it may, and says what was lost."""
+    """Shutdown waits no longer than allowed, and reports what was lost."""
     sender = Blocking()
     queue = ObservedQueue(sender)
     queue.start()
@@ -108,7 +108,7 @@ def test_what_cannot_be_delivered_within_the_bound_is_counted_at_shutdown():
 
 
 def test_a_delivery_that_ends_after_the_bound_is_not_counted_again():
-    """What was given up stays given up: the account is closed once."""
+    """Dropped points stay dropped: they are counted once."""
     sender = Blocking()
     queue = ObservedQueue(sender)
     queue.start()
@@ -136,7 +136,7 @@ class Stuck(RecordedTelemetry):
 
 
 def test_a_log_that_blocks_does_not_hold_the_queue():
-    """Whoever reports a loss holds no lock: others offer, look, and deliver meanwhile."""
+    """Reporting a loss holds no lock: others may enqueue, look, and deliver meanwhile."""
     sender = Blocking()
     queue = ObservedQueue(sender, queue={"queue_size": 1}, telemetry=Stuck())
     queue.start()

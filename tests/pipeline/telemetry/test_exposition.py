@@ -30,7 +30,7 @@ def samples(families):
 
 
 def test_counters_and_gauges_appear_in_both_formats(ledger):
-    """Text 0.0.4 and OpenMetrics tell the same."""
+    """Text 0.0.4 and OpenMetrics have the same content."""
     shown = SelfMetrics(ledger, {"service.name": "x"})
     ledger.gauge(QUEUE_SIZE, (("exporter", "prometheus"),), lambda: 3)
     label = ("exporter", "prometheus")
@@ -59,7 +59,7 @@ def test_the_first_error_of_a_kind_is_an_increase():
 
 
 def test_the_first_error_is_an_increase_on_each_page():
-    """Exporters have pages of their own, and who scrapes one does not see the 0 on another."""
+    """Exporters have pages of their own, and a scraper of one does not see the 0 on another."""
     ledger = Ledger()
     shown, telemetry = SelfMetrics(ledger, {}), ComponentTelemetry(ID, ledger, logging.getLogger("test"))
     telemetry.error("sending", "no")
@@ -96,7 +96,7 @@ def test_a_component_counts_and_shows_and_is_forgotten(ledger):
 
 @pytest.mark.parametrize(("value", "warnings"), [("true", 1), (" TRUE ", 1), ("false", 0), ("", 0)])
 def test_the_switch_of_the_sdk_does_not_hide_what_was_lost(ledger, monkeypatch, caplog, value, warnings):
-    """The service's own metrics stay, the log says so, and others in the process still see the switch."""
+    """The service's own metrics stay, the log reports it, and others in the process still see the variable."""
     monkeypatch.setenv("OTEL_SDK_DISABLED", value)
     shown = SelfMetrics(ledger, {})
     page = shown.exposition(False)
@@ -118,7 +118,7 @@ def test_the_page_has_no_target_info_and_no_scope_labels(ledger):
 
 
 def test_a_repeated_problem_is_logged_once_and_counted_each_time(caplog):
-    """The log tells when it began and when it was over; the counter how often."""
+    """The log shows when it started and when it was over; the counter how often it happened."""
     ledger = Ledger()
     telemetry = ComponentTelemetry(ID, ledger, logging.getLogger("test"))
     with caplog.at_level(logging.INFO, "test"):

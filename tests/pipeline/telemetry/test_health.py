@@ -36,7 +36,7 @@ def test_a_receiver_that_was_silent_for_three_intervals_makes_the_service_unheal
 
 
 def test_a_component_of_a_short_interval_is_silent_only_after_seconds():
-    """A busy machine lets anybody wait for a tenth of a second; nobody shall be restarted for that."""
+    """On a busy machine any thread may wait for a tenth of a second; that must not cause a restart."""
     clock = FakeClock()
     health = Health(clock)
     health.heartbeat("receiver replay").expect(0.05)
@@ -59,7 +59,7 @@ def test_a_beat_makes_it_healthy_again():
 
 
 def test_a_component_without_heartbeat_is_not_waited_for():
-    """Only who promised to beat is missed."""
+    """Only components that expect beats are reported."""
     clock = FakeClock()
     health = started(clock)
     health.heartbeat("receiver ebpf").stop()
@@ -85,7 +85,7 @@ def test_ready_means_started_delivered_and_not_stopping():
 
 
 def pages(clock, health):
-    """Status pages with one counter behind them."""
+    """Status pages with one counter."""
     ledger = Ledger()
     ledger.add(SENT, 7, (("exporter", "prometheus"),))
     return StatusPages(health, ledger, clock, "1.0", lambda: [{"id": "metrics"}], clock.monotonic())

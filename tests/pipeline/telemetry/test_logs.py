@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A log that nobody reads holds nobody up, and says afterwards what is missing."""
+"""A log without a reader blocks no thread, and reports missing lines afterwards."""
 
 import fcntl
 import io
@@ -22,7 +22,7 @@ from ebpf_sidecar.pipeline.testing import FakeClock, FakeSender, frame
 
 
 class Log:
-    """A logger into a pipe of one page, which is read when the test says so."""
+    """A logger into a pipe of one page, which the test reads when it wants to."""
 
     def __init__(self):
         self.reader, writer = os.pipe()
@@ -56,7 +56,7 @@ def test_lines_come_out_one_by_one(log):
 
 
 def test_a_log_that_nobody_reads_blocks_nobody_and_says_what_is_missing(log):
-    """Who logs goes on; once there is room again, the number of missing lines stands where they would be."""
+    """Logging continues; once there is room again, the number of missing lines is in their place."""
     for number in range(3000):
         log.logger.warning("line %d", number)
     seen = log.read()
