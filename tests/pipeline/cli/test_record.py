@@ -44,8 +44,11 @@ def test_a_signal_keeps_what_was_recorded(tmp_path, number):
     arguments = [*PACKAGED[:5], "1h", "-o", tmp_path / "x"]
     with log.open("wb") as output:
         process = subprocess.Popen([*COMMAND, *arguments], stderr=output, start_new_session=True)
-    assert until(lambda: (tmp_path / "x").exists() and "recording for" in log.read_text())
-    process.send_signal(number)
+    try:
+        assert until(lambda: (tmp_path / "x").exists() and "recording for" in log.read_text())
+        process.send_signal(number)
 
-    assert 0 == process.wait(60), log.read_text()
+        assert 0 == process.wait(60), log.read_text()
+    finally:
+        process.kill()
     assert read(tmp_path / "x")
