@@ -152,10 +152,9 @@ def test_a_path_tells_container_runtime_pod_and_class(path, id_, runtime, uid, q
 
 
 @pytest.mark.parametrize("below", BELOW)
-@pytest.mark.parametrize("path", [shape[0] for shape in SHAPES])
-def test_what_lies_below_a_container_belongs_to_it(path, below):
-    """Nested cgroups inside a container reduce to the container's own directory."""
-    assert path == container_directory(path + below)
+def test_what_lies_below_a_container_belongs_to_it(below):
+    """Nested cgroups inside a container of any shape reduce to the container's own directory."""
+    assert [] == [path for path, *_ in SHAPES if path != container_directory(path + below)]
 
 
 @pytest.mark.parametrize("path", NOT_CONTAINERS)
