@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much slower programs are while the service measures them, beside what two controls cost them.
+"""How much slower programs run while the service measures them, compared with two controls.
 
     python bench/end_to_end.py [rounds, default 5 [scale of the loops, default 1.0 [part of a workload's name]]]
 
@@ -25,10 +25,10 @@ from dataclasses import dataclass
 from measuring.attached import quiet, tracing_programs
 from measuring.bpftrace import bpftrace, why_no_bpftrace
 from measuring.empty_programs import empty_programs
-from measuring.printing import say, table
+from measuring.printing import progress, table
 from measuring.probes import PROBES, stats
 from measuring.service import Sidecar
-from measuring.workloads import Machine, Workload, machine
+from measuring.workloads import LoopRunner, Workload, machine
 
 ROUNDS, TRIES, MOST_TRIES = 5, 3, 6
 BAR = 32  # characters
@@ -58,13 +58,13 @@ def service() -> Iterator[None]:
 
 
 def variants() -> Variants:
-    """What can be had here, in the order of a round."""
+    """What is available here, in the order of a round."""
     found: dict[str, Callable[[], AbstractContextManager[object]]] = {
         NOTHING: nullcontext, SERVICE: service, "empty programs": empty_programs
     }  # fmt: skip
     reason = why_no_bpftrace()
     if reason:
-        say(f"without bpftrace: {reason}")
+        progress(f"without bpftrace: {reason}")
         return found
     return {**found, "bpftrace": bpftrace}
 
@@ -74,7 +74,7 @@ class Bench:
     """The rounds. ``strange``: tries in which programs of others were at work, of ``tries``; ``patience``: seconds to
     wait for them to go."""
 
-    place: Machine
+    place: LoopRunner
     scale: float
     patience: float = 15.0
     tries: int = 0
@@ -85,7 +85,7 @@ class Bench:
         times: Times = {workload: defaultdict(list) for workload in workloads}
         for number in range(count):
             for name, variant in chosen.items():
-                say(f"  round {number + 1} of {count}: {name}")
+                progress(f"  round {number + 1} of {count}: {name}")
                 alone = quiet(self.patience)
                 with variant():
                     for workload in workloads:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What folding costs in each interval, beside what the exporter does with the same frames.
+"""What folding costs per interval, compared with the exporter's work on the same frames.
 
     python bench/folding.py
 
@@ -71,9 +71,9 @@ def served(exporter: PrometheusExporter, frames: Frames) -> bytes:
 
 def timed(work: Callable[[], Result], times: list[float]) -> Result:
     """What ``work`` returns; how long it took goes to ``times``, in milliseconds."""
-    begin = time.perf_counter()
+    started = time.perf_counter()
     result = work()
-    times.append((time.perf_counter() - begin) * 1e3)
+    times.append((time.perf_counter() - started) * 1e3)
     return result
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long the Prometheus page is, and what it takes to make it, by configuration and by what the machine does.
+"""How long the Prometheus page is, and what making it costs, by configuration and workload.
 
     python bench/page.py [short-lived processes, default 5000]
 
@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from measuring.build_machine import INTERVAL, SETTLED, BuildMachine
-from measuring.printing import say, table
+from measuring.printing import progress, table
 
 from ebpf_sidecar.exporters.prometheus import FACTORY, PrometheusExporter
 from ebpf_sidecar.pipeline import ComponentKind, Frame, Kind
@@ -89,9 +89,9 @@ class Run:
 
 def milliseconds(work: Callable[[], object]) -> float:
     """How long it takes."""
-    begin = time.perf_counter()
+    started = time.perf_counter()
     work()
-    return 1e3 * (time.perf_counter() - begin)
+    return 1e3 * (time.perf_counter() - started)
 
 
 def series_of(page: bytes) -> int:
@@ -116,7 +116,7 @@ def main() -> None:
     heads = ("configuration", "series", "most", "MB", "gzip", "export ms", "scrape ms", "counts lost")
     rows = []
     for name, settings in SHAPES.items():
-        say(f"  {name}")
+        progress(f"  {name}")
         rows.append([name, *Run(settings).go(processes).cells()])
     print(table(heads, rows))
 

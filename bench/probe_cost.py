@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the probes cost inside the kernel, by program and by what the machine does, and how much it slows a program.
+"""What the probes cost inside the kernel, by program and workload, and how much they slow a program down.
 
     python bench/probe_cost.py [scale of the loops, default 1.0 [part of a workload's name]]
 
@@ -14,7 +14,7 @@ target. With part of a workload's name, that is all. Third table: a loop's proce
 in turn, with the counting off; "added" and "ratio" are medians over the pairs. Fourth table, the only one with `empty`
 for a name: what `page_cache` and `syscalls` add to calls, and how many times as much that is as what programs add that
 do nothing on the same hooks; each of the three is the best of several rounds in turn, since what disturbs only adds.
-The file's type of a read is known where pages are looked up; else it is found through the table of open files. For
+The file's type of a read is known where pages are looked up; otherwise it is found through the table of open files. For
 comparison, the sums for one cached read that were measured for the design (counting included): 201 ns in three programs
 of a prototype, 319 ns in a predecessor that counted less.
 """
@@ -28,11 +28,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from measuring.empty_programs import EMPTY, empty_programs
-from measuring.printing import say, table
+from measuring.printing import progress, table
 from measuring.probes import PROBES, probes, stats
-from measuring.workloads import Machine, Workload, machine
+from measuring.workloads import LoopRunner, Workload, machine
 
-from ebpf_sidecar.receivers.ebpf.maps.loaded import Loaded
+from ebpf_sidecar.receivers.ebpf.maps.loaded import LoadedProbes
 
 PAIRS = 7
 ROUNDS = 5
@@ -46,7 +46,7 @@ REFERENCE = [["prototype (64 + 86 + 51)", 201], ["predecessor (115 + 139 + 66)",
 WORKLOADS = (
     Workload("cached pread, 512 B of one page", "same", 300_000),
     Workload("cached pread, 4 KiB in order", "pages", 200_000),
-    Workload("call that nobody asked for", "calls", 600_000),
+    Workload("call that is not followed", "calls", 600_000),
     Workload("direct read, 4 KiB at random", "fio", 20_000),
     Workload("page fault, fresh memory", "fresh", 200_000),
     Workload("page fault, mapped file on disk", "faults", 4_096, cold=True),
@@ -90,15 +90,19 @@ def per_operation(found: Sequence[Cost]) -> float:
     return sum(each.net * each.runs for each in found)
 
 
-def costs(loaded: Loaded, control: Loaded, place: Machine, workload: Workload, scale: float) -> list[Cost]:
+def costs(
+    loaded: LoadedProbes, control: LoadedProbes, place: LoopRunner, workload: Workload, scale: float
+) -> list[Cost]:
     """Each program's cost in the repetition that other programs disturbed least."""
     repetitions = [repetition(loaded, control, place, workload, scale) for _ in range(REPETITIONS)]
     least = min(repetitions, key=lambda found: sum(cost.runs for cost in found))
     return [cost for cost in least if cost.runs >= LEAST_RUNS]
 
 
-def repetition(loaded: Loaded, control: Loaded, place: Machine, workload: Workload, scale: float) -> list[Cost]:
-    """What the programs and the empty ones beside them did during one run of the workload."""
+def repetition(
+    loaded: LoadedProbes, control: LoadedProbes, place: LoopRunner, workload: Workload, scale: float
+) -> list[Cost]:
+    """What the programs and the empty ones next to them did during one run of the workload."""
     programs = {program.name: program for program in (*loaded.programs, *control.programs)}
     before = {name: program.runs() for name, program in programs.items()}
     operations, _ = place.run(workload, scale)
@@ -115,12 +119,12 @@ Measured = dict[str, list[Cost]]
 """Costs by the workload's name; empty where it cannot be run here."""
 
 
-def measure(place: Machine, workloads: Iterable[Workload], scale: float) -> Measured:
+def measure(place: LoopRunner, workloads: Iterable[Workload], scale: float) -> Measured:
     """The costs of all programs, and of the counting, in each workload."""
     found: Measured = {}
     with probes() as loaded, empty_programs() as control, stats("1"):
         for workload in workloads:
-            say(f"  {workload.name}")
+            progress(f"  {workload.name}")
             missing = workload.why_not()
             found[workload.name] = [] if missing else costs(loaded, control, place, workload, scale)
     return found
@@ -185,8 +189,8 @@ def target_lines(measured: Measured, programs: Mapping[str, Mean]) -> str:
         if found
     ]
     above = [f"{name} ({mean.net:.0f})" for name, mean in programs.items() if mean.net > TARGET]
-    said = f"{len(above)} of {len(programs)} programs above {TARGET} ns: {', '.join(above)}"
-    return "\n".join(["without the counting:", *lines, said])
+    reported = f"{len(above)} of {len(programs)} programs above {TARGET} ns: {', '.join(above)}"
+    return "\n".join(["without the counting:", *lines, reported])
 
 
 @dataclass(frozen=True)
@@ -199,7 +203,7 @@ class Slowdown:
     ratio: float
 
 
-def slowdown(place: Machine, workload: Workload, names: tuple[str, ...], scale: float, pairs: int) -> Slowdown:
+def slowdown(place: LoopRunner, workload: Workload, names: tuple[str, ...], scale: float, pairs: int) -> Slowdown:
     """A loop without and with probes, in turn."""
     found = []
     for _ in range(pairs):
@@ -211,18 +215,18 @@ def slowdown(place: Machine, workload: Workload, names: tuple[str, ...], scale: 
     return Slowdown(without, under, added, statistics.median(b / a for a, b in found))
 
 
-def _per_operation(place: Machine, workload: Workload, scale: float) -> float:
+def _per_operation(place: LoopRunner, workload: Workload, scale: float) -> float:
     """The best of some tries: what disturbs only adds."""
     return min(place.run(workload, scale)[1] for _ in range(TRIES))
 
 
-def slowdown_table(place: Machine, scale: float, pairs: int) -> str:
+def slowdown_table(place: LoopRunner, scale: float, pairs: int) -> str:
     """The loops that spend all their time in calls, under all probes and under one; and in page faults."""
     rows: list[list[object]] = []
     calls, alone = WORKLOADS[:3], [(name,) for name in PROBES if name not in IDLE]
     chosen = [(loop, names) for loop in calls for names in (PROBES, *alone)]
     for workload, names in [*chosen, (WORKLOADS[4], ("page_faults",))]:
-        say(f"  {workload.name}, {', '.join(names)}")
+        progress(f"  {workload.name}, {', '.join(names)}")
         found = slowdown(place, workload, names, scale, pairs)
         which = "all" if names == PROBES else names[0]
         shown = (f"{number:.0f}" for number in (found.without, found.under, found.added))
@@ -230,7 +234,7 @@ def slowdown_table(place: Machine, scale: float, pairs: int) -> str:
     return table(["loop", "probes", "ns/op without", "with", "added", "ratio"], rows, left=2)
 
 
-def times_empty(place: Machine, workload: Workload, scale: float) -> tuple[float, float, float]:
+def times_empty(place: LoopRunner, workload: Workload, scale: float) -> tuple[float, float, float]:
     """Nanoseconds that empty programs add to an operation, those that the probes add, and how many times as much."""
     rounds = []
     with place.repeated(workload, scale) as measured:
@@ -244,11 +248,11 @@ def times_empty(place: Machine, workload: Workload, scale: float) -> tuple[float
     return empty - without, under - without, (under - without) / (empty - without)
 
 
-def empty_table(place: Machine, scale: float) -> str:
+def empty_table(place: LoopRunner, scale: float) -> str:
     """What the probes add, against programs that do nothing."""
     rows: list[list[object]] = []
     for workload in TYPED:
-        say(f"  {workload.name}")
+        progress(f"  {workload.name}")
         empty, added, times = times_empty(place, workload, scale)
         rows.append([workload.name, f"{empty:.0f}", f"{added:.0f}", f"{times:.2f}"])
     return table(["call", "empty programs add", "the probes add", "times"], rows)
@@ -261,12 +265,12 @@ def main(scale: float = 1.0, words: str = "") -> None:
             with stats("0"):
                 print(empty_table(place, scale))
             return
-        say("cost by program")
+        progress("cost by program")
         measured = measure(place, [each for each in WORKLOADS if words in each.name], scale)
         programs = means(measured)
         print(cost_table(measured), program_table(programs), target_lines(measured, programs), sep="\n\n", flush=True)
         if not words:
-            say("slowdown")
+            progress("slowdown")
             with stats("0"):
                 print("", slowdown_table(place, scale, PAIRS), "", empty_table(place, scale), sep="\n")
 

@@ -50,9 +50,9 @@ def milliseconds(process: Callable[[Frames], Frames], ticks: list[Frames]) -> fl
     process(ticks[0])
     times = []
     for frames in ticks[1:]:
-        begin = time.perf_counter()
+        started = time.perf_counter()
         process(frames)
-        times.append(time.perf_counter() - begin)
+        times.append(time.perf_counter() - started)
     return statistics.median(times) * 1e3
 
 

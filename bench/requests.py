@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a request to a disk costs in the kernel: with the probe block_io, with block_waits, and with somebody else's.
+"""What a request to a disk costs in the kernel: with the probe block_io, with block_waits, and with a third-party
+probe.
 
     python bench/requests.py [direct reads in each round, default 8000 [object file to compare with]]
 
@@ -21,9 +22,9 @@ from pathlib import Path
 
 from measuring.empty_programs import empty_programs
 from measuring.libbpf_object import attached_object
-from measuring.printing import say, table
+from measuring.printing import progress, table
 from measuring.probes import BPF, probes, request, stats
-from measuring.workloads import Machine, Workload, machine
+from measuring.workloads import LoopRunner, Workload, machine
 
 from ebpf_sidecar.receivers.ebpf.kernel.bpf_syscall import program_runs
 from ebpf_sidecar.receivers.ebpf.loading.parent import load
@@ -81,7 +82,7 @@ class Cost:
     """Nanoseconds by program."""
 
 
-def measure(attached: Attached, place: Machine, operations: int) -> Cost:
+def measure(attached: Attached, place: LoopRunner, operations: int) -> Cost:
     """What one read takes."""
     with attached() as programs:
         before = {name: program_runs(fd) for name, fd in programs.items()}
@@ -92,7 +93,7 @@ def measure(attached: Attached, place: Machine, operations: int) -> Cost:
     return Cost(sum(ns.values()), runs, ns)
 
 
-def one_round(place: Machine, compared: Mapping[str, Attached], operations: int) -> dict[str, tuple[Cost, float]]:
+def one_round(place: LoopRunner, compared: Mapping[str, Attached], operations: int) -> dict[str, tuple[Cost, float]]:
     """Each variant's cost, and what is left of it without the counting."""
     empty = measure(nothing, place, operations)
     counting = empty.ns / max(1.0, empty.runs)
@@ -114,11 +115,11 @@ def lines_of(name: str, rounds: Sequence[Mapping[str, tuple[Cost, float]]]) -> I
             yield ["", program, f"{ns:.0f}", "", "", ""]
 
 
-def compare(place: Machine, compared: Mapping[str, Attached], operations: int) -> str:
+def compare(place: LoopRunner, compared: Mapping[str, Attached], operations: int) -> str:
     """The table."""
     rounds = []
     for number in range(ROUNDS):
-        say(f"  round {number + 1} of {ROUNDS}")
+        progress(f"  round {number + 1} of {ROUNDS}")
         rounds.append(one_round(place, compared, operations))
     rows = [line for name in compared for line in lines_of(name, rounds)]
     return table(["measured by", "program", "ns", "net", "ratio", "net ratio"], rows, left=2)

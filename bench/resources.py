@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the service takes with the packaged configuration: memory, processor time while idle, time to start.
+"""What the service takes with the packaged configuration: memory, CPU time while idle, time to start.
 
     python bench/resources.py [seconds to stay idle, default 60]
 
 Needs root. Memory in MiB: "rss" is all that is mapped, "anon" the process's own, "file" pages of programs and
 libraries, "pss" the same with shared pages divided among those who map them, "private" what the process's end would
 free; "lines" is the length of the page, as memory grows with what this machine does meanwhile. The steps are cumulative
-in one fresh process; "+" is what the step added. Idle means that nobody scrapes and only this machine's own activity
-is counted; time on a processor is the scheduler's count in nanoseconds. The start is from the command to the
-first page with a probe's metric, the median of several; its control, in turn with it, imports what cannot be avoided:
-NumPy, the OpenTelemetry SDK and the Prometheus package.
+in one fresh process; "+" is what the step added. Idle means that it is not scraped and only this machine's own activity
+is counted; time on a processor is the scheduler's count in nanoseconds. The start is from the command to the first page
+with a probe's metric, the median of several; its control, in turn with it, imports what cannot be avoided: NumPy, the
+OpenTelemetry SDK and the Prometheus package.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from measuring.memory import MEMORY_FILES, cpu_ns, in_mib, memory_in
-from measuring.printing import say, table
+from measuring.printing import progress, table
 from measuring.service import Sidecar, by_labels, environment
 
 from ebpf_sidecar.receivers.ebpf.loading.build_request import request_for
@@ -90,18 +90,18 @@ def idle(interval: str, seconds: float, rest: float = 11.0) -> Idle:
     """Start a service, scrape it, leave it alone, scrape it again, and let it rest until free memory is given back."""
     memory = {}
 
-    def scrapes(moment: str, count: int) -> str:
+    def scrapes(reading_time: str, count: int) -> str:
         page = [service.scrape() for _ in range(count)][-1]
-        memory[moment] = {**in_mib(service.process.pid), "lines": page.count("\n")}
+        memory[reading_time] = {**in_mib(service.process.pid), "lines": page.count("\n")}
         return page
 
     with Sidecar(interval) as service:
         service.first_page()
         scrapes("after the start", 1)
         scrapes(f"after {SCRAPES} scrapes", SCRAPES)
-        before, begin = cpu_ns(service.process.pid), time.monotonic()
+        before, started = cpu_ns(service.process.pid), time.monotonic()
         time.sleep(seconds)
-        after, passed = cpu_ns(service.process.pid), time.monotonic() - begin
+        after, passed = cpu_ns(service.process.pid), time.monotonic() - started
         page = scrapes(f"{seconds:g} s and {SCRAPES} scrapes later", SCRAPES)
         time.sleep(rest)
         memory[f"at rest for {rest:g} s"] = {**in_mib(service.process.pid), "lines": page.count("\n")}
@@ -128,7 +128,8 @@ def memory_table(memory: dict[str, dict[str, float]]) -> str:
     """Memory of the running service."""
     kinds = (*KINDS, "peak", "lines")
     return table(
-        ["service (MiB)", *kinds], [[moment, *(each[kind] for kind in kinds)] for moment, each in memory.items()]
+        ["service (MiB)", *kinds],
+        [[reading_time, *(each[kind] for kind in kinds)] for reading_time, each in memory.items()],
     )
 
 
@@ -136,9 +137,9 @@ def starts(runs: int) -> tuple[list[float], list[float]]:
     """Seconds of several starts, and of the control, in turn."""
     ours, control = [], []
     for _ in range(runs):
-        begin = time.monotonic()
+        started = time.monotonic()
         subprocess.run([sys.executable, "-c", CONTROL], env=environment(), check=True)
-        control.append(time.monotonic() - begin)
+        control.append(time.monotonic() - started)
         with Sidecar("10s") as service:
             ours.append(service.first_page()[0])
     return ours, control
@@ -182,13 +183,13 @@ def main() -> None:
     """Print the tables."""
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 60.0
     breakdown(STEPS)  # so that everything is compiled
-    say("memory by step")
+    progress("memory by step")
     print(breakdown_table(breakdown(STEPS)), end="\n\n")
-    say(f"idle for {seconds:g} s")
+    progress(f"idle for {seconds:g} s")
     found = at_once(("10s", "1s"), seconds)
     print(memory_table(found["10s"].memory), end="\n\n")
     print(idle_table(found), end="\n\n")
-    say("starts")
+    progress("starts")
     print(start_table(runs=7), end="\n\n")
     print(map_table(found["10s"].page))
 

@@ -80,9 +80,9 @@ def milliseconds(work: Callable[[int], object], runs: int = 5) -> float:
     """The median time of ``work``, which gets the run's number."""
     times = []
     for run in range(runs):
-        begin = time.perf_counter()
+        started = time.perf_counter()
         work(run)
-        times.append(time.perf_counter() - begin)
+        times.append(time.perf_counter() - started)
     return 1000 * statistics.median(times)
 
 
@@ -97,9 +97,9 @@ def measure(count: int) -> dict[str, float]:
 
     def scrape(request: Request) -> float:
         made.export(ticks[6])  # so that nothing is kept from the scrape before
-        begin = time.perf_counter()
+        started = time.perf_counter()
         made.scrape(request)
-        return time.perf_counter() - begin
+        return time.perf_counter() - started
 
     found["text"] = 1000 * statistics.median(scrape(TEXT) for _ in range(5))
     found["om"] = 1000 * statistics.median(scrape(OPENMETRICS) for _ in range(5))

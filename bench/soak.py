@@ -4,10 +4,10 @@
     python bench/soak.py [duration, default 10m] [all]
 
 Needs root. The packaged configuration at 500 ms, scraped every five seconds, while five cgroups a second live for a few
-milliseconds, half of them containers, in processes with names that the kernel cuts. It measures their processes, so
-that nothing else on the machine matters; with "all" it measures the whole machine, which must then be quiet. What the
-product keeps of them for minutes and hours is kept for seconds here, so that as much goes as comes after 80 s. These,
-or the first quarter if that is longer, are left out.
+milliseconds, half of them containers, in processes with names that the kernel truncates. It measures their processes,
+so that nothing else on the machine matters; with "all" it measures the whole machine, which must then be quiet. What
+the product keeps of them for minutes and hours is kept for seconds here, so that as much goes as comes after 80 s.
+These, or the first quarter if that is longer, are left out.
 
 Measured from outside, of the service and all processes that it started, each second: memory ("anonymous" is its own,
 "rss" has the mapped files as well, "private" is what its end would free), descriptors, threads and processes; "rows"
@@ -27,7 +27,7 @@ from pathlib import Path
 
 from measuring.churn import PROGRAMS, Churn, churning
 from measuring.memory import in_mib
-from measuring.printing import say, table
+from measuring.printing import progress, table
 from measuring.service import Sidecar, total
 from measuring.trend import sparkline, trend
 
@@ -43,7 +43,7 @@ SETTINGS = {
 CONSTANTS = {
     "receivers.ebpf.owners.cgroup_tree._REMEMBERED": 64,
     "receivers.ebpf.maps.map_totals.FORGET_AFTER": 10.0,
-    "receivers.ebpf.owners.program_names.FEW_NAMES": 32,
+    "receivers.ebpf.owners.program_names.NAMES_ALWAYS_KEPT": 32,
     "pipeline.cardinality.row_table.FORGET_AFTER": 20.0,
     "pipeline.cardinality.folding.SPARE_OWNERS": 64,
     "pipeline.increase.FORGET_AFTER": 20 * 10**9,
@@ -105,7 +105,7 @@ def samples(service: Sidecar, churn: Churn, seconds: float) -> Iterator[tuple[fl
         found = {**sample(service), "rows": rows}
         if number % (2 * SAMPLES_PER_SCRAPE) == 0:
             numbers = ", ".join(f"{value:.0f} {name.replace(' (', ' ').rstrip(')')}" for name, value in found.items())
-            say(f"{passed:5.0f} of {seconds:.0f} s: {churn.ended} cgroups, {numbers}")
+            progress(f"{passed:5.0f} of {seconds:.0f} s: {churn.ended} cgroups, {numbers}")
         yield passed, found
         time.sleep(1.0)
 
@@ -153,10 +153,10 @@ def main() -> int:
         found = list(samples(service, churn, seconds))
         given_up = total(service.scrape(), "ebpf_sidecar_receiver_forgotten_rows_total")
     text, grown = report(found)
-    say(f"{churn.ended} cgroups in {seconds:g} s, {given_up:.0f} rows given up")
-    say(f"the first {warm_up(seconds):.0f} s are left out")
+    progress(f"{churn.ended} cgroups in {seconds:g} s, {given_up:.0f} rows given up")
+    progress(f"the first {warm_up(seconds):.0f} s are left out")
     print(text)
-    say(f"grows: {', '.join(grown)}" if grown else "flat")
+    progress(f"grows: {', '.join(grown)}" if grown else "flat")
     return 1 if grown else 0
 
 

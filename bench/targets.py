@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What measuring costs those who are left out by `targets`, and what counting the programs' runs adds.
+"""What measuring costs processes that `targets` excludes, and what run statistics add.
 
     python bench/targets.py [cached reads in a loop, default 30000]
 
@@ -24,7 +24,7 @@ from ebpf_sidecar.receivers.ebpf.kernel.bpf_stats import run_statistics
 from ebpf_sidecar.receivers.ebpf.loading.build_request import request_for
 from ebpf_sidecar.receivers.ebpf.loading.parent import load
 from ebpf_sidecar.receivers.ebpf.loading.targets import TargetSettings, kernel_targets
-from ebpf_sidecar.receivers.ebpf.maps.loaded import Loaded
+from ebpf_sidecar.receivers.ebpf.maps.loaded import LoadedProbes
 from ebpf_sidecar.receivers.ebpf.probe.file import read_probe
 
 BPF, PROC = Path(__file__).parents[1] / "bpf", Path("/proc")
@@ -35,7 +35,7 @@ HEADER = ["this process is", "added ns", *(f"{name} ns" for name in PROGRAMS), "
 
 
 def choices() -> dict[str, TargetSettings]:
-    """What is said of this process, by what the table calls it."""
+    """What is reported about this process, by what the table calls it."""
     own = (PROC / "self/comm").read_text(encoding="utf-8").strip()
     return {
         "measured, no targets": TargetSettings(),
@@ -47,7 +47,7 @@ def choices() -> dict[str, TargetSettings]:
 
 
 def measure(settings: TargetSettings, loop: Callable[[], float]) -> list[float]:
-    """A row of the table behind its name. ``loop``: nanoseconds of one read."""
+    """A row of the table after its name. ``loop``: nanoseconds of one read."""
     probes = [read_probe(BPF / f"{name}.yaml") for name in PROBES]
     without = best(loop)
     with load(probes, request_for(probes, targets=kernel_targets(settings, PROC))) as loaded:
@@ -58,7 +58,7 @@ def measure(settings: TargetSettings, loop: Callable[[], float]) -> list[float]:
     return [added - without, *each, counted - added]
 
 
-def runs(loaded: Loaded) -> dict[str, tuple[int, int]]:
+def runs(loaded: LoadedProbes) -> dict[str, tuple[int, int]]:
     """Runs and nanoseconds of each program."""
     return {program.name: program.runs() for program in loaded.programs}
 
@@ -70,10 +70,10 @@ def best(loop: Callable[[], float]) -> float:
 
 def reads(descriptor: int, count: int) -> float:
     """Nanoseconds of one cached read."""
-    begin = time.perf_counter_ns()
+    started = time.perf_counter_ns()
     for _ in range(count):
         os.pread(descriptor, 512, 0)
-    return (time.perf_counter_ns() - begin) / count
+    return (time.perf_counter_ns() - started) / count
 
 
 def main(count: int) -> None:

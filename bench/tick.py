@@ -29,7 +29,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-from measuring.printing import say, table
+from measuring.printing import progress, table
 from opentelemetry.exporter.prometheus import _CustomCollector
 from opentelemetry.sdk.metrics import export as sdk
 from opentelemetry.sdk.resources import Resource
@@ -42,7 +42,7 @@ from ebpf_sidecar.pipeline.component import MapCleanup
 from ebpf_sidecar.pipeline.testing import NOON, fake_context
 from ebpf_sidecar.processors.container import ContainerProcessor, ContainerSettings
 from ebpf_sidecar.processors.rate import RateProcessor, RateSettings
-from ebpf_sidecar.receivers.ebpf.frames.metric_frames import Moment
+from ebpf_sidecar.receivers.ebpf.frames.metric_frames import ReadingTime
 from ebpf_sidecar.receivers.ebpf.frames.reading import Reading, coverage, reading_of
 from ebpf_sidecar.receivers.ebpf.maps.kernel_map import KernelMap
 from ebpf_sidecar.receivers.ebpf.owners.attribution import Attribution, GroupBy
@@ -60,7 +60,7 @@ STEPS = ("update", "frames", "coverage", "container", "rate", "export", "scrape"
 
 @dataclass(frozen=True)
 class Shape:
-    """A probe's map: its published name, the key behind the owner, the columns, and how many series an entry is."""
+    """A probe's map: its published name, the key after the owner, the columns, and how many series an entry is."""
 
     probe: str
     map: str
@@ -154,9 +154,9 @@ def reading(shape: Shape, filled: Filled) -> Reading:
 
 def clocked(work: Callable[[], object]) -> tuple[float, object]:
     """Milliseconds, and the result."""
-    begin = time.perf_counter()
+    started = time.perf_counter()
     found = work()
-    return (time.perf_counter() - begin) * 1e3, found
+    return (time.perf_counter() - started) * 1e3, found
 
 
 def one_tick(parts: SimpleNamespace, number: int) -> tuple[dict[str, float], list[Frame]]:
@@ -164,8 +164,8 @@ def one_tick(parts: SimpleNamespace, number: int) -> tuple[dict[str, float], lis
     parts.filled.count()
     took = {}
     took["update"], _ = clocked(lambda: parts.reading.update(float(number * INTERVAL)))
-    moment = Moment(NOON + number * INTERVAL * 10**9, {"service.name": "bench"})
-    took["frames"], made = clocked(lambda: parts.reading.frames(moment))
+    reading_time = ReadingTime(NOON + number * INTERVAL * 10**9, {"service.name": "bench"})
+    took["frames"], made = clocked(lambda: parts.reading.frames(reading_time))
     took["coverage"], _ = clocked(lambda: coverage(made))
     took["container"], named = clocked(lambda: parts.container.process(made))
     took["rate"], rated = clocked(lambda: parts.rate.process(named))
@@ -282,7 +282,7 @@ def main() -> None:
     for shape in SHAPES:
         for series in (100, 1_000, 10_000, 100_000):
             if series <= most:
-                say(f"  {shape.probe}, {series} series")
+                progress(f"  {shape.probe}, {series} series")
                 rows.append(row(shape, series))
     print(table(heads, rows))
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
 #include "block_io_requests.h"
 
-/* ---- entry points; before 5.11 the request was the second argument: the loader finds it in the
- * kernel's types ---- */
+/* ---- entry points; before 5.11 the request was the second argument: the loader finds it by BTF ---- */
 
 #ifdef HAVE_INSERT_RAW
 int insert_raw(struct bpf_raw_tracepoint_args *ctx)
@@ -34,7 +33,7 @@ int complete_raw(struct bpf_raw_tracepoint_args *ctx)
 #ifdef ARG_BLOCK_RQ_COMPLETE_BLK_STATUS_T
     u32 error = error_of_status((u8)ctx->args[1]);
 #else
-    /* Before 5.16 the tracepoint was given a negative error number; the loader finds the type in BTF. */
+    /* Before 5.16 the tracepoint passed a negative error number; the loader finds the type in BTF. */
     u32 error = -(s32)ctx->args[1];
 #endif
 
@@ -44,7 +43,7 @@ int complete_raw(struct bpf_raw_tracepoint_args *ctx)
 #endif
 
 #ifdef HAVE_MERGE_RAW
-/* This request has become part of another one, perhaps before it was put into a queue. */
+/* This request was merged into another one, perhaps before it was queued. */
 int merge_raw(struct bpf_raw_tracepoint_args *ctx)
 {
     u64 address = ctx->args[ARG_BLOCK_RQ_MERGE_REQUEST];
@@ -64,7 +63,7 @@ int merge_raw(struct bpf_raw_tracepoint_args *ctx)
 #endif
 
 #if defined(HAVE_BACK_MERGE_RAW) || defined(HAVE_FRONT_MERGE_RAW)
-/* What is asked of the disk has become part of a request that waits: counted for who asks. */
+/* A bio was merged into a waiting request: counted for the submitter. */
 static __always_inline void bio_merged(u64 bio)
 {
     struct io_key key = {};

@@ -14,15 +14,15 @@ struct io_error_value {
 };
 BPF_F_TABLE("hash", struct io_error_key, struct io_error_value, block_errors, BLOCK_ERRORS_ENTRIES, MAP_FLAGS);
 
-/* 6.10 took status 14 away and moved those behind it down; in the same series came this flag, which a kernel that was
- * given newer code by its distributor has as well. */
+/* 6.10 removed status 14 and moved those after it down; the same series added this flag, which kernels with the
+ * backport have as well. */
 #ifdef ENUM_BIO_ZONE_WRITE_PLUGGING
 #define STATUS_MOVED_BY 0
 #else
 #define STATUS_MOVED_BY 1
 #endif
 
-/* Error numbers of the block layer's own status codes (blk_errors in block/blk-core.c); all others are EIO. */
+/* Error numbers for the block layer's status codes (blk_errors in block/blk-core.c); all others are EIO. */
 static __always_inline u32 error_of_status(u32 status)
 {
     switch (status) {

@@ -4,7 +4,7 @@
 
 #include "block_io_owner.h"
 
-/* What is told: one row for each owner, device and operation. */
+/* The key of a row: one for each owner, device and operation. */
 struct io_key {
     struct owner owner;
     u32 device; /* major << 20 | minor */
@@ -33,7 +33,7 @@ static __always_inline u64 disk_of_bio(u64 bio)
 #endif
 }
 
-/* Fills a zeroed key, all but the generation. */
+/* Fills a zeroed key, except for the generation. */
 static __always_inline void describe_bio(struct io_key *key, u64 bio)
 {
     owner_of_bio(&key->owner, bio);

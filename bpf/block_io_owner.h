@@ -2,8 +2,8 @@
 #ifndef EBPF_SIDECAR_BLOCK_IO_OWNER_H
 #define EBPF_SIDECAR_BLOCK_IO_OWNER_H
 
-/* To whom I/O belongs: the kernel notes a cgroup in each bio. That is the submitter's own, or that of whose work a
- * kernel thread does: writes back its pages, passes its I/O on to the disk below, or after a limit made it wait. */
+/* The owner of I/O: the kernel stores a cgroup in each bio. It is the submitter's, or the one on whose behalf a kernel
+ * thread works: writing back its pages, passing its I/O on to the disk below, or submitting it after throttling. */
 #include "owner.h"
 
 #if defined(OFFSET_BIO_BI_BLKG) && defined(OFFSET_BLKCG_GQ_BLKCG) && defined(OFFSET_BLKCG_CSS) &&             \
@@ -13,8 +13,8 @@
     defined(OFFSET_CSS_SET_DFL_CGRP) && (defined(OFFSET_CGROUP_ANCESTORS) || defined(OFFSET_CGROUP_ANCESTOR_IDS))
 #define BIO_HAS_OWNER
 
-/* Where the controller io has a hierarchy of its own (v1), numbers in ours may mean other directories. Those of its
- * hierarchy are marked by the highest bit, which no kernfs id has: the reader finds their paths there. */
+/* If the io controller has its own hierarchy (v1), its ids may mean other directories in ours. They are marked with the
+ * highest bit, which no kernfs id has: the reader finds their paths in io's hierarchy. */
 #define OF_IO_HIERARCHY (1ULL << 63)
 #define SETS_LOOKED_AT 4
 
@@ -23,7 +23,7 @@ static __always_inline u64 id_of_cgroup(u64 cgroup)
     return read_pointer(read_pointer(cgroup + OFFSET_CGROUP_KN) + OFFSET_KERNFS_NODE_ID);
 }
 
-/* Or the same. */
+/* Including the cgroup itself. */
 static __always_inline bool is_below(u64 cgroup, u64 above)
 {
     u32 level = read_u32(above + OFFSET_CGROUP_LEVEL);
@@ -38,8 +38,8 @@ static __always_inline bool is_below(u64 cgroup, u64 above)
 }
 
 #ifdef CGROUP_SUBSYSTEM
-/* The cgroup of our hierarchy that all processes of a cgroup of io's hierarchy are in; 0 when there is none, or several
- * or it would take long to know. */
+/* The cgroup of our hierarchy that contains all processes of a cgroup of io's hierarchy; 0 if there is none, if there
+ * are several, or if finding out would take long. */
 static __always_inline u64 cgroup_of_its_processes(u64 cgroup)
 {
     u64 end = cgroup + OFFSET_CGROUP_CSET_LINKS, at = read_pointer(end), found = 0, one;
@@ -66,15 +66,16 @@ static __always_inline u64 number_in_rows(u64 cgroup)
 
     return found ? found : id_of_cgroup(cgroup) | OF_IO_HIERARCHY;
 #else
-    /* 0 is v2's; io may still have another one, whose numbers mean nothing here */
+    /* 0 is v2's; io may still have another one, whose ids mean nothing here */
     u32 hierarchy = read_u32(read_pointer(cgroup + OFFSET_CGROUP_ROOT) + OFFSET_CGROUP_ROOT_HIERARCHY_ID);
 
     return hierarchy ? 0 : id_of_cgroup(cgroup);
 #endif
 }
 
-/* The bio's cgroup as rows are kept by; 0 when the submitter is in it or below: then it is the submitter's own I/O, and
- * the submitter's cgroup says more where io is not enabled in it. Mostly both have the same state of the controller. */
+/* The bio's cgroup in the hierarchy that rows use; 0 if the submitter is in it or below it: then it is the submitter's
+ * own I/O, and the submitter's cgroup is more precise if io is not enabled in it. Usually both share the controller's
+ * state. */
 static __always_inline u64 cgroup_of_bio(u64 bio)
 {
     u64 group = bio ? read_pointer(bio + OFFSET_BIO_BI_BLKG) : 0;
@@ -94,7 +95,7 @@ static __always_inline u64 cgroup_of_bio(u64 bio)
 }
 #endif
 
-/* Fills a zeroed owner. A bio has no process, so what is its own has no name. */
+/* Fills a zeroed owner. A bio has no process, so an owner taken from it has no name. */
 static __always_inline void owner_of_bio(struct owner *owner, u64 bio)
 {
 #ifdef BIO_HAS_OWNER

@@ -6,21 +6,22 @@
 #include "block_io_rows.h"
 #include "near.h"
 
-/* A request on its way, by the address of the kernel's own: addresses survive merges at either end, sectors do not. */
+/* A request in flight, by the address of the kernel's struct: addresses survive merges at either end, sectors do not.
+ */
 struct request {
     struct io_key key;
-    u64 inserted; /* 0: went to the device without waiting in a queue */
+    u64 inserted; /* 0: was issued to the device without being queued */
     u64 issued;   /* 0: still queued */
-    u64 bytes;    /* what has been done before the last issue included */
+    u64 bytes;    /* including what was done before the last issue */
     u64 done;
     u32 error;
     u32 requeued;
 };
-/* All places are made beforehand: a request often ends on another processor than it began on, and filling the map on
- * demand then costs over 300 ns more at either end (measured on 6.18). */
+/* Preallocated: a request often completes on another CPU than it started on, and without preallocation that costs over
+ * 300 ns more at either end (measured on 6.18). */
 BPF_TABLE("hash", u64, struct request, requests, REQUESTS_ENTRIES);
 
-/* Beside it, near at hand (near.h). A request is in one place, and nobody else changes that meanwhile. */
+/* Its near map (near.h). A request is in one place, and nothing else changes that meanwhile. */
 struct near_request {
     u64 key;
     u64 claims;
@@ -42,7 +43,7 @@ static __always_inline struct request *request_at(u64 address)
     return near && near->key == (address ^ NO_WORD) ? &near->state : requests.lookup(&address);
 }
 
-/* To be called when it is nowhere yet. */
+/* To be called when it is in neither map yet. */
 static __always_inline struct request *keep_request(u64 address, struct request *fresh)
 {
     struct near_request *near = place_of_request(address);
@@ -68,7 +69,7 @@ static __always_inline void forget_request(u64 address)
     __sync_fetch_and_add(&near->claims, -1);
 }
 
-/* What is needed of the kernel's own request. */
+/* The needed fields of the kernel's request. */
 struct seen {
     u64 queue;
     u64 bio;
@@ -118,7 +119,7 @@ static __always_inline void describe_request(struct request *fresh, u64 address,
     fresh->key.operation = seen->flags & OPERATION_MASK;
 }
 
-/* The kernel uses the address again although no completion was seen: programs can miss events. */
+/* The kernel reuses the address although no completion was seen: programs can miss events. */
 static __always_inline void count_unfinished(struct request *before)
 {
     struct io_value *row;
@@ -149,7 +150,7 @@ static __always_inline void request_inserted(u64 address)
     struct request fresh = {}, *before = request_at(address);
     struct seen seen;
 
-    /* A request that comes back from the device keeps its owner and its first time. */
+    /* A request that is requeued keeps its owner and its first time. */
     if (before && before->requeued)
         return;
     describe_request(&fresh, address, &seen);
@@ -168,7 +169,7 @@ static __always_inline void count_issued(struct request *request, u64 address)
     request->issued = bpf_ktime_get_ns();
 }
 
-/* A request that has not waited in a queue. */
+/* A request that was not queued. */
 static __always_inline void request_issued_at_once(u64 address, struct request *before)
 {
     struct request fresh = {};
@@ -234,8 +235,8 @@ static __always_inline void count_request_error(struct request *request)
         count_drop(DROPPED_BLOCK_ERRORS);
 }
 
-/* The block layer fails a request at once that it was about to issue to a device that is gone: who asked is still here.
- * What asks for a flush alone is never issued itself; the flush was, and is an error already. */
+/* The block layer immediately fails a request that it was about to issue to a device that is gone: the submitter is
+ * still running. A pure flush request is never issued itself; its flush was, and is already counted as an error. */
 static __always_inline void request_failed_at_once(u64 address, u32 error)
 {
     struct request fresh = {.error = error};
@@ -246,8 +247,8 @@ static __always_inline void request_failed_at_once(u64 address, u32 error)
         count_request_error(&fresh);
 }
 
-/* The device may finish a request in parts, and give it back in between: it counts once, at the last, as a whole. The
- * block layer may fail a request that it never issued: that is an error without a duration. */
+/* The device may complete a request in parts, and requeue it in between: it counts once, as a whole, when the last part
+ * completes. The block layer may fail a request that it never issued: that is an error without a duration. */
 static __always_inline void request_completed(u64 address, u32 error, u32 bytes)
 {
     struct request *request = request_at(address);

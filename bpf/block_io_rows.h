@@ -5,8 +5,9 @@
 #include "block_io_key.h"
 #include "histogram.h"
 
-/* What each request changes stands together, because it is rarely in the processor's cache; and behind the histograms:
- * rows are read from the front, so that what completes meanwhile seems to be in flight, and never fewer than none. */
+/* The fields that each request changes are adjacent, because they are rarely in the CPU's cache; and come after the
+ * histograms: rows are read from the front, so that requests that complete meanwhile still count as in flight, and that
+ * number is never negative. */
 struct io_value {
     u64 duration[BLOCK_SLOTS];
     u64 queue[BLOCK_SLOTS];
@@ -17,11 +18,11 @@ struct io_value {
     u64 merged;
     u64 requeued;
     u64 lost;
-    u64 issued; /* what is not completed, given back or lost of these is in flight */
+    u64 issued; /* those that are not completed, requeued or lost are in flight */
 };
 BPF_F_TABLE("hash", struct io_key, struct io_value, block_stats, BLOCK_STATS_ENTRIES, MAP_FLAGS);
 
-/* All zero: a new row is copied from here, because io_value does not fit on the stack (512 bytes). */
+/* All zero: new rows are copied from here, because io_value does not fit on the stack (512 bytes). */
 BPF_ARRAY(blank_io, struct io_value, 1);
 
 /* Sets the generation in the key. */

@@ -5,7 +5,7 @@
 #include "lru.h"
 #include "near.h"
 
-/* What is asked of a disk before a request is made of it, by the address of the kernel's bio. */
+/* I/O before it becomes a request, by the address of the kernel's bio. */
 
 struct wait_value {
     u64 duration[WAIT_SLOTS];
@@ -14,7 +14,7 @@ struct wait_value {
 BPF_F_TABLE("hash", struct io_key, struct wait_value, block_waits, BLOCK_WAITS_ENTRIES, MAP_FLAGS);
 BPF_F_TABLE("hash", struct io_key, struct wait_value, block_limits, BLOCK_LIMITS_ENTRIES, MAP_FLAGS);
 
-/* Fills the zeroed key of the row that a bio's wait goes into; false if it is nobody's. */
+/* Fills the zeroed key of the row for a bio's wait; false if it is not measured. */
 static __always_inline bool describe_row(struct io_key *key, u64 bio)
 {
     describe_bio(key, bio);
@@ -24,7 +24,7 @@ static __always_inline bool describe_row(struct io_key *key, u64 bio)
     return 1;
 }
 
-/* ``row``: NULL where the map is full; ``dropped``: the reason then. */
+/* ``row``: NULL if the map is full; ``dropped``: the reason in that case. */
 static __always_inline void count_wait(struct wait_value *row, u64 waited, u32 dropped)
 {
     if (!row) {
@@ -37,7 +37,7 @@ static __always_inline void count_wait(struct wait_value *row, u64 waited, u32 d
 
 /* ---- from its arrival until it has a request ---- */
 
-/* The oldest are given up: what fails in between never gets a request. */
+/* The oldest are evicted: a bio that fails in between never gets a request. */
 struct asked {
     u64 arrived;
 };
@@ -50,7 +50,7 @@ struct near_asked {
 } OWN_CACHE_LINES;
 BPF_F_TABLE("array", u32, struct near_asked, near_asked, NEAR_ASKED_ENTRIES, NEAR_FLAGS);
 
-#define GIVEN_UP_NS 60000000000ULL /* what stands in a place for so long has failed */
+#define GIVEN_UP_NS 60000000000ULL /* a bio that occupies a place for so long has failed */
 
 static __always_inline struct near_asked *place_of_asked(u64 bio)
 {
@@ -59,7 +59,7 @@ static __always_inline struct near_asked *place_of_asked(u64 bio)
     return near_asked.lookup(&place);
 }
 
-/* Others (zram, dm, md) hand on bios, and what they keep never gets a request. */
+/* Others (zram, dm, md) pass bios on, and those they keep never get a request. */
 static __always_inline bool makes_requests(u64 bio)
 {
     u64 queue = read_pointer(disk_of_bio(bio) + OFFSET_GENDISK_QUEUE);
@@ -67,7 +67,7 @@ static __always_inline bool makes_requests(u64 bio)
     return read_pointer(queue + OFFSET_REQUEST_QUEUE_MQ_OPS) != 0;
 }
 
-/* Before a bio takes the room of others, it is made sure that it will leave it again. */
+/* Before a bio takes up room, make sure that it will free it again. */
 static __always_inline void keep_asked(u64 bio)
 {
     struct near_asked *near = place_of_asked(bio);
@@ -82,7 +82,7 @@ static __always_inline void keep_asked(u64 bio)
     }
 }
 
-/* When it arrived; 0 when that was not seen. */
+/* When it arrived; 0 if that was not seen. */
 static __always_inline u64 take_asked(u64 bio)
 {
     struct near_asked *near = place_of_asked(bio);
@@ -102,7 +102,7 @@ static __always_inline u64 take_asked(u64 bio)
     return arrived;
 }
 
-/* Apart, so that what did not wait makes no key and no value. */
+/* Not inlined, so that a bio that did not wait needs no key and no value. */
 static __always_inline void count_wait_for_request(u64 bio, u64 waited)
 {
     struct wait_value zero = {};
@@ -123,7 +123,7 @@ static __always_inline void request_made(u64 bio)
         count_wait_for_request(bio, waited);
 }
 
-/* ---- until then, where a cgroup has a limit ---- */
+/* ---- until then, if its cgroup has a limit ---- */
 
 #ifdef HAVE_LIMIT_FUNCTION
 struct limited {
@@ -138,7 +138,7 @@ int limit_function(struct pt_regs *ctx)
     struct limited fresh = {.since = bpf_ktime_get_ns(), .thread = bpf_get_current_pid_tgid()};
     struct limited *before = limited.lookup(&bio);
 
-    /* Before 5.16 it comes here again, from the kernel thread that lets it go on. */
+    /* Before 5.16 it arrives here again, from the kernel thread that dispatches it. */
     if (!before || before->thread == fresh.thread)
         limited.update(&bio, &fresh);
     return 0;
@@ -153,7 +153,7 @@ static __always_inline void count_wait_for_limit(u64 bio, u64 waited)
         count_wait(block_limits.lookup_or_try_init(&key, &zero), waited, DROPPED_BLOCK_LIMITS);
 }
 
-/* Who had to wait comes from another thread than it went in. */
+/* A throttled bio is resubmitted by another thread. */
 static __always_inline void limit_passed(u64 bio)
 {
     struct limited *before = limited.lookup(&bio);
@@ -168,7 +168,7 @@ static __always_inline void limit_passed(u64 bio)
 }
 #endif
 
-/* ---- entry points; before 5.11 the queue was passed first: the loader finds the bio in the kernel's types ---- */
+/* ---- entry points; before 5.11 the queue was passed first: the loader finds the bio by BTF ---- */
 
 #ifdef HAVE_ARRIVED_RAW
 int arrived_raw(struct bpf_raw_tracepoint_args *ctx)
@@ -191,7 +191,7 @@ int request_made_raw(struct bpf_raw_tracepoint_args *ctx)
 }
 #endif
 
-/* It became part of a request that is there already. */
+/* It was merged into an existing request. */
 #ifdef HAVE_APPENDED_RAW
 int appended_raw(struct bpf_raw_tracepoint_args *ctx)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
-/* The programs behind all probes that follow system calls: one for every entry, one for every return, however many
- * probes ask. The loader puts this file after the probes' own, whose handlers it calls. */
+/* The programs of all probes that follow system calls: one for every entry, one for every exit, however many probes
+ * there are. The loader puts this file after the probes' own, whose handlers it calls. */
 #include <asm/ptrace.h>
 #include "thread.h"
 #include "call_threads.h"
@@ -50,9 +50,9 @@ static __always_inline void call_ends(s64 result)
 #endif
 }
 
-/* Raw tracepoints cost less, but from 7.0 on (a46023d5616e) their programs can be preempted, and the kernel skips a
- * program of which another thread has an unfinished run on the same processor. Programs of classic tracepoints cannot
- * be preempted. */
+/* Raw tracepoints are cheaper, but since 7.0 (a46023d5616e) their programs can be preempted, and the kernel skips a
+ * program while another thread's run of it is unfinished on the same CPU. Programs of classic tracepoints cannot be
+ * preempted. */
 #ifdef HAVE_CALL_ENTERS
 int call_enters(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -95,8 +95,8 @@ int call_returns_classic(struct tracepoint__raw_syscalls__sys_exit *args)
 }
 #endif
 
-/* Nothing may create a thread's state after this: files are closed later, and their pages removed. Hence only calls do:
- * there is none after it. */
+/* Nothing may create a thread's state after this: files are closed later, and their pages removed. Hence only system
+ * calls create it: there are none after this. */
 static __always_inline void thread_over(void)
 {
     u32 tid = bpf_get_current_pid_tgid();
@@ -128,8 +128,8 @@ int thread_ends_classic(struct tracepoint__sched__sched_process_exit *args)
 #endif
 
 #ifdef HAVE_PROGRAM_CHANGES
-/* exec: a new name, perhaps 32-bit, perhaps a cgroup that was joined just before. A thread that is not the leader takes
- * the leader's id over. */
+/* exec: a new name, perhaps 32-bit, perhaps a cgroup joined just before. A thread that is not the leader takes over the
+ * leader's id. */
 int program_changes(struct tracepoint__sched__sched_process_exec *args)
 {
     u32 tid = args->pid, former = args->old_pid;
@@ -155,14 +155,15 @@ static __always_inline bool has_other_threads(void)
 #endif
 }
 
-/* A process has the name of its first thread. That one's state gets the new name from the event, which comes before the
- * kernel stores it; other threads look it up at their next call. */
+/* A process has the name of its group leader. The leader's state gets the new name from the event, which fires before
+ * the kernel stores it; other threads look it up at their next call. */
 int name_changes(struct tracepoint__task__task_rename *args)
 {
 #ifdef FIELD_TASK_RENAME_PID
     u32 tid = args->pid;
 #else
-    u32 tid = bpf_get_current_pid_tgid(); /* Debian's 6.18 does not say who is renamed: nearly always who asks */
+    u32 tid = bpf_get_current_pid_tgid(); /* Debian's 6.18 does not report which thread is renamed: nearly always the
+                                             caller */
 #endif
     struct thread *thread;
     char name[16] = {};
@@ -175,7 +176,7 @@ int name_changes(struct tracepoint__task__task_rename *args)
         bpf_probe_read_kernel_str(name, sizeof(name), args->newcomm);
         __builtin_memcpy(thread->owner.comm, name, sizeof(name));
 #ifdef TARGETS
-        thread->seen_state = -1; /* the new name may be a target's */
+        thread->seen_state = -1; /* the new name may be a target */
 #endif
     }
     if (!has_other_threads())

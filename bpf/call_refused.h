@@ -2,23 +2,24 @@
 #ifndef EBPF_SIDECAR_CALL_REFUSED_H
 #define EBPF_SIDECAR_CALL_REFUSED_H
 
-/* Calls of which only the return is seen, for call.c. */
+/* System calls of which only the exit is seen, for call.c. */
 #include "call_threads.h"
 
 #ifdef SEES_REFUSED_CALLS
 #define SECCOMP_MODE_FILTER 2
-#define SETTLED_NS 100000000 /* after the first entry was seen, no processor misses one */
+#define SETTLED_NS 100000000 /* once the first entry was seen, no CPU misses one */
 
-/* A filter may answer a call, of which then only the return is seen. Other returns without a beginning must not be
- * taken for that: of calls that began before this was attached, and what a tracer skips (PTRACE_SYSEMU). */
+/* A seccomp filter may answer a call, of which only the exit is then seen. Other exits without an entry must not be
+ * mistaken for that: of calls that started before this was attached, and of calls skipped by a tracer (PTRACE_SYSEMU).
+ */
 static __always_inline bool is_filtered(void)
 {
     return task_u32(OFFSET_TASK_STRUCT_SECCOMP + OFFSET_SECCOMP_MODE) == SECCOMP_MODE_FILTER &&
            !task_u32(OFFSET_TASK_STRUCT_PTRACE);
 }
 
-/* The state of the current thread if this call of it began after entries were seen: it has ended one since, or is
- * younger. Else it has a state from now on, because what comes next begins later. */
+/* The state of the current thread if its call started after entries were first seen: it has completed a call since, or
+ * is younger. Otherwise it gets a state now, because its next call starts later. */
 static __always_inline struct thread *thread_seen_whole(struct thread *thread)
 {
     u64 *first = first_entry_seen(), settled = first && *first ? *first + SETTLED_NS : -1;

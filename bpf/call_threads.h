@@ -2,7 +2,7 @@
 #ifndef EBPF_SIDECAR_CALL_THREADS_H
 #define EBPF_SIDECAR_CALL_THREADS_H
 
-/* The states of threads that make calls, for call.c. */
+/* The states of threads that make system calls, for call.c. */
 #include <asm/ptrace.h>
 #include "thread.h"
 
@@ -15,7 +15,7 @@ static __always_inline void describe_thread(struct thread *thread)
     thread->compat = IS_32_BIT(registers_of_current());
 }
 
-/* How often a process with more than one thread changed its name: each thread keeps the name in its state. */
+/* How often a multi-threaded process changed its name: each thread caches the name in its state. */
 BPF_ARRAY(renames, u64, 1);
 
 static __always_inline u64 *renames_so_far(void)
@@ -36,7 +36,7 @@ static __always_inline void follow_name(struct thread *thread)
 }
 
 #ifdef TARGETS
-/* Decided once for each thread, and again when its cgroup, any name or the targets have changed since. */
+/* Decided once per thread, and again when its cgroup, any name or the targets have changed since. */
 static __always_inline bool thread_is_target(struct thread *thread)
 {
     u64 *count = renames_so_far(), cgroup = 0, state = targets_version() + (count ? *count : 0);
@@ -74,7 +74,7 @@ static __always_inline struct thread *new_far_thread(u32 tid)
     defined(OFFSET_TASK_STRUCT_PTRACE) && defined(OFFSET_TASK_STRUCT_START_TIME)
 #define SEES_REFUSED_CALLS
 
-/* When the first entry of a call was seen. */
+/* Set when the first entry of a call was seen. */
 BPF_ARRAY(entries_seen, u64, 1);
 
 static __always_inline u64 *first_entry_seen(void)
@@ -95,7 +95,7 @@ static __always_inline void note_first_entry(void)
 #endif
 }
 
-/* On its own, so that calls of threads that are known do not pay for clearing a state. */
+/* A separate function, so that calls of known threads do not pay for clearing a state. */
 static __always_inline struct thread *new_thread(void)
 {
     u32 tid = bpf_get_current_pid_tgid();
@@ -105,7 +105,7 @@ static __always_inline struct thread *new_thread(void)
         return new_far_thread(tid);
     __builtin_memset(&near->state, 0, sizeof(near->state));
     describe_thread(&near->state);
-    near->key = tid ^ NO_WORD; /* last: the thread has no state until it is whole */
+    near->key = tid ^ NO_WORD; /* last: the thread has no state until it is complete */
     return &near->state;
 }
 
@@ -123,7 +123,7 @@ static __always_inline struct thread *thread_for_call(void)
 static __always_inline void follow_call(struct thread *thread, u32 number, struct call *call)
 {
 #ifndef CGROUP_SUBSYSTEM
-    /* Fresh for each call: container runtimes move processes, and on v2 it costs next to nothing. */
+    /* Looked up for each call: container runtimes move processes, and on v2 it costs almost nothing. */
     thread->owner.cgroup = bpf_get_current_cgroup_id();
 #endif
     follow_name(thread);

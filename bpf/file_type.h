@@ -2,11 +2,11 @@
 #ifndef EBPF_SIDECAR_FILE_TYPE_H
 #define EBPF_SIDECAR_FILE_TYPE_H
 
-/* What a system call works on, by the inode behind its descriptor. */
+/* What a system call operates on, by the inode of its file descriptor. */
 #include <asm/ptrace.h>
 #include "thread.h"
 
-/* NONE: the call has no descriptor, or the kernel does not tell its types. */
+/* NONE: the call has no descriptor, or the kernel has no BTF. */
 enum file_type { TYPE_NONE, TYPE_FILE, TYPE_BLOCK, TYPE_PIPE, TYPE_SOCKET, TYPE_TTY, TYPE_OTHER };
 
 #if defined(OFFSET_TASK_STRUCT_FILES) && defined(OFFSET_FILES_STRUCT_FDT) && defined(OFFSET_FDTABLE_FD) && \
@@ -22,8 +22,8 @@ enum file_type { TYPE_NONE, TYPE_FILE, TYPE_BLOCK, TYPE_PIPE, TYPE_SOCKET, TYPE_
 #define S_IFREG 0x8000
 #define S_IFSOCK 0xc000
 
-/* File systems whose regular files are the kernel's answers or event descriptors, on no disk and in no memory
- * (include/uapi/linux/magic.h, and where these say that a number is their own). */
+/* File systems whose regular files are kernel interfaces or event descriptors, neither on a disk nor in memory
+ * (include/uapi/linux/magic.h, and file systems that define their own number). */
 static __always_inline bool is_kernels_own(u32 magic)
 {
     switch (magic) {
@@ -48,13 +48,13 @@ static __always_inline bool is_kernels_own(u32 magic)
     case 0x6e736673: /* nsfs */
     case 0x50494446: /* pidfs */
     case 0x444d4142: /* dma-buf */
-    case 0x9041934: /* anon_inode: since 6.17 its inodes call themselves regular files */ return 1;
+    case 0x9041934: /* anon_inode: since 6.17 its inodes have the type of regular files */ return 1;
     default: return 0;
     }
 }
 
-/* By the numbers of Documentation/admin-guide/devices.txt: consoles and serial ports, /dev/tty and its kind, the two
- * ends of pseudo terminals (old and new), ttyACM, ttyUSB, ttyAMA and its kind, hvc. */
+/* By the numbers of Documentation/admin-guide/devices.txt: consoles and serial ports, /dev/tty and similar, both ends
+ * of pseudo terminals (old and new), ttyACM, ttyUSB, ttyAMA and similar, hvc. */
 static __always_inline bool is_terminal(u32 device)
 {
     u32 major = device >> 20;
@@ -78,7 +78,7 @@ static __always_inline u32 type_of_inode(u64 inode)
     }
 }
 
-/* OTHER as well where no file is open by that descriptor (any more). */
+/* OTHER as well if no file is open at that descriptor (any longer). */
 static __always_inline u32 type_of_descriptor(u32 descriptor)
 {
     u64 file = file_of_descriptor(descriptor);
@@ -102,8 +102,8 @@ static __always_inline u32 walk_to_type(u32 descriptor)
 }
 
 #ifdef PROBE_PAGE_CACHE
-/* What pages were looked up for is a file or a block device. It is asked once: a mapping lies in its inode, whose
- * memory is used again for inodes of the same file system. */
+/* Pages are looked up for a file or a block device. It is read only once: a mapping is part of its inode, whose memory
+ * is reused only for inodes of the same file system. */
 static __always_inline u32 type_of_mapping(struct thread *thread)
 {
     if (thread->typed_mapping != thread->mapping) {
@@ -114,7 +114,7 @@ static __always_inline u32 type_of_mapping(struct thread *thread)
 }
 #endif
 
-/* Asked when the call returns: the way through the table of open files is spared where pages were looked up. */
+/* Read when the call returns: if pages were looked up, the table of open files need not be searched. */
 static __always_inline u32 type_of_call(struct thread *thread)
 {
     if (!thread->call.descriptor)

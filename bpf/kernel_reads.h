@@ -2,7 +2,7 @@
 #ifndef EBPF_SIDECAR_KERNEL_READS_H
 #define EBPF_SIDECAR_KERNEL_READS_H
 
-/* Reading the kernel's memory by address, and the current task's by its type. */
+/* Reads kernel memory by address, and the current task's by its type. */
 
 static __always_inline u64 read_pointer(u64 address)
 {
@@ -21,7 +21,7 @@ static __always_inline u32 read_u32(u64 address)
 }
 
 #if RELEASE >= 511
-/* The current task, and a field of it or of what it points to: the verifier knows their types, so each is one
+/* The current task, and a field of it or of what it points to: the verifier knows their types, so each read is one
  * instruction. A read by address takes about 10 ns (measured on 6.18). */
 #define current_task() ((u64)bpf_get_current_task_btf())
 #define FIELD(address, offset)                                                            \

@@ -20,22 +20,22 @@ struct reclaim_value {
 };
 BPF_F_TABLE("hash", struct reclaim_key, struct reclaim_value, reclaim_stats, RECLAIM_STATS_ENTRIES, MAP_FLAGS);
 
-/* All zero: a new row is copied from here, so that it need not be made on the stack. */
+/* All zero: new rows are copied from here, so that they need not be built on the stack. */
 BPF_ARRAY(blank_reclaim, struct reclaim_value, 1);
 
-/* One entry per process that had to reclaim. LRU: processes that ended need no place. */
+/* One entry per process that had to reclaim. LRU: processes that have ended need no entry. */
 struct stalled_key {
     struct owner owner;
     u64 process;
 };
 
 struct stalled_value {
-    u64 seen; /* at the begin and at the end of a stall, so that one that spans two readings counts in both */
+    u64 seen; /* at the start and at the end of a stall, so that one that spans two readings counts in both */
 };
 BPF_F_TABLE("lru_hash", struct stalled_key, struct stalled_value, stalled_processes, STALLED_PROCESSES_ENTRIES,
             LRU_FLAGS(STALLED_PROCESSES_ENTRIES));
 
-/* A thread that is reclaiming now. Nothing ends a thread meanwhile. */
+/* A thread that is reclaiming now. It cannot end meanwhile. */
 struct stall {
     u64 began;
     u64 reclaimer;
@@ -84,7 +84,7 @@ static __always_inline void reclaim_begins(u64 reclaimer)
 
     owner_of_current(&owner);
     process_seen(&owner);
-    stall.began = bpf_ktime_get_ns(); /* last: our own work is not the process's stall */
+    stall.began = bpf_ktime_get_ns(); /* last: our own work is not part of the process's stall */
     if (stalls.update(&tid, &stall))
         count_drop(DROPPED_STALLS);
 }
@@ -145,8 +145,8 @@ int memcg_reclaim_ends(struct tracepoint__vmscan__mm_vmscan_memcg_reclaim_end *a
 
 /* ---- pages ---- */
 
-/* The event does not tell who reclaims: a thread that stalls, kswapd, or (zone reclaim on machines with several memory
- * nodes) a thread that allocates, which the kernel's own counters call direct, too. */
+/* The event does not say who reclaims: a thread that stalls, kswapd, or (zone reclaim on NUMA machines) a thread that
+ * allocates, which the kernel's own counters also call direct. */
 static __always_inline u64 reclaimer_of_current(struct owner *owner)
 {
     u32 tid = bpf_get_current_pid_tgid();
@@ -158,7 +158,7 @@ static __always_inline u64 reclaimer_of_current(struct owner *owner)
     return name == 0x64706177736bULL /* "kswapd" */ ? RECLAIMER_KSWAPD : RECLAIMER_DIRECT;
 }
 
-/* Entry 0: whether pages are counted as scanned where they are taken from their list, not where they are reclaimed. */
+/* Entry 0: whether pages are counted as scanned when they are isolated from their list, not when they are reclaimed. */
 BPF_ARRAY(counted_when_taken, u64, 1);
 
 static __always_inline u64 *counting_when_taken(void)
@@ -196,8 +196,8 @@ int inactive_pages_shrink(struct tracepoint__vmscan__mm_vmscan_lru_shrink_inacti
 #define LRU_ACTIVE 1 /* in the numbers of the active lists */
 
 #ifdef OFFSET_LRU_GEN_FOLIO_ENABLED
-/* The multi-generational LRU can be turned on and off at any time. Each list knows; this is the first one of the memory
- * cgroup that the thread is in. */
+/* The multi-generational LRU can be turned on and off at any time. Each list stores it; this is the first one of the
+ * thread's memory cgroup. */
 static __always_inline bool has_generations(void)
 {
     u64 set = read_pointer(bpf_get_current_task() + OFFSET_TASK_STRUCT_CGROUPS);
@@ -212,13 +212,13 @@ static __always_inline bool has_generations(void)
 #else
 static __always_inline bool has_generations(void)
 {
-    return 0; /* or they are not taken where this program sees it: before 6.9 */
+    return 0; /* or they are not isolated where this program sees it: before 6.9 */
 }
 #endif
 
-/* The multi-generational LRU reclaims what it has taken in several rounds, and says each time how many pages it had
- * passed. The kernel's own counters are those of the pages taken. Without generations they are those of the inactive
- * pages that were looked at, which is told where they are reclaimed, unless none of them could be taken. */
+/* The multi-generational LRU reclaims isolated pages in several rounds, and reports the scanned pages each time. The
+ * kernel's own counters count isolated pages. Without generations they count the inactive pages scanned, which are
+ * reported at reclaim, unless none of them could be isolated. */
 int pages_taken(struct tracepoint__vmscan__mm_vmscan_lru_isolate *args)
 {
     u64 *here = counting_when_taken(), generations = has_generations();
@@ -226,7 +226,7 @@ int pages_taken(struct tracepoint__vmscan__mm_vmscan_lru_isolate *args)
     bool active = args->lru & LRU_ACTIVE;
     struct reclaim_value *row;
 
-    /* Both are read here: the verifier allows no choice between two places in the event. */
+    /* Both are read here: the verifier does not allow a variable offset into the event. */
     asm volatile("" : "+r"(taken), "+r"(scanned));
     if (!here)
         return 0;

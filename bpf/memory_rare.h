@@ -5,7 +5,7 @@
 #include "lru.h"
 #include "owner.h"
 
-/* What happens seldom: compaction and kills. */
+/* Rare events: compaction and OOM kills. */
 struct memory_key {
     struct owner owner;
 };
@@ -29,12 +29,12 @@ static __always_inline struct memory_value *memory_row(struct memory_key *key)
     return row;
 }
 
-/* Threads that want a large block, until it is known whether anything has to be done for it. LRU: often nothing has
- * to be done, and nothing tells so. */
+/* Threads that want a large block, until it is known whether compaction is needed. LRU: often it is not, and no event
+ * reports that. */
 BPF_F_TABLE("lru_hash", u32, u64, compacting, COMPACTING_ENTRIES, LRU_FLAGS(COMPACTING_ENTRIES));
 
 #ifdef HAVE_COMPACTION_BEGINS
-/* Once, however many zones are tried; not for kcompactd, which nobody waits for. */
+/* Once, however many zones are tried; not for kcompactd, for which nothing waits. */
 static __always_inline void compaction_stalls(void)
 {
     u32 tid = bpf_get_current_pid_tgid();
@@ -52,11 +52,11 @@ static __always_inline void compaction_stalls(void)
 #endif
 
 #define SIGKILL 9
-#define SENT_BY_THE_KERNEL 1 /* SEND_SIG_PRIV, in place of an address */
+#define SENT_BY_THE_KERNEL 1 /* SEND_SIG_PRIV, instead of an address */
 
-/* Entry 0: whom the kernel has just sent SIGKILL on this processor. It marks victims under a spin lock right after
- * that, but also processes that are dying anyway, and each of a victim's threads that asks for memory while it dies:
- * these it does not send anything, and does not count. */
+/* Entry 0: the process to which the kernel has just sent SIGKILL on this CPU. The kernel marks victims right after
+ * that, under a spin lock, but also processes that are already dying, and each thread of a victim that allocates memory
+ * while dying: to these it sends no signal, and they are not counted. */
 BPF_PERCPU_ARRAY(kill_sent, u64, 1);
 
 static __always_inline void signal_sent(u32 signal, u64 information, u64 task)
@@ -83,7 +83,7 @@ static __always_inline bool is_dying_anyway(u64 task)
     return 0;
 }
 
-/* The kill belongs to who is killed, not to who asked for the memory. */
+/* The kill is attributed to the victim, not to the process that allocated the memory. */
 static __always_inline void victim_marked(u64 task)
 {
     struct memory_key key = {};

@@ -2,17 +2,17 @@
 #ifndef EBPF_SIDECAR_NEAR_H
 #define EBPF_SIDECAR_NEAR_H
 
-/* Beside a hash map an array that holds the entries that came first, near at hand: a key has one place in it for each
- * processor, which finds it in about 5 ns; a lookup in the hash map takes 13 to 26. What comes to a place that is taken
- * is counted in the hash map. So a key may be in several places and in the hash map, too: who reads adds up. The reader
+/* A near map: an array next to a hash map that holds the entries that came first. A key has one place in it per CPU,
+ * which is found in about 5 ns; a lookup in the hash map takes 13 to 26. If the place is taken, the key is counted in
+ * the hash map. So a key may be in several places and also in the hash map: the reader adds them up. The reader
  * (receivers/ebpf/maps/near.py) knows the layout: key, claims, value.
  *
- * Whose place it is says the key that stands in it, so nobody has to be told when an entry goes. Each of its words is
- * changed by NO_WORD: then a word that is zero, as before anything was written, belongs to no key, and half of a key is
- * never taken for another. */
-#define NO_WORD 0xffffffffffffff00ULL /* no cgroup, no thread, no text, no number and no two of them */
-#define NEAR_FLAGS 1024 /* BPF_F_MMAPABLE: the reader empties a place in an order that update would not keep */
-#define OWN_CACHE_LINES __attribute__((aligned(64))) /* writes to its neighbour do not slow it down */
+ * The key stored in a place says whose it is, so no notification is needed when an entry is removed. Each of its words
+ * is XORed with NO_WORD: a word that is zero, as before the first write, then belongs to no key, and half a key is
+ * never mistaken for another. */
+#define NO_WORD 0xffffffffffffff00ULL /* not a cgroup, thread, text or number, nor two of them */
+#define NEAR_FLAGS 1024 /* BPF_F_MMAPABLE: the reader frees a place in an order that an update would not keep */
+#define OWN_CACHE_LINES __attribute__((aligned(64))) /* avoids false sharing with its neighbour */
 
 static __always_inline bool is_place_of(u64 *place, u64 *key, u32 words)
 {
@@ -25,7 +25,7 @@ static __always_inline bool is_place_of(u64 *place, u64 *key, u32 words)
     return 1;
 }
 
-/* Whether the caller alone wanted it. Adding and looking afterwards needs no instruction that came after 5.10. */
+/* Whether only the caller wanted it. Adding and then checking needs no instruction newer than 5.10. */
 static __always_inline bool claim(u64 *claims)
 {
     __sync_fetch_and_add(claims, 1);
@@ -47,9 +47,9 @@ static __always_inline bool take_place(u64 *place, u64 *claims, u64 *key, u32 wo
     return 1;
 }
 
-/* Where among `places` (a power of two) a row's key is, which begins with an owner. Each processor has a place of its
- * own for it: where many count in one row, handing its memory to and fro costs more than all else (two on one row: 60
- * ns for a cached read). Scattered, so that neighbours in the array are strangers. */
+/* The index among `places` (a power of two) of a row's key, which starts with an owner. Each CPU has its own place for
+ * it: if many count in one row, moving its cache line between them costs more than everything else (two CPUs on one
+ * row: 60 ns for a cached read). Hashed, so that neighbours in the array are unrelated. */
 static __always_inline u32 place_of_row(u64 *key, u32 words, u32 places)
 {
     u64 mixed = key[0] * 0x9e3779b97f4a7c15ULL;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
-/* Cgroups as they are made: many are gone before the reader could find their directories. The tracepoint's own path is
- * not used: it begins at the root of the hierarchy, which a reader in a cgroup namespace does not see, and is cut at
- * 1024 bytes. From the parent's id and the name the reader makes the path as it sees it. */
+/* Cgroups as they are created: many are gone before the reader could find their directories. The tracepoint's own path
+ * is not used: it starts at the root of the hierarchy, which a reader in a cgroup namespace does not see, and is
+ * truncated to 1024 bytes. The reader builds the path as it sees it from the parent's id and the name. */
 #include "owner.h"
 
-#define CGROUP_NAME_WORDS 32 /* NAME_MAX and a zero */
+#define CGROUP_NAME_WORDS 32 /* NAME_MAX and a NUL */
 
 struct new_cgroup {
     u64 parent;
@@ -15,7 +15,7 @@ struct new_cgroup {
 BPF_F_TABLE("hash", u64, struct new_cgroup, new_cgroups, NEW_CGROUPS_ENTRIES, MAP_FLAGS);
 
 #if defined(HAVE_CGROUP_MADE) || defined(HAVE_PROCESS_MOVED)
-#define OF_ANOTHER_HIERARCHY (1ULL << 63) /* as in block_io_owner.h; with all bits: it is of no interest */
+#define OF_ANOTHER_HIERARCHY (1ULL << 63) /* as in block_io_owner.h; all bits set: ignored */
 
 #ifdef CGROUP_SUBSYSTEM
 static __always_inline u64 root_of_current(u32 subsystem)
@@ -27,7 +27,7 @@ static __always_inline u64 root_of_current(u32 subsystem)
 }
 #endif
 
-/* The event comes once for every hierarchy: 0 for ours, else what marks numbers of the other one. */
+/* The event fires once for every hierarchy: 0 for ours, otherwise the mark of the other one's ids. */
 static __always_inline u64 mark_of_hierarchy(u64 cgroup)
 {
     u64 root = read_pointer(cgroup + OFFSET_CGROUP_ROOT);
@@ -58,7 +58,7 @@ static __always_inline u64 parent_of_cgroup(u64 cgroup)
     return read_pointer(state + OFFSET_CGROUP_SUBSYS_STATE_CGROUP);
 }
 
-/* It runs with interrupts disabled, so that no other program's run makes the kernel skip it. */
+/* It runs with interrupts disabled, so that the kernel never skips it because of another run. */
 int cgroup_made(struct bpf_raw_tracepoint_args *ctx)
 {
     u64 cgroup = ctx->args[ARG_CGROUP_MKDIR_CGROUP], mark = mark_of_hierarchy(cgroup), directory, id;
@@ -72,7 +72,7 @@ int cgroup_made(struct bpf_raw_tracepoint_args *ctx)
     bpf_probe_read_kernel_str(made.name, sizeof(made.name), (void *)read_pointer(directory + OFFSET_KERNFS_NODE_NAME));
     if (new_cgroups.update(&id, &made)) {
         count_drop(DROPPED_NEW_CGROUPS);
-        return 0; /* the reader could not take it from the chosen ones again */
+        return 0; /* the reader could not remove it from the targets again */
     }
 #ifdef TARGET_CGROUPS
     choose_below(made.parent, id);

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0 */
-/* Who bears a name that the kernel may have cut: its 15 bytes can be the start of several programs' names. Programs are
- * noted when they start, with the end of their path, which has the whole name; so is whoever comes to such a name, or
- * to a cgroup with it, in another way. */
+/* Processes whose name the kernel may have truncated: its 15 bytes can be the start of several programs' names.
+ * Programs are recorded when they start, with the end of their path, which has the full name; so are processes that
+ * take such a name, or move to a cgroup with it, in another way. */
 #include "owner.h"
 
-#define PATH_BYTES 256 /* more than a file's name and a zero */
+#define PATH_BYTES 256 /* more than a file name and a NUL */
 
 struct new_name {
     struct owner owner; /* its generation is 0 */
     char path[PATH_BYTES];
 };
 
-/* How often. Without a path: by how many more processes took the name than programs with it were started. */
+/* How often. Without a path: how many more processes took the name than programs with it started. */
 BPF_F_TABLE("hash", struct new_name, u64, new_names, NEW_NAMES_ENTRIES, MAP_FLAGS);
 
 static __always_inline bool may_be_cut(struct owner *owner)
@@ -29,7 +29,7 @@ static __always_inline void note_name(struct new_name *name, s64 times)
         count_drop(DROPPED_NEW_NAMES);
 }
 
-/* All but the name. Whether somebody chose it is not asked: it may take another name, or be moved. */
+/* Everything but the name. Targets are not checked: it may take another name, or be moved. */
 static __always_inline void place_of_current(struct owner *owner)
 {
     owner->cgroup = cgroup_of_current();
@@ -38,8 +38,8 @@ static __always_inline void place_of_current(struct owner *owner)
 #endif
 }
 
-/* BCC defines the struct of a tracepoint for each function that takes it, so that only one may: in call.c, or else one
- * that nothing calls. */
+/* BCC defines a tracepoint's struct for each function that takes it, so only one may: the one in call.c, or else one
+ * that is never called. */
 #if defined(HAVE_PROGRAM_STARTS) && !defined(HAVE_PROGRAM_CHANGES)
 int defines_exec(struct tracepoint__sched__sched_process_exec *args)
 {
@@ -98,7 +98,7 @@ int name_taken(void *ctx)
 #endif
 
 #ifdef HAVE_PROCESS_MOVED
-/* Which program it is, it said elsewhere. Of other hierarchies than ours, the numbers are nobody's. */
+/* Which program it is was recorded elsewhere. Ids of other hierarchies than ours are of no use. */
 int process_moved(struct bpf_raw_tracepoint_args *ctx)
 {
     u64 cgroup = ctx->args[ARG_CGROUP_ATTACH_TASK_CGROUP], task = ctx->args[ARG_CGROUP_ATTACH_TASK_TASK_STRUCT];
@@ -111,7 +111,7 @@ int process_moved(struct bpf_raw_tracepoint_args *ctx)
 #ifdef KEY_BY_PROCESS
     name.owner.tgid = read_u32(task + OFFSET_TASK_STRUCT_TGID);
 #endif
-    if (!mark_of_hierarchy(cgroup)) /* in new_cgroups.c, which comes before */
+    if (!mark_of_hierarchy(cgroup)) /* in new_cgroups.c, which precedes this file */
         note_name(&name, 1);
     return 0;
 }

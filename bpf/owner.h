@@ -6,10 +6,11 @@
 #include "owner_key.h"
 #include "targets.h"
 
-/* To whom the current event belongs. */
+/* The owner of the current event. */
 
 #if defined(CGROUP_SUBSYSTEM) || defined(OFFSET_CSS_SET_DFL_CGRP)
-/* Inode of the directory in the hierarchy that tells containers apart. kernfs ids are inode numbers since 5.5. */
+/* Inode of the cgroup's directory in the hierarchy that identifies containers. kernfs ids are inode numbers since 5.5.
+ */
 static __always_inline u64 cgroup_of_set(u64 set)
 {
 #ifdef CGROUP_SUBSYSTEM
@@ -42,7 +43,7 @@ static __always_inline u64 cgroup_of_current(void)
 #endif
 }
 
-/* All of "kworker/3:1H" and its kind are one row: they come and go by the hundred and work for whoever queued. */
+/* All kernel workers such as "kworker/3:1H" are one row: they come and go by the hundred and work for any submitter. */
 static __always_inline void merge_kernel_workers(char *comm)
 {
     u64 *words = (u64 *)comm;
@@ -62,15 +63,15 @@ static __always_inline void name_of_task(u64 task, char *comm)
 }
 #endif
 
-/* Name of the process, not of the thread: a JVM names each thread, and each name would become a row. */
+/* The name of the process, not of the thread: a JVM names each thread, and each name would become a row. */
 static __always_inline void name_of_current_process(struct owner *owner)
 {
-    char comm[16] __attribute__((aligned(8))) = {}; /* nothing of a longer, former name may stay behind the end */
+    char comm[16] __attribute__((aligned(8))) = {}; /* nothing of a longer, former name may remain after the end */
 
 #if defined(OFFSET_TASK_STRUCT_GROUP_LEADER) && defined(OFFSET_TASK_STRUCT_COMM)
     u64 leader = FIELD(current_task(), OFFSET_TASK_STRUCT_GROUP_LEADER);
 
-#if RELEASE >= 517 /* from there on nothing stays behind the end in the kernel, either */
+#if RELEASE >= 517 /* since then nothing remains after the end in the kernel either */
     ((u64 *)comm)[0] = FIELD(leader, OFFSET_TASK_STRUCT_COMM);
     ((u64 *)comm)[1] = FIELD(leader, OFFSET_TASK_STRUCT_COMM + 8);
 #else
@@ -83,7 +84,7 @@ static __always_inline void name_of_current_process(struct owner *owner)
     __builtin_memcpy(owner->comm, comm, sizeof(comm));
 }
 
-/* Fills a zeroed owner for the current task, all but the generation: that is set when a key is about to be used. */
+/* Fills a zeroed owner for the current task, except for the generation: that is set just before a key is used. */
 static __always_inline void owner_of_current(struct owner *owner)
 {
     owner->cgroup = cgroup_of_current();

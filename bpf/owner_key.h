@@ -2,11 +2,11 @@
 #ifndef EBPF_SIDECAR_OWNER_KEY_H
 #define EBPF_SIDECAR_OWNER_KEY_H
 
-/* Begin of every key: to whom an event belongs. Padding-free, and zeroed before it is filled, because every byte is
+/* The start of every key: the owner of an event. Without padding, and zeroed before it is filled, because every byte is
  * part of the key. */
 struct owner {
     u64 cgroup;
-    u32 tgid; /* 0 unless KEY_BY_PROCESS: else short-lived processes would fill the maps */
+    u32 tgid; /* 0 unless KEY_BY_PROCESS: otherwise short-lived processes would fill the maps */
     u32 generation;
     char comm[16];
 };

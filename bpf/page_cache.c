@@ -68,7 +68,7 @@ int remove_tracepoint(struct tracepoint__filemap__mm_filemap_delete_from_page_ca
 }
 #endif
 
-/* ---- pages that became dirty, and whose way to disk began ---- */
+/* ---- pages that became dirty, and whose writeback started ---- */
 
 static __always_inline void pages_dirtied(u64 pages)
 {
@@ -206,7 +206,7 @@ static __always_inline void forget_changes(struct thread *thread)
     __builtin_memset(thread->adds, 0, sizeof(thread->adds));
 }
 
-/* One visit of the shared map per call, however many pages it moved. The thread's owner must have its generation set.
+/* One update of the shared map per call, however many pages it moved. The thread's owner must have its generation set.
  */
 static __always_inline void page_cache_hand_over(struct thread *thread, s64 result)
 {

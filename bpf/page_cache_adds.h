@@ -2,18 +2,18 @@
 #ifndef EBPF_SIDECAR_PAGE_CACHE_ADDS_H
 #define EBPF_SIDECAR_PAGE_CACHE_ADDS_H
 
-/* Pages that are added: by whom, why, and whether a read may be charged with them. */
+/* Pages that are added: their owner, the cause, and whether a read may be charged for them. */
 #include "page_cache_causes.h"
 #include "page_cache_faults.h"
 #include "page_cache_lookups.h"
 
-/* Bytes that the current thread had read from disks so far. */
+/* Bytes that the current thread has read from disks so far. */
 static __always_inline u64 fetched_so_far(void)
 {
 #if defined(OFFSET_TASK_STRUCT_IOAC) && defined(OFFSET_TASK_IO_ACCOUNTING_READ_BYTES)
     return task_u64(OFFSET_TASK_STRUCT_IOAC + OFFSET_TASK_IO_ACCOUNTING_READ_BYTES);
 #else
-    return 0; /* then what is read for a write cannot be told from new data */
+    return 0; /* then pages read for a write cannot be distinguished from new data */
 #endif
 }
 
@@ -32,14 +32,14 @@ static __always_inline u32 cause_of_add(struct thread *thread)
     return thread && thread->inside ? cause_of_call(&thread->call) : cause_from_registers();
 }
 
-/* Only what is read from disks may be asked for. What a fault or a write brings in is theirs; the next read finds it.
- */
+/* Only pages read from disks may be charged. Pages that a fault or a write reads in are theirs; the next read hits
+ * them. */
 static __always_inline bool is_for_reads(u32 place, u64 pages)
 {
     return place == PLACE_READ || (place == PLACE_OTHER && is_read_ahead(pages));
 }
 
-/* Whether a call asks for so much that its end does not look at these pages: they are misses at once. */
+/* Whether a call requests so much that its end does not consider these pages: they are misses immediately. */
 static __always_inline bool is_beyond(struct thread *thread, u64 file, u64 index)
 {
     return thread->next_page > thread->first_page + MOST_PAGES_ASKED &&
@@ -47,7 +47,7 @@ static __always_inline bool is_beyond(struct thread *thread, u64 file, u64 index
            file_of(thread->mapping) == file;
 }
 
-/* How many of the pages are misses at once, because the thread had asked for them before; ``*index``: the first. */
+/* How many of the pages are misses immediately, because the thread had requested them before; ``*index``: the first. */
 static __always_inline u64 asked_for_before(struct thread *thread, u64 file, u64 *index, u64 end)
 {
     if (!thread || !thread->inside)
@@ -83,8 +83,8 @@ static __always_inline void count_add(struct thread *thread, u32 place, u64 page
     count_add_at_once(place, pages, misses, first_of_fault);
 }
 
-/* The pages are marked at the very end: the verifier follows the loops once for whatever has to be known behind them.
- * Of a large folio, only a part may have been asked for. */
+/* The pages are marked at the very end: the verifier follows the loops again for every state needed after them. Only a
+ * part of a large folio may have been requested. */
 static __always_inline void pages_added(u64 file, u64 index, u64 pages)
 {
     struct thread *thread = current_thread();
@@ -104,8 +104,8 @@ static __always_inline void pages_added(u64 file, u64 index, u64 pages)
         pages_came(file, asked, misses, 0);
 }
 
-/* How many of the pages that a call added for a write were read from disks: of what the thread read since the first
- * page came, all that is not for pages with other causes. */
+/* How many of the pages that a call added for a write were read from disks: what the thread has read since the first
+ * page was added, except for pages with other causes. */
 static __always_inline u64 pages_filled(struct thread *thread)
 {
     u64 written = thread->adds[PLACE_WRITE], others;

@@ -2,11 +2,11 @@
 #ifndef EBPF_SIDECAR_PAGE_CACHE_CAUSES_H
 #define EBPF_SIDECAR_PAGE_CACHE_CAUSES_H
 
-/* Why a page comes into the cache. */
+/* Why a page is added to the cache. */
 #include <asm/ptrace.h>
 #include "page_cache_rows.h"
 
-#define PF_IO_WORKER 0x10 /* since 5.12; before, io_uring's workers are kernel threads like others */
+#define PF_IO_WORKER 0x10 /* since 5.12; before, io_uring's workers are ordinary kernel threads */
 /* Set while the kernel reads ahead: page_cache_ra_unbounded() since 5.8, page_cache_ra_order() since 6.9. */
 #define PF_MEMALLOC_NOFS 0x00040000
 
@@ -15,12 +15,12 @@ static __always_inline u32 task_flags(void)
 #ifdef OFFSET_TASK_STRUCT_FLAGS
     return read_u32(bpf_get_current_task() + OFFSET_TASK_STRUCT_FLAGS);
 #else
-    return 0; /* nobody asks: without them no page that is added can be hooked (page_cache.yaml) */
+    return 0; /* never used: without them, added pages cannot be hooked (page_cache.yaml) */
 #endif
 }
 
-/* Cause for a thread that is in no followed call. The registers saved on entry tell: an exception (page fault) has no
- * call number; kernel threads and io_uring's have no user instruction pointer. */
+/* The cause for a thread that is in no followed call, from the registers saved on entry: an exception (page fault) has
+ * no call number; kernel threads and io_uring's have no user instruction pointer. */
 static __always_inline u32 cause_from_registers(void)
 {
     u64 registers = registers_of_current();
@@ -38,18 +38,17 @@ static __always_inline u32 cause_from_registers(void)
     return call && call->cause ? cause_of_call(call) : CAUSE_OTHER;
 }
 
-/* Copying calls and io_uring both read and write: pages come in by reading ahead, or for new data. */
+/* Copying calls and io_uring both read and write: pages are added by read-ahead, or for new data. */
 static __always_inline bool is_read_ahead(u64 pages)
 {
 #if RELEASE < 606
-    if (pages > 1) /* new data came in single pages, and not all that read large folios ahead set the flag */
+    if (pages > 1) /* new data came in single pages, and not all read-ahead of large folios set the flag */
         return 1;
 #endif
     return task_flags() & PF_MEMALLOC_NOFS;
 }
 
-/* Pages of hugetlbfs are memory of programs: nothing is brought in from anywhere. Before 6.9 some files of large folios
- * look alike. */
+/* Pages of hugetlbfs are program memory: nothing is read in. Before 6.9 some files with large folios look the same. */
 static __always_inline bool is_huge_page(u32 cause, u64 pages)
 {
 #if RELEASE >= 609

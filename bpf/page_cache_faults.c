@@ -6,7 +6,7 @@
 
 #define PF_EXITING 0x4
 
-/* None is made for a thread that ends: nobody would remove it. */
+/* None is created for a thread that is exiting: it would never be removed. */
 static __always_inline struct thread *thread_in_fault(void)
 {
     struct thread *thread = current_thread();
@@ -16,7 +16,7 @@ static __always_inline struct thread *thread_in_fault(void)
     return new_thread();
 }
 
-/* As at a call: the thread may have been moved, and there are some that make none. On v1 it would cost too much. */
+/* As at a call: the thread may have been moved, and some threads make no calls. On v1 it would cost too much. */
 static __always_inline bool is_counted_here(struct thread *thread)
 {
 #ifdef TARGETS
@@ -29,8 +29,8 @@ static __always_inline bool is_counted_here(struct thread *thread)
 #endif
 }
 
-/* Several looks may be one fault: the kernel maps what is around the page that is wanted, finds it missing, brings it
- * in and begins anew. Only the first one counts. */
+/* One fault may take several lookups: the kernel maps the pages around the wanted one, finds it missing, reads it in
+ * and starts again. Only the first one counts. */
 static __always_inline struct thread *thread_in_new_fault(void)
 {
     struct thread *thread = thread_in_fault();
@@ -55,7 +55,7 @@ static __always_inline void count_mapped_fault(void)
         __sync_fetch_and_add(&row->mapped_faults, 1);
 }
 
-/* ---- the page that is wanted is looked for in the cache ---- */
+/* ---- the wanted page is looked up in the cache ---- */
 
 #ifdef HAVE_FAULT_RAW
 int fault_raw(struct bpf_raw_tracepoint_args *ctx)
@@ -81,7 +81,7 @@ int fault_function(struct pt_regs *ctx)
 }
 #endif
 
-/* ---- or it is mapped with those around it that are there; so are pages of files in memory ---- */
+/* ---- or it is mapped along with cached pages around it; so are pages of files in memory ---- */
 
 #ifdef HAVE_FAULT_AROUND_RAW
 int fault_around_raw(struct bpf_raw_tracepoint_args *ctx)

@@ -2,17 +2,17 @@
 #ifndef EBPF_SIDECAR_PAGE_CACHE_FILES_H
 #define EBPF_SIDECAR_PAGE_CACHE_FILES_H
 
-/* What tells files apart, and how many pages a folio has. */
+/* Identifies files, and counts the pages of a folio. */
 #include "owner.h"
 
-/* A file by its inode's number and device: where pages are added, that is all that a classic tracepoint tells. Files of
- * several subvolumes of btrfs are one where their numbers are. */
+/* A file by its inode number and device: when pages are added, a classic tracepoint provides nothing else. Files of
+ * several btrfs subvolumes with equal inode numbers count as one. */
 static __always_inline u64 file_of_numbers(u64 inode, u64 device)
 {
     return inode ^ device << 40;
 }
 
-/* What stands for a file wherever its pages are added or asked for. */
+/* The identity of a file wherever its pages are added or requested. */
 static __always_inline u64 file_of(u64 mapping)
 {
 #if defined(HAVE_ADD_RAW) || !defined(HAVE_ADD_TRACEPOINT)
@@ -36,12 +36,12 @@ static __always_inline u64 pages_of_folio(u64 folio)
 #elif defined(OFFSET_FOLIO_FOLIO_NR_PAGES)
     return read_u32(folio + OFFSET_FOLIO_FOLIO_NR_PAGES);
 #else
-    return 1; /* before 5.16 what becomes dirty or is added is a page */
+    return 1; /* before 5.16 single pages are dirtied and added */
 #endif
 }
 
-/* Pages of the smallest folio that a file's cache is made of, as a power of two: not 0 where a block of the file system
- * is larger than a page. Then the kernel (6.12 and newer) looks up whole blocks. */
+/* The order of the smallest folio in a file's cache: not 0 if a file system block is larger than a page. Then the
+ * kernel (6.12 and newer) looks up whole blocks. */
 static __always_inline u32 smallest_order(u64 mapping)
 {
 #if defined(ENUM_AS_FOLIO_ORDER_MIN) && defined(ENUM_AS_FOLIO_ORDER_BITS) && defined(OFFSET_ADDRESS_SPACE_FLAGS)

@@ -2,14 +2,14 @@
 #ifndef EBPF_SIDECAR_PAGE_CACHE_LOOKUPS_H
 #define EBPF_SIDECAR_PAGE_CACHE_LOOKUPS_H
 
-/* Which pages are looked up: each once for each call, however often the kernel tells of it. */
+/* Which pages are looked up: each once per call, however often the kernel reports it. */
 #include "lru.h"
 #include "page_cache_files.h"
 #include "page_cache_read_ahead.h"
 #include "page_cache_rows.h"
 
-/* The kernel fires once per batch of folios and names the whole rest of the range each time, so only what lies beyond
- * the last count is new. */
+/* The event fires once per batch of folios and gives the whole rest of the range each time, so only pages beyond the
+ * last count are new. */
 static __always_inline void pages_looked_up_inside(struct thread *thread, u64 mapping, u64 index, u64 last)
 {
     u64 first = index;
@@ -32,8 +32,8 @@ static __always_inline bool is_inside_one_call(struct thread *thread)
            thread->call.cause != CAUSE_RING; /* which has no position */
 }
 
-/* What is asked for outside of followed calls is settled at once. What comes again, with the rest of a range, is
- * charged with what was brought in meanwhile, but not counted again. */
+/* Requests outside of followed calls are accounted immediately. A repeated request, with the rest of a range, is
+ * charged for what was read in meanwhile, but not counted again. */
 static __always_inline void count_outside(u64 mapping, u64 index, u64 last, bool is_new)
 {
     u64 misses = pages_charged(file_of(mapping), index, last + 1);
@@ -49,15 +49,15 @@ static __always_inline void count_outside(u64 mapping, u64 index, u64 last, bool
     __sync_fetch_and_add(&row->misses, misses);
 }
 
-/* How far what is outside followed calls (exec reading a file, io_uring) has come with a range. Several may be in work
- * at once, so the range is part of the key. Nobody tells when one ends: LRU, and what is a second old is over. */
+/* The progress through a range outside of followed calls (exec reading a file, io_uring). Several may be active at
+ * once, so the range is part of the key. No event marks the end: LRU, and entries older than a second are finished. */
 struct range {
     u64 mapping;
     u64 last;
-    u64 who; /* the thread; the request, where that can be seen */
+    u64 who; /* the thread; the request, if that can be seen */
 };
 struct progress {
-    u64 index; /* of the thread; of a request 1: it waits to be told that a page is there */
+    u64 index; /* of the thread; for a request 1: it waits for notification that a page is present */
     u64 time;
 };
 BPF_F_TABLE("lru_hash", struct range, struct progress, ranges, RANGES_ENTRIES, LRU_FLAGS(RANGES_ENTRIES));
@@ -74,9 +74,9 @@ static __always_inline void pages_looked_up_outside(u64 mapping, u64 index, u64 
 }
 
 #if defined(HAVE_LOOKUP_FUNCTION) || defined(HAVE_SPLICE_FUNCTION)
-/* Functions are probed where they begin: what they have to bring in comes right after it. So this is what each thread
- * asked for last, outside of followed calls. Not in its state: workers of io_uring and threads of the kernel have none.
- * Threads whose ids end alike share a place, which the last one has. */
+/* Functions are probed at entry: pages that they read in are added right after. So this is each thread's last request
+ * outside of followed calls. It is not in the thread's state: io_uring workers and kernel threads have none. Threads
+ * whose ids end in the same bits share a place, which the last one owns. */
 struct expected {
     u64 tid;
     u64 mapping;
@@ -105,7 +105,7 @@ static __always_inline void expect_pages(u64 mapping, u64 index, u64 last)
     expected->next_page = last + 1;
 }
 
-/* How many of the pages from ``*index`` up to end the current thread had asked for; ``*index``: the first of them. */
+/* How many of the pages from ``*index`` up to end the current thread had requested; ``*index``: the first of them. */
 static __always_inline u64 pages_expected(u64 file, u64 *index, u64 end)
 {
     u32 tid = bpf_get_current_pid_tgid();
@@ -123,7 +123,7 @@ static __always_inline u64 pages_expected(u64 file, u64 *index, u64 end)
 #define pages_expected(file, index, end) 0
 #endif
 
-/* ``rounded``: the range may end later than what is asked for. */
+/* ``rounded``: the range may end after the requested pages. */
 static __always_inline void pages_looked_up(u64 mapping, u64 index, u64 last, bool rounded)
 {
     struct thread *thread = current_thread();
@@ -144,8 +144,9 @@ static __always_inline void pages_looked_up(u64 mapping, u64 index, u64 last, bo
 #define IOCB_NOWAIT (1 << 3)
 #define IOCB_WAITQ (1 << 19)
 
-/* io_uring asks without waiting; then to be told when a page is there; when it is told, without waiting again. Where
- * that does not help a worker asks, and waits. All that is one request, with what is left of its range. */
+/* io_uring first reads without waiting; then asks for notification when a page is present; when notified, it reads
+ * without waiting again. If that fails, a worker reads and waits. All of these are one request, with the rest of its
+ * range. */
 static __always_inline bool was_looked_up(u64 request, u64 mapping, u64 last)
 {
     u32 flags = read_u32(request + OFFSET_KIOCB_KI_FLAGS);
@@ -186,8 +187,8 @@ static __always_inline u64 size_of_file(u64 mapping)
 #endif
 
 #ifdef HAVE_LOOKUP_RAW
-/* A read of 1 MiB of a 4 KiB file asks for 256 pages and touches one: what lies behind the end of the file is not
- * looked up. */
+/* A read of 1 MiB from a 4 KiB file requests 256 pages and touches one: pages after the end of the file are not looked
+ * up. */
 static __always_inline u64 last_page_in_file(u64 mapping, u64 index, u64 last)
 {
     u64 size = size_of_file(mapping);
@@ -200,9 +201,9 @@ static __always_inline u64 last_page_in_file(u64 mapping, u64 index, u64 last)
 #endif
 
 #if defined(HAVE_LOOKUP_FUNCTION) || defined(HAVE_SPLICE_FUNCTION)
-/* Called once for each read, with what is asked for; the end of the file bounds what is looked up. What the call will
- * return is not waited for: a probe at the return loses events when many threads wait for the disk at once.
- * ``request``: 0 where it cannot be seen. */
+/* Called once per read with the requested range; the end of the file bounds what is looked up. This does not wait for
+ * the call's result: a probe at the return loses events when many threads wait for the disk at once. ``request``: 0 if
+ * it cannot be seen. */
 static __always_inline void range_looked_up(u64 request, u64 file, u64 position, u64 bytes)
 {
     u64 mapping = read_pointer(file + OFFSET_FILE_F_MAPPING);

@@ -2,14 +2,14 @@
 #ifndef EBPF_SIDECAR_PAGE_CACHE_READ_AHEAD_H
 #define EBPF_SIDECAR_PAGE_CACHE_READ_AHEAD_H
 
-/* Which pages of files were brought in and no read has asked for yet: a bit for each page, in windows of 64 pages. The
- * first read that asks for a page takes its bit, and that is a miss. So a page is one miss at most, however long before
- * it came and whoever brought it, and misses are never more than what reads asked for.
+/* Pages of files that were read in and not requested by a read yet: one bit per page, in windows of 64 pages. The first
+ * read that requests a page takes its bit, and that is a miss. So a page is at most one miss, whenever and for whatever
+ * process it was read in, and misses never exceed the pages that reads request.
  *
- * Pages that are removed keep their bits: none is asked for again before it was added again, and that sets the bit
- * anew, or takes it where the page came for something else. Bits are changed without a lock, by operations that let no
- * other processor come between, where the kernel has them: before, processors that change the same window at the same
- * moment may lose a change, or both be charged with the same pages. Everywhere, two that begin the same window may. */
+ * Removed pages keep their bits: a page is not requested again before it is added again, which sets the bit again, or
+ * takes it if the page was added for another cause. Bits are changed without a lock, by atomic operations if the kernel
+ * has them: on older kernels, CPUs that change the same window at the same time may lose a change, or both be charged
+ * for the same pages. On all kernels, two that start the same window may. */
 #include "near.h"
 #include "owner.h"
 
@@ -21,11 +21,10 @@
 #else
 #define MOST_WINDOWS_ADDED 8 /* 512 pages */
 #endif
-#define MOST_WINDOWS_ASKED 64 /* of one call; beyond see is_beyond. The verifier takes time for each. */
+#define MOST_WINDOWS_ASKED 64 /* of one call; for more see is_beyond. Each costs verification time. */
 #define MOST_PAGES_ASKED (MOST_WINDOWS_ASKED * WINDOW_PAGES)
 
-/* Half a cache line. A window is in one of the two of its set, by a name of 64 bits; a third one takes another's place.
- */
+/* Half a cache line. A window is in one of the two places of its set, by a 64-bit tag; a third one replaces another. */
 struct windows {
     u64 name[WAYS];
     u64 pages[WAYS];
@@ -45,8 +44,8 @@ static __always_inline struct windows *set_of(u64 name)
     return read_ahead.lookup(&place);
 }
 
-/* All bits if the two are equal, else none. Without a branch, because the verifier follows all ways through a loop. The
- * compiler would make one if it saw what this is for. */
+/* All bits if the two are equal, otherwise none. Branch-free, because the verifier follows all paths through a loop.
+ * The compiler would add a branch if it understood the purpose. */
 static __always_inline u64 if_equal(u64 one, u64 other)
 {
     u64 difference = one ^ other, negative = -difference;
@@ -71,7 +70,7 @@ static __always_inline u64 next_window(u64 index)
 
 /* Kernels have these operations since 5.12, and for arm64 since 5.18. */
 #if __clang_major__ >= 12 && (RELEASE >= 518 || (RELEASE >= 512 && defined(__x86_64__)))
-/* Takes the bits, and returns those that nobody else has taken. */
+/* Takes the bits, and returns those that no other CPU has taken. */
 static __always_inline u64 take_bits(u64 *pages, u64 bits)
 {
     return __sync_fetch_and_and(pages, ~bits) & bits;
@@ -110,9 +109,9 @@ static __always_inline void new_window(struct windows *set, u32 place, u64 name,
     set->name[place] = name;
 }
 
-/* ``kept``: the bits are set; else they are taken. A window that is in neither place gets one where no pages are, or
- * else any of the two, whatever is there. Each place is written out: for one that is calculated, the verifier would
- * look at the loops again for each way that leads to them. */
+/* ``kept``: the bits are set; otherwise they are taken. A window that is in neither place gets an empty one, or else
+ * either of the two, whatever it holds. Each place is written out: for a computed one, the verifier would follow the
+ * loops again for each path that leads to them. */
 static __always_inline void change_window(struct windows *set, u64 name, u64 bits, bool kept)
 {
     if (set->name[0] == name)
@@ -139,15 +138,15 @@ static __always_inline u64 found_in_window(struct windows *set, u64 name, u64 bi
     return ((set->pages[0] & if_equal(set->name[0], name)) | (set->pages[1] & if_equal(set->name[1], name))) & bits;
 }
 
-/* How many of the bits were set and are taken now. */
+/* How many of the bits were set and are now taken. */
 static __always_inline u64 taken_from_window(struct windows *set, u64 name, u64 bits)
 {
     return bits_set(take_bits(&set->pages[0], bits & if_equal(set->name[0], name)) |
                     take_bits(&set->pages[1], bits & if_equal(set->name[1], name)));
 }
 
-/* Pages of one folio came. ``for_reads``: a read may be charged with them. Else what was there before, and nobody asked
- * for, was another page. Only the largest folios are in more than one window. */
+/* Pages of one folio were added. ``for_reads``: a read may be charged for them. Otherwise an earlier page there, not
+ * requested yet, was a different one. Only the largest folios span more than one window. */
 static __always_inline void pages_came(u64 file, u64 index, u64 pages, bool for_reads)
 {
     u64 end = index + pages, name;
@@ -177,15 +176,16 @@ static __always_inline u64 charged_in_more_windows(u64 file, u64 index, u64 end)
         set = set_of(name);
         if (!set)
             break;
-        /* Also where there is nothing to take: the verifier would follow twice as many ways through all windows. */
+        /* Also if there is nothing to take: otherwise the verifier would follow twice as many paths through all
+         * windows. */
         charged += taken_from_window(set, name, bits_of(index, end));
         index = next_window(index);
     }
     return charged;
 }
 
-/* How many of the pages from index up to end a read is charged with: those that nobody asked for before. Nearly always
- * they are in one window, and have been asked for: then nothing is written. */
+/* How many of the pages from index up to end a read is charged for: those not requested before. Nearly always they are
+ * in one window and have been requested: then nothing is written. */
 static __always_inline u64 pages_charged(u64 file, u64 index, u64 end)
 {
     u64 name = name_of_window(file, index), bits = bits_of(index, end), charged = 0;

@@ -2,13 +2,13 @@
 #ifndef EBPF_SIDECAR_PAGE_CACHE_RESULTS_H
 #define EBPF_SIDECAR_PAGE_CACHE_RESULTS_H
 
-/* What only the result of a call tells about what it looked up. */
+/* What only the result of a call shows about its lookups. */
 #include <asm/ptrace.h>
 #include "page_cache_lookups.h"
 
 #define EAGAIN 11
 
-/* A read looks up less than it was asked for where it may not wait (RWF_NOWAIT), or where the file is cut off then. */
+/* A read looks up less than requested if it may not wait (RWF_NOWAIT), or if the file is truncated meanwhile. */
 static __always_inline void drop_pages_not_there(struct thread *thread, s64 result)
 {
     u64 most = result > 0 ? (result + PAGE_BYTES - 2) / PAGE_BYTES + 1 : 0;
@@ -39,10 +39,10 @@ static __always_inline bool is_direct(u32 descriptor)
 #endif
 }
 
-/* Where a read waits for the end of a read-ahead, the kernel (6.12 and newer) gives out the pages before it without
- * telling; where functions are probed, a file may have grown since. What the call returned says how many pages it was
- * at least, unless part of it came past the cache: some file systems (btrfs) read only the compressed rest of a direct
- * read through it. */
+/* While a read waits for the end of a read-ahead, the kernel (6.12 and newer) uses the pages before it without an
+ * event; where functions are probed, a file may have grown since. The call's result is a lower bound of the pages,
+ * unless part of it bypassed the cache: some file systems (btrfs) read only the compressed rest of a direct read
+ * through it. */
 static __always_inline void count_untold_lookups(struct thread *thread, s64 result)
 {
     u64 least = ((u64)result + PAGE_BYTES - 1) / PAGE_BYTES, registers;
@@ -65,7 +65,7 @@ static __always_inline u64 own_position(u32 descriptor)
 #endif
 }
 
-/* Where the call came to that read from ``descriptor``; ``pointer``: into the program's memory, NULL for the file's own
+/* Where a call that read from ``descriptor`` ended; ``pointer``: into the program's memory, NULL for the file's own
  * position. */
 static __always_inline u64 position_at(u64 pointer, u32 descriptor)
 {
@@ -77,13 +77,13 @@ static __always_inline u64 position_at(u64 pointer, u32 descriptor)
     return position;
 }
 
-/* At which byte a call began to read that returned ``result``. */
+/* At which byte a call that returned ``result`` started to read. */
 static __always_inline u64 begin_of_call(struct thread *thread, u64 result)
 {
     u64 registers = registers_of_current(), offset = FOURTH_ARGUMENT(registers);
     u32 kind = thread->call.cause >> 4;
 
-    if (kind == POSITION_OFFSET && offset != -1ULL) /* preadv2 may say -1: the file's own */
+    if (kind == POSITION_OFFSET && offset != -1ULL) /* preadv2 may pass -1: the file's own */
         return offset;
     if (kind == POSITION_OFFSET || kind == POSITION_OWN)
         return own_position(FIRST_ARGUMENT(registers)) - result;
@@ -94,7 +94,7 @@ static __always_inline u64 begin_of_call(struct thread *thread, u64 result)
     return thread->first_page * PAGE_BYTES;
 }
 
-/* Where the kernel looks up whole blocks, what the call returned says which of their pages it asked for. */
+/* If the kernel looks up whole blocks, the call's result shows which of their pages it requested. */
 static __always_inline void count_without_rounding(struct thread *thread, s64 result)
 {
     u64 begin;
@@ -123,7 +123,7 @@ static __always_inline void settle_lookups(struct thread *thread, s64 result)
         count_untold_lookups(thread, result);
 }
 
-/* What the kernel has not told of lies before what it told of. */
+/* Unreported pages precede the reported ones. */
 static __always_inline u64 misses_of_call(struct thread *thread)
 {
     u64 told = thread->next_page - thread->first_page, first = thread->first_page;

@@ -2,7 +2,7 @@
 #ifndef EBPF_SIDECAR_PAGE_CACHE_ROWS_H
 #define EBPF_SIDECAR_PAGE_CACHE_ROWS_H
 
-/* The rows that pages are counted in, near at hand or not. */
+/* The rows in which pages are counted, in the near map or not. */
 #include "near.h"
 #include "thread.h"
 
@@ -10,12 +10,12 @@ struct cache_key {
     struct owner owner;
 };
 
-/* Where among a row's adds each cause is. */
+/* The index of each cause among a row's adds. */
 enum { PLACE_READ, PLACE_WRITE, PLACE_MMAP, PLACE_OTHER, PLACE_FILL, ADD_PLACES };
 
 struct cache_value {
     u64 lookups;
-    u64 misses;           /* of them, those that were brought in for this or another read and not asked for before */
+    u64 misses;           /* of them, those that were read in for this or another read and not requested before */
     u64 adds[ADD_PLACES]; /* by cause: read, write, mmap, other, fill */
     u64 removes;
     u64 dirtied;
@@ -25,7 +25,7 @@ struct cache_value {
 };
 BPF_F_TABLE("hash", struct cache_key, struct cache_value, cache_stats, CACHE_STATS_ENTRIES, MAP_FLAGS);
 
-/* Out of the common path, so that this does not pay for clearing a value that exists already. */
+/* Not inlined, so that the common path does not pay for clearing a value that already exists. */
 static __always_inline struct cache_value *new_cache_row(struct cache_key *key)
 {
     struct cache_value zero = {}, *row;

@@ -13,7 +13,7 @@ struct fault_value {
 };
 BPF_F_TABLE("hash", struct fault_key, struct fault_value, fault_stats, FAULT_STATS_ENTRIES, MAP_FLAGS);
 
-/* Out of the common path, so that this does not pay for clearing a value that exists already. */
+/* Not inlined, so that the common path does not pay for clearing a value that already exists. */
 static __always_inline struct fault_value *new_fault_row(struct fault_key *key)
 {
     struct fault_value zero = {}, *row;

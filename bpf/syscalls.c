@@ -9,14 +9,14 @@ struct call_key {
     struct owner owner;
     u32 syscall;
     u16 direction; /* follows from the syscall, so it adds no rows */
-    u16 file_type; /* a row for each that the call works on */
+    u16 file_type; /* a row for each type that the call operates on */
 };
 
 struct call_value {
     u64 duration[SYSCALL_SLOTS];
     u64 duration_sum;
     u64 bytes;
-    u64 refused; /* calls that seccomp answered before they began, so they have no duration */
+    u64 refused; /* calls that seccomp answered before they started, so they have no duration */
 };
 BPF_F_TABLE("hash", struct call_key, struct call_value, syscall_stats, SYSCALL_STATS_ENTRIES, MAP_FLAGS);
 
@@ -44,7 +44,7 @@ struct advice_value {
 BPF_F_TABLE("hash", struct advice_key, struct advice_value, fadvise_stats, FADVISE_STATS_ENTRIES, MAP_FLAGS);
 
 /* What a system call returns inside the kernel when a signal interrupts it (include/linux/errno.h); user space never
- * sees these. */
+ * sees it. */
 #define ERESTARTSYS 512
 #define ERESTARTNOINTR 513
 #define ERESTARTNOHAND 514
@@ -52,7 +52,7 @@ BPF_F_TABLE("hash", struct advice_key, struct advice_value, fadvise_stats, FADVI
 #define EINTR 4
 #define SA_RESTART 0x10000000
 
-/* All zero: a new row is copied from here, so that calls whose row exists do not pay for clearing one. */
+/* All zero: new rows are copied from here, so that calls whose row exists do not pay for clearing one. */
 BPF_ARRAY(blank_call, struct call_value, 1);
 
 static __always_inline struct call_value *new_call_row(struct call_key *key)
@@ -161,8 +161,8 @@ static __always_inline void restore_paused_call(struct thread *thread)
     }
 }
 
-/* The restarted call comes back with the same stack pointer: calls made by a signal handler meanwhile have a lower or
- * another one. A handler that never returned (siglongjmp) gave the call up: this is another one, however alike. */
+/* The restarted call has the same stack pointer: calls made by a signal handler meanwhile have a lower or another one.
+ * A handler that never returned (siglongjmp) abandoned the call: this is another one, however similar. */
 static __always_inline void resume_if_restarted(struct thread *thread, u64 stack)
 {
     if (thread->paused_stack != stack)
@@ -176,7 +176,7 @@ static __always_inline void resume_if_restarted(struct thread *thread, u64 stack
     thread->paused_since = 0;
 }
 
-/* What rt_sigreturn goes back to tells whether it was the handler that interrupted the call, or one within it. */
+/* The target of rt_sigreturn shows whether the returning handler interrupted the call, or another handler within it. */
 static __always_inline void handler_returns(struct thread *thread)
 {
     if (thread->paused_since && USER_STACK(registers_of_current()) == thread->paused_stack)
@@ -208,8 +208,8 @@ static __always_inline bool handler_ends_call(u16 result, u64 flags)
 }
 
 #ifdef HAVE_SIGNAL_TRACEPOINT
-/* With a handler (neither SIG_DFL nor SIG_IGN) the interrupted call ends here as EINTR, unless it is one that restarts.
- * Signals that come while its handler runs do not decide again. */
+/* With a handler (neither SIG_DFL nor SIG_IGN) the interrupted call ends here with EINTR, unless it restarts. Signals
+ * that arrive while the handler runs do not change that. */
 int signal_tracepoint(struct tracepoint__signal__signal_deliver *args)
 {
     struct thread *thread = current_thread();

@@ -5,9 +5,9 @@
 #include "kernel_reads.h"
 #include "owner_key.h"
 
-/* Whom to measure. Nothing of it is compiled unless the user chose somebody. The loader fills the maps before anything
- * is attached, the reader adds cgroups that come later. An owner whom nobody chose is all zero: no cgroup has the id 0,
- * so probes need no field for it. */
+/* Which owners to measure. None of it is compiled unless the user configured targets. The loader fills the maps before
+ * anything is attached; the reader adds cgroups that are created later. An owner that is not a target is all zero: no
+ * cgroup has the id 0, so probes need no field for it. */
 
 static __always_inline bool is_left_out(struct owner *owner)
 {
@@ -20,7 +20,7 @@ static __always_inline bool is_left_out(struct owner *owner)
 
 #ifdef TARGETS
 #define PF_KTHREAD 0x00200000
-#define CONTROL_TARGETS 1 /* entry of control that the reader raises whenever it has added a cgroup */
+#define CONTROL_TARGETS 1 /* entry of control that the reader increments when it has added a cgroup */
 
 static __always_inline u64 targets_version(void)
 {
@@ -31,8 +31,7 @@ static __always_inline u64 targets_version(void)
 }
 
 #ifdef TARGET_CGROUPS
-/* By id: 0 for those that are chosen, and what is made below them with them; else for those of which only what is made
- * below is chosen. */
+/* By id: 0 for targets, including cgroups created below them; otherwise only cgroups created below are targets. */
 BPF_F_TABLE("hash", u64, u64, target_cgroups, TARGET_CGROUPS_ENTRIES, MAP_FLAGS);
 
 static __always_inline bool is_chosen(u64 cgroup)
@@ -42,7 +41,7 @@ static __always_inline bool is_chosen(u64 cgroup)
     return only_below && !*only_below;
 }
 
-/* The reader finds a new cgroup at its next reading: those that live shorter would never be measured. */
+/* The reader finds a new cgroup only at its next reading: shorter-lived ones would never be measured. */
 static __always_inline void choose_below(u64 parent, u64 cgroup)
 {
     u64 chosen = 0;
@@ -62,7 +61,7 @@ BPF_F_TABLE("hash", struct target_name, u64, target_names, TARGET_NAMES, 0);
 #ifdef TARGET_NAMESPACES
 BPF_F_TABLE("hash", u64, u64, target_namespaces, TARGET_NAMESPACES, 0);
 
-/* Inode of the namespace that the task is in, not of the one that its children will be in: task_active_pid_ns(). */
+/* Inode of the task's namespace, not of the one for its future children: task_active_pid_ns(). */
 static __always_inline u64 pid_namespace_of(u64 task)
 {
     u64 pid = read_pointer(task + OFFSET_TASK_STRUCT_THREAD_PID);
@@ -100,7 +99,7 @@ static __always_inline bool is_target(u64 task, struct owner *owner)
 }
 #endif
 
-/* To be called when all but the generation is filled in. */
+/* To be called when everything but the generation is filled in. */
 static __always_inline void leave_out_unless_target(u64 task, struct owner *owner)
 {
 #ifdef TARGETS
@@ -109,7 +108,7 @@ static __always_inline void leave_out_unless_target(u64 task, struct owner *owne
 #endif
 }
 
-/* The same for who is known by the cgroup alone. */
+/* The same for an owner known only by its cgroup. */
 static __always_inline void leave_out_unless_target_cgroup(struct owner *owner)
 {
 #if defined(TARGET_NAMES) || defined(TARGET_NAMESPACES)

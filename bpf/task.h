@@ -4,9 +4,9 @@
 
 #include "owner.h"
 
-/* Fields of the current task. Where a helper gives it with its type (5.11; asked for from 5.15 on, like its registers),
- * a program may load them itself, which costs a nanosecond; asking the kernel to read an address takes about eight. A
- * load that fails gives 0 there as well. In assembler, because BCC would replace loads in C by calls. */
+/* Fields of the current task. If a helper returns it with its type (5.11; used from 5.15 on, like its registers), a
+ * program may load them directly, which costs a nanosecond; having the kernel read an address takes about eight. A
+ * failing load gives 0 there as well. In assembler, because BCC would replace loads in C with calls. */
 #ifdef HAVE_TASK_PT_REGS
 #define LOAD(bits, address, offset)                                                                      \
     ({                                                                                                   \
@@ -33,8 +33,8 @@ static __always_inline u64 task_u64(u32 offset)
 
 #if defined(OFFSET_TASK_STRUCT_FILES) && defined(OFFSET_FILES_STRUCT_FDT) && defined(OFFSET_FDTABLE_FD) && \
     defined(OFFSET_FDTABLE_MAX_FDS)
-/* What the current task has opened by that descriptor, 0 if nothing. A table that grows is replaced as a whole: the
- * size that bounds the look belongs to the table that is looked into. */
+/* The current task's open file at that descriptor, 0 if none. A table that grows is replaced as a whole: the size that
+ * bounds the lookup belongs to the same table. */
 static __always_inline u64 file_of_descriptor(u32 descriptor)
 {
     u64 files = LOAD(64, CURRENT_TASK(), OFFSET_TASK_STRUCT_FILES);

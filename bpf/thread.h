@@ -6,27 +6,26 @@
 #include "owner.h"
 #include "task.h"
 
-#define CALL_NUMBERS 512 /* highest system call number of x86-64 and arm64 is below 480 */
+#define CALL_NUMBERS 512 /* the highest system call number of x86-64 and arm64 is below 480 */
 
-/* EITHER: the call reads one file and writes another. RING: as that, for several requests that may be about the same
+/* EITHER: the call reads one file and writes another. RING: the same, for several requests that may concern the same
  * pages. */
 enum cause { CAUSE_NONE, CAUSE_READ, CAUSE_WRITE, CAUSE_MMAP, CAUSE_OTHER, CAUSE_EITHER, CAUSE_RING };
 
 /* OFFSET: the fourth argument. OWN: the file's own position. SECOND, THIRD: what the second or third argument points
- * to, or else the file's own, of the first or the second argument. */
+ * to, or if NULL the own position of the file in the first or the second argument. */
 enum position { POSITION_UNKNOWN, POSITION_OFFSET, POSITION_OWN, POSITION_SECOND, POSITION_THIRD };
 
-/* What to do for one system call number; filled by the loader from the probes' `calls`. All zero: nobody asked for it.
- */
+/* What to do for one system call number; filled by the loader from the probes' `calls`. All zero: not followed. */
 struct call {
     u8 follow; /* keep a thread's state during this call */
-    u8 cause;  /* of pages added during it, enum cause; upper four bits: what says where it reads, enum position */
+    u8 cause;  /* of pages added during it, enum cause; upper four bits: what gives its position, enum position */
     u8 timed;
     u8 direction;  /* of the bytes it returns: 1 read, 2 write, 3 copy */
     u8 advice;     /* its fourth argument is an advice */
     u8 restarts;   /* it is restart_syscall, which stands for another call */
-    u8 resumes;    /* it is rt_sigreturn, which goes back to what a signal interrupted */
-    u8 descriptor; /* which argument is one; its upper four bits: which one counts where that is a pipe; 0: none */
+    u8 resumes;    /* it is rt_sigreturn, which returns to what a signal interrupted */
+    u8 descriptor; /* which argument is one; upper four bits: which one counts if that is a pipe; 0: none */
 };
 BPF_ARRAY(calls, struct call, CALL_NUMBERS);
 
@@ -47,17 +46,17 @@ struct thread {
     u32 compat;  /* 1: a 32-bit program, where only registers tell (see is_compat_call) */
     u64 renames; /* of all processes, when the name was last looked up */
 #ifdef TARGETS
-    u64 seen_cgroup; /* the owner was judged in it */
-    u64 seen_state;  /* of the targets and of all names, then */
+    u64 seen_cgroup; /* in which the owner was checked */
+    u64 seen_state;  /* of the targets and of all names at that time */
 #endif
 #ifdef PROBE_PAGE_CACHE
     u64 mapping;    /* file that the call looks pages up in */
-    u64 first_page; /* of those that it asks for */
+    u64 first_page; /* of the requested ones */
     u64 next_page;  /* pages before it have been counted for this call */
-    u32 rounded;    /* 1: to whole blocks of the file system, of which the call asks for a part */
-    u64 counted;    /* sum of lookups and of all below that are pages: 0 means nothing to hand over */
+    u32 rounded;    /* 1: to whole file system blocks, of which the call requests a part */
+    u64 counted;    /* sum of lookups and of all page counts below: 0 means nothing to hand over */
     u64 lookups;
-    u64 misses; /* beyond what is settled at the end of a call */
+    u64 misses; /* beyond what is accounted at the end of a call */
     u32 adds[4];
     u32 removes;
     u32 dirtied;
@@ -65,7 +64,7 @@ struct thread {
     u64 fault;   /* the fault that was counted last (current_fault), and in bit 0 whether it added pages */
 #endif
 #ifdef PROBE_SYSCALLS
-    u64 typed_mapping; /* the file that mapping_type was found of */
+    u64 typed_mapping; /* the file to which mapping_type belongs */
     u64 mapping_type;
     u64 started;
     u64 advice;
@@ -73,15 +72,14 @@ struct thread {
     u64 paused_until;
     u64 paused_stack;
     u32 paused_number;
-    u16 paused_result;    /* less its sign */
-    u8 paused_by_handler; /* 1: a handler was started, and has not returned to the call */
+    u16 paused_result;    /* without its sign */
+    u8 paused_by_handler; /* 1: a handler was started and has not returned to the call */
     u8 paused_type;
 #endif
 };
 BPF_F_TABLE("hash", u32, struct thread, threads, THREADS_ENTRIES, MAP_FLAGS);
 
-/* Beside it, near at hand (near.h). Only the thread itself takes its place and leaves it; as to `key`, that is its id.
- */
+/* Its near map (near.h). Only the thread itself takes and leaves its place; its `key` is the thread id. */
 struct near_thread {
     u64 key;
     u64 claims;
@@ -116,8 +114,8 @@ static __always_inline void forget_thread(u32 tid)
 }
 
 #if !defined(HAVE_TASK_PT_REGS) && defined(OFFSET_TASK_STRUCT_STACK)
-/* Before 5.15 no helper tells where the registers are that a thread had when it entered the kernel. That place in its
- * stack is the same for all threads, and each system call's entry shows it. */
+/* Before 5.15 no helper returns a thread's registers at kernel entry. Their place in the stack is the same for all
+ * threads, and each system call's entry shows it. */
 BPF_ARRAY(registers_place, u64, 1);
 
 static __always_inline void learn_registers(u64 registers)
@@ -130,7 +128,7 @@ static __always_inline void learn_registers(u64 registers)
 }
 #endif
 
-/* Where the registers are that the current thread had when it entered the kernel; 0 where that cannot be known. */
+/* The address of the current thread's registers at kernel entry; 0 if unknown. */
 static __always_inline u64 registers_of_current(void)
 {
 #if defined(HAVE_TASK_PT_REGS)
@@ -148,9 +146,9 @@ static __always_inline u64 registers_of_current(void)
 
 #define TS_COMPAT 2 /* arch/x86/include/asm/thread_info.h */
 
-/* Whether the call that is being made came the 32-bit way, where its number means another call. On x86 each call says
- * so itself: int $0x80 is open to 64-bit programs, too. Elsewhere, and where the kernel does not tell its types, it
- * goes by the program, which ``known`` says. */
+/* Whether the current call is a 32-bit call, where its number means another call. On x86 this is a property of each
+ * call: 64-bit programs may also use int $0x80. Elsewhere, and if the kernel has no BTF, it depends on the program, as
+ * given by ``known``. */
 static __always_inline bool is_compat_call(bool known)
 {
 #if defined(OFFSET_TASK_STRUCT_THREAD_INFO) && defined(OFFSET_THREAD_INFO_STATUS)
@@ -165,7 +163,7 @@ static __always_inline struct thread *current_thread(void)
     return thread_of(bpf_get_current_pid_tgid());
 }
 
-/* The thread if it is inside a followed call, else NULL. */
+/* The thread if it is inside a followed call, otherwise NULL. */
 static __always_inline struct thread *thread_inside_call(void)
 {
     struct thread *thread = current_thread();
@@ -173,14 +171,14 @@ static __always_inline struct thread *thread_inside_call(void)
     return thread && thread->inside ? thread : NULL;
 }
 
-/* Whether it was judged and nobody chose it. Threads that never made a followed call are judged when their owner is
- * found. */
+/* Whether it was checked and is not a target. Threads that never made a followed call are checked when their owner is
+ * determined. */
 static __always_inline bool thread_is_left_out(struct thread *thread)
 {
     return thread && is_left_out(&thread->owner);
 }
 
-/* Fills a zeroed owner from the thread's kept one, or afresh for threads that never made a followed call. */
+/* Fills a zeroed owner from the thread's cached one, or anew for threads that never made a followed call. */
 static __always_inline void find_owner(struct owner *owner)
 {
     struct thread *thread = current_thread();

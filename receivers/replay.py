@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plays a recording of real kernel data, for machines without eBPF or without the rights for it.
+"""Plays a recording of real kernel data, for machines without eBPF or without the required privileges.
 
-What it produces are another machine's numbers: each frame's resource says ``ebpf_sidecar.replay = "true"``, the gauge
-``ebpf.replay.info`` names kernel and time of the recording, and a warning is logged at start. Without settings it plays
-a recording that comes with the product, over and over; ``ebpf-sidecar record`` makes others.
+Its numbers are those of another machine: each frame's resource has ``ebpf_sidecar.replay = "true"``, the gauge
+``ebpf.replay.info`` gives kernel and time of the recording, and a warning is logged at startup. Without settings it
+plays the packaged recording in a loop; ``ebpf-sidecar record`` makes others.
 
     receivers:
       replay: {path: incident.recording, speed: 2, loop: false, at_end: stop}
@@ -37,7 +37,7 @@ MARK = "ebpf_sidecar.replay"
 INFO = gauge(
     "ebpf.replay.info",
     "",
-    "1 while a recording is replayed: all numbers are of the machine that it was made on",
+    "1 while a recording is replayed: all numbers are those of the machine that it was made on",
     "kernel",
     "recorded_at",
 )
@@ -45,29 +45,29 @@ _SHUTDOWN_SECONDS = 5.0
 
 
 class ReplaySettings(Settings):
-    """What is played, and how."""
+    """What to play, and how."""
 
     path: Path | None = None
-    """The recording, a file made by ``ebpf-sidecar record``. Without: the one that comes with the product."""
+    """The recording, a file made by ``ebpf-sidecar record``. Default: the packaged one."""
     speed: float = Field(default=1.0, ge=0.001, le=1_000_000, allow_inf_nan=False)
     """How many times faster than it was recorded."""
     loop: bool = True
-    """Begin again at the end; counters go on."""
+    """Start again at the end; counters continue."""
     at_end: Literal["idle", "stop"] = "idle"
-    """What follows the end where ``loop`` is false. ``idle``: the service goes on without new data; ``stop``: it drains
-    and ends with exit code 0, once no other receiver runs."""
+    """What happens at the end if ``loop`` is false. ``idle``: the service keeps running without new data; ``stop``: it
+    drains and exits with code 0, once no other receiver runs."""
     collection_interval: Interval | None = None
-    """Time between two batches, instead of the recorded one; ``speed`` applies to it, too."""
+    """Time between two batches, instead of the recorded one; ``speed`` applies to it as well."""
 
     @model_validator(mode="after")
     def _has_an_end(self) -> Self:
         if self.at_end == "stop" and self.loop:
-            raise ValueError('at_end: "stop" has no effect while the recording is repeated; set loop: false')
+            raise ValueError('at_end: "stop" has no effect while the recording loops; set loop: false')
         return self
 
 
 class ReplayReceiver:
-    """Reads a recording while it plays it, so that its length is no matter of memory."""
+    """Reads a recording while playing it, so that memory does not depend on its length."""
 
     def __init__(self, settings: ReplaySettings, context: Context) -> None:
         self._settings = settings
@@ -76,7 +76,7 @@ class ReplayReceiver:
         self._thread: threading.Thread | None = None
 
     def start(self, consumer: Consumer) -> None:
-        """Begin to play. Raises `SidecarError` when the file cannot be read, is no recording, or holds no data."""
+        """Start playing. Raises `SidecarError` if the file cannot be read, is not a recording, or holds no data."""
         recording = Recording(self._settings.path or PACKAGED)
         header = recording.header
         message = "replaying a recording made on kernel %s at %s: these are not this machine's numbers"
@@ -105,18 +105,18 @@ class ReplayReceiver:
             if clock.wait(self._stopped, due - clock.monotonic()):
                 return
             if clock.monotonic() - due > pause:
-                due = clock.monotonic()  # after a standstill of the machine: no need to catch up
+                due = clock.monotonic()  # after the machine was suspended: no need to catch up
             now = timeline.now(replayed.newest_start)
             try:
                 frames = replayed.frames(batch.frames, now)
-            except Exception as problem:  # noqa: BLE001 # frames of a hand-made file may contradict each other; play on
+            except Exception as problem:  # noqa: BLE001 # frames of a hand-made file may contradict each other; continue
                 self._context.telemetry.error("receiving", problem)
                 continue
             consumer([*frames, replace(info, time_unix_nano=now.time_unix_nano, monotonic_nano=now.monotonic_nano)])
             self._context.heartbeat.beat()
 
     def _paced(self, recording: Recording, replayed: Replayed) -> Iterator[tuple[Batch, float]]:
-        """Batches, and how many seconds before each of them."""
+        """Batches, and the seconds to wait before each."""
         gap, more = 0.0, True
         while more:
             last = None
@@ -128,8 +128,8 @@ class ReplayReceiver:
             gap, more = recording.header.interval, self._settings.loop and last is not None
             replayed.again()
         if not self._settings.loop:
-            self._context.heartbeat.stop()  # done; where the file has gone, health shall show it
-            self._context.logger.info("the recording is at its end")
+            self._context.heartbeat.stop()  # done; if the file is gone, health must show it
+            self._context.logger.info("the recording has ended")
             if self._settings.at_end == "stop":
                 self._context.finished()
 
@@ -141,7 +141,7 @@ class ReplayReceiver:
 
 
 def _info(recording: Recording, resource: Mapping[str, str]) -> Frame:
-    """The frame that says where the numbers come from, as Prometheus' info metrics do."""
+    """The frame that says where the numbers come from, like Prometheus' info metrics."""
     header = recording.header
     rows = RowSet.of([{"kernel": header.kernel, "recorded_at": header.recorded_at}])
     return Frame(INFO.name, INFO.kind, rows, np.ones(1), 0, description=INFO.description, resource=resource)

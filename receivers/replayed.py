@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A recording's frames as if they happened now, and on and on.
+"""Shifts a recording's frames to the present, in a loop.
 
-Times move to now. Counters and histograms that count since a start go on over the repetitions: each adds all that the
-ones before counted, so they never fall; their start times stay. Gauges and deltas are shown as they were.
+Times move to now. Cumulative counters and histograms continue over the repetitions: each adds the counts of all
+previous ones, so they never decrease; their start times stay. Gauges and deltas stay as they were.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _COUNTING = (Kind.COUNTER, Kind.HISTOGRAM)
 class Replayed:
     """Moves frames in time.
 
-    ``recorded``: when the recording's first batch was taken; ``shown``: when it is shown for the first time (both ns
-    since the epoch). ``speed``: how many times faster than recorded. ``resource``: what to put on every frame.
+    ``recorded``: when the recording's first batch was taken; ``shown``: when it is first replayed (both ns since the
+    epoch). ``speed``: how many times faster than recorded. ``resource``: what to put on every frame.
     """
 
     recorded: int
@@ -35,24 +35,25 @@ class Replayed:
     speed: float
     resource: Mapping[str, str]
     _counted: dict[Stream, _Counted] = field(default_factory=dict)
-    """By stream, for good: each comes again with the next repetition, and there are no more than the recording has."""
+    """By stream, kept forever: each comes again with the next repetition, and there are no more than in the
+    recording."""
 
     def __post_init__(self) -> None:
         self.newest_start = 0
-        """The latest start time that was given out, ns since the epoch."""
+        """The latest start time of any row, ns since the epoch."""
 
     def frames(self, recorded: Frames, now: Instant) -> Frames:
         """The frames as of ``now``."""
         return [self._moved(frame, now) for frame in recorded]
 
     def again(self) -> None:
-        """The recording begins anew."""
+        """The recording starts again."""
         for counted in self._counted.values():
             counted.again()
 
     def _moved(self, frame: Frame, now: Instant) -> Frame:
         moved = self._counting(frame, now)
-        if moved.temporality is not Temporality.DELTA:  # a delta's start is gone with it
+        if moved.temporality is not Temporality.DELTA:  # a delta's start moved with it
             self.newest_start = max(self.newest_start, int(moved.start_times().max(initial=0)))
         return moved
 
@@ -79,7 +80,7 @@ class Replayed:
 class _Counted:
     """What a metric's rows counted: ``before`` in earlier repetitions, ``now`` in this one.
 
-    Of a histogram the columns are its buckets, and ``sums`` go along. ``starts``: 0 for a row that was not shown yet.
+    A histogram's columns are its buckets, and it has ``sums``. ``starts``: 0 for a row that was not replayed yet.
     """
 
     def __init__(self, frame: Frame) -> None:
@@ -90,11 +91,11 @@ class _Counted:
         self.starts = np.zeros(0, np.uint64)
 
     def fits(self, frame: Frame) -> bool:
-        """Whether the frame still has the same form."""
+        """Whether the frame still has the same shape."""
         return self.now.dtype == frame.values.dtype and self.now.shape[1:] == frame.values.shape[1:]
 
     def gone_on(self, frame: Frame, starts: NDArray[np.uint64]) -> Frame:
-        """The frame with all that was counted before, and the start times that its rows were first shown with."""
+        """The frame plus all previous counts, with the first start times of its rows."""
         self._follow(frame.rows)
         at = self._index.places
         self.now[at] = frame.values
@@ -106,7 +107,7 @@ class _Counted:
         return replace(moved, sums=self.sums_before[at] + frame.sums)
 
     def again(self) -> None:
-        """What was counted is counted for good."""
+        """Add the counts of this repetition to the previous ones."""
         self.before, self.now = self.before + self.now, np.zeros_like(self.now)
         self.sums_before, self.sums_now = self.sums_before + self.sums_now, np.zeros_like(self.sums_now)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ebpf_sidecar.receivers.ebpf.maps.loaded import HookStatus
 from ebpf_sidecar.receivers.ebpf.probe.file import read_probe
-from ebpf_sidecar.receivers.ebpf.probe.model import CanarySpec, Hook
+from ebpf_sidecar.receivers.ebpf.probe.model import CanarySpec, ProbeHook
 from ebpf_sidecar.receivers.ebpf.watch.canary import Canary, examine
 
 BPF = Path(__file__).parents[1] / "bpf"
@@ -43,12 +43,12 @@ class PlayedMap:
         return 4096
 
 
-class Machine:
+class CanaryMachine:
     """A probe with hooks ``silent`` and ``fires``; only the program of the latter runs when an action is done."""
 
     def __init__(self, fires=READ, silent=READ, attached=True):
         specs = {"silent": silent, "fires": fires}
-        hooks = tuple(Hook(name, (), "", spec) for name, spec in specs.items())
+        hooks = tuple(ProbeHook(name, (), "", spec) for name, spec in specs.items())
         self.probe = replace(read_probe(BPF / "page_cache.yaml"), hooks=hooks)
         self.programs = {name: PlayedProgram(f"{name}_raw") for name in specs}
         self.map, self.acts, self.problems, self.warnings, self.moves_map = PlayedMap(), [], {}, [], False

@@ -4,7 +4,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from ebpf_sidecar.receivers.ebpf.maps.map_totals import Tally, View
+from ebpf_sidecar.receivers.ebpf.maps.map_totals import MapTotals, View
 
 START = 1000
 KEY = np.dtype([("generation", "u4"), ("who", "u4")])
@@ -19,9 +19,9 @@ class FakeMap:
         self.entries = {}
         self.generation = 0
 
-    def count(self, who, amount=1):
-        first, second = self.entries.get((self.generation, who), (0, 0))
-        self.entries[self.generation, who] = (first + amount, second + 1)
+    def count(self, group, amount=1):
+        first, second = self.entries.get((self.generation, group), (0, 0))
+        self.entries[self.generation, group] = (first + amount, second + 1)
 
     def read(self):
         keys = np.array(list(self.entries), KEY) if self.entries else np.zeros(0, KEY)
@@ -33,14 +33,14 @@ class FakeMap:
 
 
 def tally_of(kernel_map, **settings):
-    """A tally whose groups are the keys' ``who``."""
-    view = View(("who",), lambda keys: [(str(who),) for who in keys["who"].tolist()])
-    return Tally(kernel_map, [view], **{"start": START, **settings})
+    """A tally whose groups are the keys' ``group``."""
+    view = View(("who",), lambda keys: [(str(group),) for group in keys["who"].tolist()])
+    return MapTotals(kernel_map, [view], **{"start": START, **settings})
 
 
-def totals(tally):
+def totals(map_totals):
     """The tally's rows as a dictionary."""
-    snapshot = tally.snapshot()
+    snapshot = map_totals.snapshot()
     return {r.get("who", "overflow"): v for r, v in zip(snapshot.rows.records(), snapshot.totals.tolist(), strict=True)}
 
 

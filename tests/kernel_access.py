@@ -7,7 +7,7 @@ import os
 
 from mounts import why_no_tracefs
 
-from ebpf_sidecar.receivers.ebpf.kernel.refusals import before_loading, own_standing
+from ebpf_sidecar.receivers.ebpf.kernel.refusals import before_loading, own_privileges
 from ebpf_sidecar.receivers.ebpf.kernel.tracefs import find_tracefs
 
 
@@ -18,7 +18,7 @@ def why_no_ebpf():
         return "not root"
     if importlib.util.find_spec("bcc") is None:
         return "BCC for Python is not installed (python3-bpfcc)"
-    certain = before_loading(own_standing())
+    certain = before_loading(own_privileges())
     if certain:
         return certain.message
     return "" if find_tracefs() else why_no_tracefs()

@@ -23,8 +23,8 @@ class ReportedNames:
         self.waiting.append(NewName(place, 0, comm, b"", started=False, count=more))
 
     def take(self):
-        told, self.waiting = self.waiting, []
-        return told
+        reported, self.waiting = self.waiting, []
+        return reported
 
     def full(self, place=HERE, comm=COMM):
         self.names.notice(lambda new: {1: HERE, 2: THERE}[new.cgroup])

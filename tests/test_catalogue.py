@@ -18,7 +18,7 @@ from ebpf_sidecar.pipeline.telemetry.catalogue import SERVICE, catalogue
 from ebpf_sidecar.pipeline.telemetry.ledger import COUNTERS, QUEUE_GAUGES
 from ebpf_sidecar.pipeline.testing import NOON, RecordedTelemetry, fake_context, frame
 from ebpf_sidecar.processors.rate import RateProcessor, RateSettings
-from ebpf_sidecar.receivers.ebpf.frames.metric_frames import Moment
+from ebpf_sidecar.receivers.ebpf.frames.metric_frames import ReadingTime
 from ebpf_sidecar.receivers.ebpf.maps.loaded import HookStatus
 from ebpf_sidecar.receivers.ebpf.probe.file import find_probes, read_probe
 from ebpf_sidecar.receivers.ebpf.receiver import EbpfReceiver
@@ -63,11 +63,13 @@ def test_it_has_what_the_receiver_says_about_its_own_work():
     drops = SimpleNamespace(reasons=("map",), read=lambda: {"map": 0})
     hooks, program = (HookStatus("p", "h", "n", "r"),), SimpleNamespace(name="n", missed=int, runs=lambda: (0, 0))
     loaded = SimpleNamespace(maps={"map": kernel_map}, hooks=hooks, programs=(program,), drops=drops)
-    moment, firing = Moment(NOON, {}), {("p", "h"): Liveness(live=False)}
-    frames = SelfFrames(loaded, Path("/nonexistent"), NOON).frames(moment, {"map": 0}, coverage=1.0, firing=firing)
-    frames += ProgramFrames(loaded, NOON, release=(6, 18), counting=True).frames(moment)
+    reading_time, firing = ReadingTime(NOON, {}), {("p", "h"): Liveness(live=False)}
+    frames = SelfFrames(loaded, Path("/nonexistent"), NOON).frames(
+        reading_time, {"map": 0}, coverage=1.0, firing=firing
+    )
+    frames += ProgramFrames(loaded, NOON, release=(6, 18), counting=True).frames(reading_time)
     frames += Shedding(Overhead(0.01, (), 1, share=0.0), (SimpleNamespace(name="p"),), lambda _: {}, print).frames(
-        moment
+        reading_time
     )
     own = {name for name, each in METRICS.items() if each.made_by == "receiver ebpf" and name.startswith("ebpf.")}
 
@@ -105,13 +107,13 @@ class Published(RecordedTelemetry):
 
     def __init__(self):
         super().__init__()
-        self.said = set()
+        self.reported = set()
 
     def observe(self, name, unit, description, read):
-        self.said.add((name, Kind.GAUGE, unit, description))
+        self.reported.add((name, Kind.GAUGE, unit, description))
 
     def count(self, name, unit, description, read):
-        self.said.add((name, Kind.COUNTER, unit, description))
+        self.reported.add((name, Kind.COUNTER, unit, description))
 
 
 @pytest.mark.parametrize(
@@ -128,7 +130,7 @@ def test_it_has_what_components_publish_about_themselves(kind, make):
     make(fake_context(ComponentKind(kind.split()[0]), kind.split()[1], telemetry=telemetry))
     known = [each for each in METRICS.values() if each.made_by == kind and each.name.startswith("ebpf_sidecar.")]
 
-    assert telemetry.said == {(each.name, each.kind, each.unit, each.description) for each in known}
+    assert telemetry.reported == {(each.name, each.kind, each.unit, each.description) for each in known}
 
 
 def test_it_has_the_services_own():

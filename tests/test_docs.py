@@ -120,12 +120,12 @@ def test_the_own_telemetry_is_called_on_the_page_what_the_table_says():
         ledger.gauge(gauge, (), lambda: 1.0)
     _, text = (metrics.exposition(in_openmetrics=False).decode() for _ in range(2))  # at first some are 0
     metrics.shutdown()
-    told = re.findall(
+    reported = re.findall(
         r"`(ebpf_(?:collector|sidecar_(?!receiver_(?!accepted|refused)))\w+)`", read("pipeline/README.md")
     )
 
-    assert len(COUNTERS) + len(gauges) == len(told)
-    assert [] == [name for name in told if f"\n{name} 1.0\n" not in text]
+    assert len(COUNTERS) + len(gauges) == len(reported)
+    assert [] == [name for name in reported if f"\n{name} 1.0\n" not in text]
 
 
 def test_every_make_target_says_what_it_does():

@@ -81,7 +81,7 @@ def test_it_is_listed_with_its_distribution(python, tmp_path):
 
 
 def free_port():
-    """A port of the loopback that nobody listens on."""
+    """A free port on the loopback interface."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]
 
@@ -141,8 +141,8 @@ def test_it_changes_data_in_a_running_pipeline(pages):
 @pytest.mark.skipif(os.geteuid() != 0 or importlib.util.find_spec("bcc") is None, reason="needs root and python3-bpfcc")
 def test_a_strangers_probe_is_proved_by_the_cases_that_it_brings(python, tmp_path):
     """Compiled with our headers and run here, with the workload beside it: 23 children are counted as 23."""
-    said = json.loads(command(python, "selftest", "--probe", "forks", "--quick", "--json", cwd=tmp_path))
-    [hook], [checked] = said["hooks"], said["metrics"]
+    reported = json.loads(command(python, "selftest", "--probe", "forks", "--quick", "--json", cwd=tmp_path))
+    [hook], [checked] = reported["hooks"], reported["metrics"]
 
     assert (True, True) == (hook["attached"], hook["live"]), hook
     assert ("forks.children", "starting", "ok") == (checked["metric"], checked["workload"], checked["verdict"])
@@ -155,8 +155,8 @@ def test_a_strangers_probe_is_proved_by_the_cases_that_it_brings(python, tmp_pat
 def test_a_strangers_probe_works_beside_ours(python, tmp_path):
     """All in one object: headers that both include are there once."""
     chosen = ("--probe", "forks", "--probe", "syscalls")
-    said = json.loads(command(python, "selftest", *chosen, "--quick", "--json", cwd=tmp_path))
+    reported = json.loads(command(python, "selftest", *chosen, "--quick", "--json", cwd=tmp_path))
 
-    assert {"forks", "syscalls"} == {hook["probe"] for hook in said["hooks"] if hook["attached"]}
-    assert 0 == said["totals"]["wrong"]
-    assert "ok" in {each["verdict"] for each in said["metrics"] if each["metric"] == "forks.children"}
+    assert {"forks", "syscalls"} == {hook["probe"] for hook in reported["hooks"] if hook["attached"]}
+    assert 0 == reported["totals"]["wrong"]
+    assert "ok" in {each["verdict"] for each in reported["metrics"] if each["metric"] == "forks.children"}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each kind of component: what it does, how far it may be relied upon, and its settings."""
+"""Each kind of component: what it does, its stability, and its settings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def factories(kind: str) -> list[Factory]:
 
 @block
 def components(kind: str, level: int = 2) -> str:
-    """A table of the components of a kind, then each in a section of its own with a heading of ``level``."""
+    """A table of the components of a kind, then a section for each with a heading of ``level``."""
     found = factories(kind)
     rows = [(f"[{each.type}](#{each.type})", each.stability.value, sentence(each.description)) for each in found]
     overview = table((kind, "stability", "what it does"), rows)

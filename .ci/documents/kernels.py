@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from kernels.outcome import PROOFS, Hook, Outcome, read_committed
+from kernels.outcome import PROOFS, HookOutcome, Outcome, read_committed
 
 from .text import block, bullets, code, inline, table
 
@@ -28,8 +28,8 @@ def with_proofs(outcomes: Outcomes, proofs: Outcomes) -> Outcomes:
 def _with_proof(outcome: Outcome, proof: Outcome | None) -> Outcome:
     tried = {} if proof is None else {n: c for n, c in proof.metrics.items() if c.verdict in ("right", "wrong")}
     unchecked = {name for name, checked in outcome.metrics.items() if checked.verdict == "unchecked"}
-    told = {name: checked for name, checked in tried.items() if name in unchecked or checked.verdict == "wrong"}
-    return replace(outcome, metrics={**outcome.metrics, **told})
+    reports = {name: checked for name, checked in tried.items() if name in unchecked or checked.verdict == "wrong"}
+    return replace(outcome, metrics={**outcome.metrics, **reports})
 
 
 def matrix_parts(outcomes: Outcomes) -> Iterator[str]:
@@ -63,8 +63,8 @@ def _totals_row(series: str, outcome: Outcome) -> Sequence[str]:
 
 
 def _hook_rows(name: str, outcomes: Outcomes) -> Iterator[Sequence[str]]:
-    """A row for each way that some kernel takes; kernels without one say so in the first."""
-    hooks = {series: outcome.hooks.get(name, Hook()) for series, outcome in outcomes.items()}
+    """A row for each attach point that some kernel uses; kernels without one show that in the first."""
+    hooks = {series: outcome.hooks.get(name, HookOutcome()) for series, outcome in outcomes.items()}
     ways = list(dict.fromkeys(hook.way for hook in hooks.values() if hook.way)) or [""]
     for way in ways:
         first = way == ways[0]
@@ -77,7 +77,7 @@ def _way_words(way: str) -> str:
     return f"{kind.replace('_', ' ')} {code(event)}".strip()
 
 
-def _cell(hook: Hook, way: str, *, first: bool) -> str:
+def _cell(hook: HookOutcome, way: str, *, first: bool) -> str:
     if hook.way != way or not way:
         return "no" if first and not hook.way else ""
     return {True: "fires", False: "silent", None: "attached"}[hook.live]
@@ -98,7 +98,7 @@ def _hook_notes(names: Sequence[str], outcomes: Outcomes) -> Iterator[tuple[str,
 
 
 def _metric_notes(names: Sequence[str], outcomes: Outcomes) -> Iterator[tuple[str, str, str]]:
-    """Why a metric is absent is told by its hook."""
+    """Why a metric is absent is reported by its hook."""
     for name in names:
         for series, outcome in outcomes.items():
             checked = outcome.metrics.get(name)
@@ -107,7 +107,7 @@ def _metric_notes(names: Sequence[str], outcomes: Outcomes) -> Iterator[tuple[st
 
 
 def _notes(notes: Iterator[tuple[str, str, str]]) -> Iterator[str]:
-    """What holds for several kernels is said once."""
+    """What holds for several kernels is stated once."""
     where: dict[tuple[str, str], list[str]] = {}
     for name, series, reason in notes:
         where.setdefault((name, reason), []).append(series)

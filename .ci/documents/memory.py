@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ebpf_sidecar.receivers.ebpf.loading.map_sizing import BUDGET, FIXED, Machine, Sizes, shares, sizes_for
+from ebpf_sidecar.receivers.ebpf.loading.map_sizing import BUDGET, FIXED, Sizes, SizingMachine, shares, sizes_for
 
 from .probes import all_probes
 from .text import block, code, table
@@ -15,7 +15,7 @@ _PROCESSORS = (2, 64, 256)
 def map_memory() -> str:
     """A row a map: entries and memory when it is full, with all probes and the default budget."""
     specs = {spec.name: spec for probe in all_probes() for spec in probe.maps}
-    machines = [Machine(processors, page_bytes=4096) for processors in _PROCESSORS]
+    machines = [SizingMachine(cpus, page_bytes=4096) for cpus in _PROCESSORS]
     sizes = [sizes_for(specs.values(), BUDGET, machine) for machine in machines]
     taken = [shares(specs.values(), size, machine) for size, machine in zip(sizes, machines, strict=True)]
     rows = [
@@ -28,7 +28,7 @@ def map_memory() -> str:
     fixed = ("those that do not grow", *(_kib(FIXED) for _ in machines))
     whole = ("all together", *(_kib(size.bytes) for size in sizes))
     made = ("entries are made", *(_made(size) for size in sizes))
-    header = ("map", *(f"{processors} processors" for processors in _PROCESSORS))
+    header = ("map", *(f"{cpus} processors" for cpus in _PROCESSORS))
     return table(header, [*rows, fixed, whole, made])
 
 

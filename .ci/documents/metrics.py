@@ -52,5 +52,5 @@ def _table(metrics: Iterable[MetricInfo]) -> str:
 
 def _row(metric: MetricInfo) -> tuple[str, ...]:
     name = prometheus_name(metric.name, metric.unit, Kind(metric.kind))
-    said = inline(metric.description)
-    return code(metric.name), code(name), metric.kind.value, code(metric.unit), codes(metric.attributes), said
+    reported = inline(metric.description)
+    return code(metric.name), code(name), metric.kind.value, code(metric.unit), codes(metric.attributes), reported

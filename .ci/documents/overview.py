@@ -18,12 +18,12 @@ def benches() -> str:
         (f"[{path.name}]({path.name})", first_sentence(ast.get_docstring(ast.parse(path.read_text()))))
         for path in sorted((ROOT / "bench").glob("*.py"))
     ]
-    return table(("bench", "what it is about"), rows)
+    return table(("bench", "what it measures for"), rows)
 
 
 @block
 def configurations() -> str:
-    """Every ready configuration, with whom it is for."""
+    """Every ready configuration, and for whom it is."""
     files = sorted((ROOT / "configs").glob("*.yaml"))
     rows = [(f"[{file.name}]({file.name})", file.read_text().partition("\n")[0].removeprefix("# ")) for file in files]
     return table(("file", "for whom"), rows)
@@ -47,5 +47,5 @@ def _signature(hook: Callable[..., object]) -> str:
 @block
 def markers() -> str:
     """The markers of tests: what they need, and what may run meanwhile."""
-    said = (marker.partition(": ") for marker in project()["tool"]["pytest"]["ini_options"]["markers"])
-    return table(("marker", "meaning"), [(code(name), sentence(what)) for name, _, what in said])
+    reported = (marker.partition(": ") for marker in project()["tool"]["pytest"]["ini_options"]["markers"])
+    return table(("marker", "meaning"), [(code(name), sentence(what)) for name, _, what in reported])

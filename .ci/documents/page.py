@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long the Prometheus page is: counted on pages of a machine that is made up, always the same."""
+"""How long the Prometheus page is: counted on pages of an imaginary machine, always the same."""
 
 from __future__ import annotations
 

@@ -9,15 +9,15 @@ from ebpf_sidecar.exporters.exposition.names import metric_name
 from ebpf_sidecar.pipeline.frame import Kind
 from ebpf_sidecar.pipeline.histogram_bounds import SECONDS, format_nanoseconds
 from ebpf_sidecar.pipeline.settings import format_bytes
-from ebpf_sidecar.receivers.ebpf.loading.map_sizing import Machine, room
+from ebpf_sidecar.receivers.ebpf.loading.map_sizing import SizingMachine, allocation_size
 from ebpf_sidecar.receivers.ebpf.probe.file import find_probes, read_probe
 from ebpf_sidecar.receivers.ebpf.probe.model import (
-    Alternative,
+    AttachPoint,
     Attribute,
-    Hook,
     MapSpec,
     Metric,
     Probe,
+    ProbeHook,
     Setting,
     Slots,
     Spread,
@@ -44,10 +44,10 @@ def all_probes() -> list[Probe]:
 
 @block
 def probes() -> str:
-    """A table of all probes, then each in a section of its own."""
+    """A table of all probes, then a section for each."""
     found = all_probes()
     rows = [(f"[{probe.name}](#{probe.name})", probe.stability, probe.kernel, inline(probe.summary)) for probe in found]
-    overview = table(("probe", "stability", "oldest kernel", "what it tells"), rows)
+    overview = table(("probe", "stability", "oldest kernel", "what it measures"), rows)
     return "\n\n".join([overview, *("\n\n".join(_section(probe)) for probe in found)])
 
 
@@ -68,7 +68,7 @@ def _section(probe: Probe) -> Iterator[str]:
     yield from _attributes(probe)
     yield from _default_bounds(probe)
     yield from _settings(probe)
-    yield f"### Hooks of {probe.name}\n\nOf several ways to hook in, the first one that the kernel has is taken."
+    yield f"### Hooks of {probe.name}\n\nEach hook is attached at the first alternative that the kernel has."
     yield _hooks(probe)
     yield f"### Kernel maps of {probe.name}\n\n{paragraph(_MAPS)}"
     yield table(
@@ -78,12 +78,12 @@ def _section(probe: Probe) -> Iterator[str]:
 
 
 def _entries(spec: MapSpec) -> str:
-    near = f", and {spec.near:,} near at hand (near.h)" if spec.near else ""
+    near = f", and {spec.near:,} in its near map (near.h)" if spec.near else ""
     return f"{spec.entries:,}{near}"
 
 
 def _bytes(spec: MapSpec) -> int:
-    return spec.value if spec.array else room(spec, Machine(1))
+    return spec.value if spec.array else allocation_size(spec, SizingMachine(1))
 
 
 def _metrics(probe: Probe) -> str:
@@ -112,7 +112,7 @@ def _attributes(probe: Probe) -> Iterator[str]:
     values = dict(value for metric in probe.metrics for value in _values(metric))
     if values:
         yield "Values of the attributes:"
-        yield bullets(f"{code(name)}: {said}" for name, said in values.items())
+        yield bullets(f"{code(name)}: {reported}" for name, reported in values.items())
 
 
 def _values(metric: Metric) -> Iterator[tuple[str, str]]:
@@ -163,21 +163,27 @@ def _default(value: tuple[str, ...] | int) -> str:
 
 def _hooks(probe: Probe) -> str:
     rows = (
-        (code(hook.name) if first else "", code(way.event), _attached(way), _since(way), _reason(hook) if first else "")
+        (
+            code(hook.name) if first else "",
+            code(point.event),
+            _attached(point),
+            _since(point),
+            _reason(hook) if first else "",
+        )
         for hook in probe.hooks
-        for first, way in zip([True, *[False] * len(hook.alternatives)], hook.alternatives, strict=False)
+        for first, point in zip([True, *[False] * len(hook.alternatives)], hook.alternatives, strict=False)
     )
     return table(("hook", "attaches to", "as", "since", "reason"), rows)
 
 
-def _attached(way: Alternative) -> str:
-    return way.attach.replace("_", " ")
+def _attached(point: AttachPoint) -> str:
+    return point.attach.replace("_", " ")
 
 
-def _since(way: Alternative) -> str:
-    since = either([said for said in (way.since, way.commit and code(way.commit)) if said] or [""])
-    return ", ".join(said for said in (since, way.until and f"before {way.until}") if said)
+def _since(point: AttachPoint) -> str:
+    since = either([reported for reported in (point.since, point.commit and code(point.commit)) if reported] or [""])
+    return ", ".join(reported for reported in (since, point.until and f"before {point.until}") if reported)
 
 
-def _reason(hook: Hook) -> str:
+def _reason(hook: ProbeHook) -> str:
     return sentence(hook.reason)

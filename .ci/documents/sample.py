@@ -2,7 +2,7 @@
 """A few lines of ``/metrics``, from the packaged recording through the pipeline of configs/replay.yaml.
 
 The page is that after a minute: at the recording's very end nothing is read any more, so there is no hit rate. No clock
-of this machine has a part in it: the receiver's clock goes on whenever somebody waits for it, so a minute is played
+of this machine has a part in it: the receiver's clock advances whenever something waits for it, so a minute is played
 at once, and always with the same numbers.
 """
 
@@ -31,13 +31,13 @@ from .tree import ROOT, plugins
 _ONCE = ("receivers.replay.loop=false",)
 _PATIENCE_SECONDS, _SECONDS = 120.0, 60
 _MISSES = re.compile(r'ebpf_cache_misses_total\{.*process_executable_name="([^"]*)".*\} ([0-9.e+]+)')
-_ASKED = '^ebpf_(cache_(hit|misses|read)|block_io_duration_seconds_(sum|count).*"read").*"{name}"'
+_SHOWN_SERIES = '^ebpf_(cache_(hit|misses|read)|block_io_duration_seconds_(sum|count).*"read").*"{name}"'
 _LONG_ID = "([0-9a-f]{8})[0-9a-f-]{28,}"
 
 logging.getLogger("ebpf_sidecar.test").addHandler(logging.NullHandler())  # that a recording is played is known here
 
 
-class _Hurrying(FakeClock):
+class _AcceleratedClock(FakeClock):
     """A clock on which waiting takes no time, and time passes all the same."""
 
     def wait(self, stopped: threading.Event, seconds: float) -> bool:
@@ -47,7 +47,7 @@ class _Hurrying(FakeClock):
 
 @dataclass
 class _UntilSilent(RecordedHeartbeat):
-    """Says when no more beats are to come: the recording is at its end."""
+    """Reports when no more beats will come: the recording has ended."""
 
     silent: threading.Event = field(default_factory=threading.Event)
 
@@ -74,7 +74,7 @@ def _copy_minute(path: Path) -> None:
 
 def _page_of(recording: Path) -> str:
     config = load([ROOT / "configs" / "replay.yaml"], (*_ONCE, f"receivers.replay.path={recording}"), plugins(), {})
-    routes, heartbeat, hurrying = RecordedRoutes(), _UntilSilent(), _Hurrying(NOON)
+    routes, heartbeat, hurrying = RecordedRoutes(), _UntilSilent(), _AcceleratedClock(NOON)
 
     def context(id_: ComponentId) -> Context:
         # the exporter's own clock stands still, so that it does not matter when its thread is scheduled
@@ -94,12 +94,12 @@ def _page_of(recording: Path) -> str:
 def sample() -> str:
     """A command as a user types it, and what it prints."""
     text = page()
-    asked = _ASKED.replace("{name}", _busiest(text))
+    asked = _SHOWN_SERIES.replace("{name}", _busiest(text))
     lines = [re.sub(_LONG_ID, r"\1…", line) for line in text.splitlines() if re.search(asked, line)]
     shown = ["$ curl -s 127.0.0.1:18080/metrics |", f"    grep -E '{asked}' |", f"    sed -E 's/{_LONG_ID}/\\1…/g'"]
     return "\n".join(["```console", *shown, *lines, "```"])
 
 
 def _busiest(text: str) -> str:
-    """The executable with the most misses: one whose numbers tell a story, whatever was recorded."""
+    """The executable with the most misses: one with meaningful numbers, whatever was recorded."""
     return str(max(_MISSES.findall(text), key=lambda found: float(found[1]))[0])

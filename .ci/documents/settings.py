@@ -28,7 +28,7 @@ def settings_table(settings: type[Settings]) -> str:
 
 
 def settings_rows(settings: type[Settings], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
-    """A row for each setting, those inside it behind it."""
+    """A row for each setting, those inside it after it."""
     schema = settings.model_json_schema()
     definitions = schema.get("$defs", {})
     for name, field in settings.model_fields.items():
@@ -36,8 +36,8 @@ def settings_rows(settings: type[Settings], prefix: str = "") -> Iterator[tuple[
         required = field.is_required()
         default = "" if required else _default(field.get_default(call_default_factory=True), shape)
         inner = _inner(field.annotation)
-        said = "required" if required else "" if inner and isinstance(field.default, Settings) else code(default)
-        yield code(prefix + name), type_of(shape, definitions), said, sentence(field.description or "")
+        reported = "required" if required else "" if inner and isinstance(field.default, Settings) else code(default)
+        yield code(prefix + name), type_of(shape, definitions), reported, sentence(field.description or "")
         if inner:
             yield from settings_rows(inner, f"{prefix}{name}::")
 
@@ -96,7 +96,7 @@ def _default(value: Any, shape: Schema) -> str:
     if isinstance(plain, int) and _is(shape, "format", "size"):
         return format_bytes(plain)
     if isinstance(plain, dict) and plain and not any(plain.values()) and _is(shape, "type", "array"):
-        plain = list(plain)  # a list of names says the same as a mapping from names to nothing
+        plain = list(plain)  # a list of names is the same as a mapping from names to nothing
     return yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, width=10_000).removesuffix("...\n").strip()
 
 

@@ -14,7 +14,7 @@ WIDTH = 120
 
 
 def block(function: Callable[..., str]) -> Callable[..., str]:
-    """What stands between two cog marks has one empty line before it and one behind it."""
+    """Surround the text between two cog marks with empty lines."""
 
     @wraps(function)
     def surrounded(*arguments: object, **named: object) -> str:

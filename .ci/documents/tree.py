@@ -19,6 +19,6 @@ def project() -> dict[str, Any]:
 
 
 def plugins() -> Plugins:
-    """Our own components alone: what else is installed here is no part of our documents."""
+    """Only our own components: others installed here are not part of our documents."""
     entries = project()["project"]["entry-points"][PROJECT]
     return Plugins([EntryPoint(name, module, PROJECT) for name, module in entries.items()])

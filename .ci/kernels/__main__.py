@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run the kernel matrix, compare it with bpf/kernels.json and bpf/proofs.json, and say what is different."""
+"""Run the kernel matrix, compare it with bpf/kernels.json and bpf/proofs.json, and report the differences."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .images import SCRATCH, Image, Images
 from .matrix import RUNNING, Matrix
 from .outcome import COMMITTED, PROOFS, Outcome
 from .series import WANTED
-from .settling import doubtful, say, settle, settled_by
+from .settling import doubtful, log, settle, settled_by
 
 Outcomes = Mapping[str, Outcome]
 CACHE = "EBPF_SIDECAR_KERNELS"
@@ -31,7 +31,7 @@ _PROVE = ("/bin/sh", ".ci/kernels/prove", sys.executable, "/results/proofs")
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Returns the code of the process: 1 when something that worked does so no more."""
+    """Returns the exit code: 1 if something that worked no longer does."""
     asked = _arguments().parse_args(words)
     folder = cache_folder(os.environ)
     os.chdir(_TREE)
@@ -39,12 +39,12 @@ def main(words: Sequence[str] | None = None) -> int:
     with _alone(folder):
         last = folder / "last"
         last.mkdir(exist_ok=True)
-        measured, proven = _looked_at(asked, folder, deadline)
-    say(f"\nall reports and what the guests said: {last}\n")
+        measured, proven = _run_and_compare(asked, folder, deadline)
+    log(f"\nall reports and the guests' output: {last}\n")
     return settle(measured, update=asked.update) | settle(proven, update=asked.update, path=PROOFS)
 
 
-def _looked_at(asked: argparse.Namespace, folder: Path, deadline: Deadline) -> tuple[Outcomes, Outcomes]:
+def _run_and_compare(asked: argparse.Namespace, folder: Path, deadline: Deadline) -> tuple[Outcomes, Outcomes]:
     """What the selftest finds on each kernel, and what the tests for guests do."""
     images = Images(folder, deadline, refresh=asked.refresh)
     foreign = ForeignImages(folder, _TREE, deadline, refresh=asked.refresh)
@@ -53,20 +53,20 @@ def _looked_at(asked: argparse.Namespace, folder: Path, deadline: Deadline) -> t
     def get(series: str) -> Image:
         return by_series[series](series)
 
-    selftest = Matrix(get, folder, deadline, _told, asked.command.split() or _COMMAND, _IN_GUEST)
-    tests = Matrix(get, folder, deadline, _told, _PROVE, kind="proofs-")
+    selftest = Matrix(get, folder, deadline, _report_progress, asked.command.split() or _COMMAND, _IN_GUEST)
+    tests = Matrix(get, folder, deadline, _report_progress, _PROVE, kind="proofs-")
     series = asked.only or [*WANTED, *_ALWAYS, RUNNING]
     measured = steady(selftest, series, COMMITTED)
     return measured, {} if asked.command else steady(tests, [name for name in series if name in WANTED], PROOFS)
 
 
 def steady(matrix: Matrix, series: Sequence[str], path: Path) -> Outcomes:
-    """The outcomes; kernels on which something is worse than in the file are looked at once more."""
+    """The outcomes; kernels on which something is worse than in the file are run once more."""
     first = matrix.run(series)
     again = doubtful(first, path)
     if not again:
         return first
-    say(f"worse than bpf/{path.name}, so looked at again: {', '.join(again)}")
+    log(f"worse than bpf/{path.name}, so run again: {', '.join(again)}")
     return settled_by(first, matrix.run(again))
 
 
@@ -80,18 +80,18 @@ def cache_folder(environment: Mapping[str, str]) -> Path:
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make kernel-matrix", description=__doc__)
     parser.add_argument("--update", action="store_true", help="write both files; then run make docs")
-    parser.add_argument("--refresh", action="store_true", help="look for newer kernels, not only once a week")
+    parser.add_argument("--refresh", action="store_true", help="look for newer kernels now instead of once a week")
     parser.add_argument(
-        "--only", action="append", choices=[*WANTED, *FLAVOURS, RUNNING], help="this kernel; again for more"
+        "--only", action="append", choices=[*WANTED, *FLAVOURS, RUNNING], help="this kernel; repeatable"
     )
-    parser.add_argument("--seconds", type=float, default=570, help="when all must be over (570)")
+    parser.add_argument("--seconds", type=float, default=570, help="when everything must be done (570)")
     parser.add_argument("--command", default="", help="run this instead of the selftest; prints its kind of JSON")
     return parser
 
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """One run at a time; a second one waits, and takes away what a killed one left."""
+    """One run at a time; a second one waits, and removes what a killed one left."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -100,8 +100,8 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _told(series: str, what: str, seconds: float) -> None:
-    say(f"{series:<14}{seconds:6.1f} s  {what}")
+def _report_progress(series: str, what: str, seconds: float) -> None:
+    log(f"{series:<14}{seconds:6.1f} s  {what}")
 
 
 if __name__ == "__main__":

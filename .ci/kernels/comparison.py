@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is different from the committed table: worse (CI fails), better (update it), or just otherwise."""
+"""Differences from the committed table: worse (CI fails), better (update it), or other."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
-from .outcome import Checked, Hook, Outcome, checks_words
+from .outcome import Checked, HookOutcome, Outcome, checks_words
 from .series import series_of
 
-_Part = TypeVar("_Part", Hook, Checked)
+_Part = TypeVar("_Part", HookOutcome, Checked)
 
 _RANK = {"right": 2, "unchecked": 1, "absent": 1, "wrong": 0}
 """Better than before is more; a number that is wrong is worse than none."""
@@ -31,7 +31,7 @@ class Difference:
 
 
 def differences(committed: Mapping[str, Outcome], measured: Mapping[str, Outcome]) -> list[Difference]:
-    """All of them; a kernel that could not be had or did not end is no difference, it is a row that says so."""
+    """All differences; a kernel that was not available or did not finish is not one, but a row that says so."""
     return [
         difference
         for series, outcome in measured.items()
@@ -50,7 +50,7 @@ def _of_kernel(series: str, was: Outcome | None, now: Outcome) -> Iterator[Diffe
     if was is None:
         yield Difference("other", series, "selftest", "not in the table", now.totals())
     elif series_of(was.release) != series_of(now.release):
-        # what Debian published over night is news, and no fault of the change that CI looks at
+        # what Debian published overnight is news, not caused by the change that CI checks
         yield Difference("other", series, "kernel", was.release, f"{now.release}, which is not in the table")
         yield from (replace(each, kind="other") for each in _of_release(series, was, now))
     else:
@@ -77,7 +77,7 @@ def _of_release(series: str, was: Outcome, now: Outcome) -> Iterator[Difference]
 
 
 def better_of(one: Outcome, other: Outcome) -> Outcome:
-    """Each hook and each metric as in the better of two looks at a kernel: what is wrong only once is an accident."""
+    """Each hook and each metric as in the better of two runs on a kernel: what is wrong only once is an accident."""
     if not other.answered or (other.problem and not one.problem):
         return one
     if not one.answered or one.problem:
@@ -102,23 +102,23 @@ def _kind(was: int, now: int, *, same: bool) -> Literal["worse", "better", "othe
     return None if same else "other"
 
 
-def _seen(hook: Hook | None) -> tuple[str, bool | None] | None:
+def _seen(hook: HookOutcome | None) -> tuple[str, bool | None] | None:
     return (hook.way, hook.live) if hook else None
 
 
-def _hook_rank(hook: Hook | None) -> int:
-    """Not attached, attached in silence, attached (nothing triggers it there), firing."""
+def _hook_rank(hook: HookOutcome | None) -> int:
+    """Not attached, attached but silent, attached (nothing triggers it there), firing."""
     if hook is None or not hook.way:
         return 0
     return {False: 1, None: 2, True: 3}[hook.live]
 
 
 def _metric_rank(checked: Checked | None) -> int:
-    """A metric that is no longer there was given up on purpose or by mistake: as bad as wrong."""
+    """A metric that is missing was removed on purpose or by mistake: as bad as wrong."""
     return _RANK[checked.verdict] if checked else 0
 
 
-def _hook_words(hook: Hook | None) -> str:
+def _hook_words(hook: HookOutcome | None) -> str:
     if hook is None:
         return "not there"
     if not hook.way:

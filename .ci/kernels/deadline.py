@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The time within which all must be over, however long its parts take."""
+"""The time within which everything must be done, however long its parts take."""
 
 from __future__ import annotations
 

@@ -14,17 +14,17 @@ from threading import Lock
 
 from .deadline import Deadline
 from .images import SCRATCH, Image, Images
-from .machine import Machine, arm64
+from .machine import GuestMachine, arm64
 from .mirror import Mirror
 from .programs import Unavailable, output
 
 FLAVOURS = ("arm64", "arm64-16k")
-"""Of Debian's kernels; the second has pages of 16 KiB. pip and the kernel say aarch64."""
+"""Of Debian's kernels; the second has pages of 16 KiB. pip and the kernel call it aarch64."""
 SERIES = "6.12"
 _PLATFORMS = ("manylinux_2_17_aarch64", "manylinux2014_aarch64", "manylinux_2_28_aarch64")
 SUITE = "bookworm"
 _SUITES = (SUITE, f"{SUITE}-security", f"{SUITE}-backports")
-"""Of which the last has the kernel. Nine suites' lists would take longer to read than all the rest."""
+"""The last one has the kernel. Reading the lists of nine suites would take longer than everything else."""
 _PYTHON = (3, 11)
 """What `SUITE` has; the environment beside our tree is used with it."""
 PACKAGES = ("python3", "python3-bpfcc", "busybox-static", "dash", "coreutils")
@@ -51,7 +51,7 @@ class ForeignImages:
 
 
 class ForeignRoot:
-    """The root folder for arm64, kept below ``folder``; made anew when what it is made of changes.
+    """The root folder for arm64, kept below ``folder``; made again when what it is made of changes.
 
     ``python``: the version that the environment beside ``tree`` was made with.
     """
@@ -67,7 +67,7 @@ class ForeignRoot:
         self._folder, self._tree, self._mirror, self._deadline = folder, tree, mirror, deadline
         self._python = python
 
-    def machine(self) -> Machine:
+    def machine(self) -> GuestMachine:
         """A machine that runs on it. Raises `Unavailable`."""
         if self._python != _PYTHON:
             version = ".".join(map(str, _PYTHON))
@@ -75,7 +75,7 @@ class ForeignRoot:
         root, stamp = self._folder / "root", self._stamp()
         if not (root / "made_of").exists() or (root / "made_of").read_text() != stamp:
             self._make(root, stamp)
-        # before the environment's own, whose compiled parts are this machine's
+        # before the environment's own, whose compiled parts are for this machine
         return arm64(root, {"PYTHONPATH": f"/{_WHEELS}"})
 
     def _stamp(self) -> str:
@@ -109,7 +109,7 @@ class ForeignRoot:
 
 
 def complete(root: Path) -> None:
-    """What packages leave to installation: mount points and the one user there is."""
+    """What packages leave to the installation: mount points and the only user."""
     for name in _FOLDERS:
         (root / name).mkdir(parents=True, exist_ok=True)
     (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")

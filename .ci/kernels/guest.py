@@ -21,7 +21,7 @@ from .programs import output, present
 _INIT = Path(__file__).with_name("init")
 _MEMORY_MIB, _DISK_MIB = 768, 512
 _SHARE = 0.5
-"""Of all the time there is, for one guest: emulation is 15 to 20 times as slow as the machine."""
+"""Share of the total time for one guest: emulation is 15 to 20 times slower than the machine."""
 
 _RUNNING = "guest: running"
 
@@ -38,7 +38,7 @@ exec /bin/busybox poweroff -f
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class GuestResult:
     """How a command in a guest ended. ``code``: None when the guest ended before it.
 
     ``running``: whether the command was started; ``in_time``: whether the guest ended by itself.
@@ -78,7 +78,7 @@ def emulator_command(image: Image, start: Path, disk: Path, results: Path) -> Se
     """The words that start the guest."""
     machine = image.machine
     return [
-        # ends with us, however we end
+        # ends with us, however we exit
         *(present("setpriv"), "--pdeathsig", "KILL", present(machine.emulator), *machine.words),
         *("-smp", "1", "-m", str(_MEMORY_MIB), "-nodefaults", "-no-user-config", "-no-reboot"),
         *("-display", "none", "-serial", "stdio", "-kernel", str(image.kernel), "-initrd", str(start)),
@@ -93,38 +93,38 @@ def emulator_command(image: Image, start: Path, disk: Path, results: Path) -> Se
 
 
 def _shared(tag: str, folder: Path) -> Sequence[str]:
-    """A folder of this machine, never to be written to."""
+    """A folder of this machine, read-only."""
     device = f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"
     return "-fsdev", f"local,id={tag},path={folder},security_model=none,readonly=on,multidevs=remap", "-device", device
 
 
 def run_in_guest(
-    image: Image, command: Sequence[str], scratch: Path, deadline: Deadline, told: Callable[[str], None]
-) -> Ended:
+    image: Image, command: Sequence[str], scratch: Path, deadline: Deadline, reports: Callable[[str], None]
+) -> GuestResult:
     """Boot ``image``, run ``command`` from the present folder as root, switch off; killed at the deadline.
 
-    ``told`` hears "booting" and "running". ``scratch`` is an empty folder. Raises `Unavailable`.
+    ``reports`` is called with "booting" and "running". ``scratch`` is an empty folder. Raises `Unavailable`.
     """
     results = scratch / "results"
     results.mkdir()
     (results / "work.sh").write_text(guest_script(image, command))
     words = emulator_command(image, initramfs(image, scratch), _disk(scratch, deadline), results)
-    told("booting")
-    began = time.monotonic()
-    console, in_time = emulate(words, deadline.left(_SHARE * deadline.seconds), told)
-    return Ended(
+    reports("booting")
+    started = time.monotonic()
+    console, in_time = emulate(words, deadline.left(_SHARE * deadline.seconds), reports)
+    return GuestResult(
         code=int(text) if (text := _read(results / "code").strip()).isdigit() else None,
         output=_read(results / "output"),
         errors=_read(results / "errors"),
         console=console,
-        seconds=time.monotonic() - began,
+        seconds=time.monotonic() - started,
         running=_RUNNING in console,
         in_time=in_time,
     )
 
 
 def guest_script(image: Image, command: Sequence[str]) -> str:
-    """The script of the guest's second half."""
+    """The script that runs in the booted guest."""
     folder = shlex.quote(str(Path.cwd()))
     more = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in image.machine.variables.items())
     if image.machine.lacks_tree:
@@ -133,8 +133,8 @@ def guest_script(image: Image, command: Sequence[str]) -> str:
     return _WORK.format(folder=folder, running=_RUNNING, command=shlex.join(command), more=more)
 
 
-def emulate(words: Sequence[str], timeout: float, told: Callable[[str], None]) -> tuple[str, bool]:
-    """What the guest said on its console, and whether it ended by itself."""
+def emulate(words: Sequence[str], timeout: float, reports: Callable[[str], None]) -> tuple[str, bool]:
+    """What the guest printed on its console, and whether it ended by itself."""
     lines: list[str] = []
     process = subprocess.Popen(  # noqa: S603 # our own words
         words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
@@ -147,7 +147,7 @@ def emulate(words: Sequence[str], timeout: float, told: Callable[[str], None]) -
             for line in process.stdout:
                 lines.append(line)
                 if _RUNNING in line:
-                    told("running")
+                    reports("running")
     finally:
         timer.cancel()
     return "".join(lines), process.returncode != -signal.SIGKILL

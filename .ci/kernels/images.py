@@ -17,22 +17,22 @@ from pathlib import Path
 from threading import Lock
 
 from .deadline import Deadline
-from .machine import X86_64, Machine
+from .machine import X86_64, GuestMachine
 from .mirror import Mirror
 from .programs import Unavailable, output
 from .series import Package, kernel_packages, newest_of
 
 MODULES = ("virtio_pci", "virtio_blk", "virtio_rng", "9p", "9pnet_virtio", "overlay", "ext4")
-"""What a guest needs before it can use anything of this machine."""
+"""The modules that a guest needs before it can use anything of this machine."""
 LATER = ("sd_mod", "scsi_debug")
-"""What only some tests need; they load it themselves, with the parameters of their choice."""
+"""The modules that only some tests need; they load them themselves, with their own parameters."""
 STAMP = " ".join((*MODULES, "/", *LATER))
 """Written into each folder of the cache: one that was made for other modules is not used."""
 
-# accelerates a checksum that other modules compute as well, and refuses to load where the processor lacks it
+# accelerates a checksum that other modules compute as well, and refuses to load if the CPU lacks it
 _NOT_NEEDED = ("crc32c-intel", "crc32c_intel")
 SCRATCH = "scratch-"
-"""How folders in the cache are called that are gone when a run ends."""
+"""The name prefix of folders in the cache that are removed when a run ends."""
 _WEEK = 7 * 24 * 3600.0
 
 
@@ -44,7 +44,7 @@ class Image:
     kernel: Path
     modules: tuple[Path, ...]
     later: tuple[Path, ...] = ()
-    machine: Machine = X86_64
+    machine: GuestMachine = X86_64
 
 
 def read_image(folder: Path) -> Image | None:
@@ -87,7 +87,7 @@ def _needed(modules: Sequence[str], root: Path, release: str, deadline: Deadline
 
 
 def _if_there(modules: Sequence[str], root: Path, release: str, deadline: Deadline) -> Sequence[Path]:
-    """The same, but for what the kernel was built without, as arm64's are without scsi_debug."""
+    """The same, except for modules that the kernel was built without, as arm64's are without scsi_debug."""
     found: list[Path] = []
     for module in modules:
         with suppress(Unavailable):
@@ -109,11 +109,11 @@ def decompressed(path: Path) -> bytes:
             return lzma.decompress(path.read_bytes())
         case ".ko":
             return path.read_bytes()
-    raise Unavailable(f'module "{path.name}" is compressed in a way that is not understood; teach images.py')
+    raise Unavailable(f'module "{path.name}" is compressed in an unknown format; add it to images.py')
 
 
 class Images:
-    """The cache of kernels below ``folder``. Each is looked up anew when a week old, or always with ``refresh``."""
+    """The cache of kernels below ``folder``. Each is looked up again when a week old, or always with ``refresh``."""
 
     def __init__(
         self,
@@ -147,7 +147,7 @@ class Images:
     def _fetched(self, series: str, folder: Path, kept: Image | None) -> Image:
         package = newest_of(series, self._known())
         if package is None:
-            raise Unavailable("no suite of the mirror has it any more")
+            raise Unavailable("no suite of the mirror has it any longer")
         if kept is not None and kept.release == package.release:
             (folder / "release").touch()
             return kept

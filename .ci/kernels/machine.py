@@ -11,8 +11,8 @@ from .programs import present
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
-    """``words``: the emulator's, for machine and processor. ``console``: of the kernel's command line.
+class GuestMachine:
+    """``words``: the emulator's, for machine and CPU. ``console``: of the kernel's command line.
 
     ``root``: the folder that the guest sees as its root. ``lacks_tree``: the present folder is not below it, so it
     must be shared as well. ``variables``: for the command's environment. ``arguments``: for the command.
@@ -28,15 +28,15 @@ class Machine:
 
     @property
     def busybox(self) -> str:
-        """The one for its processor. Raises `Unavailable`."""
+        """The one for its architecture. Raises `Unavailable`."""
         return str(self.root / "bin/busybox") if self.lacks_tree else present("busybox")
 
 
 _PLAIN = "quiet loglevel=4 panic=-1 mitigations=off nokaslr"
 _ACCELERATION = ("-accel", "tcg,thread=multi,tb-size=512")
-"""Never KVM: what stands behind /dev/kvm on build machines may not boot Debian."""
+"""Never KVM: /dev/kvm on build machines may not boot Debian."""
 
-X86_64 = Machine(
+X86_64 = GuestMachine(
     "qemu-system-x86_64",
     ("-M", "q35", *_ACCELERATION, "-cpu", "max,la57=off"),
     # a busy machine's emulator may be late with the ticks that the kernel tries its timer with, and then it panics
@@ -45,9 +45,9 @@ X86_64 = Machine(
 """This machine's files with another kernel."""
 
 
-def arm64(root: Path, variables: Mapping[str, str]) -> Machine:
+def arm64(root: Path, variables: Mapping[str, str]) -> GuestMachine:
     """A 64-bit Arm on the files below ``root``. Signed pointers are made the cheap way: the real one is slow to do."""
-    return Machine(
+    return GuestMachine(
         "qemu-system-aarch64",
         ("-M", "virt", *_ACCELERATION, "-cpu", "max,pauth-impdef=on"),
         f"console=ttyAMA0 {_PLAIN}",

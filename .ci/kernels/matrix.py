@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .deadline import Deadline
-from .guest import Ended, run_in_guest
+from .guest import GuestResult, run_in_guest
 from .images import SCRATCH, Image
 from .outcome import Outcome
 from .programs import Unavailable
@@ -21,13 +21,13 @@ from .report import outcome_of
 
 RUNNING = "running"
 GUESTS_AT_ONCE = 2
-"""Guests have one processor each, and two of them fill what a small build machine has."""
+"""Guests have one CPU each, and two of them fill a small build machine."""
 _LONGEST_HERE = 60.0
 _SHORTEST = 30.0
-"""Seconds without which a guest need not be started: it would not even boot."""
+"""With less than this many seconds left a guest is not started: it would not even boot."""
 
-Told = Callable[[str, str, float], None]
-"""Hears a kernel's series, what goes on there, and the seconds since its begin."""
+OnProgress = Callable[[str, str, float], None]
+"""Called with a kernel's series, its state, and the seconds since its start."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,14 @@ class Matrix:
     image: Callable[[str], Image]
     folder: Path
     deadline: Deadline
-    told: Told
+    reports: OnProgress
     command: Sequence[str]
     in_guest: Sequence[str] = ()
     kind: str = ""
-    """What the names of kept files begin with, and who is told about."""
+    """The prefix of the names of kept files and of reported series."""
 
     def run(self, series: Sequence[str]) -> Mapping[str, Outcome]:
-        """Outcomes by series, in the order asked for; the running kernel before the others, which would disturb it."""
+        """Outcomes by series, in the requested order; the running kernel before the others, which would disturb it."""
         found = {RUNNING: self._here()} if RUNNING in series else {}
         guests = [name for name in series if name != RUNNING]
         with ThreadPoolExecutor(GUESTS_AT_ONCE) as pool:
@@ -54,54 +54,58 @@ class Matrix:
         return {name: found[name] for name in series}
 
     def _here(self) -> Outcome:
-        release, began = os.uname().release, time.monotonic()
+        release, started = os.uname().release, time.monotonic()
         if os.geteuid() != 0:
             return Outcome(release, "not root, so no eBPF")
-        self.told(RUNNING, "running", 0)
+        self.reports(RUNNING, "running", 0)
         try:
             done = subprocess.run(  # noqa: S603 # our own words
                 self.command, capture_output=True, text=True, check=False, timeout=self.deadline.left(_LONGEST_HERE)
             )
         except subprocess.TimeoutExpired:
-            return Outcome(release, "the selftest was not over in time")
+            return Outcome(release, "the selftest did not finish in time")
         self._keep(RUNNING, done.stdout, done.stderr)
         outcome = outcome_of(done.stdout, release, done.stderr)
-        self.told(RUNNING, f"done: {outcome.totals()}", time.monotonic() - began)
+        self.reports(RUNNING, f"done: {outcome.totals()}", time.monotonic() - started)
         return outcome
 
     def _guest(self, series: str) -> Outcome:
-        began = time.monotonic()
+        started = time.monotonic()
 
-        def told(what: str) -> None:
-            self.told(f"{self.kind}{series}", what, time.monotonic() - began)
+        def reports(what: str) -> None:
+            self.reports(f"{self.kind}{series}", what, time.monotonic() - started)
 
         try:
-            told("fetching")
+            reports("fetching")
             if self.deadline.left() < _SHORTEST:
                 raise Unavailable("no time was left for it")
             image = self.image(series)
             with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=self.folder) as scratch:
                 ended = run_in_guest(
-                    image, [*self.command, *self.in_guest, *image.machine.arguments], Path(scratch), self.deadline, told
+                    image,
+                    [*self.command, *self.in_guest, *image.machine.arguments],
+                    Path(scratch),
+                    self.deadline,
+                    reports,
                 )
         except Unavailable as reason:
-            told(f"not to be had: {reason}")
+            reports(f"not available: {reason}")
             return Outcome(problem=str(reason))
         self._keep(series, ended.output, f"{ended.errors}{ended.console}")
         outcome = _outcome(image, ended)
-        told(f"done: {outcome.totals()}")
+        reports(f"done: {outcome.totals()}")
         return outcome
 
-    def _keep(self, series: str, printed: str, said: str) -> None:
-        """For who wants to know more."""
+    def _keep(self, series: str, printed: str, reported: str) -> None:
+        """Keep the output for further investigation."""
         (self.folder / "last" / f"{self.kind}{series}.json").write_text(printed)
-        (self.folder / "last" / f"{self.kind}{series}.log").write_text(said)
+        (self.folder / "last" / f"{self.kind}{series}.log").write_text(reported)
 
 
-def _outcome(image: Image, ended: Ended) -> Outcome:
+def _outcome(image: Image, ended: GuestResult) -> Outcome:
     if ended.code is not None:
         return outcome_of(ended.output, image.release, ended.errors)
     if not ended.in_time:
-        return Outcome(image.release, f"the guest was not done after {ended.seconds:.0f} s")
-    last = (ended.console.strip().splitlines() or ["it said nothing"])[-1]
+        return Outcome(image.release, f"the guest did not finish after {ended.seconds:.0f} s")
+    last = (ended.console.strip().splitlines() or ["it printed nothing"])[-1]
     return Outcome(image.release, f"the guest died {'at work' if ended.running else 'while booting'}: {last}")

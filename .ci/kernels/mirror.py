@@ -22,7 +22,7 @@ SUITES = (
     "trixie-backports",
     "sid",
 )
-"""Where Debian keeps kernels that we want; a suite that the mirror lacks is passed over."""
+"""Where Debian keeps kernels that we want; a suite that the mirror lacks is skipped."""
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _DEBIAN = re.compile(r"(?:bullseye|bookworm|trixie|forky|sid|(?:old)*stable|testing|unstable)(?:-[a-z]+)?")
@@ -31,8 +31,8 @@ _DEBIAN = re.compile(r"(?:bullseye|bookworm|trixie|forky|sid|(?:old)*stable|test
 def mirrors(index_targets: str) -> Mapping[bool, str]:
     """The mirror's addresses by whether they hold security updates.
 
-    ``index_targets``: lines of ``address suite``, from ``apt-get indextargets``. What is not Debian is passed over.
-    Raises `Unavailable`.
+    ``index_targets``: lines of ``address suite``, from ``apt-get indextargets``. Anything but Debian is skipped. Raises
+    `Unavailable`.
     """
     found: dict[bool, str] = {}
     for line in index_targets.splitlines():
@@ -51,7 +51,7 @@ def sources(addresses: Mapping[bool, str], suites: Sequence[str] = SUITES) -> st
 
 
 class Mirror:
-    """The system's Debian mirror, seen through lists of our own below ``folder``. ``architecture``: as Debian says."""
+    """The system's Debian mirror, seen through lists of our own below ``folder``. ``architecture``: Debian's name."""
 
     def __init__(
         self, folder: Path, deadline: Deadline, architecture: str = "amd64", suites: Sequence[str] = SUITES
@@ -70,7 +70,7 @@ class Mirror:
         shown = "$(REPO_URI) $(RELEASE)"
         targets = self._output(["apt-get", "indextargets", "--format", shown, "Created-By: Packages"])
         (self._folder / "sources.list").write_text(sources(mirrors(targets), self._suites))
-        # a failure tells nothing: one suite that the mirror lacks is enough for it
+        # a failure means nothing: one suite that the mirror lacks is enough to cause it
         with suppress(Unavailable):
             self._output(self._apt("apt-get", "update", "-qq"))
         self._is_fresh = True
@@ -103,7 +103,7 @@ class Mirror:
             "APT::Architectures": self._architecture,
             "APT::Install-Recommends": "false",
             "Acquire::Languages": "none",
-            "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled": "false",  # 25 MB that nobody reads here
+            "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled": "false",  # 25 MB that nothing reads here
             "APT::Sandbox::User": "root",  # the usual one cannot write below a home folder
         }
         return [program, *(word for name, value in options.items() for word in ("-o", f"{name}={value}")), *words]

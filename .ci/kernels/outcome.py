@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the selftest said on one kernel, without what differs from run to run; and the committed file of them all."""
+"""What the selftest reported on one kernel, without what differs from run to run; and the committed file of them
+all."""
 
 from __future__ import annotations
 
@@ -13,15 +14,16 @@ COMMITTED = Path(__file__).resolve().parents[2] / "bpf" / "kernels.json"
 PROOFS = COMMITTED.with_name("proofs.json")
 """The same of the tests for guests: they find metrics right or wrong that a selftest cannot check."""
 
-Verdict = Literal["right", "wrong", "absent", "unchecked"]
+MetricVerdict = Literal["right", "wrong", "absent", "unchecked"]
 """Of a metric: all its values agree with their oracles; one does not; this kernel has no hook for it; not tried."""
 
 
 @dataclass(frozen=True, slots=True)
-class Hook:
-    """A probe's way into a kernel. ``way``: as ``raw_tracepoint block:block_rq_issue``, empty when not attached.
+class HookOutcome:
+    """A hook on one kernel. ``way``: its attach point, as ``raw_tracepoint block:block_rq_issue``, empty if not
+    attached.
 
-    ``live``: whether its counter moved when it was triggered; None when nothing could trigger it.
+    ``live``: whether it fired when triggered; None if nothing could trigger it.
     """
 
     way: str = ""
@@ -31,24 +33,24 @@ class Hook:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What became of a metric. ``oracles``: what it was compared with."""
+    """The verdict on a metric. ``oracles``: what it was compared with."""
 
-    verdict: Verdict
+    verdict: MetricVerdict
     oracles: tuple[str, ...] = ()
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One kernel. ``problem``: why nothing is known of it, else empty. Hooks are named ``probe.hook``.
+    """One kernel. ``problem``: why nothing is known of it, otherwise empty. Hooks are named ``probe.hook``.
 
-    ``answered``: whether the selftest ran to an end of its own, so that a problem is the product's.
-    ``checks``: how many of the selftest's comparisons ended in each verdict of its own (ok, wrong, skipped).
+    ``answered``: whether the selftest ran to its end, so that a problem is the product's. ``checks``: how many of the
+    selftest's comparisons ended in each verdict of its own (ok, wrong, skipped).
     """
 
     release: str = ""
     problem: str = ""
-    hooks: Mapping[str, Hook] = field(default_factory=dict)
+    hooks: Mapping[str, HookOutcome] = field(default_factory=dict)
     metrics: Mapping[str, Checked] = field(default_factory=dict)
     answered: bool = False
     checks: Mapping[str, int] = field(default_factory=dict)
@@ -74,21 +76,23 @@ def read_committed(path: Path = COMMITTED) -> Mapping[str, Outcome]:
     """Outcomes by series, in the file's order; empty when there is no file yet."""
     if not path.exists():
         return {}
-    return {series: _outcome(said) for series, said in json.loads(path.read_text(encoding="utf-8")).items()}
+    return {series: _outcome(reported) for series, reported in json.loads(path.read_text(encoding="utf-8")).items()}
 
 
-def _outcome(said: Mapping[str, Mapping[str, Mapping[str, object]]]) -> Outcome:
-    hooks = {name: Hook(**hook) for name, hook in said["hooks"].items()}  # type: ignore[arg-type] # our own file
+def _outcome(reported: Mapping[str, Mapping[str, Mapping[str, object]]]) -> Outcome:
+    hooks = {name: HookOutcome(**hook) for name, hook in reported["hooks"].items()}  # type: ignore[arg-type] # our own file
     metrics = {
         name: Checked(**{**checked, "oracles": tuple(checked["oracles"])})  # type: ignore[arg-type] # our own file
-        for name, checked in said["metrics"].items()
+        for name, checked in reported["metrics"].items()
     }
-    checks = {verdict: int(count) for verdict, count in said["checks"].items()}  # type: ignore[call-overload] # as above
-    return Outcome(str(said["release"]), str(said["problem"]), hooks, metrics, bool(said["answered"]), checks)
+    checks = {verdict: int(count) for verdict, count in reported["checks"].items()}  # type: ignore[call-overload] # as above
+    return Outcome(
+        str(reported["release"]), str(reported["problem"]), hooks, metrics, bool(reported["answered"]), checks
+    )
 
 
 def write_committed(outcomes: Mapping[str, Outcome], path: Path = COMMITTED) -> None:
-    """Write the file of which a reviewer sees the difference: one line a hook and a metric."""
+    """Write the file so that a reviewer can read the diff: one line per hook and metric."""
     path.write_text(to_text(outcomes), encoding="utf-8")
 
 
@@ -108,8 +112,8 @@ def _parts(outcome: Outcome) -> Mapping[str, str]:
     }
 
 
-def _line(said: Hook | Checked) -> str:
-    return json.dumps(asdict(said), ensure_ascii=False)
+def _line(reported: HookOutcome | Checked) -> str:
+    return json.dumps(asdict(reported), ensure_ascii=False)
 
 
 def _object(parts: Mapping[str, str], depth: int) -> str:

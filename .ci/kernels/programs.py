@@ -15,8 +15,8 @@ from .deadline import Deadline
 SEARCHED = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 
 
-class Unavailable(Exception):  # noqa: N818 # it is an answer, not a mistake
-    """A kernel or a program cannot be had; the text says why and what to do."""
+class Unavailable(Exception):  # noqa: N818 # it is an answer, not an error
+    """A kernel or a program is not available; the text says why and what to do."""
 
 
 def present(program: str) -> str:

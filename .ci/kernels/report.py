@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the JSON that ``ebpf-sidecar selftest --json`` prints to what is kept of it."""
+"""Converts the JSON of ``ebpf-sidecar selftest --json`` to the part that is kept."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .outcome import Checked, Hook, Outcome
+from .outcome import Checked, HookOutcome, Outcome
 
-_BEGIN, _END = 80, 100
-"""Characters kept of a reason: a verifier's complaint can be pages long, and what it means stands at the end."""
+_START, _END = 80, 100
+"""Characters kept of a reason: a verifier's log can be pages long, with the meaning at the end."""
 
 
-def outcome_of(printed: str, release: str, said: str = "") -> Outcome:
-    """What the selftest ``printed``; where that is no report, ``said`` (its errors) tells the problem."""
+def outcome_of(printed: str, release: str, reported: str = "") -> Outcome:
+    """The outcome that the selftest ``printed``; if that is not a report, ``reported`` (its errors) gives the
+    problem."""
     try:
         report: Mapping[str, Any] = json.loads(printed)
     except ValueError:
-        last = (said.strip().splitlines() or ["it printed nothing"])[-1]
+        last = (reported.strip().splitlines() or ["it printed nothing"])[-1]
         return Outcome(release, f"the selftest failed: {_short(last)}", answered=True)
     if report["error"]:
         return Outcome(release, _short(report["error"]), answered=True)
@@ -36,9 +37,9 @@ def outcome_of(printed: str, release: str, said: str = "") -> Outcome:
     )
 
 
-def _hook(said: Mapping[str, Any]) -> Hook:
-    reason = said["live_reason"] if said["attached"] else said["reason"]
-    return Hook(said["way"] if said["attached"] else "", said["live"], _short(reason))
+def _hook(reported: Mapping[str, Any]) -> HookOutcome:
+    reason = reported["live_reason"] if reported["attached"] else reported["reason"]
+    return HookOutcome(reported["way"] if reported["attached"] else "", reported["live"], _short(reason))
 
 
 def _checked(results: Sequence[Mapping[str, Any]], refused: Sequence[str]) -> Checked:
@@ -57,4 +58,4 @@ def _checked(results: Sequence[Mapping[str, Any]], refused: Sequence[str]) -> Ch
 
 def _short(text: str) -> str:
     words = " ".join(text.split())
-    return words if len(words) <= _BEGIN + _END else f"{words[:_BEGIN]} … {words[-_END:]}"
+    return words if len(words) <= _START + _END else f"{words[:_START]} … {words[-_END:]}"

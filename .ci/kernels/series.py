@@ -11,20 +11,20 @@ NEWEST = "newest"
 WANTED = ("5.10", "6.1", "6.12", "6.18", NEWEST)
 """Series by the first two numbers of the release; the last is whatever is newer than all others."""
 
-# -cloud- kernels have no 9p, so they cannot boot on this machine's files; -rt- and -dbg are not what people run.
-# A release is 5.10.0-46-amd64 (old scheme) or 6.12.95+deb12-amd64 (new one); 6.1.0-0.deb11.50-amd64 is a backport
-# of what another suite has.
+# -cloud- kernels have no 9p, so they cannot boot on this machine's files; -rt- and -dbg are rarely run. A release is
+# 5.10.0-46-amd64 (old scheme) or 6.12.95+deb12-amd64 (new one); 6.1.0-0.deb11.50-amd64 is a backport of what another
+# suite has.
 _PACKAGE = re.compile(
     r"linux-(?P<part>image|binary|modules|base)-"
     r"(?P<release>(?P<version>\d+\.\d+(?:\.\d+)?)(?:-(?P<abi>\d+)|\+deb\d+(?:\.\d+)*)-(?P<flavour>amd64|arm64(?:-16k)?))"
 )
 _PARTS = ("base", "binary", "modules", "image")
-"""Where kernel and modules are packages of their own, the image is an empty one and does no harm."""
+"""If kernel and modules are separate packages, the image package is empty and does no harm."""
 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A kernel that a mirror has. ``names``: the packages that hold it. ``release``: what uname -r will say."""
+    """A kernel that a mirror has. ``names``: the packages that hold it. ``release``: what uname -r will print."""
 
     release: str
     names: tuple[str, ...]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run means: said to people, written to the committed file, or made the code that CI fails with."""
+"""Reports the result of a run, writes it to the committed file, and makes it the exit code."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ _SHOWN = 20
 
 
 def doubtful(measured: Mapping[str, Outcome], path: Path) -> Sequence[str]:
-    """The kernels that must be looked at again, because something is worse there than in the file."""
+    """The kernels that must be run again, because something is worse there than in the file."""
     committed = read_committed(path)
     return worse(committed, _comparable(measured, committed))
 
 
 def settled_by(first: Mapping[str, Outcome], second: Mapping[str, Outcome]) -> Mapping[str, Outcome]:
-    """``first`` with what a ``second`` look at some of its kernels found better; says what was wrong only once."""
+    """``first`` with the better results of a ``second`` run of some kernels; reports what was wrong only once."""
     better = {series: better_of(first[series], outcome) for series, outcome in second.items()}
     once = [each for look in (first, second) for each in differences(better, look) if each.kind == "worse"]
-    _list("NOT STEADY, in one of two looks", once)
+    _list("NOT STEADY, in one of two runs", once)
     return {**first, **better}
 
 
 def settle(measured: Mapping[str, Outcome], *, update: bool, path: Path = COMMITTED) -> int:
-    """Say what is different, and write the file when asked to. Returns 1 when something is worse, else 0."""
+    """Report the differences, and write the file if requested. Returns 1 if something is worse, otherwise 0."""
     committed = read_committed(path)
     for series, outcome in measured.items():
-        say(f"{series:<10}{outcome.release:<28}{outcome.totals()}")
+        log(f"{series:<10}{outcome.release:<28}{outcome.totals()}")
     found = differences(committed, _comparable(measured, committed))
     for kind, title in (("worse", f"WORSE than bpf/{path.name}"), ("better", "better"), ("other", "different")):
         _list(title, [each for each in found if each.kind == kind])
     if update:
         answered = {series: outcome for series, outcome in measured.items() if outcome.answered}
         write_committed({**committed, **answered}, path)
-        say(f"bpf/{path.name} is written; run make docs, and review the difference like code")
+        log(f"bpf/{path.name} is written; run make docs, and review the difference like code")
         return 0
     if any(each.kind != "worse" for each in found):
-        say("the table is out of date: run make kernel-matrix ARGS=--update")
+        log("the table is out of date: run make kernel-matrix ARGS=--update")
     return int(any(each.kind == "worse" for each in found))
 
 
@@ -51,19 +51,19 @@ def _comparable(measured: Mapping[str, Outcome], committed: Mapping[str, Outcome
 
 
 def _same_machine(series: str, outcome: Outcome, committed: Mapping[str, Outcome]) -> bool:
-    """What runs here need not be what ran where the table was made."""
+    """The kernel running here may differ from the one where the table was made."""
     return series != RUNNING or series not in committed or committed[series].release == outcome.release
 
 
 def _list(title: str, found: Sequence[Difference]) -> None:
     if found:
-        say(f"{title}:")
+        log(f"{title}:")
         for each in found[:_SHOWN]:
-            say(f"  {each}")
+            log(f"  {each}")
         if len(found) > _SHOWN:
-            say(f"  and {len(found) - _SHOWN} more")
+            log(f"  and {len(found) - _SHOWN} more")
 
 
-def say(text: str) -> None:
-    """Tell people, at once."""
+def log(text: str) -> None:
+    """Print immediately."""
     print(text, flush=True)  # a command

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which programs trace the kernel now: those of others on the machine would be measured along with ours."""
+"""Which programs trace the kernel now: third-party ones would be measured along with ours."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def tracing_programs() -> frozenset[int]:
 
 
 def quiet(patience: float) -> bool:
-    """Wait until nobody traces; false when somebody still does after ``patience`` seconds."""
+    """Wait until no process traces; false if one still does after ``patience`` seconds."""
     latest = time.monotonic() + patience
     while tracing_programs():
         if time.monotonic() > latest:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The control that anybody could write: the same questions as a script for bpftrace (`naive.bt`)."""
+"""A simple control: the same measurements as a bpftrace script (`naive.bt`)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def why_no_bpftrace() -> str:
 
 @contextmanager
 def bpftrace() -> Iterator[None]:
-    """The script at work for the length of the block; what it counted is thrown away."""
+    """Run the script for the length of the block; its counts are discarded."""
     process = subprocess.Popen(["bpftrace", SCRIPT], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout
     try:
@@ -31,5 +31,5 @@ def bpftrace() -> Iterator[None]:
             raise SystemExit("bpftrace ended before the script was at work")
         yield
     finally:
-        process.send_signal(signal.SIGKILL)  # asked kindly, it would print all its maps
+        process.send_signal(signal.SIGKILL)  # on SIGINT it would print all its maps
         process.communicate()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A machine that builds software, as the frames that its receiver makes: no kernel, and the same numbers each time.
 
-What is measured comes from the probes' own YAML. 60 cgroups, most of them containers, run ten programs each for ever;
-jobs of 50 short-lived processes come beside them, each process under a name of its own. Rows of processes that have
-ended stay, as they do in the receiver.
+What is measured comes from the probes' own YAML. 60 cgroups, most of them containers, run ten programs each forever;
+jobs of 50 short-lived processes run next to them, each process with a unique name. Rows of processes that have ended
+stay, as they do in the receiver.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ebpf_sidecar.pipeline import ComponentKind, Frame, RowSet, Text
 from ebpf_sidecar.pipeline.testing import NOON, fake_context
 from ebpf_sidecar.processors.container import ContainerProcessor, ContainerSettings
 from ebpf_sidecar.processors.rate import RateProcessor, RateSettings
-from ebpf_sidecar.receivers.ebpf.frames.metric_frames import Moment, ToFrame, frame_maker
+from ebpf_sidecar.receivers.ebpf.frames.metric_frames import ReadingTime, ToFrame, frame_maker
 from ebpf_sidecar.receivers.ebpf.maps.row_totals import Snapshot
 from ebpf_sidecar.receivers.ebpf.probe.file import read_probe
 from ebpf_sidecar.receivers.ebpf.probe.model import ELSE, Attribute, Metric, Probe, Slots, Spread, Sum
@@ -51,14 +51,14 @@ ENTRIES = {
     "block_stats": (2, 4),
     "block_errors": (0, 1),
 }
-"""How many entries of a map a process has, and of how many processes one has any; else one each."""
+"""How many entries of a map a process has, and of how many processes one has any; otherwise one each."""
 SLOTS = {"size": "SIZE_SLOTS", "queue": "BLOCK_SLOTS"}
 Rows = tuple[RowSet, np.ndarray]
 
 
 @dataclass(frozen=True)
 class View:
-    """The rows of a map that are told apart by ``attributes``."""
+    """The rows of a map that are distinguished by ``attributes``."""
 
     map: str
     attributes: tuple[Attribute, ...]
@@ -67,12 +67,12 @@ class View:
         """The rows of the first ``processes``, and the number of each row's process."""
         entries, every = ENTRIES.get(self.map, (1, 1))
         all_words = [[self._word(each, entry) for each in self.attributes] for entry in range(entries)]
-        told = [words for words in all_words if None not in words][: None if self.attributes else 1]
+        reported = [words for words in all_words if None not in words][: None if self.attributes else 1]
         having = np.arange(0, processes, every)
-        columns = owners(np.repeat(having, len(told)))
+        columns = owners(np.repeat(having, len(reported)))
         for place, attribute in enumerate(self.attributes):
-            columns[attribute.name] = Text.of([str(words[place]) for words in told] * len(having))
-        process = np.repeat(having, len(told))
+            columns[attribute.name] = Text.of([str(words[place]) for words in reported] * len(having))
+        process = np.repeat(having, len(reported))
         return RowSet(np.arange(len(process), dtype=np.uint64), columns), process
 
     def _word(self, attribute: Attribute, entry: int) -> str | None:
@@ -139,8 +139,8 @@ class BuildMachine:
     def tick(self, number: int, short_lived: int = 0) -> Sequence[Frame]:
         """The frames of a reading, when so many short-lived processes have come in all."""
         self._born += [number] * (short_lived - len(self._born))
-        moment = Moment(NOON + number * INTERVAL * 10**9, {"service.name": "bench"})
-        frames = [each.frame(self._snapshot(each, number, short_lived), moment) for each in self._made]
+        reading_time = ReadingTime(NOON + number * INTERVAL * 10**9, {"service.name": "bench"})
+        frames = [each.frame(self._snapshot(each, number, short_lived), reading_time) for each in self._made]
         return self._rate.process(self._container.process(frames))
 
     def _snapshot(self, each: Made, number: int, short_lived: int) -> Snapshot:

@@ -18,12 +18,12 @@ from ebpf_sidecar.receivers.ebpf.owners.cgroup_tree import find_hierarchy
 
 JOIN = 'echo $$ > "$1/cgroup.procs" && exec "$2" "$3"'
 PROGRAMS = tuple(f"soak-{number:02}-of-the-jobs" for number in range(20))
-"""The names that the short processes have in turn; the kernel cuts them after 15 bytes, which differ."""
+"""The names that the short processes have in turn; the kernel truncates them to 15 bytes, which differ."""
 
 
 @dataclass
 class Churn:
-    """``rate`` cgroups a second, from a thread of its own. ``ended``: how many there were."""
+    """``rate`` cgroups per second, from a separate thread. ``ended``: how many there were."""
 
     rate: float
     ended: int = 0

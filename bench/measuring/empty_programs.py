@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ebpf_sidecar.receivers.ebpf.loading.parent import load
 from ebpf_sidecar.receivers.ebpf.loading.request import HookRequest, LoadRequest
-from ebpf_sidecar.receivers.ebpf.maps.loaded import Loaded
+from ebpf_sidecar.receivers.ebpf.maps.loaded import LoadedProbes
 
 from .probes import PROBES, request
 
@@ -24,7 +24,7 @@ PROGRAM = "int {name}(void *ctx)\n{{\n    return 0;\n}}\n"
 
 
 @contextmanager
-def empty_programs(names: tuple[str, ...] = PROBES) -> Iterator[Loaded]:
+def empty_programs(names: tuple[str, ...] = PROBES) -> Iterator[LoadedProbes]:
     """One beside each program of these probes, called ``empty_<program>``, for the length of the block."""
     with tempfile.TemporaryDirectory() as folder, load([], emptied(request(names), Path(folder, "empty.c"))) as loaded:
         yield loaded
@@ -32,7 +32,7 @@ def empty_programs(names: tuple[str, ...] = PROBES) -> Iterator[Loaded]:
 
 def emptied(real: LoadRequest, source: Path) -> LoadRequest:
     """The same hooks for programs without content, which are written to ``source``."""
-    programs = sorted({EMPTY + way.program for hook in real.hooks for way in hook.ways})
+    programs = sorted({EMPTY + way.program for hook in real.hooks for way in hook.alternatives})
     header = '#include "owner.h"\n'  # ours: the maps that the loader fills
     source.write_text(header + "".join(PROGRAM.format(name=name) for name in programs))
     hooks = tuple(_emptied(hook) for hook in real.hooks)
@@ -40,4 +40,4 @@ def emptied(real: LoadRequest, source: Path) -> LoadRequest:
 
 
 def _emptied(hook: HookRequest) -> HookRequest:
-    return replace(hook, ways=tuple(replace(way, program=EMPTY + way.program) for way in hook.ways))
+    return replace(hook, alternatives=tuple(replace(way, program=EMPTY + way.program) for way in hook.alternatives))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs of others to compare with: a compiled object file, loaded and attached by libbpf as its makers do."""
+"""Third-party programs to compare with: a compiled object file, loaded and attached by libbpf."""
 
 from __future__ import annotations
 

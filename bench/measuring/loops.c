@@ -58,7 +58,7 @@ static void writes_to_null(long operations)
     close(nowhere);
 }
 
-/* Nobody asked for this call: what it costs is the price that every program pays. */
+/* This call is not followed: its cost is what every program pays. */
 static void other_calls(long operations)
 {
     for (long i = 0; i < operations; i++)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the kernel says about a process: memory and time on processors."""
+"""A process's memory and CPU time, as reported by the kernel."""
 
 from __future__ import annotations
 
@@ -24,6 +24,6 @@ def memory_in(text: str) -> dict[str, float]:
 
 
 def cpu_ns(pid: int) -> dict[str, int]:
-    """Nanoseconds on a processor by thread, as the scheduler counts them."""
+    """CPU time by thread in nanoseconds, as the scheduler counts it."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
     return {task.name: int((task / "schedstat").read_text().split()[0]) for task in tasks}

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 
 
-def say(text: str) -> None:
-    """Progress, apart from the table."""
+def progress(text: str) -> None:
+    """Print progress, separate from the table."""
     print(text, file=sys.stderr, flush=True)
 
 

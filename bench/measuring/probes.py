@@ -10,7 +10,7 @@ from pathlib import Path
 from ebpf_sidecar.receivers.ebpf.loading.build_request import request_for
 from ebpf_sidecar.receivers.ebpf.loading.parent import load
 from ebpf_sidecar.receivers.ebpf.loading.request import LoadRequest
-from ebpf_sidecar.receivers.ebpf.maps.loaded import Loaded
+from ebpf_sidecar.receivers.ebpf.maps.loaded import LoadedProbes
 from ebpf_sidecar.receivers.ebpf.owners.cgroup_tree import find_hierarchy
 from ebpf_sidecar.receivers.ebpf.probe.file import read_probe
 
@@ -30,12 +30,12 @@ def stats(state: str) -> Iterator[None]:
         STATS.write_text(before)
 
 
-def probes(names: tuple[str, ...] = PROBES) -> Loaded:
+def probes(names: tuple[str, ...] = PROBES) -> LoadedProbes:
     """The probes at work."""
     return load([read_probe(BPF / f"{name}.yaml") for name in names], request(names))
 
 
 def request(names: tuple[str, ...] = PROBES) -> LoadRequest:
-    """What the loader is asked for them."""
+    """The load request for them."""
     hierarchy = find_hierarchy(Path("/sys/fs/cgroup")).controller
     return request_for([read_probe(BPF / f"{name}.yaml") for name in names], cgroup_hierarchy=hierarchy)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The service as the benches see it: a process of its own, and its page."""
+"""The service as the benches see it: a separate process, and its page."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ START_SECONDS = 60
 
 
 def environment() -> dict[str, str]:
-    """As where it is installed: compiled modules are kept, else each start would compile and measure that."""
+    """As where it is installed: compiled modules are kept, otherwise each start would compile and measure that."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
@@ -29,7 +29,7 @@ def environment() -> dict[str, str]:
 class Sidecar:
     """A service that runs until the end of the block: ``with Sidecar("10s") as service``.
 
-    It has the packaged configuration, but for a port of its own, the probes, if some are named, and ``settings``.
+    It has the packaged configuration, except for its port, the probes, if given, and ``settings``.
     """
 
     interval: str
@@ -37,9 +37,9 @@ class Sidecar:
     settings: Mapping[str, str] = field(default_factory=dict)
     """By their place in the file, as ``--set`` has it."""
     constants: Mapping[str, float] = field(default_factory=dict)
-    """What shall be other than in the code, by ``module.NAME`` below the package: of what takes hours, for instance."""
+    """Constants to change, by ``module.NAME`` below the package: for example those that take hours."""
     port: int = 0
-    begin: float = 0.0
+    started: float = 0.0
     process: subprocess.Popen[bytes] = field(init=False)
     log: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
 
@@ -53,7 +53,7 @@ class Sidecar:
         if self.probes:
             settings["receivers.ebpf.probes"] = f"[{', '.join(self.probes)}]"
         options = [f"--set={name}={value}" for name, value in settings.items()]
-        self.begin = time.monotonic()
+        self.started = time.monotonic()
         self.process = subprocess.Popen([*self._command(), *options], stderr=self.log, env=environment())
         return self
 
@@ -78,13 +78,13 @@ class Sidecar:
 
     def first_page(self) -> tuple[float, str]:
         """Seconds from the start to the first page with a metric of a probe, and that page."""
-        while time.monotonic() < self.begin + START_SECONDS and self.process.poll() is None:
+        while time.monotonic() < self.started + START_SECONDS and self.process.poll() is None:
             try:
                 page = self.scrape()
             except OSError:
                 page = ""
             if total(page, "ebpf_map_memory_bytes"):
-                return time.monotonic() - self.begin, page
+                return time.monotonic() - self.started, page
             time.sleep(0.005)
         self.log.seek(0)
         raise SystemExit(f"the service does not run:\n{self.log.read().decode(errors='replace')}")
@@ -96,7 +96,7 @@ def _change(module: str, constant: str, value: float) -> str:
 
 
 def free_port() -> int:
-    """A port of the loopback that nobody listens on."""
+    """A free port on the loopback interface."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         return port

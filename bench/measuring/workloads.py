@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the machine is made to do: loops in C (`loops.c`) and fio, on a file of our own."""
+"""Workloads: loops in C (`loops.c`) and fio, on a file of our own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .limited import limited, why_no_limit
 
 FILE_BYTES = 64 << 20
 FIRST = ("nice", "-n", "-15")
-"""What is measured goes before what else the machine has to do."""
+"""Give the measured processes priority over everything else on the machine."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,14 @@ class Workload:
 
 
 @dataclass(frozen=True)
-class Machine:
+class LoopRunner:
     """Where loops run: the compiled program and a file."""
 
     loops: Path
     file: Path
 
     def run(self, workload: Workload, scale: float) -> tuple[int, float]:
-        """How many operations all threads did, and the nanoseconds of one: of a processor in loops.c, else elapsed."""
+        """How many operations all threads did, and the nanoseconds of one: CPU time in loops.c, otherwise elapsed."""
         operations = max(64, int(workload.operations * scale))
         forget(self.file) if workload.cold else read_whole(self.file)
         if workload.by_fio:
@@ -67,8 +67,8 @@ class Machine:
 
     @contextmanager
     def repeated(self, workload: Workload, scale: float) -> Iterator[Callable[[], float]]:
-        """A process that does a loop of loops.c whenever it is asked to: the nanoseconds of one operation, in the
-        fastest thousand. The same process each time, since where its memory lies makes a difference, too."""
+        """A process that does a loop of loops.c on request: the nanoseconds of one operation, in the fastest thousand.
+        The same process each time, since where its memory lies makes a difference, too."""
         operations = max(64, int(workload.operations * scale))
         read_whole(self.file)
         command = [*FIRST, self.loops, workload.kind, self.file, str(operations), "0"]
@@ -87,14 +87,14 @@ class Machine:
 
 
 @contextmanager
-def machine() -> Iterator[Machine]:
+def machine() -> Iterator[LoopRunner]:
     """Compile the loops and write the file, both for the length of the block."""
     compiler = shutil.which("cc")
     if not compiler:
         raise SystemExit("no C compiler found; install gcc")
     disk = find_disk_folder(Path("/proc/self/mountinfo").read_text())
     with tempfile.TemporaryDirectory(dir=disk and disk.path) as folder:
-        made = Machine(Path(folder, "loops"), Path(folder, "data"))
+        made = LoopRunner(Path(folder, "loops"), Path(folder, "data"))
         subprocess.run([compiler, "-O2", "-pthread", "-o", made.loops, Path(__file__).with_name("loops.c")], check=True)
         made.file.write_bytes(os.urandom(FILE_BYTES))
         forget(made.file)
@@ -102,7 +102,7 @@ def machine() -> Iterator[Machine]:
 
 
 def read_whole(file: Path) -> None:
-    """Bring a file into the page cache, and fault in no memory for that."""
+    """Read a file into the page cache without faulting in memory for it."""
     buffer = bytearray(1 << 20)
     with file.open("rb", buffering=0) as opened:
         while opened.readinto(buffer):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loaded probes as one thing that can be asked for frames."""
+"""The loaded probes: reads their maps and returns frames."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from ebpf_sidecar.pipeline.component import MapCleanup
 from ebpf_sidecar.pipeline.frame import Frame
 from ebpf_sidecar.pipeline.host import Context
 from ebpf_sidecar.pipeline.timeline import Timeline
-from ebpf_sidecar.receivers.ebpf.frames.metric_frames import Moment
+from ebpf_sidecar.receivers.ebpf.frames.metric_frames import ReadingTime
 from ebpf_sidecar.receivers.ebpf.frames.reading import Reading, coverage, reading_of
 from ebpf_sidecar.receivers.ebpf.kernel.bpf_stats import run_statistics
 from ebpf_sidecar.receivers.ebpf.kernel.refusals import release_of
 from ebpf_sidecar.receivers.ebpf.loading.build_request import calls_for, request_for, with_names, with_settings
 from ebpf_sidecar.receivers.ebpf.loading.parent import load
 from ebpf_sidecar.receivers.ebpf.loading.targets import kernel_targets
-from ebpf_sidecar.receivers.ebpf.maps.loaded import Loaded
+from ebpf_sidecar.receivers.ebpf.maps.loaded import LoadedProbes
 from ebpf_sidecar.receivers.ebpf.owners.attribution import Attribution, GroupBy
 from ebpf_sidecar.receivers.ebpf.owners.cgroup_tree import CgroupTree, Hierarchy, find_hierarchy
-from ebpf_sidecar.receivers.ebpf.owners.io_cgroups import Tree, with_io
-from ebpf_sidecar.receivers.ebpf.owners.naming import add_running, names_of
+from ebpf_sidecar.receivers.ebpf.owners.io_cgroups import CgroupPaths, with_io
+from ebpf_sidecar.receivers.ebpf.owners.naming import add_running_programs, names_of
 from ebpf_sidecar.receivers.ebpf.owners.new_cgroups import NewCgroups
 from ebpf_sidecar.receivers.ebpf.probe.file import read_probe
 from ebpf_sidecar.receivers.ebpf.probe.model import Probe
 from ebpf_sidecar.receivers.ebpf.watch.canary import Canary
 from ebpf_sidecar.receivers.ebpf.watch.canary_actions import Actions
-from ebpf_sidecar.receivers.ebpf.watch.cpu_hotplug import Newcomers
+from ebpf_sidecar.receivers.ebpf.watch.cpu_hotplug import CpuHotplug
 from ebpf_sidecar.receivers.ebpf.watch.late_calls import LateCalls
 from ebpf_sidecar.receivers.ebpf.watch.overhead import Overhead
 from ebpf_sidecar.receivers.ebpf.watch.program_frames import NO_STATISTICS, ProgramFrames
@@ -43,52 +43,54 @@ from .settings import EbpfSettings
 
 
 @dataclass(slots=True)
-class Collection:
-    """Probes at work, and the way from their maps to frames. ``held``: what has to be let go at the end."""
+class ProbeCollection:
+    """Attached probes, and what turns their maps into frames. ``held``: resources to release at the end."""
 
-    loaded: Loaded
+    loaded: LoadedProbes
     reading: Reading
     own: SelfFrames
     programs: ProgramFrames
     resource: Mapping[str, str]
     canary: Canary
-    newcomers: Newcomers
+    cpu_hotplug: CpuHotplug
     timeline: Timeline
-    tree: Tree
+    tree: CgroupPaths
     watch: CgroupWatch | None = None
     shedding: Shedding | None = None
     held: ExitStack = field(default_factory=ExitStack)
     _forgotten: int = 0
 
     def collect(self) -> list[Frame]:
-        """Read all maps: what the probes counted, and how the probes do. Raises `ProbeError`."""
-        made = self.tree.begin_reading()
+        """Read all maps: what the probes counted, and the state of the probes. Raises `ProbeError`."""
+        made = self.tree.start_reading()
         if self.watch:
             self.watch.update(made)
         self.canary.when_due(self.timeline.clock.monotonic())
-        newest = max((tally.newest_start for tally in self.reading.tallies.values()), default=self.own.start)
-        now = self.timeline.now(newest)  # not before: what was done up to here may wait for a disk
+        newest = max(
+            (map_totals.newest_start for map_totals in self.reading.all_totals.values()), default=self.own.start
+        )
+        now = self.timeline.now(newest)  # not earlier: the steps above may wait for a disk
         monotonic = now.monotonic_nano / 1e9
         self.reading.update(monotonic, now.time_unix_nano, ahead=now.ahead)
-        moment = Moment(now.time_unix_nano, self.resource)
-        frames = self.reading.frames(moment)
+        reading_time = ReadingTime(now.time_unix_nano, self.resource)
+        frames = self.reading.frames(reading_time)
         self.canary.notice(frames)
-        entries = {name: tally.kernel_entries for name, tally in self.reading.tallies.items()}
-        own = self.own.frames(moment, entries, coverage(frames), self.canary.found)
-        shown = [*frames, *own, *self.programs.frames(moment), *self._overhead(monotonic, moment)]
-        self._follow(self.newcomers.update())
+        entries = {name: map_totals.kernel_entries for name, map_totals in self.reading.all_totals.items()}
+        own = self.own.frames(reading_time, entries, coverage(frames), self.canary.found)
+        shown = [*frames, *own, *self.programs.frames(reading_time), *self._overhead(monotonic, reading_time)]
+        self._follow(self.cpu_hotplug.update())
         return [replace(frame, monotonic_nano=now.monotonic_nano) for frame in shown]
 
-    def _overhead(self, monotonic: float, moment: Moment) -> list[Frame]:
-        """After the reading, so that a probe that has to go has shown all that it counted."""
+    def _overhead(self, monotonic: float, reading_time: ReadingTime) -> list[Frame]:
+        """Runs after the reading, so that a probe that is turned off has reported everything it counted."""
         if self.shedding is None:
             return []
         left = self.shedding.when_due(monotonic, self.loaded)
         self._follow(left)
-        return self.shedding.frames(moment)
+        return self.shedding.frames(reading_time)
 
-    def _follow(self, left: Loaded | None) -> None:
-        """Go on with what is ``left`` of the probes, if some had to go."""
+    def _follow(self, left: LoadedProbes | None) -> None:
+        """Continue with the probes that are ``left`` if some were turned off."""
         if left is None:
             return
         forgotten = self.forgotten_rows()
@@ -97,15 +99,15 @@ class Collection:
         self.own.follow(left)
         self.canary.follow(left)
         self.programs.follow(left.hooks)
-        self.newcomers.loaded = self.loaded = left
+        self.cpu_hotplug.loaded = self.loaded = left
 
     def rows_beyond_limit(self) -> int:
         """How many groups share an overflow row."""
-        return sum(tally.overflowed for tally in self.reading.tallies.values())
+        return sum(map_totals.overflowed for map_totals in self.reading.all_totals.values())
 
     def forgotten_rows(self) -> int:
-        """How many rows were given up, those of maps that are no longer read included."""
-        return self._forgotten + sum(tally.forgotten for tally in self.reading.tallies.values())
+        """How many rows were dropped, including those of maps that are no longer read."""
+        return self._forgotten + sum(map_totals.forgotten for map_totals in self.reading.all_totals.values())
 
     def close(self) -> None:
         """Detach everything."""
@@ -114,18 +116,18 @@ class Collection:
 
 def open_collection(
     settings: EbpfSettings, files: Mapping[str, Path], cleanup: MapCleanup, context: Context
-) -> Collection:
+) -> ProbeCollection:
     """Load the probes that ``settings`` name, found in ``files``. Raises `ProbeError` with what is missing."""
     probes = [with_settings(read_probe(files[name]), chosen) for name, chosen in settings.probes.items()]
     hierarchy = find_hierarchy(context.paths.cgroup)
-    with ExitStack() as held:  # what fails before the end leaves nothing behind
+    with ExitStack() as held:  # a failure before the end leaves nothing in the kernel
         loaded = held.enter_context(_load(probes, settings, hierarchy, context))
         hierarchy = _hierarchy_of(loaded, hierarchy, context)
         timeline = Timeline(context.clock, context.telemetry)
         start = timeline.now().time_unix_nano
         new = NewCgroups(loaded.new_cgroups)
         tree = with_io(CgroupTree(hierarchy, new.take), context.paths.cgroup, new.take_of_io)
-        tree.learn()  # from now on the kernel tells of those that are made
+        tree.learn()  # from now on the kernel reports new cgroups
         attribution = _attribution(settings, loaded, tree, hierarchy, context)
         reading = reading_of(probes, loaded, attribution, start=start, cleanup=cleanup, limit=settings.max_rows)
         canary = _canary(probes, loaded, settings, context)
@@ -134,16 +136,16 @@ def open_collection(
         watch = _watch(settings, loaded, hierarchy, context)
         own = SelfFrames(loaded, context.paths.proc, start)
         late = LateCalls(context.privileged)
-        newcomers = Newcomers(loaded, probes, context.logger.warning, context.paths.sys, late.open_event)
-        held.callback(newcomers.close)
-        return Collection(
+        cpu_hotplug = CpuHotplug(loaded, probes, context.logger.warning, context.paths.sys, late.open_event)
+        held.callback(cpu_hotplug.close)
+        return ProbeCollection(
             loaded,
             reading,
             own,
             programs,
             context.resource,
             canary,
-            newcomers,
+            cpu_hotplug,
             timeline,
             tree,
             watch,
@@ -153,24 +155,24 @@ def open_collection(
 
 
 def _attribution(
-    settings: EbpfSettings, loaded: Loaded, tree: Tree, hierarchy: Hierarchy, context: Context
+    settings: EbpfSettings, loaded: LoadedProbes, tree: CgroupPaths, hierarchy: Hierarchy, context: Context
 ) -> Attribution:
     names = names_of(loaded, tree, context.paths.proc, context.logger.warning)
-    attribution = Attribution(tree, settings.group_by, settings.targets.choosing, names)
+    attribution = Attribution(tree, settings.group_by, settings.targets.restricted, names)
     if loaded.new_names is not None:
-        add_running(attribution, hierarchy, context.paths.proc, context.privileged.executable)
+        add_running_programs(attribution, hierarchy, context.paths.proc, context.privileged.executable)
     return attribution
 
 
-def _hierarchy_of(loaded: Loaded, hierarchy: Hierarchy, context: Context) -> Hierarchy:
-    """Where the ids come from: without the kernel's types from the v2 tree, whatever the host uses."""
+def _hierarchy_of(loaded: LoadedProbes, hierarchy: Hierarchy, context: Context) -> Hierarchy:
+    """Where the cgroup ids come from: without BTF always the v2 tree, whatever the host uses."""
     if loaded.cgroup_hierarchy == hierarchy.controller:
         return hierarchy
     return replace(hierarchy, controller="v2", root=context.paths.cgroup / "unified")
 
 
-def _canary(probes: list[Probe], loaded: Loaded, settings: EbpfSettings, context: Context) -> Canary:
-    act, selective = Actions(context.paths.proc, context.paths.sys).do, settings.targets.choosing
+def _canary(probes: list[Probe], loaded: LoadedProbes, settings: EbpfSettings, context: Context) -> Canary:
+    act, selective = Actions(context.paths.proc, context.paths.sys).do, settings.targets.restricted
     statistics = _statistics(context)
     warn = context.logger.warning
     return Canary(probes, loaded, settings.canary_interval, warn, act, statistics, selective=selective)
@@ -182,7 +184,8 @@ def _statistics(context: Context) -> Callable[[], AbstractContextManager[bool]]:
 
 
 def _counting(settings: EbpfSettings, context: Context, held: ExitStack) -> bool:
-    """Have runs counted until ``held`` is closed, where that is asked for; false, and a line in the log, if refused."""
+    """Enable run statistics until ``held`` is closed, if configured; return False and log a warning if the kernel
+    refuses."""
     if not settings.probe_statistics and settings.max_overhead is None:
         return False
     counting = held.enter_context(_statistics(context)())
@@ -200,8 +203,8 @@ def _shedding(settings: EbpfSettings, probes: list[Probe], context: Context) -> 
     return Shedding(overhead, probes, lambda left: calls_for(left, settings.probes), context.logger.warning)
 
 
-def _watch(settings: EbpfSettings, loaded: Loaded, hierarchy: Hierarchy, context: Context) -> CgroupWatch | None:
-    """The watch over the chosen cgroups, which are in the kernel when this returns."""
+def _watch(settings: EbpfSettings, loaded: LoadedProbes, hierarchy: Hierarchy, context: Context) -> CgroupWatch | None:
+    """The watch over the target cgroups, which are in the kernel's map when this returns."""
     if loaded.targets is None:
         return None
     patterns, warn = settings.targets.cgroups, context.logger.warning
@@ -210,7 +213,7 @@ def _watch(settings: EbpfSettings, loaded: Loaded, hierarchy: Hierarchy, context
     return watch
 
 
-def _load(probes: list[Probe], settings: EbpfSettings, hierarchy: Hierarchy, context: Context) -> Loaded:
+def _load(probes: list[Probe], settings: EbpfSettings, hierarchy: Hierarchy, context: Context) -> LoadedProbes:
     chosen: Mapping[str, Mapping[str, Any]] = settings.probes
     request = request_for(
         probes,

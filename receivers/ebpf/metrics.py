@@ -29,7 +29,7 @@ OVERFLOWED = gauge(
 FORGOTTEN = counter(
     "ebpf_sidecar.receiver.forgotten_rows",
     "{row}",
-    "Rows that were given up after an hour without a change; they start anew when they return",
+    "Rows that were dropped after an hour without a change; they restart from zero when they return",
     "component",
 )
 TELEMETRY = (DURATION, MISSED, LOADING_TOOK, OVERFLOWED, FORGOTTEN)
@@ -37,12 +37,12 @@ OWN = (*FRAMES, MISSED_RUNS, RUNS, RUN_TIME, SHED, OVERHEAD)
 
 
 def metrics(folders: Sequence[Path]) -> Iterator[MetricInfo]:
-    """Of all probes in these folders, then the receiver's own. Probes that cannot be read are left out."""
+    """The metrics of all probes in these folders, then the receiver's own; unreadable probes are skipped."""
     for path in find_probes(folders).values():
         try:
             probe = read_probe(path)
         except SidecarError:
-            continue  # "check" and "doctor" say why
+            continue  # "check" and "doctor" report why
         yield from (_info(metric, probe) for metric in probe.metrics)
     yield from (*OWN, *TELEMETRY)
 

@@ -20,54 +20,54 @@ from ebpf_sidecar.receivers.ebpf.owners.attribution import GroupBy
 from ebpf_sidecar.receivers.ebpf.probe.file import find_probes, read_probe
 
 DEFAULT_PROBES = ("page_cache", "block_io", "syscalls")
-SHED = ("page_faults", "block_waits", "syscalls", "block_io", "page_cache", "memory")
-"""In the order in which users lose least: what others tell as well first, what nobody else tells last."""
+SHED_ORDER = ("page_faults", "block_waits", "syscalls", "block_io", "page_cache", "memory")
+"""In the order in which users lose least: first what other tools report as well, last what no other tool reports."""
 
 
 class EbpfSettings(Settings):
-    """What to measure, how often, and what tells rows apart."""
+    """What to measure, how often, and how rows are grouped."""
 
     collection_interval: Annotated[float, Within("10ms", "24h")] = 10.0
     """How often the kernel maps are read."""
     probes: dict[str, dict[str, Any]] = Field(default={name: {} for name in DEFAULT_PROBES}, min_length=1)
     """The probes to load: a list of names, or a mapping from name to the probe's own settings (see bpf/README.md)."""
     group_by: tuple[GroupBy, ...] = (GroupBy.CONTAINER, GroupBy.EXECUTABLE)
-    """What tells rows apart: ``container`` (else the cgroup), ``cgroup``, ``executable``, ``pid``; ``pid`` makes series
-    come and go with every process."""
+    """How rows are grouped: by ``container`` (or the cgroup if there is none), ``cgroup``, ``executable``, ``pid``.
+    With ``pid``, series come and go with every process."""
     targets: TargetSettings = TargetSettings()
-    """Whom to measure; the kernel programs pass over all others at once."""
+    """Which processes to measure; the kernel programs skip all others immediately."""
     strict: bool = False
-    """Whether a hook that cannot be attached is an error. Otherwise its metrics are absent and the log says why."""
+    """Whether a hook that cannot be attached is an error. If not, its metrics are absent and the log says why."""
     max_rows: int = Field(default=100_000, ge=1, le=10_000_000)
-    """How many rows a kernel map may be shown as; what exceeds it shares a row marked ``otel.metric.overflow``. Rows
-    that were idle for an hour are given up, and start anew when they return."""
+    """The most rows that a kernel map may produce; the rest shares one row marked ``otel.metric.overflow``. Rows that
+    were idle for an hour are dropped, and restart from zero when they return."""
     canary_interval: Annotated[float, Within("1s", "720h", or_zero=True)] = 600.0
-    """How often each attached hook is triggered to see that it fires (`ebpf.probe.live`); ``0s``: only at the start."""
+    """How often each attached hook is triggered to check that it fires (`ebpf.probe.live`); ``0s``: only at startup."""
     probe_statistics: bool = False
     """Whether the kernel counts how often each program runs and for how long (`ebpf.probe.runs`,
-    `ebpf.probe.run_time`), which makes each run some 50 ns dearer, for all BPF programs of the machine. Needs
+    `ebpf.probe.run_time`), which makes each run about 50 ns more expensive for all BPF programs on the machine. Needs
     CAP_SYS_ADMIN, or ``kernel.bpf_stats_enabled``."""
     max_map_memory: Bytes = Field(default=BUDGET, validate_default=True)
-    """Kernel memory that all maps together may take when they are full, whatever the number of processors. What finds
-    no room is counted in `ebpf.dropped.events`."""
+    """Kernel memory that all maps together may take when full, whatever the number of CPUs. Events for which there is
+    no room are counted in `ebpf.dropped.events`."""
     max_overhead: Share | None = None
-    """How much of the machine's processor time (of all processors together) all probes may take. While it is more for
-    three intervals, probes are turned off one after the other, in the order of ``shed``; only a restart turns them on
-    again. Needs what ``probe_statistics`` needs, and switches that on."""
-    shed: tuple[str, ...] = Field(default=SHED, min_length=1)
-    """Which probes ``max_overhead`` may turn off, the first one first; all others stay. Unless this is set, probes from
-    elsewhere go before these."""
+    """The share of the machine's CPU time (of all CPUs together) that all probes may take. When they exceed it for
+    three intervals, probes are turned off one at a time, in the order of ``shed``, until a restart. Has the same
+    requirements as ``probe_statistics``, and turns that on."""
+    shed: tuple[str, ...] = Field(default=SHED_ORDER, min_length=1)
+    """Which probes ``max_overhead`` may turn off, in this order; all others stay on. Unless this is set, third-party
+    probes are turned off before these."""
     full_executable_names: bool = True
-    """Whether ``process.executable.name`` is the whole name where the kernel cut it after 15 bytes. It stays cut where
-    several programs can be meant."""
+    """Whether ``process.executable.name`` is the full name where the kernel truncated it to 15 bytes. It stays
+    truncated where it may mean several programs."""
 
     load_timeout: Annotated[float, Within("1s", "1h")] = 60.0
-    """How long compiling and attaching may take."""
+    """The longest time that compiling and attaching may take."""
 
     program_cache: str | None = None
-    """Folder that keeps what was compiled, so that the next start on the same kernel needs no compiler: an absolute
-    path, open to the service's user alone; empty: keep nothing. Unless it is set, ``$CACHE_DIRECTORY`` (systemd), or
-    ``/var/cache/ebpf-sidecar``."""
+    """Folder in which compiled programs are cached, so that the next start on the same kernel needs no compiler: an
+    absolute path, accessible only to the service's user; empty: cache nothing. Default: ``$CACHE_DIRECTORY`` (systemd),
+    or ``/var/cache/ebpf-sidecar``."""
 
     @field_validator("program_cache")
     @classmethod
@@ -79,7 +79,7 @@ class EbpfSettings(Settings):
     @field_validator("probes", mode="before", json_schema_input_type=list[str] | dict[str, dict[str, Any] | None])
     @classmethod
     def _by_name(cls, value: Any) -> Any:
-        """A list of names is a mapping without settings; so is a name with nothing behind it."""
+        """A list of names is a mapping without settings; so is a name followed by nothing."""
         if isinstance(value, list):
             value = dict.fromkeys(_names(value))
         if not isinstance(value, dict):
@@ -91,16 +91,14 @@ class EbpfSettings(Settings):
     @field_validator("probes")
     @classmethod
     def _known(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        """Every probe is installed, and takes the settings that are written for it."""
+        """Every probe is installed and accepts its settings."""
         plugins = Plugins()
         found = find_probes(plugins.probe_folders())
         mistakes = []
         for name, chosen in value.items():
             if name not in found:
                 mistakes.append(f'unknown probe "{name}"{did_you_mean(name, found)}')
-                mistakes += [
-                    f"it may be one of a plugin that is broken: {broken}" for broken in plugins.broken_probes()
-                ]
+                mistakes += [f"it may belong to a broken plugin: {broken}" for broken in plugins.broken_probes()]
             elif chosen:
                 mistakes += check_settings(read_probe(found[name]), chosen)
         if mistakes:
@@ -110,7 +108,7 @@ class EbpfSettings(Settings):
     @field_validator("max_map_memory")
     @classmethod
     def _enough(cls, value: int, known: ValidationInfo) -> int:
-        """The smallest maps of the chosen probes fit, and that of the chosen cgroups."""
+        """The smallest possible maps of the chosen probes fit, and so does the one for target cgroups."""
         files = find_probes(Plugins().probe_folders())
         probes = [read_probe(files[name]) for name in known.data.get("probes", {})]
         by_cgroup = "targets" in known.data and bool(known.data["targets"].cgroups)
@@ -123,16 +121,18 @@ class EbpfSettings(Settings):
         for name in value:
             if name not in known.data.get("probes", {name: {}}):
                 raise ValueError(f'probe "{name}" is not among the probes{did_you_mean(name, known.data["probes"])}')
-        # what is wrong by itself is not there, and has its own mistake
+        # a value that is itself invalid is missing here and reported on its own
         if value and known.data.get("max_overhead", "wrong") is None:
             raise ValueError("nothing is turned off without max_overhead; set max_overhead, or remove this list")
         return value
 
     @property
     def shed_order(self) -> tuple[str, ...]:
-        """The chosen probes that ``max_overhead`` may turn off, the first one first."""
-        strangers = [] if "shed" in self.model_fields_set else [name for name in self.probes if name not in SHED]
-        return tuple(name for name in (*strangers, *self.shed) if name in self.probes)
+        """The chosen probes that ``max_overhead`` may turn off, in order."""
+        third_party = (
+            [] if "shed" in self.model_fields_set else [name for name in self.probes if name not in SHED_ORDER]
+        )
+        return tuple(name for name in (*third_party, *self.shed) if name in self.probes)
 
     @field_validator("group_by")
     @classmethod
@@ -140,17 +140,17 @@ class EbpfSettings(Settings):
         if GroupBy.CONTAINER in value and GroupBy.CGROUP in value:
             raise ValueError('"container" and "cgroup" exclude each other; name one of them')
         if len(set(value)) < len(value):
-            raise ValueError("a part is named twice; name each once")
+            raise ValueError("a part is listed twice; list each once")
         return value
 
 
 def _written(body: Any) -> Any:
-    """A probe's own settings; what is written but empty keeps its default, as everywhere."""
+    """A probe's own settings; a setting without a value keeps its default, as everywhere."""
     return {name: value for name, value in body.items() if value is not None} if isinstance(body, dict) else body or {}
 
 
 def _names(listed: list[Any]) -> list[str]:
-    """The probes' names in a list. Raises ValueError with the repair."""
+    """The probes' names in a list. Raises ValueError, which says how to fix it."""
     for each in listed:
         if isinstance(each, dict) and each:
             settings = ", ".join(f"{name}: {{…}}" for name in each)

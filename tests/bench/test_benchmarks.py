@@ -22,7 +22,7 @@ def test_a_table_is_aligned(bench):
 
 
 def test_samples_are_found_on_a_page_by_their_whole_name(bench):
-    """A name that is the beginning of another one does not take that one's samples."""
+    """A name that is a prefix of another one does not take that one's samples."""
     page = '# TYPE a gauge\na{m="x y"} 1\na{m="z"} 2\na_more 5\nb 7\n'
 
     assert 3 == bench("measuring.service").total(page, "a")
@@ -152,7 +152,7 @@ def test_a_programs_mean_counts_one_operation_of_each_workload_alike(bench):
 @kernel
 @pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler")
 def test_a_cgroup_that_is_too_small_makes_the_memory_probe_work(bench):
-    """Stalls begin and end as often, pages are reclaimed, and the cgroup is gone afterwards."""
+    """Stalls start and end as often, pages are reclaimed, and the cgroup is gone afterwards."""
     cost = bench("probe_cost")
     [workload] = [each for each in cost.WORKLOADS if each.limit]
     if workload.why_not():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The soak: the slope is the one that is there, what grows is named, and the workload leaves nothing behind."""
+"""The soak: the slope is the one that is there, what grows is named, and the workload leaves nothing."""
 
 import importlib.util
 import os
@@ -41,14 +41,14 @@ def trends():
 def test_a_straight_line_has_its_own_slope(trends, slope, start, moments):
     """Whatever the moments: per hour, and as growth from the first to the last."""
     moments = sorted(moments)
-    line = trends.trend(moments, [start + slope * moment for moment in moments])
+    line = trends.trend(moments, [start + slope * reading_time for reading_time in moments])
 
     assert 3600 * slope == pytest.approx(line.an_hour, rel=1e-6, abs=1e-2)
     assert slope * (moments[-1] - moments[0]) == pytest.approx(line.growth, rel=1e-6, abs=1e-2)
 
 
 def test_a_shape_runs_from_the_lowest_to_the_highest(trends):
-    """As many bars as asked for, and one height where nothing changes."""
+    """As many bars as requested, and one height where nothing changes."""
     assert "▁▂▃▄▅▆▇█" == trends.sparkline(range(80), 8)
     assert "▁▁▁" == trends.sparkline([5, 5, 5])
 

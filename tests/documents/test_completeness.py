@@ -31,13 +31,13 @@ def sections(text, marks):
 @pytest.mark.parametrize("kind", list(ComponentKind))
 def test_every_setting_of_every_component_is_there(kind):
     """By its path, in the component's own section, together with the component's stability and an example."""
-    told, found = sections(documents.components(kind.value), "##"), factories(kind.value)
+    reported, found = sections(documents.components(kind.value), "##"), factories(kind.value)
     missing = [
         (each.type, word)
         for each in found
         for word in (*(f"| `{path}` " for path in paths_of(each.settings)), f"Stability: {each.stability.value}.",
                      "```yaml\n")
-        if word not in told[each.type]
+        if word not in reported[each.type]
     ]  # fmt: skip
 
     assert found
@@ -54,11 +54,11 @@ def test_settings_that_belong_to_no_component_are_there():
 
 def test_everything_about_each_probe_is_there():
     """Metrics under both names, settings, hooks with every way in, and maps, in the probe's own section."""
-    told = sections(documents.probes(), "##")
+    reported = sections(documents.probes(), "##")
     words = [(probe.name, word) for probe in all_probes() for word in words_of(probe)]
 
-    assert set(told) >= {name for name, _ in words}
-    assert [] == [(name, word) for name, word in words if f"`{word}`" not in told[name]]
+    assert set(reported) >= {name for name, _ in words}
+    assert [] == [(name, word) for name, word in words if f"`{word}`" not in reported[name]]
 
 
 def words_of(probe):

@@ -15,7 +15,7 @@ import pytest
 from kernel_access import why_no_ebpf
 from mounts import own_tracefs, why_no_tracefs
 
-from ebpf_sidecar.receivers.ebpf.kernel.namespaces import in_first
+from ebpf_sidecar.receivers.ebpf.kernel.namespaces import in_host_namespace
 from ebpf_sidecar.receivers.ebpf.loading.build_request import request_for
 from ebpf_sidecar.receivers.ebpf.loading.parent import load
 from ebpf_sidecar.receivers.ebpf.owners.cgroup_tree import find_hierarchy
@@ -33,7 +33,7 @@ KPROBES = Path("/sys/bus/event_source/devices/kprobe")
 def pytest_collection_modifyitems(items):
     """All tests of this folder need the kernel; those that look into maps find their rows by process id."""
     reason = why_no_ebpf()
-    foreign = in_first("pid", Path("/proc")) is False
+    foreign = in_host_namespace("pid", Path("/proc")) is False
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.kernel)
@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture
 def attach():
-    """Load probes by name until the test ends; rows are kept by process unless asked otherwise."""
+    """Load probes by name until the test ends; rows are kept by process unless requested otherwise."""
     with attaching() as attach:
         yield attach
 
@@ -127,9 +127,10 @@ def handled(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def window(tmp_path_factory):
-    """Run an action of a script, of ours or of the self-test's: its facts, and looks right before and right after it.
+    """Run an action of a script, of ours or of the self-test's: its facts, and readings right before and right after
+    it.
 
-    What lies between the looks is the action alone: neither the interpreter's start nor its end.
+    Between the readings is only the action, not the interpreter's start or exit.
     """
     worker = Worker(tmp_path_factory.mktemp("names"), timeout=60)
 
@@ -164,7 +165,7 @@ class Seen(NamedTuple):
 
 @pytest.fixture(scope="session")
 def observe(window, rows):
-    """Run an action under the probe page_cache; ``about``: the file whose cached pages the kernel is asked for."""
+    """Run an action under the probe page_cache; ``about``: the file whose cached pages are read from the kernel."""
 
     def observe(loaded, script, action, path, *, about=None, **more):
         def look(pid):

@@ -52,7 +52,7 @@ def test_every_hook_of_ours_that_can_be_triggered_fires(all_probes):
 
 
 def test_without_counted_runs_maps_tell_of_most(all_probes):
-    """Those that none tells of are unknown, not dead."""
+    """Hooks without evidence are unknown, not dead."""
     found = examine(*all_probes, Actions().do, NO_STATISTICS)
 
     assert [] == [name for name, each in found.items() if each.live is False]

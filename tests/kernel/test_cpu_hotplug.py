@@ -11,11 +11,11 @@ import pytest
 
 from ebpf_sidecar.pipeline.privileged import DirectOperations
 from ebpf_sidecar.pipeline.running.broker import BrokerClient
-from ebpf_sidecar.receivers.ebpf.kernel.fd_passing import release
+from ebpf_sidecar.receivers.ebpf.kernel.fd_passing import release_descriptors
 from ebpf_sidecar.receivers.ebpf.kernel.perf_event import open_event
 from ebpf_sidecar.receivers.ebpf.loader.attaching import online
 from ebpf_sidecar.receivers.ebpf.probe.file import read_probe
-from ebpf_sidecar.receivers.ebpf.watch.cpu_hotplug import Newcomers
+from ebpf_sidecar.receivers.ebpf.watch.cpu_hotplug import CpuHotplug
 from ebpf_sidecar.receivers.ebpf.watch.late_calls import MODULE, LateCalls
 
 PROBE = read_probe(Path(__file__).parents[2] / "bpf/page_faults.yaml")
@@ -35,7 +35,7 @@ def last():
 
 @pytest.fixture
 def sys(tmp_path):
-    """A tree whose processors at work can be written."""
+    """A tree whose list of online CPUs can be changed."""
     (tmp_path / "devices/system/cpu").mkdir(parents=True)
     return tmp_path
 
@@ -47,12 +47,12 @@ def come_back(attach, sys):
     def come_back(**more):
         loaded, file, warnings = attach("page_faults"), sys / "devices/system/cpu/online", []
         for program in loaded.programs:
-            release([program.attachments[-1]])
+            release_descriptors([program.attachments[-1]])
         others = online()[:-1]
         file.write_text(",".join(map(str, others)) + "\n")
-        newcomers = Newcomers(loaded, [PROBE], warnings.append, sys, **more)
+        cpu_hotplug = CpuHotplug(loaded, [PROBE], warnings.append, sys, **more)
         file.write_text(",".join(map(str, online())) + "\n")
-        return loaded, newcomers, warnings
+        return loaded, cpu_hotplug, warnings
 
     return come_back
 
@@ -71,7 +71,7 @@ def faults(rows, loaded):
 
 @pytest.fixture(params=["itself", "a child", "the broker"])
 def opener(request):
-    """Who opens the events: without rights of its own the service has the broker do it."""
+    """Who opens the events: without privileges the service has the broker do it."""
     if request.param == "itself":
         yield open_event
     elif request.param == "a child":
@@ -83,16 +83,18 @@ def opener(request):
 
 
 def test_a_processor_that_comes_is_given_its_own_events(come_back, last, rows, opener):
-    """Without them nothing is counted there; with them all that the kernel says, and it is said once."""
-    loaded, newcomers, warnings = come_back(open=opener)
+    """Without them nothing is counted there; with them all that the kernel says, and it is stated once."""
+    loaded, cpu_hotplug, warnings = come_back(open=opener)
     assert 0 == faults(rows, loaded)[1]
 
-    assert [newcomers.update(), newcomers.update()] == [None, None]
-    said, counted = faults(rows, loaded)
+    assert [cpu_hotplug.update(), cpu_hotplug.update()] == [None, None]
+    reported, counted = faults(rows, loaded)
 
-    assert PAGES <= counted == pytest.approx(said, abs=20)
-    assert [f"processor {last} came while page_faults ran: it counts from now on, and did not before"] == warnings
-    newcomers.close()
+    assert PAGES <= counted == pytest.approx(reported, abs=20)
+    assert [
+        f"CPU {last} came online while page_faults was running: it is counted from now on, but was not before"
+    ] == warnings
+    cpu_hotplug.close()
     assert 0 == faults(rows, loaded)[1]
 
 
@@ -102,12 +104,12 @@ def test_where_its_events_are_refused_the_probe_is_turned_off(come_back):
     def refuse(*_):
         raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
-    loaded, newcomers, warnings = come_back(open=refuse)
-    left = newcomers.update()
+    loaded, cpu_hotplug, warnings = come_back(open=refuse)
+    left = cpu_hotplug.update()
 
     assert {"fault_stats"} == set(loaded.maps)
     assert {} == left.maps
     assert () == left.programs
-    reason = f"processor {online()[-1]} came, and its events are refused: Permission denied"
+    reason = f"CPU {online()[-1]} came online, but its events are refused: Permission denied"
     assert {reason} == {hook.reason for hook in left.hooks}
     assert [f"page_faults is turned off until a restart: {reason}"] == warnings

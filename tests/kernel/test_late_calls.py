@@ -45,7 +45,7 @@ def test_runs_are_counted_while_the_descriptor_is_open(attach, late):
 
 
 def test_a_refusal_has_the_kernels_number(late):
-    """As if we had asked ourselves; a context then says that nothing is counted."""
+    """As if we had made the call; a context then reports that nothing is counted."""
     asked = late()
     with pytest.raises(PermissionError) as caught:
         asked.enable_statistics()
@@ -80,4 +80,4 @@ def test_a_child_that_does_not_answer_is_an_error_with_a_reason():
 
     with pytest.raises(ConnectionResetError) as caught:
         LateCalls(Mute()).enable_statistics()
-    assert "the process that was asked has not answered" == caught.value.strerror
+    assert "the privileged child has not answered" == caught.value.strerror

@@ -64,7 +64,7 @@ def test_all_programs_compile_for_each_architecture(architecture, release, targe
     probes = [read_probe(path) for path in find_probes([BPF]).values()]
     request = request_for(probes, targets=kernel_targets(TargetSettings(**TARGETS[targets]), Path("/proc")))
     plan = make_plan(request, EveryFunction(tracefs), Btf.of_kernel(), tuple(map(int, release.split("."))))
-    programs = {way.program for choice in plan.choices for way in choice.ways}
+    programs = {way.program for choice in plan.choices for way in choice.usable}
     asked = {
         "text": assemble(Path(file) for file in request.files),
         "flags": [f"-D{name}={value}" for name, value in plan.macros.items()]

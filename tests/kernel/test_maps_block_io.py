@@ -58,16 +58,16 @@ def test_requests_and_bytes_equal_what_fio_and_the_kernel_count(attach, rows, tm
         first = completed(stat, OPERATIONS[kind])
         loaded = attach("block_io")
         before = completed(stat, OPERATIONS[kind])
-        pid, said = fio(tmp_path, kind, block, 1000)
+        pid, reported = fio(tmp_path, kind, block, 1000)
         after = completed(stat, OPERATIONS[kind])
         counted = rows(loaded, "block_stats", pid, device=device, operation=OPERATIONS[kind])
         everyone = rows(loaded, "block_stats", device=device, operation=OPERATIONS[kind])
         last = completed(stat, OPERATIONS[kind])
-        if not missed(loaded) and said == (sum(counted["duration"]), counted["size_sum"][0]):
+        if not missed(loaded) and reported == (sum(counted["duration"]), counted["size_sum"][0]):
             break  # else a completion was hidden from all programs, or fio had to load its own libraries again
 
-    assert (1000, 1000 * block) == said
-    assert said == (sum(counted["duration"]), counted["size_sum"][0])
+    assert (1000, 1000 * block) == reported
+    assert reported == (sum(counted["duration"]), counted["size_sum"][0])
     assert {upper_bound_of(block): 1000} == {i: count for i, count in enumerate(counted["size"]) if count}
     # others use the disk as well: the kernel was asked before and after each of our two moments
     hidden = 4 + missed(loaded)  # and what ends just while one of both is read
@@ -81,7 +81,7 @@ def upper_bound_of(size):
 
 
 def missed(loaded):
-    """Requests that began and whose end was not seen."""
+    """Requests that started but whose end was not seen."""
     return loaded.drops.read()["completions"] + loaded.maps["requests"].entries()
 
 
@@ -109,7 +109,7 @@ def test_a_queued_request_waits_before_it_is_issued(attach, rows, run, file_of):
 
 @pytest.fixture
 def broken_disk(tmp_path):
-    """A loop device of 16 MiB whose file lies in a file system of 1 MiB: most writes fail."""
+    """A loop device of 16 MiB whose file is in a file system of 1 MiB: most writes fail."""
     if shutil.which("losetup") is None:
         pytest.skip("losetup is not installed")
     folder = tmp_path / "small"
@@ -136,8 +136,8 @@ def test_a_failed_request_is_an_error_of_its_owner(attach, broken_disk):
         number = os.fstat(device.fileno()).st_rdev
     command = ["fio", "--name=test", f"--filename={broken_disk}", "--rw=write", "--bs=64k", "--size=8m", "--direct=1"]
     command += ["--ioengine=psync", "--continue_on_error=write", "--output-format=json"]
-    said = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60, check=False)
-    failed = json.loads(said.stdout[said.stdout.index(b"{") :])["jobs"][0]["total_err"]
+    reported = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60, check=False)
+    failed = json.loads(reported.stdout[reported.stdout.index(b"{") :])["jobs"][0]["total_err"]
 
     keys, values = loaded.maps["block_errors"].read()
     mine = (keys["device"] == (os.major(number) << 20 | os.minor(number))) & (keys["operation"] == WRITE)
@@ -166,12 +166,12 @@ def test_merges_equal_what_the_kernel_counts(attach, rows, tmp_path):
         after = [int(field) for field in stat.read_text().split()]
         counted = rows(loaded, "block_stats", process.pid, device=device, operation=WRITE)
         everyone = rows(loaded, "block_stats", device=device)
-        told = counted["merged"][0] + sum(counted["duration"])
-        assert told <= 4096 <= told + missed(loaded)
-        if told == 4096:
+        reported = counted["merged"][0] + sum(counted["duration"])
+        assert reported <= 4096 <= reported + missed(loaded)
+        if reported == 4096:
             break  # else a completion was hidden from all programs
 
-    assert told == 4096
+    assert reported == 4096
     assert 1000 < counted["merged"][0] < 4096
     assert everyone["merged"][0] == pytest.approx(after[1] + after[5] - before[1] - before[5], abs=64)
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every kind of request, on a disk that nobody else uses: all numbers are exactly the kernel's own for that disk."""
+"""Every kind of request, on a disk that no other process uses: all numbers are exactly the kernel's own for that
+disk."""
 
 import errno
 import mmap
@@ -99,7 +100,7 @@ def zeroes(disk):
 
 
 def flushes(disk):
-    """Each fsync of a disk with a write cache asks it to write that down."""
+    """Each fsync of a disk with a write cache flushes it."""
     descriptor = os.open(disk.path, os.O_RDWR)
     for place in range(10):
         os.pwrite(descriptor, b"x" * 4096, place * 65536)
@@ -152,9 +153,9 @@ def test_all_requests_of_a_disk_are_the_kernels(attach_once, rows, disk, work, s
     mine = disk()
     mine.schedule(scheduler)
     loaded = attach_once("block_io")
-    before, counted = mine.stat(), told(loaded, rows, mine)  # a disk before this one had the same number
+    before, counted = mine.stat(), reported(loaded, rows, mine)  # a disk before this one had the same number
     work(mine)
-    after, now = mine.stat(), told(loaded, rows, mine)
+    after, now = mine.stat(), reported(loaded, rows, mine)
 
     grown = {name: after[name] - before[name] for name in STAT}
     seen, alone = WORK[work]
@@ -163,7 +164,7 @@ def test_all_requests_of_a_disk_are_the_kernels(attach_once, rows, disk, work, s
     assert 0 == in_flight(rows(loaded, "block_stats", device=mine.number))
 
 
-def told(loaded, rows, disk):
+def reported(loaded, rows, disk):
     """What the probe says, in the kernel's words; it counts zeroes that are written among the writes."""
 
     def of(operation):
@@ -198,7 +199,7 @@ def test_only_a_scheduler_lets_requests_wait(attach, rows, disk, scheduler, wait
 
 @pytest.mark.skipif(shutil.which("fio") is None, reason="fio is not installed")
 def test_seconds_that_requests_wait_equal_those_that_the_kernel_traces(attach, rows, disk, traced):
-    """From insert to issue of the same request, while fio asks for more than the disk takes at once."""
+    """From insert to issue of the same request, while fio requests more than the disk takes at once."""
     mine = disk()
     mine.schedule("mq-deadline")
     (mine.folder / "queue/nomerges").write_text("2")

@@ -49,13 +49,13 @@ def cgroup(root, name):
 
 @pytest.fixture
 def limited(disk):
-    """A cgroup that may read 400 KiB a second from the disk, and the folder that rows are told by."""
+    """A cgroup that may read 400 KiB per second from the disk, and the folder that rows are grouped by."""
     number, rows = disk.stat().st_rdev, find_hierarchy(ROOT).root
     which = f"{os.major(number)}:{os.minor(number)}"
     if (ROOT / "blkio").exists():
-        with cgroup(ROOT / "blkio", "limited") as io, cgroup(rows, "rows") as told:
+        with cgroup(ROOT / "blkio", "limited") as io, cgroup(rows, "rows") as reported:
             (io / "blkio.throttle.read_bps_device").write_text(f"{which} {400 << 10}")
-            yield io, told
+            yield io, reported
     elif "io" in (rows / "cgroup.subtree_control").read_text().split():
         with cgroup(rows, "limited") as io:
             (io / "io.max").write_text(f"{which} rbps={400 << 10}")
@@ -99,7 +99,7 @@ def test_reads_that_wait_for_a_limit_belong_to_the_cgroup_of_the_reader(attach_o
 
 
 def test_of_readers_in_several_cgroups_of_one_limit_the_row_is_that_of_the_limit(attach_once, disk, limited):
-    """Nobody can tell them apart then: the number is one of io's hierarchy, and is marked as such."""
+    """They cannot be distinguished then: the id is one of io's hierarchy, and is marked as such."""
     if limited[0] == limited[1]:
         pytest.skip("io and rows are of one hierarchy here")
     loaded = attach_once("block_io", by_process=False)
@@ -126,7 +126,7 @@ def test_of_readers_in_several_cgroups_of_one_limit_the_row_is_that_of_the_limit
 def test_what_is_handed_on_for_a_cgroup_is_chosen_with_it_and_has_no_name_to_be_chosen_by(
     attach, disk, limited, chosen, expected
 ):
-    """Kernel threads are nobody's choice, but what they do for a cgroup is that one's."""
+    """Kernel threads are never targets, but what they do on behalf of a cgroup belongs to it."""
     settings, rows = TargetSettings(kernel_threads=False, **chosen), find_hierarchy(ROOT)
     loaded = attach("block_io", by_process=False, targets=kernel_targets(settings, Path("/proc")))
     if loaded.targets:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is asked of a disk before there is a request for it."""
+"""I/O before it becomes a request."""
 
 import mmap
 import os
@@ -63,7 +63,7 @@ def four_requests(disk):
 
 
 def test_every_request_has_had_its_wait_where_all_are_counted(attach_once, disk):
-    """As many as the disk counts, whichever thread asked."""
+    """As many as the disk counts, whichever thread submitted them."""
     loaded = attach_once("block_waits", chosen={"block_waits": {"shortest_wait": 0}})
     before, counted = completed(disk), waits(loaded, disk)[0]
 

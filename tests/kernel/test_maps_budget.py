@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ebpf_sidecar.receivers.ebpf.kernel.bpf_syscall import Command, element, info, kernel_call, map_sizes
-from ebpf_sidecar.receivers.ebpf.loading.map_sizing import BUDGET, Machine
+from ebpf_sidecar.receivers.ebpf.loading.map_sizing import BUDGET, SizingMachine
 from ebpf_sidecar.receivers.ebpf.probe.file import find_probes, read_probe
 
 BPF = Path(__file__).parents[2] / "bpf"
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.parallel  # whatever others put into the maps makes the
 
 
 def fill(kernel_map):
-    """Put entries in until the kernel takes no more."""
+    """Add entries until the kernel accepts no more."""
     key_size, value_size, entries = map_sizes(kernel_map.fd)
     key, value = np.zeros(max(key_size, 8), np.uint8), np.zeros(value_size, np.uint8)
     for number in range(entries + 1):
@@ -48,7 +48,7 @@ def gives_up_the_oldest(kernel_map):
 )
 def test_all_maps_filled_for_real_stay_below_the_budget(attach, budget, preallocated):
     """The kernel's own account in fdinfo, after the last entry went in."""
-    loaded = attach(*PROBES, budget=budget, machine=Machine(2, not preallocated))
+    loaded = attach(*PROBES, budget=budget, machine=SizingMachine(2, not preallocated))
 
     for _ in range(ATTEMPTS):
         for kernel_map in loaded.maps.values():
@@ -63,7 +63,7 @@ def test_all_maps_filled_for_real_stay_below_the_budget(attach, budget, prealloc
 
 
 def test_keys_and_values_are_not_larger_than_the_probes_declare(attach):
-    """With all probes, when the state of a thread is largest; else the budget would be shared out wrongly."""
+    """With all probes, when the state of a thread is largest; otherwise the budget would be shared out wrongly."""
     loaded = attach(*PROBES)
     specs = {spec.published: spec for path in find_probes([BPF]).values() for spec in read_probe(path).maps}
 

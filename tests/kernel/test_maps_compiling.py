@@ -67,7 +67,7 @@ HARM = {
 
 @pytest.mark.parametrize("harm", HARM)
 def test_no_probe_of_a_third_party_takes_ours_down(tmp_path, harm):
-    """Whatever its C does to the compiler, only its own hooks and metrics are missing, and the reason is said."""
+    """Whatever its C does to the compiler, only its own hooks and metrics are missing, and the reason is reported."""
     shutil.copytree(FORKS, tmp_path / "forks")
     source = tmp_path / "forks" / "forks.c"
     good, bad = HARM[harm]
@@ -83,7 +83,7 @@ def test_no_probe_of_a_third_party_takes_ours_down(tmp_path, harm):
 
 
 def test_a_metric_made_from_a_field_that_is_not_there_is_absent_alone(tmp_path):
-    """Only the compiler knows the fields: what the YAML claims beyond them is said when it is loaded."""
+    """Only the compiler knows the fields: what the YAML claims beyond them is reported when it is loaded."""
     shutil.copytree(FORKS, tmp_path / "forks")
     yaml = tmp_path / "forks" / "forks.yaml"
     yaml.write_text(yaml.read_text().replace("{sum: [children]}", "{sum: [childern]}"))
@@ -95,4 +95,4 @@ def test_a_metric_made_from_a_field_that_is_not_there_is_absent_alone(tmp_path):
         assert {
             "forks.children": 'map "fork_stats": its value has no field "childern"; did you mean "children"?'
         } == loaded.unavailable
-        assert () == reading.shown
+        assert () == reading.metric_views

@@ -20,8 +20,8 @@ def typed(attach_once, run):
 
     def typed(probes, action, path):
         loaded = attach_once(*probes)
-        said = run("descriptors.py", action, path)
-        return said["result"], types_of(loaded, said["pid"])
+        reported = run("descriptors.py", action, path)
+        return reported["result"], types_of(loaded, reported["pid"])
 
     return typed
 
@@ -41,30 +41,32 @@ def test_each_type_of_file_is_told(attach_once, window, tmp_path, probes):
 @pytest.mark.parametrize("probes", PROBES, ids="+".join)
 def test_copying_calls_have_the_type_of_what_they_read(typed, probes, file_of):
     """Splice that of the end which is no pipe, if there is one."""
-    said, counted = typed(probes, "copied", file_of(8192))
+    reported, counted = typed(probes, "copied", file_of(8192))
 
-    assert {"file": said["sendfile"]} == counted[NUMBER["sendfile"]]
-    assert {"file": said["splice of a file"], "pipe": said["splice of pipes"]} == counted[NUMBER["splice"]]
+    assert {"file": reported["sendfile"]} == counted[NUMBER["sendfile"]]
+    assert {"file": reported["splice of a file"], "pipe": reported["splice of pipes"]} == counted[NUMBER["splice"]]
 
 
 @pytest.mark.parametrize("probes", PROBES, ids="+".join)
 def test_a_disk_that_is_read_and_written_by_its_node_is_a_block_device(typed, probes, tmp_path):
     """Whether the type is known from its pages or from its descriptor."""
     with loop_device(tmp_path / "disk") as disk:
-        said, counted = typed(probes, "device", disk)
+        reported, counted = typed(probes, "device", disk)
 
-    assert {call: {"block": times} for call, times in said.items()} == {call: counted[NUMBER[call]] for call in said}
+    assert {call: {"block": times} for call, times in reported.items()} == {
+        call: counted[NUMBER[call]] for call in reported
+    }
 
 
 def test_descriptors_that_are_not_open_are_other(typed, file_of):
     """Whatever their number."""
-    said, counted = typed(PROBES[0], "wrong", file_of(4096))
+    reported, counted = typed(PROBES[0], "wrong", file_of(4096))
 
-    assert said == counted[NUMBER["readv"]]
+    assert reported == counted[NUMBER["readv"]]
 
 
 def test_types_are_right_while_the_table_of_open_files_grows(typed, file_of):
     """A thread replaces it by larger ones while another reads."""
-    said, counted = typed(PROBES[0], "growing", file_of(4096))
+    reported, counted = typed(PROBES[0], "growing", file_of(4096))
 
-    assert said == counted[NUMBER["readv"]]
+    assert reported == counted[NUMBER["readv"]]

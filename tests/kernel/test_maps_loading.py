@@ -11,8 +11,9 @@ import pytest
 from ebpf_sidecar.receivers.ebpf.loading.build_request import request_for
 from ebpf_sidecar.receivers.ebpf.loading.map_sizing import BUDGET
 from ebpf_sidecar.receivers.ebpf.loading.parent import LoadError, load
-from ebpf_sidecar.receivers.ebpf.loading.request import HookRequest, Way
+from ebpf_sidecar.receivers.ebpf.loading.request import HookRequest
 from ebpf_sidecar.receivers.ebpf.probe.file import find_probes, read_probe
+from ebpf_sidecar.receivers.ebpf.probe.model import AttachPoint
 
 BPF = Path(__file__).parents[2] / "bpf"
 WORKLOADS = Path(__file__).parent / "workloads"
@@ -38,7 +39,7 @@ def page_cache():
 
 @pytest.fixture
 def restricted():
-    """Load in a process of its own that may do less than we."""
+    """Load in a separate process with fewer privileges."""
 
     def restricted(restriction, yaml=BPF / "page_cache.yaml", **more):
         command = [sys.executable, str(WORKLOADS / "load.py"), restriction, str(yaml)]
@@ -113,8 +114,8 @@ def test_a_closed_probe_counts_no_more(attach):
 def test_a_hook_that_does_not_exist_stops_no_other(page_cache, lacking):
     """It is reported with the reason, and the metrics that need it are unavailable."""
     request = request_for([page_cache])
-    nowhere = Way("tracepoint", "filemap:mm_filemap_imagined", "add_tracepoint", since="9.9")
-    hooks = [replace(hook, ways=(nowhere,)) if hook.name == "page_add" else hook for hook in request.hooks]
+    nowhere = AttachPoint("tracepoint", "filemap:mm_filemap_imagined", "add_tracepoint", since="9.9")
+    hooks = [replace(hook, alternatives=(nowhere,)) if hook.name == "page_add" else hook for hook in request.hooks]
 
     with load([page_cache], replace(request, hooks=tuple(hooks))) as loaded:
         refused = [hook for hook in loaded.hooks if not hook.attached and hook.hook not in lacking]
@@ -128,7 +129,7 @@ def test_a_hook_that_does_not_exist_stops_no_other(page_cache, lacking):
 
 @pytest.fixture
 def refused():
-    """A probe of which the verifier refuses the hook ``enter``."""
+    """A probe of which the verifier rejects the hook ``enter``."""
     return read_probe(Path(__file__).parent / "probes" / "refused.yaml")
 
 
@@ -138,7 +139,7 @@ def test_a_program_that_the_verifier_refuses_stops_no_other(refused):
         reasons = {hook.hook: hook.reason for hook in loaded.hooks}
 
     assert "" == reasons["return"]
-    assert "raw_syscalls:sys_enter: the kernel's verifier refuses the program refused_enter (" in reasons["enter"]
+    assert "raw_syscalls:sys_enter: the kernel's verifier rejects the program refused_enter (" in reasons["enter"]
     assert "R0 invalid mem access 'map_value_or_null'); report it" in reasons["enter"]
     assert {"test.refused.entered": reasons["enter"]} == dict(loaded.unavailable)
 
@@ -148,20 +149,20 @@ def test_where_the_verifier_refuses_everything_it_is_named(refused):
     request = request_for([refused])
     enter = tuple(hook for hook in request.hooks if hook.name == "enter")
 
-    with pytest.raises(LoadError, match=r"cannot load probes: refused::enter: .*verifier refuses") as caught:
+    with pytest.raises(LoadError, match=r"cannot load probes: refused::enter: .*verifier rejects") as caught:
         load([refused], replace(request, hooks=enter))
 
     assert "verifier" == caught.value.failure
 
 
 def test_without_the_ancestors_of_cgroups_block_io_goes_on_without_the_owners_of_bios():
-    """Some kernel may tell neither of them; then I/O belongs to whoever sends it."""
+    """A kernel may report neither of them; then I/O belongs to its submitter."""
     block_io = read_probe(BPF / "block_io.yaml")
     request = request_for([block_io], program_cache="")
-    told = tuple(field for field in request.btf if not field.startswith("cgroup.ancestor"))
-    with load([block_io], replace(request, btf=told)) as loaded:
+    reported = tuple(field for field in request.btf if not field.startswith("cgroup.ancestor"))
+    with load([block_io], replace(request, btf=reported)) as loaded:
         assert any(hook.attached for hook in loaded.hooks)
-    assert len(told) == len(request.btf) - 2
+    assert len(reported) == len(request.btf) - 2
 
 
 def test_what_is_the_readers_own_and_does_not_compile_stops_no_probe(page_cache, tmp_path):
@@ -179,7 +180,7 @@ def test_what_is_the_readers_own_and_does_not_compile_stops_no_probe(page_cache,
 def test_strict_wants_all_or_nothing(page_cache):
     """With strict, a missing hook refuses everything."""
     request = request_for([page_cache], strict=True)
-    extra = HookRequest("page_cache", "imagined", (Way("tracepoint", "filemap:imagined", "nothing"),))
+    extra = HookRequest("page_cache", "imagined", (AttachPoint("tracepoint", "filemap:imagined", "nothing"),))
 
     with pytest.raises(
         LoadError, match=r"strict is on: .*page_cache::imagined: this kernel has no tracepoint"
@@ -198,11 +199,11 @@ def test_a_loader_that_takes_too_long_is_stopped(page_cache):
 
 
 def test_without_rights_the_missing_capabilities_are_named(restricted):
-    """As nobody, both are missing."""
-    said = restricted("none", user=NOBODY, group=NOBODY, extra_groups=[])
+    """As user nobody, both are missing."""
+    reported = restricted("none", user=NOBODY, group=NOBODY, extra_groups=[])
 
-    assert "rights" == said["failure"]
-    assert "CAP_BPF and CAP_PERFMON missing" in said["message"]
+    assert "rights" == reported["failure"]
+    assert "CAP_BPF and CAP_PERFMON missing" in reported["message"]
 
 
 def test_without_bcc_what_to_do_is_named(page_cache, tmp_path, monkeypatch):
@@ -229,19 +230,19 @@ def test_no_program_is_skipped(attach, run, file_of):
 
 def test_a_seccomp_filter_is_told_from_missing_rights(restricted):
     """Root with all capabilities, but bpf(2) is filtered."""
-    said = restricted("seccomp")
+    reported = restricted("seccomp")
 
-    assert "seccomp" == said["failure"]
-    assert "allow bpf and perf_event_open in the profile" in said["message"]
+    assert "seccomp" == reported["failure"]
+    assert "allow bpf and perf_event_open in the profile" in reported["message"]
 
 
 def test_a_reader_without_any_capability_reads_clears_and_deletes(restricted):
     """After loading, root is not needed any more (kernel 6.1 and later)."""
-    said = restricted("reader")
+    reported = restricted("reader")
 
-    assert 0 == said["capabilities"]
-    assert 0 < said["read"]
-    assert 0 == said["left"]
+    assert 0 == reported["capabilities"]
+    assert 0 < reported["read"]
+    assert 0 == reported["left"]
 
 
 @pytest.mark.parametrize("exponent", [8, 9, 20, 34])

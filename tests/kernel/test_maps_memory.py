@@ -48,7 +48,7 @@ class Cgroup:
         return (fields["cache"] if self.v1 else fields["file"]) // PAGE
 
     def scanned(self):
-        """Scanned and reclaimed pages, as the kernel counts them; None where it does not tell."""
+        """Scanned and reclaimed pages, as the kernel counts them; None where it does not report them."""
         fields = self._fields("memory.stat")
         names = ("pgscan_direct", "pgsteal_direct") if "pgscan_direct" in fields else ("pgscan", "pgsteal")
         return None if self.v1 else tuple(fields[name] for name in names)
@@ -92,7 +92,7 @@ def press(tmp_path):
 
 
 def test_reading_more_than_a_cgroup_may_hold_is_reclaim_by_memcg(attach_once, rows, cgroup, press, file_of):
-    """What was read and is not there any more was reclaimed; stalls are no more than hits of the limit."""
+    """Pages that were read and are gone were reclaimed; stalls are at most the times that the limit was hit."""
     loaded, path = attach_once("memory"), file_of(128 * MIB)
     cgroup.limit(32)
 
@@ -122,7 +122,7 @@ def test_pages_equal_what_the_kernel_counts_for_the_cgroup(attach_once, rows, cg
 
 
 def test_seconds_of_stalls_equal_those_that_the_kernel_traces(attach_once, rows, cgroup, press, traced):
-    """From begin to end of each reclaim, of a process whose pages have to be written first."""
+    """From start to end of each reclaim, of a process whose pages have to be written first."""
     loaded = attach_once("memory")
     cgroup.limit(16)
 
@@ -136,7 +136,7 @@ def test_seconds_of_stalls_equal_those_that_the_kernel_traces(attach_once, rows,
 
 
 def test_stalled_processes_are_told_apart_and_leave_no_stall_open(attach, rows, cgroup, press, file_of):
-    """Two processes, each with entries of its own."""
+    """Two processes, each with its own entries."""
     loaded, path = attach("memory", by_process=False), file_of(64 * MIB)
     cgroup.limit(16)
 
@@ -193,6 +193,6 @@ def test_who_is_dying_already_is_not_killed_once_more(attach, rows, cgroup, pres
 
     press("takes", cgroup, 10)
 
-    assert -9 == process.wait(timeout=60)  # nobody but the kernel lets it run
+    assert -9 == process.wait(timeout=60)  # only the kernel lets it run
     assert [0] == rows(loaded, "memory_stats", process.pid)["oom_kills"]
     assert [cgroup.events()[1]] == rows(loaded, "memory_stats")["oom_kills"]

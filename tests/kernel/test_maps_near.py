@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Entries near at hand and in the hash maps beside them: what is counted must not depend on where."""
+"""Entries in near maps and in the hash maps next to them: the counts must not depend on the place."""
 
 import os
 import threading
@@ -29,18 +29,18 @@ def test_more_threads_than_places_are_told_apart(attach, rows, budget, tmp_path)
         return size, len(loaded.maps["threads"].near.read()[0])
 
     with ThreadPoolExecutor(THREADS) as pool:
-        said = list(pool.map(read, range(THREADS)))
+        reported = list(pool.map(read, range(THREADS)))
     os.close(file)
 
     calls, pages = (
         rows(loaded, "syscall_stats", os.getpid(), syscall=PREAD),
         rows(loaded, "cache_stats_map", os.getpid()),
     )
-    assert THREADS * READS * 100 == sum(size for size, _ in said)
+    assert THREADS * READS * 100 == sum(size for size, _ in reported)
     assert [THREADS * READS * 100] == [calls["bytes"][0] - before[0]["bytes"][0]]
     assert THREADS * READS == sum(calls["duration"]) - sum(before[0]["duration"])
     assert THREADS * READS <= pages["lookups"][0] - before[1]["lookups"][0] < THREADS * (READS + 5)
-    assert (budget < 1 << 20) == (max(near for _, near in said) <= 128)
+    assert (budget < 1 << 20) == (max(near for _, near in reported) <= 128)
     assert {} == {name: lost for name, lost in loaded.drops.read().items() if lost}
 
 
@@ -61,21 +61,20 @@ def test_rows_beyond_the_places_go_on_in_the_hash_map(attach, run):
 
 
 def test_each_processor_counts_a_row_in_a_place_of_its_own(attach, rows, tmp_path):
-    """What of it comes to a place that is taken is in the hash map; the sum is exact, and nobody waits for another's
-    memory."""
-    processors = sorted(os.sched_getaffinity(0))
+    """Keys whose place is taken are in the hash map; the sum is exact, and no CPU waits for another's cache line."""
+    cpus = sorted(os.sched_getaffinity(0))
     loaded = attach("page_cache", "syscalls")
     (tmp_path / "file").write_bytes(bytes(4096))
     before = rows(loaded, "syscall_stats", os.getpid(), syscall=PREAD)["bytes"][0]
 
-    for processor in processors:
-        read_on(processor, tmp_path / "file")
+    for cpu in cpus:
+        read_on(cpu, tmp_path / "file")
 
     kernel_map = loaded.maps["syscall_stats"]
     near, far = kernel_map.near.read(), replace(kernel_map, near=None).read()
     here, beside = (bytes_of_mine(kernel_map, *entries) for entries in (near, far))
-    assert len(processors) * READS * 100 == sum(here) + sum(beside) - before
-    assert len(here) == len(processors) or len(beside) == 1
+    assert len(cpus) * READS * 100 == sum(here) + sum(beside) - before
+    assert len(here) == len(cpus) or len(beside) == 1
     assert all(size >= READS * 100 for size in here)
 
 
@@ -85,10 +84,10 @@ def bytes_of_mine(kernel_map, keys, values):
     return values[mine][:, kernel_map.value_fields["bytes"]].ravel().tolist()
 
 
-def read_on(processor, path):
+def read_on(cpu, path):
     """On that one only."""
     allowed, file = os.sched_getaffinity(0), os.open(path, os.O_RDONLY)
-    os.sched_setaffinity(0, [processor])
+    os.sched_setaffinity(0, [cpu])
     for _ in range(READS):
         os.pread(file, 100, 0)
     os.sched_setaffinity(0, allowed)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cgroups on the running kernel that are gone before anybody looks: what ran in them has their paths."""
+"""Cgroups on the running kernel that are gone before any process looks: what ran in them has their paths."""
 
 import os
 import subprocess
@@ -58,7 +58,7 @@ def test_what_ran_in_cgroups_that_are_gone_has_their_paths(attach_once, parent):
 
 
 def test_what_is_made_in_another_hierarchy_is_none_of_ours(attach_once, parent):
-    """The kernel tells of each separately, and ids are unique in one of them only."""
+    """The kernel reports each separately, and ids are unique in one of them only."""
     others = [place for place in (HIERARCHY.root.parent / "pids", HIERARCHY.root.parent / "unified") if place.exists()]
     if HIERARCHY.controller == "v2" or not others:
         pytest.skip("there is no other hierarchy")
@@ -69,13 +69,13 @@ def test_what_is_made_in_another_hierarchy_is_none_of_ours(attach_once, parent):
         short_lived(place / name)
     parent.mkdir()
 
-    told = [each.name.decode() for each in new.take() if each.name.startswith(b"sidecar-")]
-    assert parent.name in told
-    assert not set(names) & set(told)
+    reported = [each.name.decode() for each in new.take() if each.name.startswith(b"sidecar-")]
+    assert parent.name in reported
+    assert not set(names) & set(reported)
 
 
 def test_an_id_on_cgroup_v2_is_told_too(attach):
-    """Also beside v1 controllers, where the tree is another one."""
+    """Also next to v1 controllers, where the tree is a different one."""
     roots = [
         place
         for place in (HIERARCHY.root, HIERARCHY.root.parent / "unified")
@@ -93,7 +93,7 @@ def test_an_id_on_cgroup_v2_is_told_too(attach):
 
 
 def test_more_than_there_is_room_for_is_counted_and_what_lives_is_found(attach, parent):
-    """With the smallest map, 64; of those that are gone the kernel has told what it could."""
+    """With the smallest map, 64; of those that are gone the kernel has reported as many as fit."""
     loaded = attach("page_faults", by_process=False, budget=1 << 20)
     room, tree = loaded.new_cgroups.max_entries, CgroupTree(HIERARCHY, NewCgroups(loaded.new_cgroups).take)
     tree.learn()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names of full length on the running kernel: who came to them, and in which way."""
+"""Names of full length on the running kernel: who took them, and in which way."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 from ebpf_sidecar.receivers.ebpf.loading.build_request import request_for, with_names
 from ebpf_sidecar.receivers.ebpf.loading.parent import load
 from ebpf_sidecar.receivers.ebpf.owners.cgroup_tree import find_hierarchy
-from ebpf_sidecar.receivers.ebpf.owners.new_names import taken_from
+from ebpf_sidecar.receivers.ebpf.owners.new_names import take_new_names
 from ebpf_sidecar.receivers.ebpf.probe.file import read_probe
 
 PYTHON = Path(sys.executable).resolve()
@@ -51,7 +51,8 @@ def program(tmp_path):
 
 
 def test_all_ways_to_a_name_of_full_length_are_told(cgroup, program):
-    """Programs and scripts by their whole names, bytes that are no text included; who renames itself, who is moved."""
+    """Programs and scripts by their full names, including bytes that are not text; processes that rename themselves or
+    are moved."""
     probes = [read_probe(BPF / "page_faults.yaml")]
     loaded = load(probes, with_names(request_for(probes, cgroup_hierarchy=HIERARCHY.controller)))
     raw = os.fsdecode("größenverhältnisse-".encode() + b"\xff" + b"." * 200)
@@ -70,12 +71,12 @@ def test_all_ways_to_a_name_of_full_length_are_told(cgroup, program):
         (cgroup / "cgroup.procs").write_text(str(moved.pid))
         moved.stdin.close()
 
-    told = [each for each in taken_from(loaded.new_names) if each.cgroup == cgroup.stat().st_ino]
+    reported = [each for each in take_new_names(loaded.new_names) if each.cgroup == cgroup.stat().st_ino]
     whole = [*names[:3], raw, "a-script-with-a-long-name.py"]
-    assert {os.fsencode(name) for name in whole} == {each.name for each in told if each.started}
+    assert {os.fsencode(name) for name in whole} == {each.name for each in reported if each.started}
     assert {b"named-by-itself": 1, b"moved-after-its": 1} == {
-        each.comm: each.count for each in told if not each.started and each.count
+        each.comm: each.count for each in reported if not each.started and each.count
     }
     assert 0 == loaded.drops.read()["new_names"]
-    assert [] == [each for each in taken_from(loaded.new_names) if each.cgroup == cgroup.stat().st_ino]
+    assert [] == [each for each in take_new_names(loaded.new_names) if each.cgroup == cgroup.stat().st_ino]
     loaded.close()

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.parallel
 
 @pytest.fixture
 def cgroup():
-    """A cgroup of our own in the hierarchy that tells containers apart."""
+    """A cgroup of our own in the hierarchy that identifies containers."""
     folder = find_hierarchy(Path("/sys/fs/cgroup")).root / f"sidecar-test-{os.getpid()}"
     folder.mkdir()
     yield folder
@@ -36,7 +36,7 @@ def own_cgroup():
 
 
 def named(path):
-    """An interpreter whose processes have the name of ``path``, which others on the machine have not."""
+    """An interpreter whose processes have the name of ``path``, which no other process on the machine has."""
     path.symlink_to(Path(sys.executable).resolve())
     return path
 
@@ -62,7 +62,7 @@ def test_a_row_carries_the_inode_of_the_cgroups_directory(attach_once, cgroup, f
 
 
 def test_unified_ids_are_inodes_too(attach, file_of):
-    """In a v2 hierarchy of its own, also beside v1 controllers."""
+    """In a separate v2 hierarchy, also next to v1 controllers."""
     root = next(
         (p for p in (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup")) if (p / "cgroup.controllers").exists()),
         None,
@@ -107,9 +107,9 @@ def test_a_process_that_renames_itself_goes_on_under_its_new_name(attach_once, r
 
 @pytest.mark.kernel_alone
 def test_thousands_of_processes_leave_no_state_and_lose_nothing(attach, full_length, tmp_path):
-    """Each makes two reads of one cached page: so many lookups, one row, no thread left behind.
+    """Each makes two reads of one cached page: so many lookups, one row, no thread left.
 
-    Ten thousand at full length, else two.
+    Ten thousand at full length, otherwise two.
     """
     processes = 10_000 if full_length else 2_000
     loaded = attach("page_cache", "syscalls", by_process=False)
@@ -131,11 +131,11 @@ def test_processes_that_come_and_go_sixteen_at_once_are_counted_exactly(attach, 
     """Sixteen rows of 250 processes, two reads of a cached page each."""
     loaded = attach("page_cache", "syscalls", by_process=False)
 
-    said = run("storm.py", "sidecar-storm", 16, 250, 2)
+    reported = run("storm.py", "sidecar-storm", 16, 250, 2)
 
     pages = rows(loaded, "cache_stats_map", comm=b"sidecar-storm")["lookups"]
     calls = rows(loaded, "syscall_stats", comm=b"sidecar-storm", syscall=NUMBER["preadv2"])
-    assert {"processes": 4000, "failed": 0} == said
+    assert {"processes": 4000, "failed": 0} == reported
     assert ([8000], 8000, [8000 * 512]) == (pages, sum(calls["duration"]), calls["bytes"])
     assert {} == {name: lost for name, lost in loaded.drops.read().items() if lost}
 
@@ -148,10 +148,10 @@ def test_processes_that_become_other_programs_are_counted_under_both_names(attac
     (tmp_path / "sidecar-sync").symlink_to(Path(shutil.which("sync")).resolve())
     loaded = attach("page_cache", "syscalls", by_process=False)
 
-    said = run("storm.py", "sidecar-storm", 16, 50, 2, tmp_path / "sidecar-sync", "--data")
+    reported = run("storm.py", "sidecar-storm", 16, 50, 2, tmp_path / "sidecar-sync", "--data")
 
     before = rows(loaded, "syscall_stats", comm=b"sidecar-storm", syscall=NUMBER["preadv2"])
     after = rows(loaded, "syscall_stats", comm=b"sidecar-sync", syscall=NUMBER["fdatasync"])
-    assert {"processes": 800, "failed": 0} == said
+    assert {"processes": 800, "failed": 0} == reported
     assert (1600, 800) == (sum(before["duration"]), sum(after["duration"]))
     assert {} == {name: lost for name, lost in loaded.drops.read().items() if lost}

@@ -28,9 +28,9 @@ def measure(attach_once, run, rows, forget):
     def measure(action, path, size, step, *, cold):
         if cold:
             forget(path)
-        said = run("files.py", action, path, size, step)
-        counted = rows(loaded, "cache_stats_map", said["pid"])
-        return counted["lookups"][0], counted["adds"], counted["removes"][0], said["fetched"] // PAGE
+        reported = run("files.py", action, path, size, step)
+        counted = rows(loaded, "cache_stats_map", reported["pid"])
+        return counted["lookups"][0], counted["adds"], counted["removes"][0], reported["fetched"] // PAGE
 
     return measure
 

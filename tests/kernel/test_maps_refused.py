@@ -48,10 +48,10 @@ def test_a_new_threads_first_call_counts_when_it_is_refused(attach_once, run, co
     """It is younger than the first call that was seen, so none of its entries were missed."""
     loaded = attach_once("syscalls", "page_cache")
 
-    said = run("refused.py", "young")
+    reported = run("refused.py", "young")
 
-    times = said["result"]["times"]
-    assert (0, times, {errno.EACCES: times}) == counted(loaded, said["pid"], "fdatasync")
+    times = reported["result"]["times"]
+    assert (0, times, {errno.EACCES: times}) == counted(loaded, reported["pid"], "fdatasync")
 
 
 def test_a_call_that_began_before_attaching_is_not_taken_for_a_refused_one(attach, counted):
@@ -65,8 +65,8 @@ def test_a_call_that_began_before_attaching_is_not_taken_for_a_refused_one(attac
         loaded = attach("syscalls", chosen={"syscalls": {"syscalls": ["recvfrom", "fdatasync", "getrandom"]}})
         time.sleep(0.2)  # longer than entries may be missed
         here.close()
-        said = json.loads(process.communicate(timeout=60)[0])
+        reported = json.loads(process.communicate(timeout=60)[0])
 
-    assert {"first": errno.ECONNRESET, "refused": errno.EPERM} == said["result"]
-    assert (0, 0, {}) == counted(loaded, said["pid"], "recvfrom")
-    assert (0, 1, {errno.EPERM: 1}) == counted(loaded, said["pid"], "fdatasync")
+    assert {"first": errno.ECONNRESET, "refused": errno.EPERM} == reported["result"]
+    assert (0, 0, {}) == counted(loaded, reported["pid"], "recvfrom")
+    assert (0, 1, {errno.EPERM: 1}) == counted(loaded, reported["pid"], "fdatasync")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turning a probe off on the running kernel, while those that share its programs go on."""
+"""Turning a probe off on the running kernel, while those that share its programs continue."""
 
 import os
 import sys

@@ -55,26 +55,26 @@ def test_23_calls_of_each_system_call_count_23(attach_once, run, rows):
     loaded = attach_once("syscalls")
     numbers = [NUMBER[name] for name in UNUSED_BY_PYTHON]
 
-    said = run("calls.py", "failing", *numbers)
+    reported = run("calls.py", "failing", *numbers)
 
-    counted = {name: sum(duration(loaded, rows, said["pid"], name)["duration"]) for name in UNUSED_BY_PYTHON}
-    failed = errors(loaded, said["pid"])
+    counted = {name: sum(duration(loaded, rows, reported["pid"], name)["duration"]) for name in UNUSED_BY_PYTHON}
+    failed = errors(loaded, reported["pid"])
     assert dict.fromkeys(UNUSED_BY_PYTHON, TIMES) == counted
-    assert dict.fromkeys(numbers, TIMES) == {n: failed.get((n, said["result"][str(n)])) for n in numbers}
+    assert dict.fromkeys(numbers, TIMES) == {n: failed.get((n, reported["result"][str(n)])) for n in numbers}
 
 
 def test_calls_that_nobody_asked_for_are_not_counted(attach_once, run):
     """The setting replaces the default list."""
     loaded = attach_once("syscalls", chosen={"syscalls": {"syscalls": ["fdatasync"]}})
 
-    said = run("calls.py", "failing", NUMBER["fdatasync"], NUMBER["fsync"])
+    reported = run("calls.py", "failing", NUMBER["fdatasync"], NUMBER["fsync"])
 
     keys, _ = loaded.maps["syscall_stats"].read()
-    assert [NUMBER["fdatasync"]] == keys["syscall"][keys["tgid"] == said["pid"]].tolist()
+    assert [NUMBER["fdatasync"]] == keys["syscall"][keys["tgid"] == reported["pid"]].tolist()
 
 
 def test_the_sum_of_durations_is_within_the_slots_bounds(attach_once, run, rows):
-    """Every value lies in its slot: the sum lies between the sums of the lower and of the upper bounds."""
+    """Every value is in its slot: the sum is between the sums of the lower and of the upper bounds."""
     loaded = attach_once("syscalls")
 
     pid = run("calls.py", "failing", NUMBER["fsync"])["pid"]
@@ -86,7 +86,7 @@ def test_the_sum_of_durations_is_within_the_slots_bounds(attach_once, run, rows)
 
 
 def test_bytes_are_what_the_calls_returned(attach_once, run, rows, file_of):
-    """By call, whatever was asked for; the direction stands in the key."""
+    """By call, whatever was requested; the direction is in the key."""
     loaded = attach_once("syscalls")
 
     pid = run("calls.py", "moved", file_of(4096))["pid"]
@@ -113,13 +113,13 @@ def test_a_restarted_call_counts_once_from_its_first_start(attach_once, run, row
     """Two interruptions in 0.3 s: one call of 0.3 s, no error."""
     loaded = attach_once("syscalls")
 
-    said = run("calls.py", how)
+    reported = run("calls.py", how)
 
-    counted = duration(loaded, rows, said["pid"], "readv")
-    assert [100] == said["result"]
+    counted = duration(loaded, rows, reported["pid"], "readv")
+    assert [100] == reported["result"]
     assert 1 == sum(counted["duration"])
     assert 0.28e9 < counted["duration_sum"][0] < 0.6e9
-    assert (NUMBER["readv"], errno.EINTR) not in errors(loaded, said["pid"])
+    assert (NUMBER["readv"], errno.EINTR) not in errors(loaded, reported["pid"])
 
 
 @pytest.mark.alone
@@ -127,13 +127,13 @@ def test_an_interrupted_call_counts_as_eintr(attach_once, run, rows):
     """Without SA_RESTART each interruption ends a call with EINTR, and the last one succeeds."""
     loaded = attach_once("syscalls")
 
-    said = run("calls.py", "interrupted")
+    reported = run("calls.py", "interrupted")
 
-    counted = duration(loaded, rows, said["pid"], "readv")
-    assert [-1, -1, 100] == said["result"]
+    counted = duration(loaded, rows, reported["pid"], "readv")
+    assert [-1, -1, 100] == reported["result"]
     assert 3 == sum(counted["duration"])
     assert 0.28e9 < counted["duration_sum"][0] < 0.6e9
-    assert 2 == errors(loaded, said["pid"])[NUMBER["readv"], errno.EINTR]
+    assert 2 == errors(loaded, reported["pid"])[NUMBER["readv"], errno.EINTR]
 
 
 @pytest.mark.alone
@@ -141,49 +141,49 @@ def test_a_call_that_its_handler_leaves_is_not_taken_for_the_next_one_like_it(at
     """The handler, with SA_RESTART, leaves by siglongjmp: a read never ends, the next one has its data at once."""
     loaded = attach_once("syscalls")
 
-    said = handled("left")
+    reported = handled("left")
 
-    counted = duration(loaded, rows, said["pid"], "readv")
-    assert ([4], 1) == (said["result"], said["left"])
+    counted = duration(loaded, rows, reported["pid"], "readv")
+    assert ([4], 1) == (reported["result"], reported["left"])
     assert 1 == sum(counted["duration"])
-    assert 0.1e9 > counted["duration_sum"][0]  # 0.5 s after the first read began
+    assert 0.1e9 > counted["duration_sum"][0]  # 0.5 s after the first read started
 
 
 def test_a_signal_within_a_handler_does_not_end_the_call(attach_once, handled, rows):
-    """The first handler has SA_RESTART, so the read goes on, whatever the second one has."""
+    """The first handler has SA_RESTART, so the read continues, whatever the second one has."""
     loaded = attach_once("syscalls")
 
-    said = handled("within")
+    reported = handled("within")
 
-    counted = duration(loaded, rows, said["pid"], "readv")
-    assert [4] == said["result"]
+    counted = duration(loaded, rows, reported["pid"], "readv")
+    assert [4] == reported["result"]
     assert 1 == sum(counted["duration"])
     assert 0.25e9 < counted["duration_sum"][0]
-    assert (NUMBER["readv"], errno.EINTR) not in errors(loaded, said["pid"])
+    assert (NUMBER["readv"], errno.EINTR) not in errors(loaded, reported["pid"])
 
 
 @pytest.mark.parametrize("name", [name for name in ("poll", "clock_nanosleep") if name in NUMBER])
 def test_a_call_that_goes_on_as_restart_syscall_counts_once_under_its_own_name(attach_once, run, rows, name):
-    """Waits of 0.3 s that SIGSTOP and SIGCONT interrupt: the kernel goes on with what is left of the time."""
+    """Waits of 0.3 s that SIGSTOP and SIGCONT interrupt: the kernel continues with what is left of the time."""
     loaded = attach_once("syscalls", chosen={"syscalls": {"syscalls": [name]}})
 
-    said = run("calls.py", "paused", name, NUMBER[name])
+    reported = run("calls.py", "paused", name, NUMBER[name])
 
-    counted = duration(loaded, rows, said["pid"], name)
+    counted = duration(loaded, rows, reported["pid"], name)
     keys, _ = loaded.maps["syscall_stats"].read()
-    assert 0 == said["result"]
+    assert 0 == reported["result"]
     assert 1 == sum(counted["duration"])
     assert 0.28e9 < counted["duration_sum"][0]
-    assert [NUMBER[name]] == keys["syscall"][keys["tgid"] == said["pid"]].tolist()
-    assert {} == errors(loaded, said["pid"])
+    assert [NUMBER[name]] == keys["syscall"][keys["tgid"] == reported["pid"]].tolist()
+    assert {} == errors(loaded, reported["pid"])
 
 
 def test_threads_that_die_inside_a_call_leave_nothing(attach_once, run):
     """Their state goes with them; the calls never returned, so they are not counted."""
     loaded = attach_once("syscalls", "page_cache")
 
-    said = run("calls.py", "killed")
+    reported = run("calls.py", "killed")
 
     _, values = loaded.maps["threads"].read()
     tgids = values[:, 1] & 0xFFFFFFFF
-    assert not np.isin(tgids, [said["pid"], said["result"]]).any()
+    assert not np.isin(tgids, [reported["pid"], reported["result"]]).any()

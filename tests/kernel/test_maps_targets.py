@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Target selection on the running kernel: who is chosen is counted, all others leave no row."""
+"""Targets on the running kernel: matching processes are counted, all others have no row."""
 
 import ctypes
 import os
@@ -73,7 +73,7 @@ def cgroup():
 
 @pytest.fixture
 def reader(tmp_path):
-    """A process that reads a cached file 64 times whenever it is told to; in a cgroup, under a name."""
+    """A process that reads a cached file 64 times on request; in a cgroup, under a name."""
     path = tmp_path / "file"
     path.write_bytes(b"x" * 4096)
 
@@ -156,7 +156,7 @@ def test_a_cgroup_can_be_chosen_by_its_containers_id_and_by_its_number(choose, c
 
 
 def test_a_cgroup_made_later_is_picked_up_with_the_processes_that_run_in_it(choose, cgroup, reader):
-    """Their threads were passed over before; the next reading makes the programs judge them anew."""
+    """Their threads were passed over before; the next reading makes the programs check them again."""
     loaded, watch = choose(cgroups=["/sidecar-late*"])
     late = cgroup("sidecar-late-1")
     with reader(late) as read:
@@ -197,7 +197,7 @@ def move(origin, goal):
 
 
 def test_only_the_chosen_executable_is_counted(choose, reader):
-    """By the name in /proc/<pid>/comm, cut to 15 bytes."""
+    """By the name in /proc/<pid>/comm, truncated to 15 bytes."""
     loaded, _ = choose("block_io", executables=["a-rather-long-name-of-a-program", "absent"])
 
     for name in ("a-rather-long-name-of-a-program", "another"):
@@ -241,7 +241,7 @@ def test_a_process_that_takes_a_chosen_name_is_counted_from_then_on(choose, tmp_
 
 @needs_unshare
 def test_only_the_chosen_pid_namespace_is_counted(choose, reader):
-    """Ours; a process in a namespace of its own is left out."""
+    """Ours; a process in another namespace is left out."""
     loaded, _ = choose(pid_namespaces=["self"])
 
     with reader(name="inside") as read:
@@ -270,7 +270,7 @@ def test_another_pid_namespace_can_be_chosen_by_its_number(choose, reader):
 
 @pytest.mark.parametrize("wanted", [True, False])
 def test_kernel_threads_are_counted_where_they_are_wanted(choose, tmp_path, wanted):
-    """Dirty pages that nobody's process writes back."""
+    """Dirty pages that a kernel thread writes back."""
     loaded, _ = choose("block_io", executables=["nobody has this"], kernel_threads=wanted)
     (tmp_path / "dirty").write_bytes(os.urandom(4 << 20))
     os.sync()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where tracefs is not mounted, the loader mounts it for itself, and nobody else sees it."""
+"""Where tracefs is not mounted, the loader mounts it for itself, and no other process sees it."""
 
 import json
 import os
@@ -45,7 +45,7 @@ def loaded():
 
 
 def test_tracefs_is_mounted_when_it_is_not_and_nobody_sees_it(loaded):
-    """In a mount namespace of its own; where the loader was started, none is left behind."""
+    """In its own mount namespace; none is left where the loader was started."""
     assert {"hooks": len(read_probe(PROBE).hooks)} == loaded()
 
 

@@ -41,7 +41,7 @@ def status(loaded, hook):
 
 @pytest.mark.parametrize("way", ON_FUNCTIONS)
 def test_a_function_is_counted_each_time(ways, path, way, rows):
-    """At its begin or at its return; where the kernel refuses that way, the others are attached all the same."""
+    """At its start or at its return; where the kernel refuses that way, the others are attached all the same."""
     if not status(ways, way).attached:
         assert status(ways, way).reason
         pytest.skip(status(ways, way).reason)
@@ -60,14 +60,14 @@ def runs(loaded, rows, way):
 
 def test_an_event_of_all_processors_is_counted_each_time(ways, path, rows):
     """Whichever processor the process is on; compared with getrusage(2)."""
-    processors = sorted(os.sched_getaffinity(0))
+    cpus = sorted(os.sched_getaffinity(0))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_majflt
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as view:
         view.madvise(mmap.MADV_RANDOM)
         for page in range(PAGES):
-            os.sched_setaffinity(0, {processors[page % len(processors)]})
+            os.sched_setaffinity(0, {cpus[page % len(cpus)]})
             view[page * mmap.PAGESIZE]
-    os.sched_setaffinity(0, processors)
+    os.sched_setaffinity(0, cpus)
     faults = resource.getrusage(resource.RUSAGE_SELF).ru_majflt - before
 
     assert faults >= PAGES

@@ -25,7 +25,7 @@ def loaded(attach_once):
 
 @pytest.fixture
 def data(tmp_path, forget):
-    """A file that is on disk, and in the cache only where it is asked for."""
+    """A file that is on disk, and in the cache only where requested."""
     path = tmp_path / "data"
 
     def data(*, cold):

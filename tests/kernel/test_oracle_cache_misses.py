@@ -11,7 +11,7 @@ SIZE = 8 << 20
 PAGES = SIZE // PAGE
 READ, WRITE, MMAP, OTHER, FILL = range(5)
 STEP = 65536
-SLACK = 8  # the interpreter's own faults; and no tracepoint tells of those that map a huge page, of which there are 4
+SLACK = 8  # the interpreter's own faults; and no tracepoint reports those that map a huge page, of which there are 4
 
 pytestmark = pytest.mark.parallel
 
@@ -30,7 +30,7 @@ def cold(file_of):
 
 @pytest.mark.parametrize("action", ["heads", "later", "by_another", "after_a_mapping", "rewritten"])
 def test_a_page_that_was_brought_in_is_a_miss_of_the_first_read_that_asks(loaded, observe, cold, action):
-    """However long before, and whoever did; of pages that a fault or a write brought in no read is."""
+    """However long before, and for whatever process; reads of pages that a fault or a write read in are not misses."""
     seen = observe(loaded, "asking.py", action, cold, size=SIZE, step=STEP)
 
     assert near(seen.facts["pages"]) == seen.lookups
@@ -38,7 +38,7 @@ def test_a_page_that_was_brought_in_is_a_miss_of_the_first_read_that_asks(loaded
 
 
 def test_pages_that_nobody_asks_for_are_adds_and_no_misses(loaded, observe, cold):
-    """Of the first pages of a hundred files, the kernel brings in more than is asked for."""
+    """Of the first pages of a hundred files, the kernel reads in more than is requested."""
     seen = observe(loaded, "asking.py", "heads", cold)
 
     assert (300, 100) == (seen.lookups, seen.misses)

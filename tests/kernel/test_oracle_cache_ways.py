@@ -37,7 +37,7 @@ def loaded(attach_once):
 
 @pytest.fixture
 def data(tmp_path, forget):
-    """A file that is on disk, and in the cache only where it is asked for."""
+    """A file that is on disk, and in the cache only where requested."""
     path = tmp_path / "data"
 
     def data(*, cold):
@@ -63,7 +63,7 @@ def maps_included(pages):
 @pytest.mark.parametrize("cold", [True, False], ids=["cold", "warm"])
 @pytest.mark.parametrize("way", READING, ids=lambda way: "-".join(map(str, way[1:])))
 def test_reads_of_any_kind_count_alike(loaded, observe, data, way, cold):
-    """Lookups are what is asked for; misses what the disk gave (/proc/<pid>/io) and what is new in the cache."""
+    """Lookups are what is requested; misses what the disk gave (/proc/<pid>/io) and what is new in the cache."""
     script, action, step = way
     seen = observe(loaded, script, action, data(cold=cold), size=SIZE, step=step)
 
@@ -77,7 +77,7 @@ def test_reads_of_any_kind_count_alike(loaded, observe, data, way, cold):
 
 @pytest.mark.parametrize(("script", "action"), [("transfers.py", "read_ahead"), ("ways.py", "willneed")])
 def test_what_is_only_brought_in_is_added_and_not_looked_up(loaded, observe, data, script, action):
-    """By readahead and fadvise(WILLNEED): nobody has asked for them yet."""
+    """By readahead and fadvise(WILLNEED): no read has requested them yet."""
     seen = observe(loaded, script, action, data(cold=True), size=SIZE, step=STEP)
 
     assert (0, 0) == (seen.lookups, seen.misses)
@@ -126,7 +126,7 @@ def test_blocks_that_are_only_allocated_are_no_pages(loaded, observe, data):
 
 @pytest.mark.parametrize("cold", [True, False], ids=["cold", "warm"])
 def test_reads_that_may_not_wait_count_what_they_find(loaded, observe, data, cold):
-    """RWF_NOWAIT: what is not there is not looked up, but the kernel begins to bring it in."""
+    """RWF_NOWAIT: what is not there is not looked up, but the kernel starts to bring it in."""
     seen = observe(loaded, "ways.py", "unwilling", data(cold=cold), size=SIZE, step=STEP)
 
     assert near(seen.facts["pages"]) == pytest.approx(seen.lookups, abs=STEP // PAGE)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Other file systems, each on a loop device of its own, with the read-ahead that disks have by default; and tmpfs."""
+"""Other file systems, each on its own loop device, with the default read-ahead of disks; and tmpfs."""
 
 import mmap
 import os
@@ -46,7 +46,7 @@ def data(folder, forget):
 
 @pytest.mark.parametrize("step", [4096, 65536, 1 << 20, SIZE])
 def test_cold_reads_are_right_on_every_file_system(loaded, observe, data, step):
-    """Reads that have to wait for read-ahead, too: the kernel does not tell of the pages that they got before."""
+    """Reads that have to wait for read-ahead, too: the kernel does not report the pages that they got before."""
     seen = observe(loaded, "files.py", "sequential", data, size=SIZE, step=step)
 
     assert [near(PAGES)] * 2 == [seen.lookups, seen.misses]
@@ -129,7 +129,7 @@ def test_files_in_memory_are_neither_looked_up_nor_added(loaded, observe, memory
 
 
 def test_pages_of_files_in_memory_count_when_they_are_removed(loaded, observe, memory):
-    """The kernel tells of that as of any file's."""
+    """The kernel reports that as of any file's."""
     seen = observe(loaded, "files.py", "unlinked", memory)
 
     assert near(PAGES) == seen.removes
@@ -150,7 +150,7 @@ def huge_pages():
 
 @pytest.mark.usefixtures("huge_pages")
 def test_huge_pages_of_programs_are_no_misses(loaded, observe, tmp_path):
-    """Shared memory of databases (hugetlbfs) is in the kernel's eyes a file; nothing is brought in from anywhere."""
+    """Shared memory of databases (hugetlbfs) is a file for the kernel; nothing is read in."""
     seen = observe(loaded, "ways.py", "huge", tmp_path / "none", size=4 << 20)
 
     assert near(0) == sum(seen.adds)

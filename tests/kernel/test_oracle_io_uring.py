@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads and writes through io_uring: they belong to the process that asks, whoever does the work."""
+"""Reads and writes through io_uring: they belong to the requesting process, whichever thread does the work."""
 
 import ctypes
 import mmap
@@ -37,7 +37,7 @@ def loaded(attach_once, request):
 
 @pytest.fixture
 def data(tmp_path, forget):
-    """A file that is on disk, and in the cache only where it is asked for."""
+    """A file that is on disk, and in the cache only where requested."""
     path = tmp_path / "data"
     path.write_bytes(os.urandom(SIZE))
 
@@ -53,7 +53,7 @@ def data(tmp_path, forget):
 @pytest.mark.parametrize("cold", [True, False], ids=["cold", "warm"])
 @pytest.mark.parametrize("use", READING)
 def test_reads_belong_to_who_asks(loaded, observe, data, use, cold):
-    """Inline, by workers, and polled: lookups as asked for, misses as /proc/<pid>/io and the cache itself say."""
+    """Inline, by workers, and polled: lookups as requested, misses as in /proc/<pid>/io and the cache itself."""
     seen = observe(loaded, "rings.py", use, data(cold=cold), size=SIZE, step=4096)
 
     assert [near(PAGES)] * 2 == [seen.facts["pages"], seen.lookups]
@@ -64,7 +64,7 @@ def test_reads_belong_to_who_asks(loaded, observe, data, use, cold):
 
 @pytest.mark.parametrize("use", ["many", "workers", "kernel_polls"])
 def test_large_reads_that_overlap_in_time_count_once(loaded, observe, data, use):
-    """Sixteen requests of 512 KiB at once. Where one waits for the disk, the kernel does not tell all its lookups."""
+    """Sixteen requests of 512 KiB at once. Where one waits for the disk, the kernel does not report all its lookups."""
     seen = observe(loaded, "rings.py", use, data(cold=True), size=SIZE, step=512 << 10)
 
     assert 0.75 * PAGES <= seen.lookups <= 1.005 * PAGES

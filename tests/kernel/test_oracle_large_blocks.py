@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A file system whose blocks are larger than a page: it brings in whole blocks, of which reads ask for a part."""
+"""A file system whose blocks are larger than a page: it reads in whole blocks, of which reads request a part."""
 
 import mmap
 

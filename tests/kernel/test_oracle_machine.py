@@ -40,7 +40,7 @@ def data(tmp_path):
 
 
 def least(compare):
-    """The smallest of several differences; no more are asked for when one is small enough."""
+    """The smallest of several differences; no more are taken when one is small enough."""
     found = []
     while len(found) < TIMES and min(found, default=NEAR + 1) > NEAR:
         found.append(abs(compare()))
@@ -60,7 +60,7 @@ def test_pages_that_become_dirty_are_those_of_vmstat(loaded, observe, rows, tmp_
 
 
 def test_pages_brought_in_are_those_of_vmstat(loaded, observe, rows, data, forget):
-    """pgpgin, in units of 1024 bytes, is what disks gave: all adds but those of new data."""
+    """pgpgin, in units of 1024 bytes, is what was read from disks: all adds except those of new data."""
 
     def brought_in():
         adds = rows(loaded, "cache_stats_map")["adds"]
@@ -77,7 +77,7 @@ def test_pages_brought_in_are_those_of_vmstat(loaded, observe, rows, data, forge
 
 
 def test_pages_made_dirty_are_those_that_the_file_has(loaded, observe, tmp_path):
-    """A new file that nobody has written to disk yet, by cachestat(2): dirty as a whole, or being written already."""
+    """A new file that was not written to disk yet, by cachestat(2): dirty as a whole, or being written already."""
 
     def compare():
         (tmp_path / "new").unlink(missing_ok=True)
@@ -102,7 +102,7 @@ def test_pages_removed_are_those_that_the_file_loses(loaded, observe, data):
 
 @pytest.mark.parametrize("cold", [True, False], ids=["cold", "warm"])
 def test_major_faults_mean_misses_of_mapped_files(loaded, observe, data, forget, cold):
-    """getrusage: without one there are no adds by mmap; each one brings in at least a page."""
+    """getrusage: without one there are no adds by mmap; each one reads in at least a page."""
     data.read_bytes()
     if cold:
         forget(data)

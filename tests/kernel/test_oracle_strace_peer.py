@@ -19,7 +19,7 @@ WORKLOADS = Path(__file__).parent / "workloads"
 NUMBERS = syscall_table().numbers
 NAMES = {number: name for name, number in NUMBERS.items()}
 RESTARTED = {"wait4", "waitid"}
-"""A child's end interrupts its parent's waiting: a call of its own for strace, the same call going on for us."""
+"""A child's exit interrupts its parent's wait: a separate call for strace, the same call continued for us."""
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_calls_by_name_are_those_that_strace_counts(seen):
 
 
 def test_errors_by_name_are_those_that_strace_counts(seen):
-    """Errors of all kinds together, as strace tells them."""
+    """Errors of all kinds together, as strace reports them."""
     (_, errors), (_, counted) = seen
 
     assert without_restarted(errors) == without_restarted(counted)

@@ -48,21 +48,21 @@ def checked(report):
 @pytest.fixture(scope="module")
 def report():
     """One full run: its report and how long it took."""
-    began = time.monotonic()
-    said, code = answer([*COMMAND, "--json"])
-    return said, code, time.monotonic() - began
+    started = time.monotonic()
+    reported, code = answer([*COMMAND, "--json"])
+    return reported, code, time.monotonic() - started
 
 
 def test_everything_that_is_there_is_right_in_less_than_30_seconds(report):
     """Every metric of every probe is checked or has its reason."""
-    said, code, seconds = report
+    reported, code, seconds = report
 
-    assert [] == wrong(said)
-    assert (0, "") == (code, said["error"])
-    assert all(each["why"] for each in said["metrics"] if each["verdict"] == "skipped")
-    assert [] == [each["why"] for each in said["metrics"] if "failed" in each["why"]]
+    assert [] == wrong(reported)
+    assert (0, "") == (code, reported["error"])
+    assert all(each["why"] for each in reported["metrics"] if each["verdict"] == "skipped")
+    assert [] == [each["why"] for each in reported["metrics"] if "failed" in each["why"]]
     assert (30 if os.getloadavg()[0] <= os.cpu_count() else 90) > seconds  # others may keep the machine busy
-    assert (60 if said["file_system"] else 1) <= said["totals"]["ok"]
+    assert (60 if reported["file_system"] else 1) <= reported["totals"]["ok"]
 
 
 def test_every_hook_that_can_be_triggered_fires(report):
@@ -76,10 +76,10 @@ def test_every_hook_that_can_be_triggered_fires(report):
 
 def test_the_shape_is_stable(report, golden):
     """Programs read it; the names of maps differ from probe to probe."""
-    said = report[0]
-    right = [each | {"attributes": {"name": ""}} for each in said["metrics"] if each["verdict"] == "ok"]
-    hooks = [each for each in said["hooks"] if each["live"] is not None]
-    described = shape(said | {"dropped": {"reason": 0}, "metrics": right, "hooks": hooks})
+    reported = report[0]
+    right = [each | {"attributes": {"name": ""}} for each in reported["metrics"] if each["verdict"] == "ok"]
+    hooks = [each for each in reported["hooks"] if each["live"] is not None]
+    described = shape(reported | {"dropped": {"reason": 0}, "metrics": right, "hooks": hooks})
 
     golden(DATA / "selftest_shape.json", json.dumps(described, indent=1, sort_keys=True) + "\n")
 
@@ -89,30 +89,30 @@ def test_in_a_pid_namespace_of_its_own_the_numbers_are_the_same():
     """As in a container: process ids there are not those that the kernel counts by."""
     if shutil.which("unshare") is None:
         pytest.skip("unshare is not installed")
-    said, code = answer(["unshare", "--pid", "--fork", "--mount-proc", *QUICK])
+    reported, code = answer(["unshare", "--pid", "--fork", "--mount-proc", *QUICK])
 
-    assert (0, []) == (code, wrong(said))
-    assert 40 < said["totals"]["ok"]
+    assert (0, []) == (code, wrong(reported))
+    assert 40 < reported["totals"]["ok"]
 
 
 @pytest.mark.skipif(bool(why_no_tracefs()), reason=why_no_tracefs())
 @pytest.mark.full_length
 @pytest.mark.alone
 def test_with_the_least_capabilities_all_numbers_are_checked():
-    """Without CAP_SYS_ADMIN the kernel does not tell how often programs ran: where no map does, hooks are unknown."""
+    """Without CAP_SYS_ADMIN the kernel does not report how often programs ran: where no map does, hooks are unknown."""
     if shutil.which("setpriv") is None:
         pytest.skip("setpriv is not installed")
     as_root, _ = answer(QUICK)
     least = ["setpriv", "--bounding-set=-all,+bpf,+perfmon", "--inh-caps=-all"]
-    said, code = answer(in_mounts(WITH_TRACEFS, [*least, *QUICK]))
-    renames = [hook for hook in said["hooks"] if hook["hook"] == "name_change"]
+    reported, code = answer(in_mounts(WITH_TRACEFS, [*least, *QUICK]))
+    renames = [hook for hook in reported["hooks"] if hook["hook"] == "name_change"]
 
-    assert (0, []) == (code, wrong(said))
-    assert checked(as_root) == checked(said)
+    assert (0, []) == (code, wrong(reported))
+    assert checked(as_root) == checked(reported)
     assert renames
-    # it is told where somebody else on the machine has runs counted meanwhile
+    # it is reported if another process on the machine enables run statistics meanwhile
     assert all(hook["live"] or "CAP_SYS_ADMIN missing" in hook["live_reason"] for hook in renames)
-    assert [] == [hook for hook in said["hooks"] if hook["live"] is False]
+    assert [] == [hook for hook in reported["hooks"] if hook["live"] is False]
 
 
 def test_without_rights_the_loader_says_what_is_missing():
@@ -121,20 +121,20 @@ def test_without_rights_the_loader_says_what_is_missing():
         pytest.skip("setpriv is not installed")
     powerless = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
     people = subprocess.run([*powerless, *COMMAND], capture_output=True, text=True, timeout=60, check=False)
-    said, code = answer([*powerless, *QUICK])
+    reported, code = answer([*powerless, *QUICK])
 
     assert (1, 1, "") == (people.returncode, code, people.stdout)
     assert "CAP_BPF and CAP_PERFMON missing; run as root or grant it" in people.stderr
-    assert people.stderr.strip() == said["error"]
+    assert people.stderr.strip() == reported["error"]
 
 
 @pytest.mark.full_length
 def test_where_there_is_no_disk_the_rest_is_checked():
     """Cold reads mean nothing in tmpfs; system calls do."""
-    said, code = answer([*QUICK, "--folder", "/dev/shm"])
-    kinds = {metric.rpartition(".")[0] for metric, *_ in checked(said)}
+    reported, code = answer([*QUICK, "--folder", "/dev/shm"])
+    kinds = {metric.rpartition(".")[0] for metric, *_ in checked(reported)}
 
-    assert (0, []) == (code, wrong(said))
+    assert (0, []) == (code, wrong(reported))
     assert {"ebpf", "ebpf.syscall", "ebpf.fadvise", "ebpf.cache", "ebpf.page_cache"} == kinds
-    assert any("/dev/shm is not on a disk" in each["why"] for each in said["metrics"])
+    assert any("/dev/shm is not on a disk" in each["why"] for each in reported["metrics"])
     assert not list(Path("/dev/shm").glob("ebpf-sidecar-*"))

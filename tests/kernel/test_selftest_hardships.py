@@ -40,7 +40,7 @@ def processes_in(folder):
 
 
 def behind(script, *before):
-    """The answer of a run behind a shell script, in namespaces of its own."""
+    """The answer of a run started by a shell script, in separate namespaces."""
     line = [*PRIVATE, "sh", "-c", f'{script} && exec "$@"', "sh", *before, *QUICK]
     done = subprocess.run(line, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert done.stdout, done.stderr
@@ -52,7 +52,7 @@ def behind(script, *before):
     [
         (signal.SIGKILL, os.kill),
         (signal.SIGINT, os.killpg),  # Ctrl-C
-        # as the kernel does to a cgroup that is out of memory, but for who tidies up
+        # as the kernel does to a cgroup that is out of memory, except for the process that cleans up
         pytest.param(signal.SIGKILL, os.killpg, marks=pytest.mark.full_length),
         # a terminal that is closed
         pytest.param(signal.SIGHUP, os.killpg, marks=pytest.mark.full_length),
@@ -65,14 +65,14 @@ def test_nothing_is_left_when_it_is_stopped_in_the_middle(tmp_path, number, send
     line = ["env", "--default-signal=INT,HUP", *COMMAND, "--folder", tmp_path]
     with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                           text=True, start_new_session=True) as child:  # fmt: skip
-        next(line for line in child.stderr if line.startswith("[5/"))  # progress tells that it is at work
+        next(line for line in child.stderr if line.startswith("[5/"))  # progress shows that it is at work
         programs = programs_of(child.pid)
         [folder] = tmp_path.iterdir()
         send(child.pid, number)
-        said = child.stderr.read()
+        reported = child.stderr.read()
 
     assert child.returncode in (-number, 128 + number)
-    assert "Traceback" not in said
+    assert "Traceback" not in reported
     assert until(lambda: not folder.exists())
     assert until(lambda: not list(processes_in(folder)))
     assert 10 < len(programs)
@@ -85,24 +85,24 @@ def test_in_an_unprivileged_container_all_but_the_disk_is_checked(tmp_path, monk
     """The rights that the doctor prints, all namespaces its own, a read-only root and tmpfs for temporary files."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     mounts = f'{{ {WITH_TRACEFS}; }} && mount -t tmpfs tmpfs "$TMPDIR" && mount -o remount,bind,ro /'
-    said = behind(mounts, *LEAST)
+    reported = behind(mounts, *LEAST)
 
-    assert ("", 0) == (said["error"], said["totals"]["wrong"])
-    assert 15 < said["totals"]["ok"]
-    assert str(tmp_path) == said["folder"]
-    assert [] == [hook for hook in said["hooks"] if "CAP_" in hook["reason"]]
-    assert 10 < sum(hook["attached"] for hook in said["hooks"])
+    assert ("", 0) == (reported["error"], reported["totals"]["wrong"])
+    assert 15 < reported["totals"]["ok"]
+    assert str(tmp_path) == reported["folder"]
+    assert [] == [hook for hook in reported["hooks"] if "CAP_" in hook["reason"]]
+    assert 10 < sum(hook["attached"] for hook in reported["hooks"])
 
 
 @needs_tools
 @pytest.mark.full_length
 def test_without_a_folder_for_temporary_files_shared_memory_will_do():
     """Containers have it even where everything else is read-only."""
-    said = behind(f"{READ_ONLY} && mount -t tmpfs tmpfs /dev/shm")
+    reported = behind(f"{READ_ONLY} && mount -t tmpfs tmpfs /dev/shm")
 
-    assert ("", 0) == (said["error"], said["totals"]["wrong"])
-    assert 15 < said["totals"]["ok"]
-    assert "/dev/shm" == said["folder"]
+    assert ("", 0) == (reported["error"], reported["totals"]["wrong"])
+    assert 15 < reported["totals"]["ok"]
+    assert "/dev/shm" == reported["folder"]
 
 
 @needs_tools
@@ -113,8 +113,8 @@ def test_a_full_disk_is_named_and_nothing_is_left_on_it(tmp_path):
     done = subprocess.run(line, capture_output=True, text=True, timeout=SECONDS, check=False)
 
     assert "" == done.stdout
-    said = f'folder "{tmp_path}": no space left on device; name another with --folder, with 16 MiB to spare'
-    assert said == done.stderr.splitlines()[-1]
+    reported = f'folder "{tmp_path}": no space left on device; name another with --folder, with 16 MiB to spare'
+    assert reported == done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
 
 
@@ -127,18 +127,18 @@ def test_where_nothing_can_be_written_to_that_is_said():
     done = subprocess.run(line, capture_output=True, text=True, timeout=SECONDS, check=False, cwd="/")
 
     assert 1 == done.returncode
-    assert "no folder can be written to; mount a tmpfs at /tmp, or name a folder with --folder" in done.stderr
+    assert "no folder is writable; mount a tmpfs at /tmp, or name a folder with --folder" in done.stderr
 
 
 @needs_tools
 @pytest.mark.full_length
 @pytest.mark.parametrize("mount", ["mount -t cgroup2 none /sys/fs/cgroup", "mount -t tmpfs none /sys/fs/cgroup"])
 def test_whatever_is_seen_of_cgroups_the_numbers_are_the_same(mount):
-    """A tree of version 2, and none at all; names of workloads tell their rows apart."""
-    said = behind(f"{NOTHING_SHARED} && umount -R /sys/fs/cgroup && {mount}")
+    """A tree of version 2, and none at all; names of workloads distinguish their rows."""
+    reported = behind(f"{NOTHING_SHARED} && umount -R /sys/fs/cgroup && {mount}")
 
-    assert ("", 0) == (said["error"], said["totals"]["wrong"])
-    assert 15 < said["totals"]["ok"]
+    assert ("", 0) == (reported["error"], reported["totals"]["wrong"])
+    assert 15 < reported["totals"]["ok"]
 
 
 @needs_tools
@@ -150,4 +150,4 @@ def test_in_a_user_namespace_it_says_that_capabilities_count_for_nothing():
         pytest.skip(done.stderr)
 
     assert 1 == done.returncode
-    assert "the capabilities count only in this user namespace; run rootful" in done.stderr
+    assert "the capabilities are valid only in this user namespace; run rootful" in done.stderr

@@ -46,7 +46,7 @@ def made(tmp_path):
 
 @pytest.mark.parametrize("flavour", ["amd64", *FLAVOURS])
 def test_kernels_of_one_architecture_and_page_size_are_kept_apart(flavour):
-    """One name is the beginning of the other."""
+    """One name is a prefix of the other."""
     found = kernel_packages(LISTED, flavour)
 
     assert [f"6.12.117+deb13-{flavour}"] == [package.release for package in found]
@@ -58,7 +58,7 @@ def test_a_root_folder_is_made_once(made, tmp_path):
 
 
 def test_a_root_folder_for_other_versions_is_made_anew(made, tmp_path):
-    """Else the guest would run what constraints.txt no longer says."""
+    """Otherwise the guest would run what constraints.txt no longer says."""
     (tmp_path / "tree/constraints.txt").write_text("a==2\n")
 
     with pytest.raises(Unavailable, match=r"no time left for apt-get|not installed"):
@@ -66,7 +66,7 @@ def test_a_root_folder_for_other_versions_is_made_anew(made, tmp_path):
 
 
 def test_another_python_than_that_of_the_packages_is_named(made):
-    """A row of the table tells it."""
+    """A row of the table reports it."""
     with pytest.raises(Unavailable, match=r"have Python 3\.11; run make kernel-matrix with that one"):
         made(python=(3, 12)).machine()
 

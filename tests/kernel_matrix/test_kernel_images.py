@@ -83,7 +83,7 @@ def test_compressed_modules_are_kept_uncompressed(tmp_path):
 
 
 def test_a_compression_that_is_not_known_is_named(tmp_path):
-    """A row of the table tells it, and the others go on."""
+    """A row of the table reports it, and the others continue."""
     with pytest.raises(Unavailable, match=r'"ext4\.ko\.zst"'):
         images.decompressed(tmp_path / "ext4.ko.zst")
 
@@ -150,7 +150,7 @@ def test_an_old_kernel_is_used_when_no_newer_one_can_be_had(tmp_path):
 
 
 def test_a_kernel_that_is_neither_cached_nor_to_be_had_says_why(tmp_path):
-    """A row of the table tells it."""
+    """A row of the table reports it."""
     with pytest.raises(Unavailable, match=r"no time left for apt-get|not installed"):
         Images(tmp_path, Deadline(0)).get("6.1")
 
@@ -188,7 +188,7 @@ def test_the_first_script_is_shell():
 
 
 def test_guests_cannot_write_to_this_machine(monkeypatch):
-    """The root is exported read-only, and KVM is never asked for."""
+    """The root is exported read-only, and KVM is never requested."""
     monkeypatch.setattr("kernels.guest.present", lambda name: f"/bin/{name}")
     words = " ".join(emulator_command(Image("r", Path("/k"), ()), Path("/i"), Path("/d"), Path("/r")))
 

@@ -9,19 +9,24 @@ from documents.kernels import matrix_parts, with_proofs
 from hypothesis import given
 from hypothesis import strategies as st
 from kernels.comparison import better_of, differences
-from kernels.outcome import COMMITTED, PROOFS, Checked, Hook, Outcome, read_committed, to_text, write_committed
+from kernels.outcome import COMMITTED, PROOFS, Checked, HookOutcome, Outcome, read_committed, to_text, write_committed
 from kernels.report import outcome_of
 
 ISSUE, LOOKUP = "raw_tracepoint block:block_rq_issue", "kprobe filemap_read"
 GOOD = Outcome(
     "6.1.0-56-amd64",
-    hooks={"block_io.issue": Hook(ISSUE, live=True), "page_cache.page_lookup": Hook(LOOKUP, None, "nobody reads")},
+    hooks={
+        "block_io.issue": HookOutcome(ISSUE, live=True),
+        "page_cache.page_lookup": HookOutcome(LOOKUP, None, "nobody reads"),
+    },
     metrics={"ebpf.block.io.size": Checked("right", ("/proc/diskstats",))},
     answered=True,
     checks={"ok": 7, "skipped": 1},
 )
 
-hooks = st.builds(Hook, st.sampled_from(["", ISSUE, LOOKUP]), st.sampled_from([None, True, False]), st.text(max_size=5))
+hooks = st.builds(
+    HookOutcome, st.sampled_from(["", ISSUE, LOOKUP]), st.sampled_from([None, True, False]), st.text(max_size=5)
+)
 checks = st.builds(
     Checked, st.sampled_from(["right", "wrong", "absent", "unchecked"]), st.just(("mincore(2)",)), st.text(max_size=5)
 )
@@ -86,18 +91,18 @@ def test_a_metric_whose_hook_is_refused_is_absent():
     found = outcome_of(report(result("m", "skipped", "no tracepoint; more"), hooks=[refused]), "6.1.0")
 
     assert "absent" == found.metrics["m"].verdict
-    assert Hook("", None, "no tracepoint") == found.hooks["page_cache.page_lookup"]
+    assert HookOutcome("", None, "no tracepoint") == found.hooks["page_cache.page_lookup"]
 
 
 def test_a_hook_that_is_not_known_to_fire_says_why():
     """Attached is not the same as firing."""
     found = outcome_of(report(hooks=[hook("page_add", live=False, live_reason="its counter stayed")]), "6.1.0")
 
-    assert Hook("tracepoint a:b", live=False, reason="its counter stayed") == found.hooks["page_cache.page_add"]
+    assert HookOutcome("tracepoint a:b", live=False, reason="its counter stayed") == found.hooks["page_cache.page_add"]
 
 
 def test_of_a_long_reason_begin_and_end_are_kept():
-    """A verifier's complaint says where at the begin and what at the end."""
+    """A verifier's complaint says where at the start and what at the end."""
     text = f"block_rq_issue: {'log ' * 200}R2 unbounded memory access"
     reason = outcome_of(report(hooks=[hook("x", attached=False, reason=text)]), "").hooks["page_cache.x"].reason
 
@@ -107,22 +112,22 @@ def test_of_a_long_reason_begin_and_end_are_kept():
 
 
 @pytest.mark.parametrize(
-    ("printed", "said", "problem"),
+    ("printed", "reported", "problem"),
     [
         ("", "Traceback\nValueError: no", "the selftest failed: ValueError: no"),
         ("", "", "the selftest failed: it printed nothing"),
         (report(error="cannot load probes"), "", "cannot load probes"),
     ],
 )
-def test_a_selftest_that_finds_nothing_out_is_a_problem_of_the_product(printed, said, problem):
+def test_a_selftest_that_finds_nothing_out_is_a_problem_of_the_product(printed, reported, problem):
     """It answered, so a table that once had an answer has become worse."""
-    found = outcome_of(printed, "6.1.0", said)
+    found = outcome_of(printed, "6.1.0", reported)
 
     assert Outcome("6.1.0", problem, answered=True) == found
     assert ["worse"] == kinds(GOOD, found)
 
 
-@pytest.mark.parametrize("problem", ["no suite of the mirror has it any more", "the guest was not done after 300 s"])
+@pytest.mark.parametrize("problem", ["no suite has it any longer", "the guest did not finish after 300 s"])
 def test_a_guest_that_could_not_be_had_or_did_not_end_is_not_worse(problem):
     """It is a row that says so: not the product's fault."""
     assert [] == kinds(GOOD, Outcome("6.1.0", problem))
@@ -131,14 +136,14 @@ def test_a_guest_that_could_not_be_had_or_did_not_end_is_not_worse(problem):
 @pytest.mark.parametrize(
     ("now", "kind"),
     [
-        (Hook("", None, "refused"), "worse"),
-        (Hook(ISSUE, live=False), "worse"),
-        (Hook(ISSUE, live=None), "worse"),
-        (Hook(LOOKUP, live=True), "other"),
+        (HookOutcome("", None, "refused"), "worse"),
+        (HookOutcome(ISSUE, live=False), "worse"),
+        (HookOutcome(ISSUE, live=None), "worse"),
+        (HookOutcome(LOOKUP, live=True), "other"),
     ],
 )
 def test_a_hook_that_fired_and_does_so_no_more_is_worse(now, kind):
-    """Another way in is a difference that the table must tell, but nothing bad."""
+    """Another way in is a difference that the table must report, but nothing bad."""
     assert [kind] == kinds(GOOD, with_hook(GOOD, "block_io.issue", now))
 
 
@@ -161,7 +166,7 @@ def test_what_is_gone_is_worse():
 
 def test_what_differs_only_in_its_reason_is_the_same():
     """Words of the kernel's log change from run to run."""
-    assert [] == kinds(GOOD, with_hook(GOOD, "page_cache.page_lookup", Hook(LOOKUP, None, "nobody came")))
+    assert [] == kinds(GOOD, with_hook(GOOD, "page_cache.page_lookup", HookOutcome(LOOKUP, None, "nobody came")))
 
 
 def test_a_kernel_that_the_table_does_not_have_is_one_difference():
@@ -171,7 +176,7 @@ def test_a_kernel_that_the_table_does_not_have_is_one_difference():
 
 @given(outcomes)
 def test_an_outcome_does_not_differ_from_itself(outcome):
-    """Else the table could never be up to date."""
+    """Otherwise the table could never be up to date."""
     assert [] == kinds(outcome, outcome)
 
 
@@ -193,7 +198,7 @@ def test_a_kernel_that_the_table_does_not_know_is_news_and_no_regression(release
 
 
 def test_other_numbers_of_checks_are_a_difference_and_nothing_bad():
-    """The selftest learns new ones; which metric is wrong is told by its name."""
+    """The selftest learns new ones; which metric is wrong is reported by its name."""
     assert ["other"] == kinds(GOOD, replace(GOOD, checks={"ok": 9, "wrong": 1}))
 
 
@@ -217,7 +222,7 @@ def test_a_second_look_that_ends_replaces_a_selftest_that_failed():
 
 
 def test_the_second_look_has_as_many_checks_wrong_as_the_better_of_both():
-    """Else the table would tell of a wrong check and of no wrong metric."""
+    """Otherwise the table would report a wrong check and of no wrong metric."""
     seen = [replace(GOOD, checks={"ok": right, "wrong": 9 - right}) for right in (7, 9)]
 
     assert [9, 9] == [better_of(*pair).checks["ok"] for pair in (seen, seen[::-1])]
@@ -227,9 +232,9 @@ def test_the_second_look_has_as_many_checks_wrong_as_the_better_of_both():
 def test_the_committed_file_loses_nothing(tmp_path_factory, outcome):
     """Written and read again it is the same."""
     path = tmp_path_factory.mktemp("kernels") / "kernels.json"
-    write_committed({"6.1": outcome, "gone": Outcome(problem="not to be had")}, path)
+    write_committed({"6.1": outcome, "gone": Outcome(problem="not available")}, path)
 
-    assert {"6.1": outcome, "gone": Outcome(problem="not to be had")} == read_committed(path)
+    assert {"6.1": outcome, "gone": Outcome(problem="not available")} == read_committed(path)
 
 
 def test_without_a_committed_file_nothing_is_known(tmp_path):
@@ -271,9 +276,9 @@ def test_what_only_a_guest_can_prove_is_right_in_the_table():
 
 def test_the_table_has_a_column_for_each_kernel_and_a_row_for_each_way():
     """A kernel without a way in says so in the hook's first row, and its reason stands below."""
-    old = with_hook(GOOD, "block_io.issue", Hook("", None, "refused"))
-    new = with_hook(GOOD, "block_io.issue", Hook("kprobe other", live=False, reason="silence"))
-    text = "\n\n".join(matrix_parts({"5.10": old, "6.1": GOOD, "7.3": new, "gone": Outcome(problem="not to be had")}))
+    old = with_hook(GOOD, "block_io.issue", HookOutcome("", None, "refused"))
+    new = with_hook(GOOD, "block_io.issue", HookOutcome("kprobe other", live=False, reason="silence"))
+    text = "\n\n".join(matrix_parts({"5.10": old, "6.1": GOOD, "7.3": new, "gone": Outcome(problem="not available")}))
     lines = [" ".join(line.split()) for line in text.splitlines()]
 
     assert "| hook | attached to | 5.10 | 6.1 | 7.3 |" in lines
@@ -284,4 +289,4 @@ def test_the_table_has_a_column_for_each_kernel_and_a_row_for_each_way():
     assert "* `page_cache.page_lookup` on 5.10, 6.1, 7.3: nobody reads" in lines
     assert "| `ebpf.block.io.size` | right | right | right | /proc/diskstats |" in lines
     assert "| 6.1 | `6.1.0-56-amd64` | 2 of 2 | 1 | 7 | 0 | 1 | 1 of 1 |" in lines
-    assert "* `gone` on gone: not to be had" in lines
+    assert "* `gone` on gone: not available" in lines

@@ -9,45 +9,47 @@ import pytest
 from kernels import matrix
 from kernels.__main__ import cache_folder, main, steady
 from kernels.deadline import Deadline
-from kernels.guest import Ended, emulate
+from kernels.guest import GuestResult, emulate
 from kernels.images import Image
 from kernels.matrix import RUNNING, Matrix
-from kernels.outcome import Checked, Hook, Outcome, read_committed, write_committed
+from kernels.outcome import Checked, HookOutcome, Outcome, read_committed, write_committed
 from kernels.programs import Unavailable
 from kernels.settling import settle
 
 PROVE = Path(matrix.__file__).with_name("prove")
 REPORT = json.dumps({"kernel": "6.1.0", "error": "", "hooks": [], "metrics": []})
-GOOD = Outcome("6.1.0", "", {"a.b": Hook("tracepoint a:b", live=True)}, {"m": Checked("right")}, answered=True)
-SILENT = Outcome("6.1.0", "", {"a.b": Hook("tracepoint a:b", live=False)}, {"m": Checked("right")}, answered=True)
+GOOD = Outcome("6.1.0", "", {"a.b": HookOutcome("tracepoint a:b", live=True)}, {"m": Checked("right")}, answered=True)
+SILENT = Outcome(
+    "6.1.0", "", {"a.b": HookOutcome("tracepoint a:b", live=False)}, {"m": Checked("right")}, answered=True
+)
 
 
 def image(series):
     """A mirror that has no 6.18 any more."""
     if series == "6.18":
-        raise Unavailable("no suite of the mirror has it any more")
+        raise Unavailable("no suite of the mirror has it any longer")
     return Image(f"{series}.0", Path("/k"), ())
 
 
 @pytest.fixture
 def heard():
-    """What was told while it ran."""
+    """What was reported while it ran."""
     return []
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, heard):
-    """Run the matrix on the named series, as root, with guests that end as told."""
+    """Run the matrix on the named series, as root, with guests that end as given."""
     (tmp_path / "last").mkdir()
 
     def run(*series, ended=None):
         monkeypatch.setattr(matrix, "run_in_guest", lambda *arguments: ended)
         monkeypatch.setattr("os.geteuid", lambda: 0)
 
-        def told(series, what, seconds):
+        def reports(series, what, seconds):
             heard.append((series, what))
 
-        return Matrix(image, tmp_path, Deadline(60), told, ["echo", REPORT], ["--quick"]).run(series)
+        return Matrix(image, tmp_path, Deadline(60), reports, ["echo", REPORT], ["--quick"]).run(series)
 
     return run
 
@@ -55,22 +57,22 @@ def run(tmp_path, monkeypatch, heard):
 def ended(**changes):
     """How a guest ended whose selftest reported."""
     usual = {"code": 0, "output": REPORT, "errors": "", "console": "", "seconds": 9, "running": True, "in_time": True}
-    return Ended(**{**usual, **changes})
+    return GuestResult(**{**usual, **changes})
 
 
 def test_each_kernel_has_its_row_in_the_order_asked_for(run, tmp_path):
-    """The running kernel is measured first, undisturbed, and told where it was asked for; all reports are kept."""
+    """The running kernel is measured first, undisturbed, and reported where it was requested; all reports are kept."""
     found = run("6.18", "6.1", RUNNING, ended=ended())
 
     assert ["6.18", "6.1", RUNNING] == list(found)
-    assert Outcome(problem="no suite of the mirror has it any more") == found["6.18"]
+    assert Outcome(problem="no suite of the mirror has it any longer") == found["6.18"]
     assert Outcome("6.1.0", answered=True) == found["6.1"] == found[RUNNING]
     assert REPORT == (tmp_path / "last/6.1.json").read_text() == (tmp_path / "last/running.json").read_text().strip()
 
 
 @pytest.mark.parametrize(("codes", "tries"), [("0", 1), ("1 0", 2), ("1 1 1 0", 3), ("2 0", 1)])
 def test_what_fails_in_a_guest_is_tried_twice_more_there(tmp_path, codes, tries):
-    """And nothing else is; a pytest that cannot begin is not asked again."""
+    """And nothing else is; a pytest that cannot start is not asked again."""
     (tmp_path / "codes").write_text("\n".join(codes.split()))
     python = tmp_path / "python"
     python.write_text(f"""#!/bin/sh
@@ -102,16 +104,16 @@ def test_progress_is_told_for_each_kernel(run, heard):
             "done: 0 of 0 metrics right, checks: 0 right, 0 wrong, 0 unchecked",
         ),
         ("6.18", "fetching"),
-        ("6.18", "not to be had: no suite of the mirror has it any more"),
+        ("6.18", "not available: no suite of the mirror has it any longer"),
     } == set(heard)
 
 
 @pytest.mark.parametrize(
     ("how", "problem", "answered"),
     [
-        ({"in_time": False}, "the guest was not done after 9 s", False),
+        ({"in_time": False}, "the guest did not finish after 9 s", False),
         ({"running": False, "console": "a\nKernel panic\n"}, "the guest died while booting: Kernel panic", False),
-        ({}, "the guest died at work: it said nothing", False),
+        ({}, "the guest died at work: it printed nothing", False),
         ({"code": 1, "output": "", "errors": "Error: no"}, "the selftest failed: Error: no", True),
     ],
 )
@@ -130,7 +132,7 @@ def test_a_guest_for_which_no_time_is_left_is_not_started(tmp_path):
 
 
 def test_without_rights_the_running_kernel_is_a_row_that_says_so(run, monkeypatch, tmp_path):
-    """Guests go on: there one is root in any case."""
+    """Guests continue: there one is root in any case."""
     monkeypatch.setattr("os.geteuid", lambda: 1000)
 
     found = Matrix(image, tmp_path, Deadline(60), lambda *_: None, ["false"]).run([RUNNING])
@@ -144,16 +146,16 @@ def test_a_selftest_that_hangs_here_is_ended(monkeypatch, tmp_path):
 
     found = Matrix(image, tmp_path, Deadline(0), lambda *_: None, ["sleep", "60"]).run([RUNNING])
 
-    assert "the selftest was not over in time" == found[RUNNING].problem
+    assert "the selftest did not finish in time" == found[RUNNING].problem
 
 
 def test_what_the_guest_says_is_heard():
-    """Its console tells when the work begins."""
-    said = []
-    console, in_time = emulate(["sh", "-c", "echo guest: booted; echo guest: running; echo bye"], 60, said.append)
+    """Its console shows when the work starts."""
+    reported = []
+    console, in_time = emulate(["sh", "-c", "echo guest: booted; echo guest: running; echo bye"], 60, reported.append)
 
     assert ("guest: booted\nguest: running\nbye\n", True) == (console, in_time)
-    assert ["running"] == said
+    assert ["running"] == reported
 
 
 def test_a_guest_that_hangs_is_ended():
@@ -184,7 +186,7 @@ def test_a_regression_fails_and_is_named(committed, capsys):
 
 @pytest.fixture
 def looks(committed):
-    """Look at 6.1 as often as it is asked for, and find these outcomes: what is taken, and how often it was looked."""
+    """Look at 6.1 as often as requested, and find these outcomes: what is taken, and how often it was looked."""
 
     def looks(*outcomes):
         left = list(outcomes)
@@ -211,7 +213,7 @@ def test_what_was_worse_only_once_is_told(looks, capsys):
     looks(SILENT, GOOD)
 
     assert (
-        "NOT STEADY, in one of two looks:\n  6.1: hook a.b: was tracepoint a:b, firing, is tracepoint a:b, silent"
+        "NOT STEADY, in one of two runs:\n  6.1: hook a.b: was tracepoint a:b, firing, is tracepoint a:b, silent"
         in (capsys.readouterr().out)
     )
 
@@ -238,11 +240,11 @@ def test_an_improvement_asks_for_an_update(committed, capsys):
 
 
 def test_when_nothing_is_different_nothing_is_asked(committed, capsys):
-    """Kernels that could not be had neither fail nor ask; they are rows that say so."""
-    gone = Outcome(problem="not to be had")
+    """Kernels that was not available neither fail nor ask; they are rows that say so."""
+    gone = Outcome(problem="not available")
 
     assert 0 == settle({"6.1": GOOD, "5.10": gone}, update=False, path=committed)
-    assert [GOOD.totals(), "not to be had"] == [
+    assert [GOOD.totals(), "not available"] == [
         line.split(maxsplit=2 - gone)[-1] for gone, line in enumerate(capsys.readouterr().out.splitlines())
     ]
 
@@ -255,7 +257,7 @@ def test_an_update_keeps_what_could_not_be_had(committed):
 
 def test_another_machine_is_not_compared_with_the_one_of_the_table(committed):
     """Its kernel may lack what that one had."""
-    other = Outcome("5.15.0-azure", "", {"a.b": Hook("", None, "no")}, {}, answered=True)
+    other = Outcome("5.15.0-azure", "", {"a.b": HookOutcome("", None, "no")}, {}, answered=True)
 
     assert 0 == settle({RUNNING: other}, update=False, path=committed)
 
@@ -269,4 +271,4 @@ def test_a_run_takes_away_what_a_killed_one_left(monkeypatch, tmp_path, capsys):
 
     assert 0 == main(["--only", "running"])
     assert ["last", "lock"] == sorted(path.name for path in tmp_path.iterdir())
-    assert "all reports and what the guests said" in capsys.readouterr().out
+    assert "all reports and the guests' output" in capsys.readouterr().out

@@ -77,7 +77,7 @@ def test_a_standstill_is_not_caught_up(path):
 
 
 def test_a_batch_that_cannot_be_moved_in_time_is_reported_and_the_next_one_played(path, monkeypatch):
-    """Whatever a file holds that the reader let through, the thread goes on."""
+    """Whatever a file holds that the reader let through, the thread continues."""
     moved = Replayed.frames
 
     def fail_at_two(replayed, recorded, now):
@@ -112,7 +112,7 @@ def test_without_loop_it_ends(path, caplog):
 
     assert 3 == len(stage.sink.batches) == stage.heartbeat.beats
     assert stage.heartbeat.expected is None
-    assert "the recording is at its end" in caplog.messages
+    assert "the recording has ended" in caplog.messages
     stage.receiver.shutdown()
 
 
@@ -175,7 +175,7 @@ def test_signs_of_life_follow_the_pace(path):
 
 
 def test_a_recording_cut_off_is_played_up_to_there_and_counted(path):
-    """The truncated tail is an error of receiving; the rest goes on and on."""
+    """The truncated tail is an error of receiving; the rest keeps looping."""
     path.write_bytes(path.read_bytes()[:-12])
     stage = ReplaySetup(path)
 

@@ -43,7 +43,7 @@ def test_times_move_to_now():
 
 
 def test_a_start_moves_with_the_speed():
-    """What began 8 s into the recording begins 4 s into a replay at double speed, but never after now."""
+    """What started 8 s into the recording starts 4 s into a replay at double speed, but never after now."""
     starts = np.array([RECORDED + 8 * SECOND, RECORDED + 20 * SECOND, 0], np.uint64)
     made = shown(replayed(2.0), 5, values=[1, 2, 3], start_time_unix_nano=starts)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole service as a process of its own on the running kernel, read back as its users do: from /metrics."""
+"""The whole service as a separate process on the running kernel, read as its users do: from /metrics."""
 
 import json
 import os
@@ -83,7 +83,7 @@ class Page:
 
 
 def sent(text):
-    """The lines of a page that say how many points were sent."""
+    """The lines of a page with the number of points sent."""
     return [line for line in text.splitlines() if line.startswith("ebpf_sidecar_exporter_sent_metric_points_total{")]
 
 
@@ -135,7 +135,7 @@ class Service:
 
 
 def free_port():
-    """A port of the loopback that nobody listens on."""
+    """A free port on the loopback interface."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]
 
@@ -208,7 +208,7 @@ def _until_ready(service):
 
 @pytest.fixture
 def work(tmp_path):
-    """Run a workload under a name of its own (at most 15 bytes), in a cgroup on request; what it printed as JSON."""
+    """Run a workload under a unique name (at most 15 bytes), in a cgroup on request; what it printed as JSON."""
 
     def work(name, script, *arguments, cgroup=None):
         # files.py takes the name for itself once the interpreter has started, whose own reads are then another's

@@ -43,7 +43,7 @@ def bucket_of_quantile(first, page, quantile, **labels):
 
 
 class Run:
-    """One run of fio: what fio, the kernel and the page say of it."""
+    """One run of fio: the numbers of fio, the kernel and the page."""
 
     def __init__(self, service, fio, path, kind, block):
         self.operation, self.block = "read" if "read" in kind else "write", block
@@ -83,9 +83,10 @@ class Run:
     def percentiles(self):
         """Percentile → fio's nanoseconds (seen by the program) and the bound of our bucket (seen by the device)."""
         of = {"comm": "fio", "device": self.disk, "operation": self.operation}
-        said = self.fio["lat_ns"]["percentile"]
+        reported = self.fio["lat_ns"]["percentile"]
         return {
-            name: (ns, bucket_of_quantile(self.first, self.page, float(name) / 100, **of)) for name, ns in said.items()
+            name: (ns, bucket_of_quantile(self.first, self.page, float(name) / 100, **of))
+            for name, ns in reported.items()
         }
 
 
@@ -107,7 +108,7 @@ def test_requests_bytes_and_latencies_are_fios_own(serve_once, fio, tmp_path, ki
     assert any(each.counts_equal() for each in runs), [(each.counted(comm="fio"), each.lost()) for each in runs]
     assert any(each.latencies_equal() for each in runs), [each.percentiles() for each in runs]
     assert (REQUESTS, REQUESTS * block) == (run.fio["total_ios"], run.fio["io_bytes"])
-    # others use the disk as well: the kernel was asked before and after each of the page's two readings
+    # others use the disk as well: the kernel's numbers were read before and after each of the page's two readings
     margins = (MARGIN + run.lost(), (MARGIN + run.lost()) * (1 << 20))
     for least, ours, most, margin in zip(run.inner, run.counted(), run.outer, margins, strict=True):
         assert least - margin <= ours <= most + margin

@@ -35,7 +35,7 @@ def falls(pages):
 def test_clear_after_read_under_full_load_loses_nothing(serve, tmp_path, full_length):
     """Every read at full speed is on the page, although the maps were emptied five times a second; nothing ever fell.
 
-    A minute at full length, else 6 s.
+    A minute at full length, otherwise 6 s.
     """
     seconds = 60 if full_length else 6
     service = serve(INTERVAL, cleanup="clear_after_read", cleanup_interval="200ms")

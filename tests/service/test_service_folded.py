@@ -17,7 +17,7 @@ pytestmark = pytest.mark.parallel
 
 @pytest.fixture
 def inside(work):
-    """Run a workload in a cgroup of its own."""
+    """Run a workload in a separate cgroup."""
     folder = find_hierarchy(Path("/sys/fs/cgroup")).root / NAME
     folder.mkdir()
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.parallel
 
 @pytest.fixture
 def disk(tmp_path):
-    """A file system of its own on a loop device."""
+    """A separate file system on a loop device."""
     image, folder = tmp_path / "image", tmp_path / "mounted"
     if shutil.which("mkfs.ext4") is None:
         pytest.skip("mkfs.ext4 is not installed")
@@ -44,13 +44,13 @@ def frozen(folder):
 
 
 def test_a_disk_that_hangs_stops_no_reading(serve, disk):
-    """All that is measured goes on; the hooks are examined again once the disk answers."""
+    """All that is measured continues; the hooks are examined again once the disk answers."""
     service = serve(probes="[page_cache]", canary_interval="1s", before=("env", f"TMPDIR={disk}"))
     alive = {"hook": "page_remove"}
     assert until(lambda: 1 == service.page().sum("ebpf_probe_live", **alive))
 
     with frozen(disk):
-        assert until(lambda: "the canary's actions have not ended for 1 s" in service.log.read_text())
+        assert until(lambda: "the canary's actions have not finished for 1 s" in service.log.read_text())
         before = service.page().sum("ebpf_sidecar_exporter_sent_metric_points_total")
         service.settled()
         assert before < service.page().sum("ebpf_sidecar_exporter_sent_metric_points_total")

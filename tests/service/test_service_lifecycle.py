@@ -40,7 +40,7 @@ def test_a_signal_drains_and_exits_with_0(serve, number):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_everybody_while_probes_are_loaded_is_no_failure(command, tmp_path, number):
-    """Ctrl-C reaches the compiler's process as well; nobody reads that it died."""
+    """Ctrl-C reaches the compiler's process as well; nothing reports that it died."""
     config, log = tmp_path / "config.yaml", tmp_path / "log"
     config.write_text(LOADING)
     with log.open("wb") as output:
@@ -101,7 +101,7 @@ def test_too_few_descriptors_are_one_line(command, tmp_path):
     done = with_descriptors(28, command, tmp_path, "run")
 
     assert 1 == done.returncode
-    assert "more descriptors than the 28 that this process may have; raise the limit (ulimit -n" in done.stderr
+    assert "more than the 28 file descriptors that this process may open; raise the limit (ulimit -n" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -141,7 +141,7 @@ def test_the_status_pages_are_beside_the_metrics(serve):
 
 
 def test_a_port_in_use_is_named_and_ends_the_start(command, tmp_path):
-    """One line says who wanted which port; the exit code is 1 and nothing is left running."""
+    """One line says which component wanted which port; the exit code is 1 and nothing is left running."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         endpoint = f"127.0.0.1:{server.getsockname()[1]}"
         config = tmp_path / "config.yaml"
@@ -158,7 +158,7 @@ def test_a_port_in_use_is_named_and_ends_the_start(command, tmp_path):
 
 @pytest.fixture
 def stuck(command, tmp_path):
-    """A service whose exporter writes to a pipe that nobody reads, and therefore cannot drain."""
+    """A service whose exporter writes to a pipe that nothing reads, and therefore cannot drain."""
     config = tmp_path / "config.yaml"
     config.write_text(REPLAY.format(exporter="debug: {verbosity: detailed}", name="debug", timeout="60s"))
     reading, writing = os.pipe()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""max_overhead on the running service: probes go in the declared order, and log and page say so."""
+"""max_overhead on the running service: probes are turned off in the declared order, and log and page show it."""
 
 import re
 import subprocess
@@ -24,7 +24,8 @@ def _load():
 
 @pytest.mark.usefixtures("_load")
 def test_probes_go_in_the_declared_order_and_everybody_is_told(serve):
-    """With a limit that nothing can keep: those that are named go, the other stays and is said to be too dear."""
+    """With a limit that nothing can keep: those that are named go, the other stays and is reported to be too
+    expensive."""
     service = serve(max_overhead="0.0001%", shed=f"[{', '.join(ORDER)}]")
     stuck = until(lambda: "and all that shed names are off; add probes to shed" in service.log.read_text())
     page = service.settled()
@@ -42,7 +43,7 @@ def test_probes_go_in_the_declared_order_and_everybody_is_told(serve):
 
 
 def test_unless_told_otherwise_what_others_tell_as_well_goes_first(serve):
-    """System calls, then block I/O; what nobody else tells goes last."""
+    """System calls, then block I/O; what no other tool reports goes last."""
     service = serve(max_overhead="0.0001%")
     wanted = ["syscalls", "block_io", "page_cache"]
 

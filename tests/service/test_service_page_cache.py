@@ -92,7 +92,7 @@ def test_the_rate_processor_shows_the_hit_rate_of_the_interval(serve, work, forg
         service.settled()
         return [rate for page in service.pages for rate in page.rows("ebpf_cache_hit_rate_percent", comm=comm).values()]
 
-    # nothing is seen where nobody gets to look for a whole interval; only then once more
+    # nothing is seen if there was no reading for a whole interval; only then once more
     cold = next((shown for _ in range(TRIES) if (shown := rates("cold", cold=True))), [])
     warm = next((shown for _ in range(TRIES) if (shown := rates("warm"))), [])
 
@@ -115,7 +115,7 @@ def test_a_process_that_lives_between_two_readings_is_counted(serve, work, forge
 def test_thousands_of_short_lived_processes_are_counted_and_leave_nothing(serve, work, full_length):
     """Every read of every process is there; no kernel entry, thread or row is left for each of them.
 
-    Ten thousand at full length, else two.
+    Ten thousand at full length, otherwise two.
     """
     processes = 10_000 if full_length else 2_000
     service = serve(cleanup="clear_after_read", cleanup_interval="1s")

@@ -114,10 +114,10 @@ def everybodys():
 
 @pytest.mark.parametrize("user", ["0", "65534"])
 def test_names_of_other_peoples_executables_are_completed(serve, everybodys, user):
-    """Without rights nobody may look at ``exe`` of another user, nor root without capabilities at that of a daemon."""
+    """Without privileges no user may read ``exe`` of another user, nor root without capabilities that of a daemon."""
     work = everybodys / LONG_NAME
     shutil.copy("/usr/bin/dd", work)
-    # it runs before the service, and its command line names another file, so that only the executable's link tells
+    # it runs before the service, and its command line names another file, so that only the executable's link shows it
     line = ["setpriv", f"--reuid={user}", "--clear-groups", "bash", "-c",
             f"exec -a short {work} if=/dev/zero of=/dev/null bs=512 count=100000000"]  # fmt: skip
     with subprocess.Popen(line, stderr=subprocess.DEVNULL) as process:
@@ -230,7 +230,7 @@ service:
 
 
 def free_port():
-    """A port of the loopback that nobody listens on."""
+    """A free port on the loopback interface."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]
 

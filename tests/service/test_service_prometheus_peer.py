@@ -67,7 +67,7 @@ def _answers(address):
 
 @needs_debian
 def test_a_prometheus_without_created_timestamps_sees_the_errors_of_a_second(answers):
-    """Debian's; and it sees none of them where series do not begin with 0."""
+    """Debian's; and it sees none of them where series do not start with 0."""
     total, errors, calls, created = answers["debian"]
     at_once = answers["debian_at_once"]
 
@@ -80,7 +80,7 @@ def test_a_prometheus_without_created_timestamps_sees_the_errors_of_a_second(ans
 @needs_current
 @pytest.mark.parametrize("name", ["current", "created", "both"])
 def test_a_current_prometheus_sees_the_errors_of_a_second(answers, name):
-    """By series that begin with 0, by created timestamps, or by both; none of these become series."""
+    """By series that start with 0, by created timestamps, or by both; none of these become series."""
     total, errors, calls, created = answers[name]
 
     assert (500, 0) == (total, created)

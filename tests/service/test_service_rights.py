@@ -49,7 +49,7 @@ pytestmark = [
 
 
 @dataclass(frozen=True)
-class Ended:
+class CommandResult:
     """A service that was stopped once it had attached, or that ended by itself."""
 
     code: int
@@ -63,7 +63,7 @@ class Ended:
 
 
 def limited(capabilities, *more):
-    """The beginning of a command line that leaves these capabilities and no others, for children as well."""
+    """The start of a command line that leaves these capabilities and no others, for children as well."""
     names = ",".join(f"+{name.lower()}" for name in capabilities)
     chosen = f"-all,{names}" if names else "-all"
     sets = (f"--{kind}={chosen}" for kind in ("bounding-set", "inh-caps", "ambient-caps"))
@@ -72,8 +72,8 @@ def limited(capabilities, *more):
 
 @pytest.fixture(scope="module")
 def as_nobody():
-    """The beginning of a command line of another user than root with these capabilities; what it compiled once is kept
-    in a folder of its own.
+    """The start of a command line of another user than root with these capabilities; compiled modules are kept in a
+    separate folder.
     """
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
@@ -95,20 +95,20 @@ def run(command):
             watchdog.start()
             process.stdin.write(CONFIG)
             process.stdin.close()
-            said = []
+            reported = []
             for text in process.stderr:
-                said.append(text)
+                reported.append(text)
                 if "ready: " in text:
                     process.terminate()
             watchdog.cancel()
-        return Ended(process.wait(), "".join(said))
+        return CommandResult(process.wait(), "".join(reported))
 
     return run
 
 
 @pytest.fixture(scope="module")
 def doctor(command):
-    """What the doctor says when its command line starts with this: exit code, problems and the whole answer."""
+    """What the doctor reports when its command line starts with this: exit code, problems and the whole answer."""
 
     def doctor(before=(), mounts=WITH_TRACEFS):
         line = in_mounts(mounts, [*before, *command, "doctor", "--json", "--config", "-"])
@@ -200,7 +200,7 @@ def remounted():
 
 
 def test_the_advice_for_another_user_than_root_is_enough(run, printed, doctor, remounted, as_nobody):
-    """The group reads all files of tracefs; a folder open to everybody (mode=755) would not be enough."""
+    """The group reads all files of tracefs; a world-readable folder (mode=755) would not be enough."""
     if subprocess.run([*limited((), *NOBODY), sys.executable, "-c", "import ebpf_sidecar"], check=False).returncode:
         pytest.skip("the package is in a folder that only root may read")
     capabilities, hooks = printed
@@ -248,7 +248,7 @@ def test_a_seccomp_filter_is_found_by_trying(run, printed, doctor, call):
     ended = run(refused)
 
     assert (1, {"rights seccomp"}) == doctor(refused)[:2]
-    whole = "bpf(2) is refused although the capabilities are there: a seccomp filter forbids it"
+    whole = "bpf(2) is refused although the capabilities are present: a seccomp filter forbids it"
     assert {"bpf": whole, "perf_event_open": "tracepoint refused by seccomp"}[call] in ended.log
     assert (ended.attached or 0) < hooks
     assert (0, set()) == doctor(harmless)[:2]

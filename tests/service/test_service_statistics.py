@@ -63,7 +63,7 @@ def test_without_the_right_to_ask_they_are_absent_with_the_reason(serve):
 
 
 def test_a_probe_that_costs_too_much_is_turned_off_visibly_and_others_go_on(serve, work, tmp_path):
-    """With an absurdly small limit: one warning, hooks that say why, counters that stand still."""
+    """With an absurdly small limit: one warning, hooks with the reason, counters that no longer change."""
     service = serve(interval=0.1, max_overhead='"0.0001%"', shed="[syscalls]")
     path = tmp_path / "file"
     path.write_bytes(b"x" * 4096)

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.parallel
 
 @pytest.fixture(autouse=True)
 def _installed(tmp_path, monkeypatch):
-    """The probe of the tests, brought by a plugin as a stranger's would be."""
+    """The probe of the tests, brought by a plugin as a third party's would be."""
     about = tmp_path / "partial-1.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: partial\nVersion: 1\n")
@@ -72,19 +72,19 @@ def test_a_missing_hook_leaves_its_metrics_absent_and_says_why(serve, work):
 
 def test_with_strict_the_service_does_not_start(asked):
     """One line names the hook, the reason and what to do; the exit code is 1."""
-    code, _, said = asked("run", strict="true")
+    code, _, reported = asked("run", strict="true")
 
     assert 1 == code
-    assert "ebpf: cannot load probes: not every hook could be attached, and strict is on: partial::imagined" in said
-    assert f"{WHY}; turn strict off to go on without" in said
-    assert "Traceback" not in said
+    assert "ebpf: cannot load probes: not every hook could be attached, and strict is on: partial::imagined" in reported
+    assert f"{WHY}; turn strict off to go on without" in reported
+    assert "Traceback" not in reported
 
 
 @pytest.mark.parametrize(("strict", "verdict", "code"), [("false", "note", 0), ("true", "problem", 1)])
 def test_the_doctor_says_the_same_beforehand(asked, strict, verdict, code):
-    """A problem where the service would not start; else worth knowing."""
-    exit_code, said, _ = asked("doctor", "--json", strict=strict)
-    [finding] = [each for each in json.loads(said)["findings"] if each["subject"] == "partial::imagined"]
+    """A problem where the service would not start; otherwise worth knowing."""
+    exit_code, reported, _ = asked("doctor", "--json", strict=strict)
+    [finding] = [each for each in json.loads(reported)["findings"] if each["subject"] == "partial::imagined"]
 
     assert code == exit_code
     assert (verdict, f"{WHY}; absent: partial.imagined") == (finding["verdict"], finding["found"])
@@ -92,9 +92,9 @@ def test_the_doctor_says_the_same_beforehand(asked, strict, verdict, code):
 
 
 def test_the_self_test_shows_it_and_proves_nothing_by_it(asked):
-    """No case is known for this probe, which is told and is no success."""
-    code, said, _ = asked("selftest", "--quick", strict="false")
+    """No case is known for this probe, which is reported and is not a success."""
+    code, reported, _ = asked("selftest", "--quick", strict="false")
 
     assert 1 == code
-    assert f"partial::imagined: not attached: {WHY}" in said
-    assert "nothing could be checked here, so nothing is proved" in said
+    assert f"partial::imagined: not attached: {WHY}" in reported
+    assert "nothing could be checked here, so nothing is proven" in reported

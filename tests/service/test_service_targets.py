@@ -15,7 +15,7 @@ pytestmark = pytest.mark.kernel_alone
 
 @pytest.fixture
 def cgroup():
-    """Make a cgroup when the test asks for it."""
+    """Make a cgroup when the test requests it."""
     folder = find_hierarchy(Path("/sys/fs/cgroup")).root / NAME
 
     def cgroup():
@@ -50,7 +50,7 @@ def own_cgroup(folder):
 
 
 def test_a_cgroup_that_comes_later_is_measured_and_nobody_else(serve, cgroup, work, work_in, tmp_path):
-    """The first reading after it was made is enough; its absence before was said."""
+    """The first reading after it was made is enough; its absence before was reported."""
     service = serve(targets=f"{{cgroups: [/{NAME}], kernel_threads: false}}")
     path = tmp_path / "file"
     path.write_bytes(b"x" * (1 << 20))

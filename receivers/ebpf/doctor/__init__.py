@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the receiver ``ebpf`` tells ``ebpf-sidecar doctor``: can this machine do it, and which rights are enough.
+"""The checks of the receiver ``ebpf`` for ``ebpf-sidecar doctor``: can it run here, and which privileges are enough.
 
 system         what only the kernel itself can answer: calls are tried, BCC is imported by a child
 machine        the facts, read below one root: system + files of /proc, /sys and /boot

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Devices in use that take bios and make no requests of them (zram, dm, md, NVMe multipath): they have no rows."""
+"""Devices in use that handle bios without making requests (zram, dm, md, NVMe multipath): block_io has no rows for
+them."""
 
 from __future__ import annotations
 
@@ -14,8 +15,8 @@ _OCTAL = re.compile(r"\\([0-7]{3})")
 
 @dataclass(frozen=True, slots=True)
 class BioDevice:
-    """``name`` as below /sys/block, with its own name in brackets where it has one (dm). ``uses``: mount points, and
-    ``swap``. ``below``: the devices that it is built upon, if any."""
+    """``name`` as in /sys/block, with its own name in brackets if it has one (dm). ``uses``: mount points, and
+    ``swap``. ``below``: the devices underneath, if any."""
 
     name: str
     uses: tuple[str, ...]
@@ -23,7 +24,7 @@ class BioDevice:
 
 
 def read_bio_devices(root: Path) -> Sequence[BioDevice]:
-    """Those that are mounted, or used as swap, by what is below ``root``."""
+    """The ones that are mounted or used as swap, according to the files below ``root``."""
     uses: dict[Path, list[str]] = {}
     for device, use in (*_mounted(root), *_swaps(root)):
         disk = _whole(device)
@@ -33,13 +34,13 @@ def read_bio_devices(root: Path) -> Sequence[BioDevice]:
 
 
 def _mounted(root: Path) -> Iterator[tuple[Path, str]]:
-    """Folders in sysfs and mount points: the host's where we may look, else our own."""
+    """Folders in sysfs and their mount points: the host's if readable, otherwise our own."""
     lines = _lines(root / "proc/1/mountinfo") or _lines(root / "proc/self/mountinfo")
     for line in lines:
         before, _, after = line.partition(" - ")
         number, point, source = before.split()[2], before.split()[4], after.split()[1]
         device = root / "sys/dev/block" / number
-        # btrfs and others have numbers of their own
+        # btrfs and others use anonymous device numbers
         yield device if device.exists() else _by_name(root, source), _unescaped(point)
 
 
@@ -49,13 +50,13 @@ def _swaps(root: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _by_name(root: Path, source: str) -> Path:
-    """What a file of /dev is in sysfs; the links of /dev/mapper lead there."""
+    """The sysfs folder of a file in /dev; the links in /dev/mapper lead to it."""
     file = root / _unescaped(source).lstrip("/")
     return root / "sys/class/block" / (file.resolve().name if file.is_symlink() else file.name)
 
 
 def _whole(device: Path) -> Path | None:
-    """The disk of a device or of its partition; None where there is none, as for files in memory."""
+    """The whole disk of a device or partition; None if there is none, as for file systems in memory."""
     if not device.exists():
         return None
     folder = device.resolve()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The doctor's look at the machine for one configured receiver ``ebpf``."""
+"""Examines the machine for one configured receiver ``ebpf``."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ebpf_sidecar.receivers.ebpf.settings import EbpfSettings
 from .attribute_findings import attribute_findings
 from .disk_findings import disk_findings
 from .hook_findings import hook_findings
+from .host_facts import HostFacts, Tracing, read_host_facts
 from .kernel_findings import kernel_findings
-from .machine import Machine, Tracing, read_machine
 from .needs import needs_of
 from .open_files import open_files
-from .private_tracefs import mounted_elsewhere
+from .private_tracefs import mounted_privately
 from .rights_findings import rights_findings
 from .security_context import advice_of
 from .surroundings_findings import surroundings_findings
@@ -25,35 +25,35 @@ from .system import this_system
 
 
 def examine(settings: EbpfSettings) -> Examination:
-    """The machine that we are on, for the probes that ``settings`` name."""
-    machine = read_machine(this_system())
-    if machine.tracing is not Tracing.NOT_MOUNTED or not machine.standing.may("CAP_SYS_ADMIN"):
-        return examine_machine(settings, machine)
-    with mounted_elsewhere() as (tracing, tracefs):
-        return examine_machine(settings, replace(machine, tracing=tracing, tracefs=tracefs))
+    """Examine this machine for the probes in ``settings``."""
+    facts = read_host_facts(this_system())
+    if facts.tracing is not Tracing.NOT_MOUNTED or not facts.privileges.may("CAP_SYS_ADMIN"):
+        return examine_host(settings, facts)
+    with mounted_privately() as (tracing, tracefs):
+        return examine_host(settings, replace(facts, tracing=tracing, tracefs=tracefs))
 
 
-def examine_machine(settings: EbpfSettings, machine: Machine) -> Examination:
-    """``machine``, for the probes that ``settings`` name; pure but for reading the probes' own files."""
+def examine_host(settings: EbpfSettings, facts: HostFacts) -> Examination:
+    """Examine a host for the probes in ``settings``; pure except for reading the probes' own files."""
     files = find_probes(Plugins().probe_folders())
     probes = [read_probe(files[name]) for name in settings.probes]
-    needs = needs_of(probes, machine)
-    rights = tuple(rights_findings(machine, needs, _counting(settings)))
+    needs = needs_of(probes, facts)
+    rights = tuple(rights_findings(facts, needs, _counting(settings)))
     findings = (
-        *kernel_findings(machine, probes),
+        *kernel_findings(facts, probes),
         *rights,
-        open_files(machine, probes),
-        *surroundings_findings(machine),
-        *disk_findings(machine, probes),
-        *hook_findings(machine, probes, settings.probes, strict=settings.strict),
-        *attribute_findings(machine, probes),
+        open_files(facts, probes),
+        *surroundings_findings(facts),
+        *disk_findings(facts, probes),
+        *hook_findings(facts, probes, settings.probes, strict=settings.strict),
+        *attribute_findings(facts, probes),
     )
     refused = any(each.subject == "seccomp" and each.verdict is Verdict.PROBLEM for each in rights)
-    return Examination(findings, advice_of(machine, needs, refused=refused))
+    return Examination(findings, advice_of(facts, needs, refused=refused))
 
 
 def _counting(settings: EbpfSettings) -> str:
-    """The setting that needs to know what programs cost."""
+    """The setting that needs the programs' run time."""
     if settings.max_overhead is not None:
         return "max_overhead"
     return "probe_statistics" if settings.probe_statistics else ""

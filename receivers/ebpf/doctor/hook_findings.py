@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which way into the kernel each hook of each probe would take here: the plan of loading, asked beforehand."""
+"""Where each hook of each probe would attach here: the loading plan, made in advance."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from ebpf_sidecar.receivers.ebpf.loading.build_request import request_for
 from ebpf_sidecar.receivers.ebpf.loading.plan import Choice, make_plan
 from ebpf_sidecar.receivers.ebpf.probe.model import BY_BTF, Probe
 
-from .machine import Machine
+from .host_facts import HostFacts
 
 
 def hook_findings(
-    machine: Machine, probes: Sequence[Probe], chosen: Mapping[str, Mapping[str, Any]], *, strict: bool
+    facts: HostFacts, probes: Sequence[Probe], chosen: Mapping[str, Mapping[str, Any]], *, strict: bool
 ) -> Iterator[Finding]:
-    """One line a hook. Nothing when the machine's architecture is not known: another line says so."""
-    if machine.tracefs is None:
-        yield Finding("hooks", "", Verdict.NOTE, "unknown while tracefs cannot be read", "see kernel tracefs")
+    """One line per hook. Nothing if the machine's architecture is unknown: another line reports that."""
+    if facts.tracefs is None:
+        yield Finding("hooks", "", Verdict.NOTE, "unknown because tracefs cannot be read", "see kernel tracefs")
         return
     try:
-        request = request_for(probes, chosen, cgroup_hierarchy=machine.cgroups.controller)
+        request = request_for(probes, chosen, cgroup_hierarchy=facts.cgroups.controller)
     except (ProbeError, KeyError):
         return
-    plan = make_plan(request, machine.tracefs, machine.types, machine.standing.release)
-    alive = {choice.hook.probe for choice in plan.choices if choice.ways}
+    plan = make_plan(request, facts.tracefs, facts.types, facts.privileges.release)
+    alive = {choice.hook.probe for choice in plan.choices if choice.usable}
     by_name = {probe.name: probe for probe in probes}
     for choice in plan.choices:
         probe = by_name[choice.hook.probe]
-        yield _finding(choice, probe, machine.standing.release, grave=strict or probe.name not in alive)
+        yield _finding(choice, probe, facts.privileges.release, grave=strict or probe.name not in alive)
 
 
 def _finding(choice: Choice, probe: Probe, release: tuple[int, int], *, grave: bool) -> Finding:
     name = ("hook", f"{probe.name}::{choice.hook.name}")
-    if choice.ways:
-        way = choice.ways[0]
+    if choice.usable:
+        point = choice.usable[0]
         others = f" (instead of another: {choice.reason})" if choice.reason else ""
-        # only loading such a program tells whether a security module allows it
-        certain = Verdict.NOTE if way.attach in BY_BTF else Verdict.OK
-        unsure = "; whether it may be loaded is known once it is tried" if certain is Verdict.NOTE else ""
-        return Finding(*name, certain, f"{way.attach} {way.event}{others}{unsure}")
+        # only loading such a program shows whether a security module allows it
+        certain = Verdict.NOTE if point.attach in BY_BTF else Verdict.OK
+        unsure = "; only an attempt shows whether it may be loaded" if certain is Verdict.NOTE else ""
+        return Finding(*name, certain, f"{point.attach} {point.event}{others}{unsure}")
     absent = [metric.name for metric in probe.metrics if choice.hook.name in metric.hooks]
     lost = f"; absent: {', '.join(absent)}" if absent else ""
     found = f"{choice.reason}{lost}"
@@ -52,7 +52,7 @@ def _finding(choice: Choice, probe: Probe, release: tuple[int, int], *, grave: b
 
 
 def _fix(choice: Choice, release: tuple[int, int], *, grave: bool) -> str:
-    later = [way.since for way in choice.hook.ways if way.since and release_of(way.since) > release]
+    later = [point.since for point in choice.hook.alternatives if point.since and release_of(point.since) > release]
     option = re.search(r"CONFIG_\w+", choice.reason)
     built = f"use a kernel built with {option[0]}=y" if option else "use another kernel"
     newer = f"use kernel {min(later, key=release_of)} or later" if later else built

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The options that the kernel was built with, and what each is needed for."""
+"""The kernel's build options, and what each is needed for."""
 
 from __future__ import annotations
 
@@ -9,42 +9,42 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ebpf_sidecar.receivers.ebpf.probe.model import Alternative
+from ebpf_sidecar.receivers.ebpf.probe.model import AttachPoint
 
 NEEDED = {
     "CONFIG_BPF_SYSCALL": "the system call bpf(2)",
     "CONFIG_PERF_EVENTS": "attaching programs to tracepoints",
     "CONFIG_EVENT_TRACING": "tracepoints",
     "CONFIG_BPF_EVENTS": "programs at tracepoints",
-    "CONFIG_CGROUPS": "telling containers apart",
+    "CONFIG_CGROUPS": "attributing events to containers",
 }
 """Without one of these nothing works."""
 
-USEFUL: Mapping[str, tuple[str, Callable[[Alternative], bool]]] = {
+USEFUL: Mapping[str, tuple[str, Callable[[AttachPoint], bool]]] = {
     "CONFIG_BPF_JIT": ("without it programs are interpreted, several times slower", lambda _: True),
     "CONFIG_DEBUG_INFO_BTF": (
         "without it hooks that read the kernel's structures are missing",
-        lambda way: bool(way.btf),
+        lambda point: bool(point.btf),
     ),
     "CONFIG_MEMCG": (
         "without it there is no memory pressure per container",
-        lambda way: way.event.startswith("vmscan:mm_vmscan_memcg_"),
+        lambda point: point.event.startswith("vmscan:mm_vmscan_memcg_"),
     ),
     "CONFIG_KPROBES": (
         "without it hooks have no kprobe as an alternative",
-        lambda way: way.attach in ("kprobe", "kretprobe"),
+        lambda point: point.attach in ("kprobe", "kretprobe"),
     ),
     "CONFIG_FTRACE_SYSCALLS": (
         "without it there are no tracepoints of single system calls",
-        lambda way: way.event.startswith("syscalls:"),
+        lambda point: point.event.startswith("syscalls:"),
     ),
 }
-"""What is lost without them, and which ways into the kernel that concerns."""
+"""What is lost without them, and which attach points are affected."""
 
 
 @dataclass(frozen=True, slots=True)
 class KernelConfig:
-    """``options``: those that are set, with their values (``y``, ``m``, …); ``source``: the file."""
+    """``options``: the options that are set, with their values (``y``, ``m``, …); ``source``: the file."""
 
     options: Mapping[str, str]
     source: Path
@@ -55,7 +55,7 @@ class KernelConfig:
 
 
 def read_kernel_config(root: Path, release: str) -> KernelConfig | None:
-    """The running kernel's, from the kernel itself or from where distributions put it; None where there is none."""
+    """The running kernel's configuration, from /proc or where distributions install it; None if there is none."""
     places = (
         root / "proc/config.gz",
         root / "boot" / f"config-{release}",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""tracefs for a look only: mounted by a child in a mount namespace of its own, so nobody else ever sees it."""
+"""A private tracefs: mounted by a child in its own mount namespace, so that no other process ever sees it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 from ebpf_sidecar.pipeline.process.isolation import python_code, start
 from ebpf_sidecar.receivers.ebpf.kernel.tracefs import PLACES, Tracefs, find_tracefs
 
-from .machine import Tracing
+from .host_facts import Tracing
 
 _READABLE = b"readable\n"
-# the child looks itself: ours is through /proc, which may be closed to us although tracefs is not
+# the child checks by itself: we look through /proc, which may be closed to us although tracefs is not
 _MOUNT = (
     f"import {Tracefs.__module__} as tracefs\n"
     "tracefs.mount_tracefs()\n"
@@ -24,21 +24,21 @@ _MOUNT = (
 
 
 @contextmanager
-def mounted_elsewhere() -> Iterator[tuple[Tracing, Tracefs | None]]:
-    """Meanwhile tracefs, seen through the root folder of the child that mounted it.
+def mounted_privately() -> Iterator[tuple[Tracing, Tracefs | None]]:
+    """Mount tracefs in a child; within the context it is visible through the child's root folder.
 
-    ``HIDDEN`` and None where it can be mounted, but not read then; ``NOT_MOUNTED`` else, with None where it is refused.
+    ``HIDDEN`` and None if it can be mounted but not read; otherwise ``NOT_MOUNTED``, with None if mounting is refused.
     """
     try:
         child = start(python_code(_MOUNT), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     except OSError:
         yield Tracing.NOT_MOUNTED, None
         return
-    with child:  # the end of its input ends it, and the mount with it
+    with child:  # it exits when its input ends, and the mount goes with it
         assert child.stdout is not None
-        said = child.stdout.readline()
-        tracefs = find_tracefs((_seen_by(child.pid),)) if said == _READABLE else None
-        yield Tracing.HIDDEN if said and said != _READABLE else Tracing.NOT_MOUNTED, tracefs
+        reported = child.stdout.readline()
+        tracefs = find_tracefs((_seen_by(child.pid),)) if reported == _READABLE else None
+        yield Tracing.HIDDEN if reported and reported != _READABLE else Tracing.NOT_MOUNTED, tracefs
 
 
 def _seen_by(process: int) -> Path:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether we look at the host or at a container's small world: cgroups and namespaces."""
+"""Whether we see the host or only a container's view of it: cgroups and namespaces."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from ebpf_sidecar.receivers.ebpf.kernel.namespaces import FIRST, in_first
+from ebpf_sidecar.receivers.ebpf.kernel.namespaces import HOST_NAMESPACES, in_host_namespace
 from ebpf_sidecar.receivers.ebpf.owners.cgroup_tree import find_hierarchy
 
 
 class CgroupVersion(StrEnum):
-    """``hybrid``: version 1 controllers beside a version 2 tree without any."""
+    """``hybrid``: version 1 controllers next to a version 2 tree without controllers."""
 
     V1 = "v1"
     V2 = "v2"
@@ -22,9 +22,9 @@ class CgroupVersion(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Cgroups:
-    """``controller``: the hierarchy in which containers are told apart (see cgroup_tree.py), at ``root``.
+    """``controller``: the hierarchy that identifies containers (see cgroup_tree.py), at ``root``.
 
-    ``whole``: whether the host's whole tree is seen there.
+    ``whole``: whether the host's whole tree is visible there.
     """
 
     version: CgroupVersion
@@ -35,7 +35,7 @@ class Cgroups:
 
 @dataclass(frozen=True, slots=True)
 class Namespaces:
-    """Whether ours are the host's; None where that cannot be read."""
+    """Whether ours are the host's; None if that cannot be read."""
 
     cgroup: bool | None
     pid: bool | None
@@ -63,4 +63,4 @@ def _version(top: Path, controller: str) -> CgroupVersion:
 
 def read_namespaces(root: Path) -> Namespaces:
     """Those of this process, from ``root``/proc/self/ns."""
-    return Namespaces(**{kind: in_first(kind, root / "proc") for kind in FIRST})
+    return Namespaces(**{kind: in_host_namespace(kind, root / "proc") for kind in HOST_NAMESPACES})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether containers and processes can be told apart by name from here."""
+"""Whether containers and processes can be identified by name from here."""
 
 from __future__ import annotations
 
@@ -7,53 +7,53 @@ from collections.abc import Iterator
 
 from ebpf_sidecar.pipeline.checks import Finding, Verdict
 
-from .machine import Machine
+from .host_facts import HostFacts
 from .surroundings import CgroupVersion
 
 _MOUNT_V2 = "mount -t cgroup2 cgroup2 /sys/fs/cgroup"
 _OWNS = {
     True: "the host's cgroup namespace",
     False: "a cgroup namespace of its own",
-    None: "of which namespace is unknown",
+    None: "namespace unknown",
 }
 _MOUNT_HOSTS = "mount the host's tree: hostPath /sys/fs/cgroup (docker: -v /sys/fs/cgroup:/sys/fs/cgroup:ro)"
 
 
-def surroundings_findings(machine: Machine) -> Iterator[Finding]:
+def surroundings_findings(facts: HostFacts) -> Iterator[Finding]:
     """Version and view of cgroups, then the pid namespace."""
-    yield _version(machine)
-    if machine.cgroups.version is not CgroupVersion.NONE:
-        yield _view(machine)
-    yield _processes(machine)
+    yield _version(facts)
+    if facts.cgroups.version is not CgroupVersion.NONE:
+        yield _view(facts)
+    yield _processes(facts)
 
 
-def _version(machine: Machine) -> Finding:
-    cgroups, name = machine.cgroups, ("cgroup", "version")
+def _version(facts: HostFacts) -> Finding:
+    cgroups, name = facts.cgroups, ("cgroup", "version")
     if cgroups.version is CgroupVersion.NONE:
         found = f"no cgroups at {cgroups.root}: nothing can be attributed to containers"
         return Finding(*name, Verdict.PROBLEM, found, f"{_MOUNT_V2} on the host; in a container {_MOUNT_HOSTS}")
     if cgroups.version is CgroupVersion.V2:
         return Finding(*name, Verdict.OK, "v2")
-    found = f"{cgroups.version}; containers are told apart in the {cgroups.controller} hierarchy"
-    if machine.types is None:
-        found = f"{cgroups.version}, and without BTF the kernel does not tell where its ids are: rows name no container"
+    found = f"{cgroups.version}; containers are identified by the {cgroups.controller} hierarchy"
+    if facts.types is None:
+        found = f"{cgroups.version}, and without BTF the ids of its hierarchies cannot be found: rows name no container"
         return Finding(*name, Verdict.PROBLEM, found, "boot with systemd.unified_cgroup_hierarchy=1 (version 2)")
     return Finding(*name, Verdict.OK, found)
 
 
-def _view(machine: Machine) -> Finding:
-    own = _OWNS[machine.namespaces.cgroup]
-    if machine.cgroups.whole:
+def _view(facts: HostFacts) -> Finding:
+    own = _OWNS[facts.namespaces.cgroup]
+    if facts.cgroups.whole:
         return Finding("cgroup", "view", Verdict.OK, f"the host's whole tree ({own})")
     found = f"only a part of the host's tree ({own}): other containers' rows have no name"
     return Finding("cgroup", "view", Verdict.PROBLEM, found, _MOUNT_HOSTS)
 
 
-def _processes(machine: Machine) -> Finding:
-    if machine.namespaces.pid:
+def _processes(facts: HostFacts) -> Finding:
+    if facts.namespaces.pid:
         return Finding("processes", "pid namespace", Verdict.OK, "the host's")
-    if machine.namespaces.pid is None:
-        found = "unknown: /proc/self/ns/pid cannot be read; names of executables may stay cut after 15 bytes"
+    if facts.namespaces.pid is None:
+        found = "unknown: /proc/self/ns/pid cannot be read; names of executables may be truncated to 15 bytes"
         return Finding("processes", "pid namespace", Verdict.NOTE, found, "mount proc, and let this user read its own")
-    found = "not the host's: names of executables stay cut after 15 bytes; process ids in rows are the host's"
+    found = "not the host's: names of executables are truncated to 15 bytes; process ids in rows are the host's"
     return Finding("processes", "pid namespace", Verdict.NOTE, found, "hostPID: true (docker: --pid=host)")

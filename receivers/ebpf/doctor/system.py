@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What no file tells: identity, limits, which system calls are let through, and BCC. Tests bring their own."""
+"""What is not in any file: identity, limits, which system calls are allowed, and BCC. Tests pass their own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ebpf_sidecar.receivers.ebpf.kernel.reader_rights import rights_to_read
 from ebpf_sidecar.receivers.ebpf.kernel.syscall_table import syscall_table
 from ebpf_sidecar.receivers.ebpf.loader.bcc_package import system_folder
 
-_NO_COMMAND = 0xFFFF  # bpf(2) answers EINVAL to a command that does not exist, once it lets the caller in
+_NO_COMMAND = 0xFFFF  # bpf(2) answers EINVAL to an unknown command, if the caller has permission
 _BCC = "import bcc; print(getattr(bcc, '__version__', 'of unknown version'))"
 _BCC_SECONDS = 30
 
@@ -28,13 +28,13 @@ class Bcc:
     version: str = ""
     cause: str = ""
     folder: str = ""
-    """Where the system's Python has it, when this one cannot import it."""
+    """Where the system's Python has it, if this one cannot import it."""
 
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """``machine`` as uname says it. ``user`` and ``group``: effective ids. ``memlock``: bytes, -1 for no limit.
-    ``open_files``: the most descriptors that this process may give itself, -1 for no limit. ``processors``: at work.
+    """``machine`` as reported by uname. ``user`` and ``group``: effective ids. ``memlock``: bytes, -1 for no limit.
+    ``open_files``: the most descriptors that this process may give itself, -1 for no limit. ``cpus``: at work.
 
     ``answers``: errno of calls that were tried with nothing in them, by name: EINVAL or EFAULT is what the kernel says
     to those it lets in. ``to_read``: capabilities without which maps cannot be read here. ``libseccomp``: it is there.
@@ -51,11 +51,11 @@ class System:
     to_read: tuple[str, ...] = ()
     libseccomp: bool = True
     open_files: int = -1
-    processors: int = 1
+    cpus: int = 1
 
 
 def this_system() -> System:
-    """The one that we are on, as this process sees it. A child imports BCC, which would take 125 MB here."""
+    """The system as this process sees it. BCC is imported by a child, since it would take 125 MB here."""
     names = os.uname()
     return System(
         release=names.release,
@@ -69,7 +69,7 @@ def this_system() -> System:
         to_read=rights_to_read(),
         libseccomp=libseccomp_available(),
         open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
-        processors=os.cpu_count() or 1,
+        cpus=os.cpu_count() or 1,
     )
 
 
@@ -93,19 +93,19 @@ def _errno(libc: ctypes.CDLL, *arguments: object) -> int:
 def _bcc() -> Bcc:
     try:
         with start(python_code(_BCC), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
-            said, problem = _outcome(child)
+            reported, problem = _outcome(child)
     except (OSError, subprocess.TimeoutExpired) as error:
         return Bcc(cause=str(error))
     if child.returncode == 0:
-        return Bcc(version=said.strip())
+        return Bcc(version=reported.strip())
     cause = (problem.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
     return Bcc(cause=cause, folder=system_folder())
 
 
 def _outcome(child: subprocess.Popen[bytes]) -> tuple[str, str]:
     try:
-        said, problem = child.communicate(timeout=_BCC_SECONDS)
+        reported, problem = child.communicate(timeout=_BCC_SECONDS)
     except BaseException:
         child.kill()
         raise
-    return said.decode(errors="replace"), problem.decode(errors="replace")
+    return reported.decode(errors="replace"), problem.decode(errors="replace")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the numbers in a key to the words in a label."""
+"""Decodes numbers in keys to label values."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from ebpf_sidecar.receivers.ebpf.kernel.syscall_table import SyscallTable, sysca
 from ebpf_sidecar.receivers.ebpf.probe.model import ELSE, Attribute
 
 Decode = Callable[[int], str | None]
-"""The word for a value; None: a row with this value has no part in the metric."""
+"""The word for a value; None if rows with this value are not part of the metric."""
 
 _MINOR_BITS = 20  # the kernel's own dev_t, not the one of stat(2)
 
 
 @dataclass(frozen=True, slots=True)
 class Decoders:
-    """What decoders need to know of the machine. ``sys_root``: where sysfs is mounted."""
+    """What decoders need to know about the machine. ``sys_root``: where sysfs is mounted."""
 
     syscalls: SyscallTable
     sys_root: Path = Path("/sys")
 
     @classmethod
     def of_machine(cls) -> Decoders:
-        """Those for the machine we run on. Raises `KeyError` when its system calls are unknown."""
+        """The decoders for this machine. Raises `KeyError` if its system calls are unknown."""
         return cls(syscall_table())
 
     def of(self, attribute: Attribute) -> Decode:
-        """The decoder that the attribute names."""
+        """The attribute's decoder."""
         if not isinstance(attribute.decode, str):
             return _table(attribute.decode)
         named: dict[str, Decode] = {"syscall": self.syscall, "errno": errno_name, "device": self.device}
         return named[attribute.decode]
 
     def syscall(self, number: int) -> str:
-        """``openat`` for 257 on x86-64; the number itself when it has no name here."""
+        """``openat`` for 257 on x86-64; the number itself if it has no name here."""
         return self.syscalls.names.get(number, str(number))
 
     def device(self, number: int) -> str:
-        """``vda`` for its device number; ``254:0`` when it has gone."""
+        """``vda`` for its device number; ``254:0`` if the device is gone."""
         major, minor = number >> _MINOR_BITS, number & (1 << _MINOR_BITS) - 1
         try:
             return (self.sys_root / "dev" / "block" / f"{major}:{minor}").readlink().name
@@ -50,7 +50,7 @@ class Decoders:
 
 
 def errno_name(number: int) -> str:
-    """``ENOENT`` for 2; the number itself when it has no name."""
+    """``ENOENT`` for 2; the number itself if it has no name."""
     return errno.errorcode.get(number, str(number))
 
 

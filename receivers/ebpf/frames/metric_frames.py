@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From running totals to frames, by what the probe's YAML says about each metric."""
+"""Makes frames from running totals, as the probe's YAML describes each metric."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Columns = Mapping[str, slice]
 
 
 def view_of(attributes: Sequence[Attribute], attribution: Attribution, decoders: Decoders) -> View:
-    """The view in which rows are told apart by their owner and by ``attributes``."""
+    """The view whose rows are grouped by owner and ``attributes``."""
     decoded: list[tuple[str, Decode]] = [(attribute.field, decoders.of(attribute)) for attribute in attributes]
 
     def groups(keys: Keys) -> list[Group | None]:
@@ -56,30 +56,32 @@ def positions(columns: Columns, name: str) -> list[int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """When a reading was taken and for whom."""
+class ReadingTime:
+    """When a reading was taken, and its resource."""
 
     time_unix_nano: int
     resource: Mapping[str, str]
 
 
-def gauge_frame(moment: Moment, info: MetricInfo, points: tuple[RowSet, Sequence[float]]) -> Frame:
+def gauge_frame(reading_time: ReadingTime, info: MetricInfo, points: tuple[RowSet, Sequence[float]]) -> Frame:
     """The frame of a gauge. ``points``: rows and their values."""
     rows, values = points
-    return _frame(moment, info, rows, np.array(values, np.float64), start=0)
+    return _frame(reading_time, info, rows, np.array(values, np.float64), start=0)
 
 
-def counter_frame(moment: Moment, info: MetricInfo, points: tuple[RowSet, NDArray[Any]], start: int) -> Frame:
+def counter_frame(
+    reading_time: ReadingTime, info: MetricInfo, points: tuple[RowSet, NDArray[Any]], start: int
+) -> Frame:
     """The frame of a counter that counts since ``start`` (ns since the epoch). ``points``: rows and their values."""
-    return _frame(moment, info, *points, start)
+    return _frame(reading_time, info, *points, start)
 
 
-def _frame(moment: Moment, info: MetricInfo, rows: RowSet, values: NDArray[Any], start: int) -> Frame:
-    time, resource = moment.time_unix_nano, moment.resource
+def _frame(reading_time: ReadingTime, info: MetricInfo, rows: RowSet, values: NDArray[Any], start: int) -> Frame:
+    time, resource = reading_time.time_unix_nano, reading_time.resource
     return Frame(info.name, info.kind, rows, values, time, start, info.unit, info.description, resource=resource)
 
 
-ToFrame = Callable[[Snapshot, Moment], Frame]
+ToFrame = Callable[[Snapshot, ReadingTime], Frame]
 
 
 def frame_maker(metric: Metric, columns: Columns) -> ToFrame:
@@ -93,22 +95,24 @@ def frame_maker(metric: Metric, columns: Columns) -> ToFrame:
     return _sum(metric, metric.value, columns)
 
 
-def _counter(metric: Metric, snapshot: Snapshot, rows: RowSet, values: NDArray[np.uint64], moment: Moment) -> Frame:
+def _counter(
+    metric: Metric, snapshot: Snapshot, rows: RowSet, values: NDArray[np.uint64], reading_time: ReadingTime
+) -> Frame:
     return Frame(
         metric.name,
         Kind(metric.kind),
         rows,
         values,
-        moment.time_unix_nano,
+        reading_time.time_unix_nano,
         start_time_unix_nano=_starts(snapshot, len(values)),
         unit=metric.unit,
         description=metric.description,
-        resource=moment.resource,
+        resource=reading_time.resource,
     )
 
 
 def _starts(snapshot: Snapshot, rows: int) -> NDArray[np.uint64]:
-    """Since when each row counts, also where rows are shown several times."""
+    """The start time of each row, also where a row occurs several times."""
     starts = snapshot.starts
     return np.repeat(starts, rows // len(starts)) if len(starts) else starts
 
@@ -117,26 +121,26 @@ def _sum(metric: Metric, value: Sum, columns: Columns) -> ToFrame:
     added = [position for name in value.columns for position in positions(columns, name)]
     taken = [position for name in value.minus for position in positions(columns, name)]
 
-    def make(snapshot: Snapshot, moment: Moment) -> Frame:
+    def make(snapshot: Snapshot, reading_time: ReadingTime) -> Frame:
         values = snapshot.totals[:, added].sum(axis=1, dtype=np.uint64)
         if taken:
             values -= np.minimum(values, snapshot.totals[:, taken].sum(axis=1, dtype=np.uint64))
-        return _counter(metric, snapshot, snapshot.rows, values, moment)
+        return _counter(metric, snapshot, snapshot.rows, values, reading_time)
 
     return make
 
 
 def _distinct(metric: Metric) -> ToFrame:
-    def make(snapshot: Snapshot, moment: Moment) -> Frame:
+    def make(snapshot: Snapshot, reading_time: ReadingTime) -> Frame:
         return Frame(
             metric.name,
             Kind.GAUGE,
             snapshot.rows,
             snapshot.distinct.astype(np.float64),
-            moment.time_unix_nano,
+            reading_time.time_unix_nano,
             unit=metric.unit,
             description=metric.description,
-            resource=moment.resource,
+            resource=reading_time.resource,
         )
 
     return make
@@ -149,14 +153,14 @@ def _spread(metric: Metric, value: Spread, columns: Columns) -> ToFrame:
     def rows_of(rows: RowSet) -> RowSet:
         return spread_rows(rows, value.attribute, value.values)
 
-    def make(snapshot: Snapshot, moment: Moment) -> Frame:
-        return _counter(metric, snapshot, rows_of(snapshot.rows), snapshot.totals[:, spread].reshape(-1), moment)
+    def make(snapshot: Snapshot, reading_time: ReadingTime) -> Frame:
+        return _counter(metric, snapshot, rows_of(snapshot.rows), snapshot.totals[:, spread].reshape(-1), reading_time)
 
     return make
 
 
 def spread_rows(rows: RowSet, attribute: str, words: Sequence[str]) -> RowSet:
-    """Each row once for each of ``words``, which tell the copies apart."""
+    """Repeat each row for each of ``words``, which distinguish the copies."""
     copies = len(words)
     repeated = rows.take(np.repeat(np.arange(len(rows)), copies))
     ids = np.repeat(rows.ids * np.uint64(copies), copies) + np.tile(np.arange(copies, dtype=np.uint64), len(rows))
@@ -169,20 +173,20 @@ def _histogram(metric: Metric, value: Slots, columns: Columns) -> ToFrame:
     bounds = value.scale * 2.0 ** (value.lowest_exponent + np.arange(len(slots) - 1, dtype=np.float64))
     advised = value.scale * 2.0 ** np.array(value.default_exponents, np.float64) if value.default_exponents else None
 
-    def make(snapshot: Snapshot, moment: Moment) -> Frame:
+    def make(snapshot: Snapshot, reading_time: ReadingTime) -> Frame:
         return Frame(
             metric.name,
             Kind.HISTOGRAM,
             snapshot.rows,
             snapshot.totals[:, slots],
-            moment.time_unix_nano,
+            reading_time.time_unix_nano,
             start_time_unix_nano=snapshot.starts,
             unit=metric.unit,
             description=metric.description,
             bounds=bounds,
             advised_bounds=advised,
             sums=snapshot.totals[:, total].astype(np.float64) * value.scale,
-            resource=moment.resource,
+            resource=reading_time.resource,
         )
 
     return make

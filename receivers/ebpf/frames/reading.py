@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All maps of the loaded probes, read together: from one look at the kernel to frames."""
+"""Reads all maps of the loaded probes together and makes frames of them."""
 
 from __future__ import annotations
 
@@ -15,68 +15,77 @@ from ebpf_sidecar.pipeline.component import MapCleanup
 from ebpf_sidecar.pipeline.frame import Frame, Kind
 from ebpf_sidecar.pipeline.rows import RowSet, Text, once_per_row_set
 from ebpf_sidecar.receivers.ebpf.maps.cleanup import Cleaning
-from ebpf_sidecar.receivers.ebpf.maps.loaded import Loaded
-from ebpf_sidecar.receivers.ebpf.maps.map_totals import Tally, View
+from ebpf_sidecar.receivers.ebpf.maps.loaded import LoadedProbes
+from ebpf_sidecar.receivers.ebpf.maps.map_totals import MapTotals, View
 from ebpf_sidecar.receivers.ebpf.owners.attribution import ATTRIBUTES, Attribution, GroupBy
 from ebpf_sidecar.receivers.ebpf.owners.cgroup_tree import UNKNOWN
 from ebpf_sidecar.receivers.ebpf.probe.model import Attribute, Distinct, Metric, Probe
 
 from .decoders import Decoders
-from .metric_frames import Moment, ToFrame, frame_maker, positions, view_of
+from .metric_frames import ReadingTime, ToFrame, frame_maker, positions, view_of
 
 _CGROUP = ATTRIBUTES[GroupBy.CGROUP]
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """A metric: the tally and the view it is made from, and how."""
+class MetricView:
+    """A metric: the totals and the view that it is made from, and how."""
 
-    tally: Tally
+    map_totals: MapTotals
     view: int
     make: ToFrame
 
-    def frame(self, moment: Moment) -> Frame:
-        """The metric now."""
-        return self.make(self.tally.snapshot(self.view), moment)
+    def frame(self, reading_time: ReadingTime) -> Frame:
+        """The metric's current frame."""
+        return self.make(self.map_totals.snapshot(self.view), reading_time)
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """Reads all maps and makes the frames of all metrics that are available."""
 
-    tallies: Mapping[str, Tally]
-    shown: Sequence[Shown]
+    all_totals: Mapping[str, MapTotals]
+    metric_views: Sequence[MetricView]
     cleaning: Cleaning
     attribution: Attribution
 
     def update(self, now: float, time: int = 0, *, ahead: bool = False) -> None:
-        """Read every map once, and clean up where that is due. Raises `ProbeError`.
+        """Read every map once, and clean up if due. Raises `ProbeError`.
 
-        ``now``: monotonic seconds; ``time``: the same moment, ns since the epoch; ``ahead``: of the wall clock.
+        ``now``: monotonic seconds; ``time``: the same time in ns since the epoch; ``ahead``: whether that is ahead of
+        the wall clock.
         """
-        tallies = list(self.tallies.values())
-        self.cleaning.before_reading(tallies, now)
-        keys = [tally.update(now, time, ahead=ahead) for tally in tallies]
-        self.cleaning.after_reading(tallies, keys)
-        self.attribution.forget_names(lambda: chain.from_iterable(tally.groups() for tally in tallies))
+        all_totals = list(self.all_totals.values())
+        self.cleaning.before_reading(all_totals, now)
+        keys = [map_totals.update(now, time, ahead=ahead) for map_totals in all_totals]
+        self.cleaning.after_reading(all_totals, keys)
+        self.attribution.forget_names(lambda: chain.from_iterable(map_totals.groups() for map_totals in all_totals))
 
     def without(self, maps: Collection[str]) -> Reading:
         """The same without these maps (by published name) and what is made from them."""
-        gone = [id(self.tallies[name]) for name in maps if name in self.tallies]
+        gone = [id(self.all_totals[name]) for name in maps if name in self.all_totals]
         return replace(
             self,
-            tallies={name: tally for name, tally in self.tallies.items() if name not in maps},
-            shown=[shown for shown in self.shown if id(shown.tally) not in gone],
+            all_totals={name: map_totals for name, map_totals in self.all_totals.items() if name not in maps},
+            metric_views=[
+                metric_views for metric_views in self.metric_views if id(metric_views.map_totals) not in gone
+            ],
         )
 
-    def frames(self, moment: Moment) -> list[Frame]:
-        """The frames of all available metrics; those that have no row yet left out."""
-        frames = [shown.frame(moment) for shown in self.shown]
+    def frames(self, reading_time: ReadingTime) -> list[Frame]:
+        """The frames of all available metrics, except those without any rows yet."""
+        frames = [metric_views.frame(reading_time) for metric_views in self.metric_views]
         return [frame for frame in frames if len(frame)]
 
 
 def reading_of(
-    probes: Sequence[Probe], loaded: Loaded, attribution: Attribution, *, start: int, cleanup: MapCleanup, limit: int
+    probes: Sequence[Probe],
+    loaded: LoadedProbes,
+    attribution: Attribution,
+    *,
+    start: int,
+    cleanup: MapCleanup,
+    limit: int,
 ) -> Reading:
     """The reading of loaded probes. ``start``: when they were attached, ns since the epoch.
 
@@ -84,25 +93,27 @@ def reading_of(
     """
     decoders = Decoders.of_machine()
     stale_after = inf if cleanup.strategy == "no_cleanup" else cleanup.stale_after
-    tallies: dict[str, Tally] = {}
-    shown: list[Shown] = []
+    all_totals: dict[str, MapTotals] = {}
+    metric_views: list[MetricView] = []
     for name, metrics in _by_map(probes, loaded).items():
         views = _distinct([metric.attributes for metric in metrics])
         built: list[View] = [view_of(attributes, attribution, decoders) for attributes in views]
         fields = loaded.maps[name].value_fields
         counted = [positions(fields, each.value.field)[0] for each in metrics if isinstance(each.value, Distinct)]
         distinct = counted[0] if counted else None
-        tally = tallies[name] = Tally(loaded.maps[name], built, start, limit, stale_after, distinct)
-        shown += [Shown(tally, views.index(metric.attributes), frame_maker(metric, fields)) for metric in metrics]
-    return Reading(tallies, tuple(shown), Cleaning(cleanup, loaded.generation), attribution)
+        map_totals = all_totals[name] = MapTotals(loaded.maps[name], built, start, limit, stale_after, distinct)
+        metric_views += [
+            MetricView(map_totals, views.index(metric.attributes), frame_maker(metric, fields)) for metric in metrics
+        ]
+    return Reading(all_totals, tuple(metric_views), Cleaning(cleanup, loaded.generation), attribution)
 
 
 def _distinct(views: Sequence[tuple[Attribute, ...]]) -> list[tuple[Attribute, ...]]:
-    """Each once; decoders may be tables, which have no hash."""
+    """Without duplicates; decoders may be tables, which are not hashable."""
     return [view for i, view in enumerate(views) if view not in views[:i]]
 
 
-def _by_map(probes: Sequence[Probe], loaded: Loaded) -> dict[str, list[Metric]]:
+def _by_map(probes: Sequence[Probe], loaded: LoadedProbes) -> dict[str, list[Metric]]:
     """The available metrics by published map name."""
     metrics: dict[str, list[Metric]] = {}
     for probe in probes:
@@ -113,10 +124,10 @@ def _by_map(probes: Sequence[Probe], loaded: Loaded) -> dict[str, list[Metric]]:
 
 
 def coverage(frames: Sequence[Frame]) -> float | None:
-    """The share of what was counted whose cgroup is known; None when nothing was counted.
+    """The share of counts whose cgroup is known; None if nothing was counted.
 
-    Of that it is certain which container it belongs to, or that it is of none; the rest may be anybody's. It is the
-    mean of the counters' own shares, each weighing the same: pages, calls and bytes cannot be added up.
+    For these it is certain which container they belong to, or that they belong to none; the rest may belong to any. It
+    is the unweighted mean of the counters' shares, since pages, calls and bytes cannot be added up.
     """
     shares = [share for frame in frames if (share := _share(frame)) is not None]
     return sum(shares) / len(shares) if shares else None
@@ -131,7 +142,7 @@ def _share(frame: Frame) -> float | None:
 
 @once_per_row_set
 def _known(rows: RowSet) -> NDArray[np.bool_] | None:
-    """The rows of known cgroups; None where rows do not tell."""
+    """Which rows have a known cgroup; None if rows have no cgroup."""
     column = rows.columns.get(_CGROUP)
     if not isinstance(column, Text):
         return None

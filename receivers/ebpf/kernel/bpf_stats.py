@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How often the kernel ran our programs: counted only while somebody asks for it, because it costs some nanoseconds."""
+"""Run statistics of BPF programs: the kernel counts them only on request, because that costs some nanoseconds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SWITCH = Path("sys/kernel/bpf_stats_enabled")
 
 @contextmanager
 def run_statistics(proc: Path = Path("/proc"), enable: Callable[[], int] | None = None) -> Iterator[bool]:
-    """Let the kernel count runs as long as the context lasts; false where it does not let us.
+    """Let the kernel count runs within the context; False if it refuses.
 
     ``enable``: by default `enable_statistics`.
     """
@@ -35,7 +35,7 @@ def run_statistics(proc: Path = Path("/proc"), enable: Callable[[], int] | None 
 
 
 def enable_statistics() -> int:
-    """The descriptor that keeps counting on. Raises `OSError` when that is refused."""
+    """The descriptor that keeps counting enabled. Raises `OSError` if that is refused."""
     attributes = ctypes.create_string_buffer(struct.pack("<I", 0), 128)  # 0: BPF_STATS_RUN_TIME
     libc = ctypes.CDLL(None, use_errno=True)
     descriptor = int(libc.syscall(BPF_NUMBER[platform.machine()], _ENABLE_STATS, attributes, 128))
@@ -46,7 +46,7 @@ def enable_statistics() -> int:
 
 
 def _on_anyway(proc: Path) -> bool:
-    """Whether the administrator has switched counting on for good."""
+    """Whether the administrator has enabled counting permanently."""
     try:
         return (proc / _SWITCH).read_text(encoding="ascii").strip() == "1"
     except OSError:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bpf(2) system call.
 
-What a reader of maps does with descriptors that were handed over needs no capability (kernel 6.1 and later).
+Reading maps through descriptors that were handed over needs no capability (kernel 6.1 and later).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Command(IntEnum):
 
 
 def kernel_call(command: int, attributes: bytearray) -> int:
-    """The real one."""
+    """The real system call."""
     try:
         opened(command, attributes)
     except OSError as error:
@@ -47,12 +47,12 @@ def kernel_call(command: int, attributes: bytearray) -> int:
 
 
 def opened(command: int, attributes: bytearray) -> int:
-    """The same for a command that opens a descriptor, which is returned. Raises `OSError`."""
+    """The same for a command that returns a new descriptor. Raises `OSError`."""
     libc = _libc()
     buffer = (ctypes.c_char * len(attributes)).from_buffer(attributes)
     while (found := int(libc.syscall(BPF_NUMBER[platform.machine()], command, buffer, len(attributes)))) < 0:
         number = ctypes.get_errno()
-        if number != errno.EAGAIN:  # the verifier gives up for a signal
+        if number != errno.EAGAIN:  # the verifier stops for a signal
             raise OSError(number, os.strerror(number))
     return found
 
@@ -65,7 +65,7 @@ def element(call: BpfCall, command: Command, fd: int, key: int, value: int) -> i
 
 
 def info(fd: int, size: int) -> bytes:
-    """The first ``size`` bytes of what the kernel tells about a map or program. Raises `OSError`."""
+    """The first ``size`` bytes of the kernel's information about a map or program. Raises `OSError`."""
     buffer = ctypes.create_string_buffer(size)
     attributes = bytearray(_ATTRIBUTES)
     _INFO.pack_into(attributes, 0, fd, size, ctypes.addressof(buffer))
@@ -76,7 +76,7 @@ def info(fd: int, size: int) -> bytes:
 
 
 def map_sizes(fd: int) -> tuple[int, int, int]:
-    """Bytes of a key, bytes of a value, and how many entries the map can hold. Raises `OSError`."""
+    """The sizes of a key and a value in bytes, and the map's max_entries. Raises `OSError`."""
     _, _, key_size, value_size, entries = struct.unpack("<IIIII", info(fd, 20))
     return key_size, value_size, entries
 
@@ -88,7 +88,7 @@ def program_runs(fd: int) -> tuple[int, int]:
 
 
 def program_misses(fd: int) -> int:
-    """How often the kernel skipped a program because it ran already (0 before 5.12). Raises `OSError`."""
+    """How often the kernel skipped a program because it was already running (0 before 5.12). Raises `OSError`."""
     return int(struct.unpack_from("<Q", info(fd, 216), 208)[0])
 
 

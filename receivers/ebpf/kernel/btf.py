@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the running kernel says about its own types (BTF): where a field is, what a tracepoint passes, an enum's values.
+"""The running kernel's type information (BTF): offsets of fields, arguments of tracepoints, values of enums.
 
-Offsets taken from another kernel's headers compile, attach and read wrong numbers; these cannot.
+Offsets from another kernel's headers would compile and attach, and then read wrong values; these cannot.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ _MAGIC = 0xEB9F
 _INT, _PTR, _ARRAY, _STRUCT, _UNION, _ENUM, _TYPEDEF = 1, 2, 3, 4, 5, 6, 8
 _FUNC, _FUNC_PROTO, _VAR, _DATASEC, _DECL_TAG, _ENUM64 = 12, 13, 14, 15, 17, 19
 _NAMED = (_STRUCT, _UNION, _TYPEDEF)
-_MODIFIERS = (9, 10, 11, 18)  # volatile, const, restrict, type_tag: what they wrap is what counts
-# words of 4 bytes after the 3 of each type: fixed, or per member
+_MODIFIERS = (9, 10, 11, 18)  # volatile, const, restrict, type_tag: looked through
+# 4-byte words after the 3 of each type: fixed, or per member
 _FIXED = {_INT: 1, _ARRAY: 3, _VAR: 1, _DECL_TAG: 1}
 _PER_MEMBER = {_STRUCT: 3, _UNION: 3, _ENUM: 2, _FUNC_PROTO: 2, _DATASEC: 3, _ENUM64: 3}
 _KINDS = 32
@@ -31,27 +31,28 @@ class Btf:
         header, types, types_length, strings, strings_length = struct.unpack_from("<IIIII", data, 4)
         self._types = data[header + types : header + types + types_length]
         self._strings = data[header + strings : header + strings + strings_length]
-        self._positions: list[int] = [0]  # of type ids, which begin at 1
+        self._positions: list[int] = [0]  # by type id; ids start at 1
         self._named: dict[tuple[int, int], int] = {}
         self._enums: list[int] = []
         self._index()
 
     @classmethod
     def of_kernel(cls, path: Path = KERNEL_BTF) -> Btf | None:
-        """The running kernel's, or None when it was built without."""
+        """The running kernel's, or None if it was built without."""
         try:
             return cls(path.read_bytes())
         except (OSError, ValueError):
             return None
 
     def offset(self, struct_name: str, field: str) -> int | None:
-        """Bytes from the struct's begin to the field, also through anonymous members; None when there is none."""
+        """The field's offset in bytes, also through anonymous members; None if there is no such field."""
         position = self._find(_STRUCT, struct_name)
         bits = None if position is None else self._member(position, self._name_offset(field))
         return None if bits is None else bits // 8
 
     def tracepoint_arguments(self, event: str) -> tuple[str, ...] | None:
-        """The names of the types behind a raw tracepoint's arguments, ``""`` where unnamed; None when it is unknown."""
+        """The names of the pointed-to types of a raw tracepoint's arguments, ``""`` if unnamed; None if it is
+        unknown."""
         position = self._find(_TYPEDEF, f"btf_trace_{event}")
         if position is None:
             return None
@@ -80,7 +81,7 @@ class Btf:
         return None
 
     def _index(self) -> None:
-        # the one loop over all types, some 130,000: words and lists are twice as fast as unpacking and mappings
+        # the one loop over all types, about 130,000: words and lists are twice as fast as unpacking and mappings
         words, at, end = memoryview(self._types).cast("I"), 0, len(self._types) // 4
         fixed = [3 + _FIXED.get(kind, 0) for kind in range(_KINDS)]
         per_member = [_PER_MEMBER.get(kind, 0) for kind in range(_KINDS)]
@@ -105,12 +106,12 @@ class Btf:
         return self._strings.find(b"\0" + name.encode() + b"\0") + 1
 
     def _find(self, kind: int, name: str) -> int | None:
-        # a name can stand in the strings more than once only in split BTF, which the kernel's own is not
+        # only split BTF, which the kernel's own is not, may contain a string more than once
         wanted = self._name_offset(name)
         return self._named.get((kind, wanted)) if wanted else None
 
     def _member(self, position: int, name: int) -> int | None:
-        """Bits from the struct at ``position`` to the member; anonymous structs and unions are looked into."""
+        """Bits from the struct at ``position`` to the member; anonymous structs and unions are searched."""
         info = self._word(position + 4)
         mask = 0xFFFFFF if info >> 31 else 0xFFFFFFFF  # with bit 31, the upper byte is a bit field's width
         for i in range(info & 0xFFFF):
@@ -125,7 +126,7 @@ class Btf:
         return None
 
     def _strip(self, type_id: int) -> int | None:
-        """Position of the type behind pointers and modifiers; None for void."""
+        """Position of the type without pointers and modifiers; None for void."""
         while type_id:
             position = self._positions[type_id]
             if self._kind(position) not in (_PTR, *_MODIFIERS):
@@ -137,5 +138,5 @@ class Btf:
         position = self._strip(type_id)
         if position is None:
             return ""
-        begin = self._word(position)
-        return self._strings[begin : self._strings.index(b"\0", begin)].decode()
+        start = self._word(position)
+        return self._strings[start : self._strings.index(b"\0", start)].decode()

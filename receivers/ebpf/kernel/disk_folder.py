@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A folder for temporary files on a disk: what happens in tmpfs is neither cached nor sent to a device."""
+"""Finds a folder for temporary files on a disk: tmpfs has no page cache reads and sends nothing to a device."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _NO_DISK = ("tmpfs", "ramfs", "devtmpfs", "proc", "sysfs", "rootfs", "squashfs", "zfs", "9p", "virtiofs", "nfs", "cifs")
-"""File systems whose pages are not those of a disk, or that have a cache of their own (zfs); by their beginning."""
-_CANDIDATES = ("/tmp", "/var/tmp", "/var/lib", "/var/log", ".")  # noqa: S108 # only looked at; files get names of their own
+"""File systems whose pages are not backed by a disk, or that have their own cache (zfs); matched by prefix."""
+_CANDIDATES = ("/tmp", "/var/tmp", "/var/lib", "/var/log", ".")  # noqa: S108 # only tested; files get unique names
 _OCTAL = re.compile(r"\\([0-7]{3})")
-_IN_MEMORY = ("/dev/shm", "/run")  # noqa: S108 # see above; containers have them even when all else is read-only
+_IN_MEMORY = ("/dev/shm", "/run")  # noqa: S108 # see above; containers have them even if everything else is read-only
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class DiskFolder:
 
 
 def mounts_of(proc: Path) -> str:
-    """The text of our own mountinfo; names in it need not be UTF-8. Raises `OSError`."""
+    """The text of our own mountinfo; names in it may not be UTF-8. Raises `OSError`."""
     return (proc / "self" / "mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
 
 
@@ -40,7 +40,7 @@ def find_disk_folder(mounts: str, candidates: Iterable[Path] | None = None) -> D
 
 
 def find_any_folder() -> Path | None:
-    """Where temporary files may go when it need not be a disk; None where nothing can be written to."""
+    """A folder for temporary files that need not be on a disk; None if nothing is writable."""
     return next(_writable([*_candidates(), *map(Path, _IN_MEMORY)]), None)
 
 
@@ -54,7 +54,7 @@ def file_system_of(path: Path, types: Mapping[str, str]) -> str:
 
 
 def _candidates() -> Sequence[Path]:
-    """Not by ``tempfile`` and ``Path.home``, which raise where there is none."""
+    """Without ``tempfile`` and ``Path.home``, which raise if there is none."""
     chosen, home = (os.environ.get(name) for name in ("TMPDIR", "HOME"))
     return [Path(each) for each in (chosen, *_CANDIDATES, home) if each]
 
@@ -64,7 +64,7 @@ def _writable(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def _types(mounts: str) -> Mapping[str, str]:
-    """By mount point; what is mounted over another one comes later and wins."""
+    """By mount point; a later mount at the same point wins."""
     types = {}
     for line in mounts.splitlines():
         before, _, after = line.partition(" - ")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The disks of the machine, as the kernel counts them itself."""
+"""The kernel's own statistics of disks."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ class Disks:
 
 
 def read_disks(proc: Path, sys: Path) -> Disks:
-    """The whole disks that are devices, not built upon others: each request is counted there once. Raises `OSError`."""
+    """All physical disks (not those stacked on others): each request is counted there once. Raises `OSError`."""
     return _added_up(proc, names_of_disks(sys))
 
 
 def read_disk(disk: Path, proc: Path) -> Disks:
-    """One disk, by its folder; all 0 where the kernel does not count for it. Raises `OSError`."""
+    """One disk, by its folder; all 0 if the kernel keeps no statistics of it. Raises `OSError`."""
     return _added_up(proc, [disk.name])
 
 
 def disk_of(folder: Path, sys: Path) -> Path | None:
-    """The disk that holds ``folder``: its own folder in sysfs, with what is asked of a whole disk.
+    """The disk that holds ``folder``: the disk's folder in sysfs.
 
-    None where it is not directly on one: btrfs and overlay have numbers of their own, LVM and RAID lead to several.
+    None if it is not directly on one: btrfs and overlay have anonymous device numbers, LVM and RAID lead to several.
     """
     number = folder.stat().st_dev
     device = sys / "dev" / "block" / f"{os.major(number)}:{os.minor(number)}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A message of JSON and the descriptors that belong to it, over a Unix stream socket."""
+"""JSON messages with file descriptors over a Unix stream socket."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from typing import Any
 
 _LENGTH = struct.Struct("<II")
 _PER_MESSAGE = 200  # the kernel takes 253 (SCM_MAX_FD)
-_ENOUGH = 1 << 16  # not more: some programs walk through all numbers that are allowed
+_ENOUGH = 1 << 16  # not more: some programs iterate over all allowed numbers
 
 
 def send_message(channel: socket.socket, message: Any, descriptors: Sequence[int] = ()) -> None:
-    """Send ``message`` (anything JSON can say) and descriptors. Raises `OSError`."""
+    """Send ``message`` (anything JSON can represent) and descriptors. Raises `OSError`."""
     data = json.dumps(message).encode()
     channel.sendall(_LENGTH.pack(len(data), len(descriptors)) + data)
-    for begin in range(0, len(descriptors), _PER_MESSAGE):
-        socket.send_fds(channel, [b"."], list(descriptors[begin : begin + _PER_MESSAGE]))
+    for first in range(0, len(descriptors), _PER_MESSAGE):
+        socket.send_fds(channel, [b"."], list(descriptors[first : first + _PER_MESSAGE]))
 
 
 def receive_message(channel: socket.socket) -> tuple[Any, list[int]]:
-    """The next message and its descriptors. Raises `EOFError` when the sender has gone, `OSError` (also on timeout)."""
+    """The next message and its descriptors. Raises `EOFError` if the sender is gone, and `OSError` (also on
+    timeout)."""
     length, count = _LENGTH.unpack(_exactly(channel, _LENGTH.size))
     message = json.loads(_exactly(channel, length))
     descriptors: list[int] = []
@@ -41,16 +42,16 @@ def receive_message(channel: socket.socket) -> tuple[Any, list[int]]:
 
 
 def close_all(descriptors: Sequence[int]) -> None:
-    """Close them, the others also where one cannot be closed. Raises `OSError` for such a one."""
+    """Close all of them, even if one cannot be closed. Raises `OSError` for that one."""
     with ExitStack() as closing:
         for descriptor in descriptors:
             closing.callback(os.close, descriptor)
 
 
-def make_room() -> None:
-    """Let this process, and those that it starts, have many descriptors: as many as it may give itself.
+def raise_descriptor_limit() -> None:
+    """Raise this process's descriptor limit, which its children inherit, as far as it may.
 
-    A shell gives 1024; each hook of each processor takes one where the kernel has events by processor.
+    A shell sets 1024; perf event hooks take one descriptor per CPU.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _ENOUGH if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH)
@@ -58,10 +59,11 @@ def make_room() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def release(descriptors: Iterable[int]) -> None:
-    """Let go what is behind them, all or none. The numbers stay in use, so that they can be closed with all others.
+def release_descriptors(descriptors: Iterable[int]) -> None:
+    """Release the objects they refer to, all or none. The descriptor numbers stay open, so that they can be closed
+    later.
 
-    Raises `OSError` before anything was let go.
+    Raises `OSError` before anything is released.
     """
     nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     for descriptor in descriptors:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waiting for the programs that run in the kernel at this moment."""
+"""Waits for BPF programs that are running in the kernel."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import platform
 MEMBARRIER = {"x86_64": 324, "aarch64": 283}
 _GLOBAL = 1
 STORES_IN_ORDER = platform.machine() in ("x86_64", "i686")
-"""Whether every processor sees what this one writes in the order in which it is written."""
+"""Whether every CPU sees this CPU's writes in program order."""
 
 
 def wait_for_programs() -> bool:
-    """Wait until every BPF program that is running now has ended; False when the kernel offers no way to wait.
+    """Wait until every BPF program that is running now has ended; False if the kernel offers no way to wait.
 
-    membarrier(GLOBAL) is synchronize_rcu() for user space, and programs run inside RCU's read side. With one
-    processor it returns at once, and with nohz_full it is refused.
+    membarrier(GLOBAL) is synchronize_rcu() for user space, and programs run inside RCU's read side. With one CPU it
+    returns at once, and with nohz_full it is refused.
     """
     if (os.cpu_count() or 1) < 2 or platform.machine() not in MEMBARRIER:
         return False

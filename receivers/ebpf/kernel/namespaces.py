@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether we are in the host's namespaces: the first ones have numbers that never change (include/linux/proc_ns.h)."""
+"""Whether we are in the host's namespaces: the initial ones have fixed inode numbers (include/linux/proc_ns.h)."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-FIRST = {"cgroup": 0xEFFFFFFB, "pid": 0xEFFFFFFC, "user": 0xEFFFFFFD}
-"""The number of the first namespace, by kind."""
+HOST_NAMESPACES = {"cgroup": 0xEFFFFFFB, "pid": 0xEFFFFFFC, "user": 0xEFFFFFFD}
+"""Inode number of the initial namespace, by kind."""
 
 
-def in_first(kind: str, proc: Path) -> bool | None:
-    """Whether our namespace of that kind is the host's; None where it cannot be read. ``proc``: where /proc is."""
+def in_host_namespace(kind: str, proc: Path) -> bool | None:
+    """Whether our namespace of that kind is the host's; None if it cannot be read. ``proc``: where /proc is mounted."""
     try:
-        return (proc / "self/ns" / kind).readlink().name.endswith(f":[{FIRST[kind]}]")
+        return (proc / "self/ns" / kind).readlink().name.endswith(f":[{HOST_NAMESPACES[kind]}]")
     except OSError:
         return None

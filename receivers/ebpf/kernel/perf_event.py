@@ -21,23 +21,23 @@ _SET_PROGRAM, _ENABLE = 0x40042408, 0x2400
 
 @dataclass(frozen=True, slots=True)
 class PerfEvent:
-    """``type`` and ``config`` as in struct perf_event_attr. ``function``: of the kernel, for a probe of it."""
+    """``type`` and ``config`` as in struct perf_event_attr. ``function``: the kernel function to probe, if any."""
 
     type: int
     config: int
     function: str = ""
 
-    def open(self, program: int, processor: int) -> int:
-        """Run ``program`` at every single event of ``processor``, until the descriptor is closed. Raises `OSError`.
+    def open(self, program: int, cpu: int) -> int:
+        """Run ``program`` at every event on ``cpu``, until the descriptor is closed. Raises `OSError`.
 
-        Tracepoints and probes of functions run it on all processors, whichever is named.
+        For tracepoints and functions it runs on all CPUs, whichever is given.
         """
         function = ctypes.create_string_buffer(self.function.encode())
         address = ctypes.addressof(function) if self.function else 0
         packed = _ATTRIBUTES.pack(self.type, _ATTRIBUTES.size, self.config, 1, address)
         attributes = ctypes.create_string_buffer(packed)
         libc = ctypes.CDLL(None, use_errno=True)
-        opened = int(libc.syscall(_NUMBER[platform.machine()], attributes, -1, processor, -1, _CLOSE_ON_EXEC))
+        opened = int(libc.syscall(_NUMBER[platform.machine()], attributes, -1, cpu, -1, _CLOSE_ON_EXEC))
         if opened < 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
@@ -50,6 +50,6 @@ class PerfEvent:
         return opened
 
 
-def open_event(program: int, event: int, processor: int) -> int:
-    """Run ``program`` at every single software ``event`` of ``processor``. Raises `OSError`."""
-    return PerfEvent(SOFTWARE_EVENT, event).open(program, processor)
+def open_event(program: int, event: int, cpu: int) -> int:
+    """Run ``program`` at every software ``event`` on ``cpu``. Raises `OSError`."""
+    return PerfEvent(SOFTWARE_EVENT, event).open(program, cpu)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which rights reading maps takes on this kernel: tried, since distributions take changes over from later kernels.
+"""Which capabilities reading maps needs on this kernel: determined by trying, since distributions backport changes.
 
-With kernel.unprivileged_bpf_disabled, kernels before 5.19 refuse every bpf(2) command to those without CAP_BPF, also on
-descriptors that were handed to them; later ones refuse only what makes something new.
+With kernel.unprivileged_bpf_disabled, kernels before 5.19 refuse every bpf(2) command without CAP_BPF, also on
+inherited descriptors; later ones refuse only commands that create objects.
 """
 
 from __future__ import annotations
@@ -14,22 +14,23 @@ from ebpf_sidecar.pipeline.process.capabilities import without_capabilities
 from .bpf_syscall import info
 
 LOADING = ("BPF", "PERFMON", "SYS_ADMIN", "SYS_RESOURCE", "DAC_READ_SEARCH")
-"""What the loader and late calls may need: to mount tracefs or count runs SYS_ADMIN, which may be refused to us; before
-5.11 SYS_RESOURCE; for another user than root DAC_READ_SEARCH, to read tracefs."""
+"""What the loader and late calls may need: SYS_ADMIN to mount tracefs or count runs, which we may not have;
+SYS_RESOURCE before 5.11; DAC_READ_SEARCH to read tracefs as a user other than root."""
 SEE_EXECUTABLES = "SYS_PTRACE"
-"""What it takes to see which programs other users' processes run, see running_programs.py."""
+"""What is needed to see which programs other users' processes run, see running_programs.py."""
 _NONE = 0xFFFFFFFF
 
 
 def rights_to_read() -> tuple[str, ...]:
-    """What has to be kept: asked about a descriptor that is none, the kernel says so to those it lets in at all.
+    """The capabilities to keep: asked about an invalid descriptor, the kernel answers EBADF only to callers with
+    permission.
 
-    No map is made for it: before 5.11 that depends on how much memory all others of our user have locked.
+    No map is created for this: before 5.11 that depends on how much memory our user's other processes have locked.
     """
     try:
         with without_capabilities():
             return () if _let_in() else ("BPF",)
-    except OSError:  # nothing can be given up here
+    except OSError:  # nothing can be dropped here
         return ()
 
 

@@ -24,7 +24,7 @@ class SyscallTable:
 
 @cache
 def syscall_table(machine: str = "") -> SyscallTable:
-    """The table of ``machine`` as uname says it, this one's when empty. Raises `KeyError` for one without a table."""
+    """The table of ``machine`` (as reported by uname), by default this one's. Raises `KeyError` if there is none."""
     wanted = machine or platform.machine()
     wanted = _SAME.get(wanted, wanted)
     path = _FOLDER / f"{wanted}.txt"
@@ -36,6 +36,6 @@ def syscall_table(machine: str = "") -> SyscallTable:
 
 
 @cache
-def known_anywhere() -> frozenset[str]:
-    """The names of all calls of all machine types: those that this machine lacks are no mistake of the user."""
+def known_syscalls() -> frozenset[str]:
+    """The names of all calls of all machine types: naming one that this machine lacks is not a mistake."""
     return frozenset(name for path in _FOLDER.glob("*.txt") for name in syscall_table(path.stem).numbers)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kernel's own description of its tracepoints: which exist and which fields they have."""
+"""The kernel's description of its tracepoints: which exist and which fields they have."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FIELD = re.compile(r"^\s*field:.*?(\w+)(?:\[[^\]]*\])?;", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Tracefs:
-    """A mounted tracefs. ``kprobes``: what the kernel has when it can probe functions."""
+    """A mounted tracefs. ``kprobes``: exists if the kernel can probe functions."""
 
     root: Path
     kprobes: Path = Path("/sys") / _KPROBES
@@ -33,13 +33,13 @@ class Tracefs:
         return self._format(event).exists()
 
     def why_no_kprobes(self) -> str:
-        """Why functions cannot be hooked by breakpoints; empty when they can."""
+        """Why kprobes are unavailable; empty if they are available."""
         return "" if self.kprobes.exists() else "this kernel has no kprobes (CONFIG_KPROBES)"
 
     def why_not_function(self, name: str) -> str:
-        """Why the function ``name`` of the kernel cannot be hooked in any way; empty when it can.
+        """Why the kernel function ``name`` cannot be hooked in any way; empty if it can.
 
-        Names are taken whole: a compiler's cold part (``name.cold``) can be probed, but is never reached.
+        Names must match exactly: a compiler's cold part (``name.cold``) can be probed, but is never reached.
         """
         lines, befores = self._functions
         wanted = (before + name.encode() + after for before in befores for after in (b"\n", b" ", b"\t"))
@@ -47,34 +47,34 @@ class Tracefs:
 
     @cached_property
     def _functions(self) -> tuple[bytes, tuple[bytes, ...]]:
-        """Lines with all names, and what stands before a name; after it stands at most a module's."""
+        """The lines with all names, and what precedes a name; only a module's name may follow it."""
         try:
             return b"\n" + (self.root / "available_filter_functions").read_bytes(), (b"\n",)
         except OSError:  # without CONFIG_DYNAMIC_FTRACE
             return _KALLSYMS.read_bytes(), (b" T ", b" t ")
 
     def fields(self, event: str) -> tuple[str, ...]:
-        """The fields of the tracepoint, those common to all left out. Raises `OSError` when there is no such event."""
+        """The fields of the tracepoint, without those common to all. Raises `OSError` if there is no such event."""
         found = _FIELD.findall(self._format(event).read_text(encoding="ascii", errors="replace"))
         return tuple(name for name in found if not name.startswith("common_"))
 
     def format(self, event: str) -> str:
-        """The kernel's description of a tracepoint; empty when it has none of that name."""
+        """The kernel's description of a tracepoint; empty if there is none."""
         try:
             return self._format(event).read_text(encoding="ascii", errors="replace")
         except OSError:
             return ""
 
     def number(self, event: str) -> int:
-        """The tracepoint's, by which perf events are opened. Raises `OSError`."""
+        """The tracepoint's id, by which perf events are opened. Raises `OSError`."""
         return int(self._format(event).with_name("id").read_text(encoding="ascii"))
 
     def kprobe_type(self) -> int:
-        """The type of perf events at functions. Raises `OSError`."""
+        """The perf event type of kprobes. Raises `OSError`."""
         return int((self.kprobes / "type").read_text(encoding="ascii"))
 
     def kretprobe_bit(self) -> int:
-        """What a perf event's configuration is for a function's return. Raises `OSError`."""
+        """The perf event config bit of kretprobes. Raises `OSError`."""
         return 1 << int((self.kprobes / "format/retprobe").read_text(encoding="ascii").partition(":")[2])
 
     def _format(self, event: str) -> Path:
@@ -85,7 +85,7 @@ class Tracefs:
 def find_tracefs(places: tuple[Path, ...] = PLACES) -> Tracefs | None:
     """The first of ``places`` where tracefs is mounted and readable."""
     for place in places:
-        # not access(2): to other users than root it answers as if they had no capabilities
+        # not access(2): for users other than root it ignores capabilities
         with suppress(OSError):
             _check_readable(place / "events")
             return Tracefs(place, *(above.parent / _KPROBES for above in place.parents if above.name == "kernel"))
@@ -93,7 +93,7 @@ def find_tracefs(places: tuple[Path, ...] = PLACES) -> Tracefs | None:
 
 
 def _check_readable(events: Path) -> None:
-    """Raises `OSError` unless the files can be read, too: they are open to root alone, whatever the folders are."""
+    """Raise `OSError` unless the files can be read as well: only root may, whatever the folders' permissions."""
     for category in events.iterdir():
         for event in _folders(category):
             (event / "format").read_bytes()
@@ -117,21 +117,21 @@ def is_mounted(mounts: Path = _MOUNTS) -> bool:
 
 
 def mount_command(group: int) -> str:
-    """What mounts it so that a group can read it, see `remount_command`."""
+    """The command that mounts it so that a group can read it, see `remount_command`."""
     return f"mount -t tracefs -o mode=750,gid={group} tracefs {PLACES[0]}"
 
 
 def remount_command(group: int) -> str:
-    """What lets a group read it: the mode is that of the folder, and the group that of all files."""
+    """The command that lets a group read it: the mode is that of the folder, the group that of all files."""
     return f"mount -o remount,mode=750,gid={group} {PLACES[0]}"
 
 
 def mount_tracefs(place: Path = PLACES[0]) -> None:
-    """Mount tracefs for this process alone: the mount ends with it. Raises `OSError` when that is not permitted."""
+    """Mount tracefs for this process alone: the mount ends with it. Raises `OSError` if that is not permitted."""
     libc = ctypes.CDLL(None, use_errno=True)
     _expect(libc.unshare(_NEW_MOUNTS), place)
     for above in (*reversed(place.parents), place):
-        # fails for all that are no mount points, as "/" after chroot(2); a shared one would show others our mount
+        # fails where there is no mount point, as for "/" after chroot(2); a shared mount would expose ours to others
         libc.mount(None, os.fsencode(above), None, _PRIVATE, None)
     _expect(libc.mount(b"tracefs", os.fsencode(place), b"tracefs", 0, None), place)
 

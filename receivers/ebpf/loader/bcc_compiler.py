@@ -18,22 +18,22 @@ _MAP_INFO = struct.Struct("<6I")
 
 
 def compile_with_bcc(text: str, flags: Sequence[str], headers: str) -> Bytecode:
-    """Compile ``text``, with the folder ``headers`` in place of the kernel's, which need not be installed.
+    """Compile ``text`` against the folder ``headers`` instead of the kernel's headers, which need not be installed.
 
-    Raises ImportError or `OSError` where there is no BCC; what else it raises is about ``text``, or about the maps,
-    which BCC creates in order to compile. It writes the reason to standard error.
+    Raises ImportError or `OSError` if there is no BCC; any other exception is about ``text``, or about the maps, which
+    BCC creates in order to compile. BCC writes the reason to standard error.
     """
     os.environ["BCC_KERNEL_SOURCE"] = headers
-    from bcc import BPF, lib  # noqa: PLC0415 # takes long, and may be missing
+    from bcc import BPF, lib  # noqa: PLC0415 # slow, and may be missing
 
-    # BCC attaches programs with certain names by itself, and one that it cannot attach would be the end of all
-    BPF._trace_autoload = lambda _: None  # there is no switch for it
+    # BCC attaches programs with certain names automatically, and fails altogether if it cannot
+    BPF._trace_autoload = lambda _: None  # there is no option for it
     bpf = BPF(text=text, cflags=list(flags))
     names = [lib.bpf_function_name(bpf.module, i) for i in range(lib.bpf_num_functions(bpf.module))]
     maps = _maps(bpf.module, lib)
     made = bytecode(maps, {name.decode(): bpf.dump_func(name) for name in names}, _license(bpf.module, lib))
     for descriptor in maps:
-        os.close(descriptor)  # they are made anew, as where nothing was compiled
+        os.close(descriptor)  # they are created again, as when nothing was compiled
     return made
 
 
@@ -44,7 +44,7 @@ def _license(module: Any, lib: Any) -> str:
 
 def _maps(module: Any, lib: Any) -> dict[int, MapLayout]:
     """By descriptor."""
-    lib.bpf_num_tables.argtypes = [ctypes.c_void_p]  # these two are among those that the Python module does not use
+    lib.bpf_num_tables.argtypes = [ctypes.c_void_p]  # the Python module does not declare these two
     lib.bpf_table_name.argtypes, lib.bpf_table_name.restype = [ctypes.c_void_p, ctypes.c_size_t], ctypes.c_char_p
     names = [lib.bpf_table_name(module, i) for i in range(lib.bpf_num_tables(module))]
     return {lib.bpf_table_fd(module, name): _layout(module, lib, name) for name in names}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where BCC for Python is when this Python cannot import it.
+"""Finds BCC for Python where this Python cannot import it.
 
-It comes with the system and is not on PyPI, so a virtual environment sees it only if it is told to.
+It is a system package and not on PyPI, so a virtual environment sees it only if configured to.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SECONDS = 30
 
 
 def system_folder(python: str = SYSTEM_PYTHON) -> str:
-    """The folder from which the system's Python imports BCC; empty where it cannot, or is this Python itself."""
+    """The folder from which the system's Python imports BCC; empty if it cannot, or if it is this Python itself."""
     if sys.prefix == sys.base_prefix and Path(sys.executable).resolve() == Path(python).resolve():
         return ""
     try:
@@ -30,15 +30,15 @@ def system_folder(python: str = SYSTEM_PYTHON) -> str:
         return ""
     with child:
         try:
-            said, _ = child.communicate(timeout=_SECONDS)
+            reported, _ = child.communicate(timeout=_SECONDS)
         except subprocess.TimeoutExpired:
             child.kill()
             return ""
-    return said.decode(errors="replace").strip() if child.returncode == 0 else ""
+    return reported.decode(errors="replace").strip() if child.returncode == 0 else ""
 
 
 def bcc_version() -> str:
-    """What the installed BCC says of itself, without importing it; empty where there is none."""
+    """The installed BCC's version file, read without importing BCC; empty if there is none."""
     spec = importlib.util.find_spec("bcc")
     if spec is None or spec.origin is None:
         return ""
@@ -48,7 +48,7 @@ def bcc_version() -> str:
         return ""
 
 
-def how_to_see(folder: str) -> str:
-    """What to do where the system's Python has BCC in ``folder`` and this environment does not see it; two ways."""
+def how_to_make_visible(folder: str) -> str:
+    """How to make this environment see the BCC that the system's Python has in ``folder``; two ways."""
     purelib = sysconfig.get_path("purelib")
-    return f"ln -s {folder} {purelib}/, or make it anew: {SYSTEM_PYTHON} -m venv --system-site-packages {sys.prefix}"
+    return f"ln -s {folder} {purelib}/, or create it again: {SYSTEM_PYTHON} -m venv --system-site-packages {sys.prefix}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the compiler makes of the probes: maps to create and finished instructions. Immutable, and survives JSON."""
+"""The compiler's output: maps to create and finished instructions. Immutable, and can be stored as JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MAP = 1  # BPF_PSEUDO_MAP_FD, in the upper half of the registers' byte
 
 @dataclass(frozen=True, slots=True)
 class MapLayout:
-    """A map as bpf(2) creates it. ``key``, ``value``: BCC's descriptions of what it holds."""
+    """A map as bpf(2) creates it. ``key``, ``value``: BCC's descriptions of their types."""
 
     name: str
     type: int
@@ -30,18 +30,18 @@ class MapLayout:
 
 @dataclass(frozen=True, slots=True)
 class Bytecode:
-    """``programs``: instructions by name; where they load the address of a map, they hold its place in ``maps``."""
+    """``programs``: instructions by name; where they load the address of a map, they hold its index in ``maps``."""
 
     maps: tuple[MapLayout, ...]
     programs: Mapping[str, bytes]
     license: str
 
     def linked(self, program: str, descriptors: Sequence[int]) -> bytes:
-        """The program's instructions with ``descriptors``, in the order of ``maps``, in place of places."""
+        """The program's instructions with indices replaced by ``descriptors``, which are in the order of ``maps``."""
         return _with_maps(self.programs[program], dict(enumerate(descriptors)))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values only."""
+        """A dict of plain values."""
         programs = {name: base64.b64encode(code).decode() for name, code in self.programs.items()}
         return {"maps": [asdict(each) for each in self.maps], "programs": programs, "license": self.license}
 
@@ -53,9 +53,9 @@ class Bytecode:
 
 
 def bytecode(maps: Mapping[int, MapLayout], programs: Mapping[str, bytes], licensed: str) -> Bytecode:
-    """From instructions that load maps by descriptor; ``maps``: layouts by descriptor.
+    """Make it from instructions that load maps by descriptor; ``maps``: layouts by descriptor.
 
-    Raises KeyError for a descriptor that is not among them.
+    Raises KeyError for an unknown descriptor.
     """
     places = {descriptor: place for place, descriptor in enumerate(maps)}
     unlinked = {name: _with_maps(code, places) for name, code in programs.items()}
@@ -72,7 +72,7 @@ def _with_maps(code: bytes, numbers: Mapping[int, int]) -> bytes:
 
 
 def _map_loads(code: bytes) -> Iterator[int]:
-    """Where ``code`` loads the address of a map. The second half of a long instruction is data."""
+    """The offsets at which ``code`` loads the address of a map. The second half of a long instruction is data."""
     at = 0
     while at < len(code):
         operation, registers, _, _ = _INSTRUCTION.unpack_from(code, at)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Puts the C files of all probes together to the one text that BCC compiles.
+"""Concatenates the C files of all probes into the one text that BCC compiles.
 
-BCC rewrites map accesses only in the text it is given, not in files that this includes, so our own headers are put
-in place here. ``#line`` keeps the compiler's messages pointing to the files, also behind the structs that BCC writes
-before programs of tracepoints.
+BCC rewrites map accesses only in the text it is given, not in included files, so our own headers are inlined here.
+``#line`` keeps the compiler's messages pointing to the files, also after the structs that BCC inserts before tracepoint
+programs.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _LICENSE = "#define BPF_LICENSE Dual BSD/GPL"
 
 
 def assemble(files: Iterable[Path], shared: Path | None = None) -> str:
-    """The text of ``files`` in this order, each file and each header that they include in quotes once.
+    """The text of ``files`` in this order, including each file and each quoted header once.
 
-    ``shared``: the folder of headers that are not beside the file that includes them, for probes that others bring.
-    Raises `OSError` for a file that is not there, ValueError for one that cannot be a part of a probe.
+    ``shared``: the folder of headers that are not next to the including file, for third-party probes. Raises `OSError`
+    for a missing file, and ValueError for one that cannot be part of a probe.
     """
     seen: set[Path] = set()
     lines = [line for path in files for line in _lines(path, shared, seen)]
@@ -35,7 +35,7 @@ def _lines(path: Path, shared: Path | None, seen: set[Path]) -> list[str]:
         return []
     seen.add(path)
     if not path.is_file() or path.stat().st_size > _LARGEST:
-        raise ValueError(f"{path}: is no file of at most {_LARGEST >> 20} MiB; include headers only")
+        raise ValueError(f"{path}: is not a file of at most {_LARGEST >> 20} MiB; include headers only")
     lines = [f'#line 1 "{path.name}"']
     before = ""
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
@@ -49,6 +49,6 @@ def _lines(path: Path, shared: Path | None, seen: set[Path]) -> list[str]:
 
 def _header(folder: Path, name: str, shared: Path | None) -> Path:
     if name.startswith("/") or ".." in Path(name).parts:
-        raise ValueError(f'#include "{name}": is not in the folder of the probe; put the header beside it')
+        raise ValueError(f'#include "{name}": is not in the folder of the probe; put the header next to it')
     beside = folder / name
     return shared / name if shared is not None and not beside.exists() else beside

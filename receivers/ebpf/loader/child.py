@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The short-lived child that compiles, where nobody did before, and attaches.
+"""The short-lived child that compiles, unless the result is cached, and attaches.
 
-Started by `loading/parent.py`, with a socket as its standard input. It hands all descriptors over and
-goes; what they hold lives on.
+Started by `loading/parent.py`, with a socket as its standard input. It hands over all descriptors and exits; the kernel
+objects stay.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from typing import Any
 
 from ebpf_sidecar.receivers.ebpf.kernel import refusals
 from ebpf_sidecar.receivers.ebpf.kernel.btf import Btf
-from ebpf_sidecar.receivers.ebpf.kernel.fd_passing import make_room, receive_message, send_message
+from ebpf_sidecar.receivers.ebpf.kernel.fd_passing import raise_descriptor_limit, receive_message, send_message
 from ebpf_sidecar.receivers.ebpf.kernel.tracefs import Tracefs, find_tracefs, is_mounted, mount_tracefs
 from ebpf_sidecar.receivers.ebpf.loading.plan import Plan, make_plan
-from ebpf_sidecar.receivers.ebpf.loading.refusal import Refused, Why
+from ebpf_sidecar.receivers.ebpf.loading.refusal import LoadRefused, Reason
 from ebpf_sidecar.receivers.ebpf.loading.request import LoadRequest
 
 from .bcc_compiler import compile_with_bcc
-from .bcc_package import bcc_version, how_to_see, system_folder
+from .bcc_package import bcc_version, how_to_make_visible, system_folder
 from .bytecode import Bytecode, MapLayout
 from .c_source import assemble
-from .compiling import compile_what_can_be
+from .compiling import compile_working_probes
 from .filling import fill_calls, fill_sets
 from .program_cache import ProgramCache, default_folder, key_of
-from .program_loader import Kernel, ProgramLoader, by_name, create_maps, status
+from .program_loader import ProgramLoader, RunningKernel, by_name, create_maps, status
 from .trial import in_child
 
 
 @dataclass(frozen=True, slots=True)
 class _Object:
-    """What is loaded. ``kept``: an earlier start compiled it."""
+    """What is loaded. ``kept``: whether it comes from the cache."""
 
     plan: Plan
     bytecode: Bytecode
@@ -46,14 +46,14 @@ class _Object:
 
 
 def main() -> None:
-    """Answer the one request that comes over the socket that is our standard input."""
-    make_room()  # the limit is that of who started us
+    """Answer the one request that arrives on standard input, which is a socket."""
+    raise_descriptor_limit()  # the limit is inherited
     channel = socket.socket(fileno=0)
     request = LoadRequest.from_json(receive_message(channel)[0])
     try:
         answer, descriptors = _load(request)
-    except Refused as refusal:
-        answer, descriptors = _refusal(refusal.diagnosis), []
+    except LoadRefused as refusal:
+        answer, descriptors = _refusal(refusal.problem), []
     except OSError as error:
         if error.errno != errno.EMFILE:
             raise
@@ -61,30 +61,30 @@ def main() -> None:
     send_message(channel, answer, descriptors)
 
 
-def _refusal(diagnosis: refusals.Diagnosis) -> dict[str, Any]:
-    return {"failure": diagnosis.failure, "message": diagnosis.message}
+def _refusal(problem: refusals.LoadProblem) -> dict[str, Any]:
+    return {"failure": problem.failure, "message": problem.message}
 
 
 def _load(request: LoadRequest) -> tuple[dict[str, Any], list[int]]:
-    standing = refusals.own_standing()
-    certain = refusals.before_loading(standing)
+    privileges = refusals.own_privileges()
+    certain = refusals.before_loading(privileges)
     if certain:
-        raise Refused(certain)
-    kernel = Kernel(_tracefs(standing), Btf.of_kernel(), standing)
-    began = time.monotonic()
+        raise LoadRefused(certain)
+    kernel = RunningKernel(_tracefs(privileges), Btf.of_kernel(), privileges)
+    started = time.monotonic()
 
     def compiled(some: LoadRequest) -> _Object:
-        return _compiled(some, make_plan(some, kernel.tracefs, kernel.types, standing.release), kernel)
+        return _compiled(some, make_plan(some, kernel.tracefs, kernel.types, privileges.release), kernel)
 
-    done = compile_what_can_be(request, compiled, in_child(compiled, _log) if request.careful else None)
+    done = compile_working_probes(request, compiled, in_child(compiled, _log) if request.careful else None)
     plan, bytecode = done.result.plan, done.result.bytecode
-    seconds = time.monotonic() - began
-    descriptors = create_maps(bytecode, standing)
+    seconds = time.monotonic() - started
+    descriptors = create_maps(bytecode, privileges)
     maps = by_name(bytecode, descriptors)
     fill_calls(maps, done.request.calls)
     fill_sets(maps, request.sets)
     own, loader = (ProgramLoader(bytecode, descriptors, kernel) for _ in range(2))
-    # first: the names of all that is counted are then known
+    # first, so that the names of everything counted are known
     own_hooks = [*own.attach_all(plan.own), *_uncompiled_own(request, done.own_broken)]
     hooks = [*loader.attach_all(plan.choices), *_uncompiled(request, done.broken)]
     _refuse_if_nothing_works(hooks, loader, request)
@@ -109,42 +109,42 @@ def _uncompiled(request: LoadRequest, broken: Mapping[str, str]) -> Iterator[dic
     """The status of the hooks of ``broken`` probes."""
     for hook in request.hooks:
         if hook.probe in broken:
-            yield status(hook, None, Why("does not compile", broken[hook.probe]))
+            yield status(hook, None, Reason("does not compile", broken[hook.probe]))
 
 
 def _uncompiled_own(request: LoadRequest, reason: str) -> Iterator[dict[str, Any]]:
     """The status of the reader's own hooks where they do not compile for ``reason``."""
     for hook in request.own_hooks if reason else ():
-        yield status(hook, None, Why("does not compile", reason))
+        yield status(hook, None, Reason("does not compile", reason))
 
 
-def _tracefs(standing: refusals.Standing) -> Tracefs:
+def _tracefs(privileges: refusals.ProcessPrivileges) -> Tracefs:
     found = find_tracefs()
     if found is None:
         try:
             mount_tracefs()
         except OSError as error:
             if is_mounted():
-                raise Refused(refusals.unreadable_tracefs(os.geteuid(), os.getegid())) from error
-            raise Refused(refusals.no_tracefs(error.errno or 0, standing)) from error
+                raise LoadRefused(refusals.unreadable_tracefs(os.geteuid(), os.getegid())) from error
+            raise LoadRefused(refusals.no_tracefs(error.errno or 0, privileges)) from error
         found = find_tracefs()
     if found is None:
-        raise Refused(refusals.unreadable_tracefs(os.geteuid(), os.getegid(), by_us=True))
+        raise LoadRefused(refusals.unreadable_tracefs(os.geteuid(), os.getegid(), by_us=True))
     return found
 
 
-def _compiled(request: LoadRequest, plan: Plan, kernel: Kernel) -> _Object:
-    """What an earlier start compiled from the same, or else what the compiler makes of it."""
+def _compiled(request: LoadRequest, plan: Plan, kernel: RunningKernel) -> _Object:
+    """The cached result of compiling the same, or else the compiler's."""
     try:
         text = assemble(map(Path, request.files), Path(request.headers))
-        # BCC's own headers raise warnings that are not ours to mend
+        # BCC's own headers cause warnings that we cannot fix
         flags = [f"-D{name}={value}" for name, value in plan.macros.items()] + ["-Wno-everything"]
         parts = [text, *flags, *_surroundings(request, kernel.tracefs)]
     except (OSError, ValueError) as error:
-        raise Refused(refusals.compile_error(f"error: {error}")) from error
+        raise LoadRefused(refusals.compile_error(f"error: {error}")) from error
     cache, key = _cache(request), key_of(parts)
     kept = cache.find(key) if cache else None
-    bytecode = kept or _compile(text, flags, request.headers, kernel.standing)
+    bytecode = kept or _compile(text, flags, request.headers, kernel.privileges)
     if cache and not kept:
         cache.keep(key, bytecode)
     return _Object(plan, bytecode, kept is not None)
@@ -156,34 +156,44 @@ def _cache(request: LoadRequest) -> ProgramCache | None:
 
 
 def _surroundings(request: LoadRequest, tracefs: Tracefs) -> Iterator[str]:
-    """What decides, besides text and flags, what the compiler makes."""
+    """Everything besides text and flags that affects the compiler's output."""
     system = os.uname()
-    yield from (system.sysname, system.release, system.version, system.machine)  # a pod has a new node name each time
+    yield from (
+        system.sysname,
+        system.release,
+        system.version,
+        system.machine,
+    )  # without the node name, which is new for each pod
     yield bcc_version()
     yield os.environ.get("ARCH", "")
     yield from (file.read_text(encoding="utf-8") for file in sorted(Path(request.headers, "include").rglob("*.h")))
-    ways = (way for hook in (*request.hooks, *request.own_hooks) for way in hook.ways if way.attach == "tracepoint")
-    yield from (tracefs.format(way.event) for way in ways)
+    ways = (
+        point
+        for hook in (*request.hooks, *request.own_hooks)
+        for point in hook.alternatives
+        if point.attach == "tracepoint"
+    )
+    yield from (tracefs.format(point.event) for point in ways)
 
 
-def _compile(text: str, flags: Sequence[str], headers: str, standing: refusals.Standing) -> Bytecode:
-    began = len(_log())
+def _compile(text: str, flags: Sequence[str], headers: str, privileges: refusals.ProcessPrivileges) -> Bytecode:
+    started = len(_log())
     try:
         return compile_with_bcc(text, flags, headers)
     except (ImportError, OSError) as error:
         folder = system_folder()
-        raise Refused(refusals.no_bcc(str(error), folder, how_to_see(folder))) from error
+        raise LoadRefused(refusals.no_bcc(str(error), folder, how_to_make_visible(folder))) from error
     except Exception as error:
-        log = _log()[began:]
-        raise Refused(refusals.from_log(log, standing) or refusals.compile_error(log or str(error))) from error
+        log = _log()[started:]
+        raise LoadRefused(refusals.from_log(log, privileges) or refusals.compile_error(log or str(error))) from error
 
 
 def _refuse_if_nothing_works(hooks: Sequence[dict[str, Any]], loader: ProgramLoader, request: LoadRequest) -> None:
     reasons = [f"{hook['probe']}::{hook['hook']}: {hook['reason']}" for hook in hooks if not hook["program"]]
     if reasons and request.strict:
-        raise Refused(refusals.strict_refusal(reasons))
+        raise LoadRefused(refusals.strict_refusal(reasons))
     if reasons and not loader.programs:
-        raise Refused(refusals.Diagnosis(loader.failure, reasons[0]))
+        raise LoadRefused(refusals.LoadProblem(loader.failure, reasons[0]))
 
 
 def _description(layout: MapLayout) -> dict[str, Any]:
@@ -199,7 +209,7 @@ def _log() -> str:
 
 
 def _peak_rss() -> int:
-    # not ru_maxrss: that begins with the parent's
+    # not ru_maxrss: that starts with the parent's value
     match = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))
     return int(match[1]) * 1024 if match else 0
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Creates maps and loads programs by bpf(2), without a compiler or its library."""
+"""Creates maps and loads programs with bpf(2), without a compiler or its library."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROGRAM_TYPES = {
     "fentry": 26,
     "fexit": 26,
 }
-"""bpf_prog_type by way of attaching."""
+"""bpf_prog_type by type of attach point."""
 _EXPECTED = {"fentry": 24, "fexit": 25}  # bpf_attach_type
 _NAME = 15  # bytes: BPF_OBJ_NAME_LEN without the NUL
 _LOG_BYTES = 1 << 20
@@ -31,7 +31,7 @@ _ATTRIBUTES = 128
 
 
 class RefusedProgramError(OSError):
-    """The kernel does not take a program. ``log``: what the verifier wrote, empty when it was not the verifier."""
+    """The kernel rejected a program. ``log``: the verifier's output, empty if it was not the verifier."""
 
     def __init__(self, error: OSError, log: str) -> None:
         super().__init__(error.errno, error.strerror)
@@ -40,7 +40,7 @@ class RefusedProgramError(OSError):
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What the kernel needs to know of a program. ``target``: BTF id of the function that it is compiled for, or 0."""
+    """What the kernel needs to know about a program. ``target``: BTF id of the function it attaches to, or 0."""
 
     name: str
     attach: str
@@ -62,7 +62,7 @@ def load_program(program: Program) -> int:
     try:
         return _load(program, None)
     except OSError as error:
-        # only a refused program is loaded with the log, which makes loading several times as dear
+        # the log makes loading several times as expensive, so it is requested only for a rejected program
         log = ctypes.create_string_buffer(_LOG_BYTES)
         try:
             return _load(program, log)
@@ -71,7 +71,7 @@ def load_program(program: Program) -> int:
 
 
 def open_tracepoint(program: int, event: str = "") -> int:
-    """Attach to the raw tracepoint ``event``, or where the program itself says. Raises `OSError`."""
+    """Attach to the raw tracepoint ``event``, or to the program's own target. Raises `OSError`."""
     name = ctypes.create_string_buffer(event.encode())
     attributes = bytearray(_ATTRIBUTES)
     _TRACEPOINT_OPEN.pack_into(attributes, 0, ctypes.addressof(name) if event else 0, program)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps what was compiled, so that the next start on the same kernel needs no compiler.
+"""Caches compiled programs, so that the next start on the same kernel needs no compiler.
 
-What is found here is loaded into the kernel by root, so the folder and its files must be our own and closed to others.
-A damaged file is as good as none.
+Root loads what is cached here into the kernel, so the folder and its files must be our own and not writable by others.
+A damaged file is ignored.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from pathlib import Path
 
 from .bytecode import Bytecode
 
-MOST_FILES = 128
-"""How many are kept, of 0.2 MB at most today; the one that was not used for the longest time goes first."""
-_MOST_BYTES = 4 << 20
+MAX_FILES = 128
+"""How many files are kept, of up to 0.2 MB at present; the least recently used is removed first."""
+_MAX_BYTES = 4 << 20
 _FORM = "1"
-"""Changes with what a file holds."""
+"""Increased when the file format changes."""
 DEFAULT_FOLDER = "/var/cache/ebpf-sidecar"
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 def default_folder(environ: Mapping[str, str]) -> str:
-    """Where systemd says (``CacheDirectory=`` of the unit), or where programs of the system keep such things."""
+    """Return systemd's folder (``CacheDirectory=`` of the unit), or the usual one on the system."""
     return environ.get("CACHE_DIRECTORY", "").partition(":")[0] or DEFAULT_FOLDER
 
 
 def key_of(parts: Iterable[str]) -> str:
-    """The name of what is compiled from ``parts``: everything that decides what the compiler makes."""
+    """The cache key of ``parts``: everything that affects the compiler's output."""
     digest = hashlib.sha256()
     for part in (_FORM, *parts):
         encoded = part.encode(errors="surrogateescape")
@@ -44,12 +44,12 @@ def key_of(parts: Iterable[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ProgramCache:
-    """Files in ``folder``, which is made when there is something to keep."""
+    """Files in ``folder``, which is created when there is something to cache."""
 
     folder: Path
 
     def find(self, key: str) -> Bytecode | None:
-        """What was kept by this key, unless it is damaged or somebody else could have written it."""
+        """The cached program of this key, unless it is damaged or another user could have written it."""
         try:
             content = self._read(key)
             digest, _, body = content.partition(b"\n")
@@ -60,7 +60,7 @@ class ProgramCache:
             return None
 
     def keep(self, key: str, bytecode: Bytecode) -> None:
-        """Keep it where possible: on a read-only disk, every start compiles."""
+        """Cache it if possible: on a read-only disk, every start compiles."""
         body = json.dumps(bytecode.to_json()).encode()
         content = hashlib.sha256(body).hexdigest().encode() + b"\n" + body
         with suppress(OSError):
@@ -78,11 +78,11 @@ class ProgramCache:
                 return b""
             with suppress(OSError):
                 os.utime(descriptor)
-            return file.read(_MOST_BYTES)
+            return file.read(_MAX_BYTES)
 
     def _write(self, key: str, content: bytes) -> None:
-        """At once or not at all: two services may start together, and a machine may stop in the middle."""
-        # not our process id: in a container it is the same each time, and a writer that was killed leaves its file
+        """Write atomically: two services may start at the same time, and the machine may stop in the middle."""
+        # not our process id: in a container it is always the same, and a writer that was killed leaves its file
         passing = self.folder / f"{key}.{secrets.token_hex(8)}"
         descriptor = os.open(passing, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
@@ -95,7 +95,7 @@ class ProgramCache:
 
     def _forget_oldest(self) -> None:
         files = sorted(self.folder.iterdir(), key=lambda file: file.lstat().st_mtime, reverse=True)
-        for file in files[MOST_FILES:]:
+        for file in files[MAX_FILES:]:
             file.unlink(missing_ok=True)
 
 

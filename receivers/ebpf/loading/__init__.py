@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loading as the service sees it: what is asked of the loader child, and what it hands over."""
+"""Loading as the service sees it: the request to the loader child, and what it hands over."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From probes and the user's settings for them to the request that the loader understands."""
+"""Builds the load request from probes and the user's settings for them."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from ebpf_sidecar.pipeline.config.pydantic_messages import quoted
 from ebpf_sidecar.pipeline.errors import ProbeError
 from ebpf_sidecar.pipeline.suggestions import did_you_mean
 from ebpf_sidecar.receivers.ebpf.kernel.refusals import release_of
-from ebpf_sidecar.receivers.ebpf.kernel.syscall_table import SyscallTable, known_anywhere, syscall_table
+from ebpf_sidecar.receivers.ebpf.kernel.syscall_table import SyscallTable, known_syscalls, syscall_table
 from ebpf_sidecar.receivers.ebpf.owners.new_cgroups import NEW_CGROUPS
 from ebpf_sidecar.receivers.ebpf.owners.new_names import NEW_NAMES
 from ebpf_sidecar.receivers.ebpf.probe.model import Calls, Metric, Probe, Setting
 
-from .map_sizing import BUDGET, Machine, Sizes, alignment_of, near_name, possible_processors, sizes_for
+from .map_sizing import BUDGET, Sizes, SizingMachine, alignment_of, near_name, possible_cpus, sizes_for
 from .own_hooks import NEW_CGROUPS_HOOK, NEW_CGROUPS_MAP, NEW_NAMES_HOOKS, NEW_NAMES_MAP, OWN_BTF
 from .plan import SAFE_ON_DEMAND
-from .request import HookRequest, LoadRequest, Part, Way
+from .request import HookRequest, LoadRequest, Part
 from .targets import CGROUPS, TARGET_CGROUPS, KernelTargets
 
 _HEADERS = Path(__file__).resolve().parents[3] / "bpf"
 _SHARED_MAPS = ("control", "drops")
-EVERYBODY = KernelTargets()
-_MOST = 1 << 63  # settings become macros in C
+ALL_TARGETS = KernelTargets()
+_INTEGER_LIMIT = 1 << 63  # settings become C macros
 
 Chosen = Mapping[str, Mapping[str, Any]]
 """The user's settings by probe name, then by setting."""
@@ -41,14 +41,14 @@ def request_for(
     by_process: bool = False,
     strict: bool = False,
     budget: int = BUDGET,
-    machine: Machine | None = None,
-    targets: KernelTargets = EVERYBODY,
+    machine: SizingMachine | None = None,
+    targets: KernelTargets = ALL_TARGETS,
     program_cache: str | None = None,
 ) -> LoadRequest:
-    """The request for ``probes``. Raises `ProbeError` with all mistakes in ``chosen`` and ``budget``, one a line.
+    """The request for ``probes``. Raises `ProbeError` with all mistakes in ``chosen`` and ``budget``, one per line.
 
-    ``budget``: bytes of kernel memory for all maps. ``machine``: what it is shared out for, this one unless told.
-    ``targets``: whom to measure. ``program_cache``: as in `LoadRequest`.
+    ``budget``: bytes of kernel memory for all maps. ``machine``: the machine to size maps for, by default this one.
+    ``targets``: what to measure. ``program_cache``: as in `LoadRequest`.
     """
     chosen, table, machine = chosen or {}, syscall_table(), machine or this_machine()
     _refuse_mistakes(probes, chosen)
@@ -76,12 +76,12 @@ def request_for(
 
 
 def with_names(request: LoadRequest) -> LoadRequest:
-    """The same, with a kernel that tells who comes to a name of full length."""
+    """The same, with programs that report processes whose name may be truncated."""
     return _with_own(request, NEW_NAMES, NEW_NAMES_HOOKS)
 
 
 def _with_own(request: LoadRequest, name: str, hooks: tuple[HookRequest, ...]) -> LoadRequest:
-    """The same, with a file that serves the reader: it has the name of the map that its ``hooks`` fill."""
+    """The same, with a file for the reader's own use: it has the name of the map that its ``hooks`` fill."""
     file, own = str(_HEADERS / f"{name}.c"), request.own
     return replace(
         request,
@@ -99,25 +99,26 @@ def _refuse_mistakes(probes: Sequence[Probe], chosen: Chosen) -> None:
         raise ProbeError("\n".join(mistakes))
 
 
-def this_machine() -> Machine:
-    """The one that we run on."""
+def this_machine() -> SizingMachine:
+    """The present machine, for sizing maps."""
     system = os.uname()
     release = release_of(system.release)
-    return Machine(possible_processors(), release >= SAFE_ON_DEMAND, alignment=alignment_of(system.machine, release))
+    return SizingMachine(possible_cpus(), release >= SAFE_ON_DEMAND, alignment=alignment_of(system.machine, release))
 
 
-def sizes_of(probes: Sequence[Probe], budget: int, machine: Machine | None = None, *, by_cgroup: bool = False) -> Sizes:
-    """How large the probes' maps may be, that of chosen cgroups if there is one (``by_cgroup``), and those that
-    serve the reader.
+def sizes_of(
+    probes: Sequence[Probe], budget: int, machine: SizingMachine | None = None, *, by_cgroup: bool = False
+) -> Sizes:
+    """How large the probes' maps may be, including the one of target cgroups (``by_cgroup``) and the reader's own.
 
-    Raises ValueError when ``budget`` is too small for them.
+    Raises ValueError if ``budget`` is too small for them.
     """
     specs = [NEW_CGROUPS_MAP, NEW_NAMES_MAP, *(spec for probe in probes for spec in probe.maps)]
     return sizes_for([*specs, *([CGROUPS] if by_cgroup else [])], budget, machine or this_machine())
 
 
 def calls_for(probes: Sequence[Probe], chosen: Chosen) -> Mapping[int, Mapping[str, int]]:
-    """What the shared programs do for each system call when these probes are at work."""
+    """What the shared programs do for each system call when these probes are active."""
     values = {probe.name: _with_defaults(probe, chosen.get(probe.name, {})) for probe in probes}
     return _calls(probes, values, syscall_table())
 
@@ -135,7 +136,7 @@ def check_settings(probe: Probe, chosen: Mapping[str, Any]) -> list[str]:
 
 
 def with_settings(probe: Probe, chosen: Mapping[str, Any]) -> Probe:
-    """The probe with metrics whose attributes have only the words that its settings name."""
+    """The probe with its metrics' attributes restricted to the values that its settings name."""
     values = _with_defaults(probe, chosen)
     return replace(probe, metrics=tuple(_narrowed(metric, values) for metric in probe.metrics))
 
@@ -156,7 +157,7 @@ def _kept(decode: str | Mapping[int | str, str], words: Sequence[str]) -> str | 
 
 def _check(setting: Setting, value: Any) -> list[str]:
     if setting.type == "integer":
-        good = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST
+        good = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _INTEGER_LIMIT
         return [] if good else [f"{setting.name}: {quoted(value)} is not a whole number below 2^63; write digits"]
     return _wrong_words(setting, value) if setting.type == "words" else _wrong_calls(setting, value)
 
@@ -176,7 +177,7 @@ def _wrong_calls(setting: Setting, value: Any) -> list[str]:
     if not isinstance(value, list | tuple):
         advice = value if isinstance(value, str) else "read, write"
         return [f"{setting.name}: {quoted(value)} is not a list of system calls; write [{advice}]"]
-    known = known_anywhere()
+    known = known_syscalls()
     return [
         f"{setting.name}: unknown system call {quoted(name)}{did_you_mean(str(name), known) or '; remove it'}"
         for name in value
@@ -189,14 +190,14 @@ def _with_defaults(probe: Probe, chosen: Mapping[str, Any]) -> Mapping[str, Any]
 
 
 def _files(probes: Sequence[Probe]) -> tuple[str, ...]:
-    """The probes' own files, then those that call their handlers, each once."""
+    """The probes' own files, then the shared ones that call their handlers, each once."""
     own = [probe.source for probe in probes]
     shared = [probe.path.parent / name for probe in probes for name in probe.programs]
     return tuple(dict.fromkeys(str(path.resolve()) for path in [*own, *shared]))
 
 
 def _fields(probe: Probe) -> Iterator[str]:
-    """What its programs want to know of the kernel's types, where the kernel tells."""
+    """The BTF fields that its programs use if the kernel has them."""
     yield from probe.btf
     for metric in probe.metrics:
         for attribute in metric.attributes:
@@ -205,11 +206,7 @@ def _fields(probe: Probe) -> Iterator[str]:
 
 def _hook(probe: Probe, position: int) -> HookRequest:
     hook = probe.hooks[position]
-    ways = tuple(
-        Way(each.attach, each.event, each.program, each.btf, each.since, each.until, each.arguments)
-        for each in hook.alternatives
-    )
-    return HookRequest(probe.name, hook.name, ways)
+    return HookRequest(probe.name, hook.name, hook.alternatives)
 
 
 def _own_maps(probes: Sequence[Probe]) -> tuple[str, ...]:
@@ -223,7 +220,7 @@ def _target_maps(targets: KernelTargets) -> tuple[str, ...]:
     return (TARGET_CGROUPS,) if TARGET_CGROUPS.upper() in targets.macros else ()
 
 
-def _sizes(probes: Sequence[Probe], budget: int, machine: Machine, targets: KernelTargets) -> Sizes:
+def _sizes(probes: Sequence[Probe], budget: int, machine: SizingMachine, targets: KernelTargets) -> Sizes:
     try:
         return sizes_of(probes, budget, machine, by_cgroup=bool(_target_maps(targets)))
     except ValueError as error:
@@ -231,9 +228,9 @@ def _sizes(probes: Sequence[Probe], budget: int, machine: Machine, targets: Kern
 
 
 def _macros(
-    probes: Sequence[Probe], values: Mapping[str, Mapping[str, Any]], sizes: Sizes, machine: Machine
+    probes: Sequence[Probe], values: Mapping[str, Mapping[str, Any]], sizes: Sizes, machine: SizingMachine
 ) -> Mapping[str, int]:
-    macros: dict[str, int] = {"PAGE_BYTES": machine.page_bytes, "PROCESSORS": machine.processors}
+    macros: dict[str, int] = {"PAGE_BYTES": machine.page_bytes, "PROCESSORS": machine.cpus}
     for probe in probes:
         macros.update(probe.macros)
         macros.update({name.upper(): value for name, value in values[probe.name].items() if isinstance(value, int)})
@@ -247,7 +244,7 @@ def _calls(
     for probe in probes:
         for calls in probe.calls:
             for name in _names(calls, values[probe.name]):
-                if name in table.numbers:  # other machines have calls that this one lacks, and the reverse
+                if name in table.numbers:  # machine types differ in the system calls they have
                     rows.setdefault(table.numbers[name], {}).update(calls.set)
     return rows
 

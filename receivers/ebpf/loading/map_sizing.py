@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many entries the kernel maps may have, so that all of them, filled, stay below a budget on this machine.
+"""Sizes the kernel maps so that all of them, when full, stay within a memory budget on this machine.
 
-What an entry costs is the kernel's own arithmetic (kernel/bpf/hashtab.c, kernel/bpf/memalloc.c), not a measurement:
-a hash map's element has a header of 48 bytes, then key and value, each rounded up to 8. Either all elements are made
-beforehand, side by side, and each possible processor owns one more; or each is made when it is needed, by the kernel's
-general allocator, with 8 bytes in front, rounded up to the allocator's next size. The second costs nothing while maps
-are empty, but each processor that makes elements keeps some in reserve, for each map: on many processors that is more
-than the maps themselves. Then, and on kernels that cannot do without (before 6.1), elements are made beforehand.
+The cost of an entry follows the kernel's own arithmetic (kernel/bpf/hashtab.c, kernel/bpf/memalloc.c), not a
+measurement: a hash map's element has a header of 48 bytes, then key and value, each rounded up to 8. Either all
+elements are preallocated contiguously, with one more per possible CPU; or each is allocated on demand by the kernel's
+general allocator, with 8 bytes in front, rounded up to the allocator's next size class. The latter costs nothing while
+maps are empty, but each CPU that allocates elements keeps a reserve for each map: with many CPUs that exceeds the maps
+themselves. In that case, and on kernels that require it (before 6.1), elements are preallocated.
 
-Beside some maps is an array of entries near at hand (near.h), which is there as a whole from the beginning.
+Some maps have a near map (near.h), an array that is allocated as a whole from the start.
 
 So are maps that are arrays themselves: each entry takes its value, rounded up to 8 bytes.
 
-Only one map of ours, of 8 bytes, has values for each possible processor, so nothing else grows with them.
+Only one of our maps, of 8 bytes, has per-CPU values, so nothing else grows with the number of CPUs.
 """
 
 from __future__ import annotations
@@ -24,42 +24,42 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ebpf_sidecar.pipeline.settings import format_bytes
-from ebpf_sidecar.receivers.ebpf.maps.layout import eights
+from ebpf_sidecar.receivers.ebpf.maps.layout import round_up_to_8
 from ebpf_sidecar.receivers.ebpf.maps.near import place_bytes
 from ebpf_sidecar.receivers.ebpf.probe.model import MapSpec
 
 BUDGET = 16 << 20
-"""Bytes of kernel memory that all maps together may take; the entries in the probes' YAML are made for it."""
-FEWEST_ENTRIES = 64
-FEWEST_PLACES = 16
-MOST_ENTRIES = 1 << 27
-"""Beyond, a hash map's table of buckets passes 4 GiB (htab_map_alloc answers E2BIG)."""
-MOST_BYTES = (1 << 32) - (64 << 10)
-"""Of one map: more was an error before kernel 5.11 (bpf_map_charge_init), and is no use to anybody after it."""
+"""Bytes of kernel memory that all maps together may take; the numbers of entries in the probes' YAML assume it."""
+MIN_ENTRIES = 64
+MIN_PLACES = 16
+MAX_ENTRIES = 1 << 27
+"""Above it, a hash map's bucket table exceeds 4 GiB (htab_map_alloc answers E2BIG)."""
+MAX_BYTES = (1 << 32) - (64 << 10)
+"""The limit of one map: more was an error before kernel 5.11 (bpf_map_charge_init), and is of no use since."""
 FIXED = 64 << 10
-"""Bytes for the maps that do not grow: what to do per system call, blank rows, drops, control."""
+"""Bytes for the maps of fixed size: what to do per system call, blank rows, drops, control."""
 
 _HEADER = 48  # struct htab_elem
-_IN_FRONT = 8  # struct llist_node, in which the allocator keeps free elements
-_OF_THE_GROUP = 8  # each object's pointer to the memory cgroup that pays for it
+_IN_FRONT = 8  # struct llist_node, in which the allocator links free elements
+_OF_THE_GROUP = 8  # each object's pointer to the memory cgroup that it is charged to
 _OF_THE_MAP = 4096
 _BUCKET = 16
 _LOCKS = 8 * 4  # per processor and map, before 6.18
-_ROOMS = (16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096)  # of kmalloc
-_RESERVE = 96 * 256  # bytes that a processor keeps at most for a map, or three elements
+_SIZE_CLASSES = (16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096)  # of kmalloc
+_RESERVE = 96 * 256  # the most bytes that a CPU keeps for a map, or three elements
 _SHARE_OF_RESERVES = 4
 _UNKNOWN = 1024
 _STEPS = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
-    """``processors``: how many there may ever be. ``on_demand``: whether the kernel can make elements when needed.
+class SizingMachine:
+    """``cpus``: the possible CPUs. ``on_demand``: whether the kernel can allocate elements on demand.
 
-    ``page_bytes``: what large blocks are rounded up to. ``alignment``: what all sizes of kmalloc are multiples of.
+    ``page_bytes``: large blocks are rounded up to it. ``alignment``: all kmalloc sizes are multiples of it.
     """
 
-    processors: int
+    cpus: int
     on_demand: bool = True
     page_bytes: int = mmap.PAGESIZE
     alignment: int = 8
@@ -67,16 +67,16 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """``entries`` by the map's name in C, places near at hand among them. ``preallocated``: all elements are made
-    beforehand. ``bytes``: at most."""
+    """``entries`` by the map's C name, including near maps. ``preallocated``: whether all elements are. ``bytes``: at
+    most."""
 
     entries: Mapping[str, int]
     preallocated: bool
     bytes: int
 
 
-def possible_processors(sys: Path = Path("/sys")) -> int:
-    """How many processors the kernel is prepared for; 1 where it does not tell."""
+def possible_cpus(sys: Path = Path("/sys")) -> int:
+    """The number of possible CPUs; 1 if unknown."""
     try:
         text = (sys / "devices/system/cpu/possible").read_text(encoding="ascii")
     except OSError:
@@ -85,18 +85,18 @@ def possible_processors(sys: Path = Path("/sys")) -> int:
 
 
 def alignment_of(machine: str, release: tuple[int, int]) -> int:
-    """What sizes of kmalloc are multiples of, on a ``machine`` as uname says it.
+    """The alignment of kmalloc sizes on a ``machine`` (as reported by uname).
 
-    Before 6.5 arm64 aligned all for the longest cache line there is (ARCH_KMALLOC_MINALIGN): it has no 96 and no 192.
+    Before 6.5 arm64 aligned to the longest possible cache line (ARCH_KMALLOC_MINALIGN): it has no 96 and no 192.
     """
     return 128 if machine == "aarch64" and release < (6, 5) else 8
 
 
-def sizes_for(specs: Iterable[MapSpec], budget: int, machine: Machine) -> Sizes:
-    """The largest maps for ``budget`` bytes, in the proportion that the probes declare.
+def sizes_for(specs: Iterable[MapSpec], budget: int, machine: SizingMachine) -> Sizes:
+    """The largest maps for ``budget`` bytes, in the proportions that the probes declare.
 
-    At the default budget no map gets more than its probe declares. Raises ValueError when even the smallest maps do
-    not fit, and when there is more room than the kernel can make maps for.
+    At the default budget no map gets more than its probe declares. Raises ValueError if even the smallest maps do not
+    fit, and if the budget exceeds what the kernel can allocate.
     """
     distinct = list({spec.name: spec for spec in specs}.values())
     preallocated = not machine.on_demand or _reserves(distinct, machine) > budget // _SHARE_OF_RESERVES
@@ -115,25 +115,27 @@ def sizes_for(specs: Iterable[MapSpec], budget: int, machine: Machine) -> Sizes:
     entries = _scaled(distinct, fits, machine)
     if not possible(fits):
         enough = cost_of(_last(fits, possible)) >> 20
-        raise ValueError(f'"{format_bytes(budget)}" is more than the kernel has maps for; give at most "{enough}MiB"')
+        raise ValueError(
+            f'"{format_bytes(budget)}" is more than the kernel can use for maps; give at most "{enough}MiB"'
+        )
     return Sizes(entries, preallocated, cost(distinct, entries, machine, preallocated=preallocated))
 
 
 def near_name(name: str) -> str:
-    """The name in C of the array beside the map ``name``."""
+    """The C name of the near map of the map ``name``."""
     return f"near_{name}"
 
 
-def cost(specs: Sequence[MapSpec], entries: Mapping[str, int], machine: Machine, *, preallocated: bool) -> int:
-    """Bytes of kernel memory when all maps are full, at most."""
+def cost(specs: Sequence[MapSpec], entries: Mapping[str, int], machine: SizingMachine, *, preallocated: bool) -> int:
+    """The most bytes of kernel memory, when all maps are full."""
     own = sum(_map_cost(spec, entries, machine, preallocated=preallocated) for spec in specs)
     return FIXED + own + (0 if preallocated else _reserves(specs, machine))
 
 
-def shares(specs: Iterable[MapSpec], sizes: Sizes, machine: Machine) -> Mapping[str, int]:
-    """Of ``sizes.bytes``, what each map takes at most, by its name in C, with what processors keep in reserve for it.
+def shares(specs: Iterable[MapSpec], sizes: Sizes, machine: SizingMachine) -> Mapping[str, int]:
+    """The most bytes (of ``sizes.bytes``) that each map takes, by its C name, including the CPUs' reserves for it.
 
-    The rest, `FIXED`, is for maps that do not grow.
+    The rest, `FIXED`, is for maps of fixed size.
     """
     kept = not sizes.preallocated
     return {
@@ -143,76 +145,77 @@ def shares(specs: Iterable[MapSpec], sizes: Sizes, machine: Machine) -> Mapping[
     }
 
 
-def room(spec: MapSpec, machine: Machine) -> int:
-    """Bytes that the kernel's allocator takes for one element, when it is made on demand."""
+def allocation_size(spec: MapSpec, machine: SizingMachine) -> int:
+    """Bytes that the kernel's allocator takes for one element allocated on demand."""
     wanted, page = _element(spec) + _IN_FRONT, machine.page_bytes
-    rooms = (size for size in _ROOMS if size >= wanted and size % machine.alignment == 0)
+    rooms = (size for size in _SIZE_CLASSES if size >= wanted and size % machine.alignment == 0)
     return next(rooms, -(-wanted // page) * page) + _OF_THE_GROUP
 
 
 def _element(spec: MapSpec) -> int:
-    return _HEADER + eights(spec.key) + eights(spec.value) if spec.key else _UNKNOWN - _IN_FRONT
+    return _HEADER + round_up_to_8(spec.key) + round_up_to_8(spec.value) if spec.key else _UNKNOWN - _IN_FRONT
 
 
-def _map_cost(spec: MapSpec, sizes: Mapping[str, int], machine: Machine, *, preallocated: bool) -> int:
+def _map_cost(spec: MapSpec, sizes: Mapping[str, int], machine: SizingMachine, *, preallocated: bool) -> int:
     if spec.array:
-        return _array_cost(sizes[spec.name] * eights(spec.value), machine)
+        return _array_cost(sizes[spec.name] * round_up_to_8(spec.value), machine)
     entries, near = sizes[spec.name], _near_cost(spec, sizes.get(near_name(spec.name), 0), machine)
     buckets = 1 << (entries - 1).bit_length()
-    fixed = _OF_THE_MAP + near + _BUCKET * buckets + _LOCKS * machine.processors
+    fixed = _OF_THE_MAP + near + _BUCKET * buckets + _LOCKS * machine.cpus
     if preallocated:  # whole pages
-        return fixed + machine.page_bytes + _element(spec) * (entries + machine.processors)
-    return fixed + room(spec, machine) * entries
+        return fixed + machine.page_bytes + _element(spec) * (entries + machine.cpus)
+    return fixed + allocation_size(spec, machine) * entries
 
 
-def _near_cost(spec: MapSpec, places: int, machine: Machine) -> int:
+def _near_cost(spec: MapSpec, places: int, machine: SizingMachine) -> int:
     return _array_cost(places * place_bytes(spec.key, spec.value), machine) if places else 0
 
 
-def _array_cost(size: int, machine: Machine) -> int:
-    # it can be mapped: its head has a page of its own, and it ends with a whole one
+def _array_cost(size: int, machine: SizingMachine) -> int:
+    # it can be mapped: its header takes a whole page, and its end is rounded up to one
     page = machine.page_bytes
     return page + -(-size // page) * page
 
 
-def _reserves(specs: Sequence[MapSpec], machine: Machine) -> int:
-    """What all processors together keep at most when elements are made on demand."""
-    return sum(machine.processors * max(_RESERVE, 3 * room(spec, machine)) for spec in specs if not spec.array)
+def _reserves(specs: Sequence[MapSpec], machine: SizingMachine) -> int:
+    """The most that all CPUs together keep in reserve when elements are allocated on demand."""
+    return sum(machine.cpus * max(_RESERVE, 3 * allocation_size(spec, machine)) for spec in specs if not spec.array)
 
 
-def _scaled(specs: Sequence[MapSpec], steps: int, machine: Machine) -> Mapping[str, int]:
+def _scaled(specs: Sequence[MapSpec], steps: int, machine: SizingMachine) -> Mapping[str, int]:
     entries = {spec.name: _entries(spec, steps) for spec in specs}
     return entries | {near_name(spec.name): _places(spec, steps, machine) for spec in specs if spec.near}
 
 
 def _entries(spec: MapSpec, steps: int) -> int:
-    wanted = max(FEWEST_ENTRIES, spec.entries * steps // _STEPS)
+    wanted = max(MIN_ENTRIES, spec.entries * steps // _STEPS)
     return 1 << (wanted.bit_length() - 1) if spec.array else wanted
 
 
-def _places(spec: MapSpec, steps: int, machine: Machine) -> int:
-    """A power of two. As many as declared while the budget is not much below the default one.
+def _places(spec: MapSpec, steps: int, machine: SizingMachine) -> int:
+    """The entries of a near map, a power of two: as many as declared unless the budget is far below the default.
 
-    A row has a place for each processor that counts in it: from 32 processors on there are twice as many, from 64 on
-    four times. A key of one word is a thread's, which is on one processor at a time.
+    A row takes one near entry per CPU that counts in it: from 32 CPUs on there are twice as many, from 64 on four
+    times. A key of one word belongs to a thread, which runs on one CPU at a time.
     """
-    more = 1 + (machine.processors >= 32) + 2 * (machine.processors >= 64) if spec.key > 8 else 1
+    more = 1 + (machine.cpus >= 32) + 2 * (machine.cpus >= 64) if spec.key > 8 else 1
     declared = spec.near * more
-    wanted = max(FEWEST_PLACES, declared * min(_STEPS, 2 * steps) // _STEPS)
+    wanted = max(MIN_PLACES, declared * min(_STEPS, 2 * steps) // _STEPS)
     return 1 << (wanted.bit_length() - 1)
 
 
-def _possible(specs: Sequence[MapSpec], entries: Mapping[str, int], machine: Machine, *, preallocated: bool) -> bool:
-    """Whether any kernel makes maps of these sizes, memory permitting."""
+def _possible(
+    specs: Sequence[MapSpec], entries: Mapping[str, int], machine: SizingMachine, *, preallocated: bool
+) -> bool:
+    """Whether every kernel can create maps of these sizes, memory permitting."""
     return all(
-        entries[spec.name] <= MOST_ENTRIES
-        and _map_cost(spec, entries, machine, preallocated=preallocated) <= MOST_BYTES
+        entries[spec.name] <= MAX_ENTRIES and _map_cost(spec, entries, machine, preallocated=preallocated) <= MAX_BYTES
         for spec in specs
     )
 
 
 def _last(most: int, right: Callable[[int], bool]) -> int:
-    """The greatest number of steps, up to ``most``, that is right; all below it are, too."""
+    """The greatest number of steps, up to ``most``, that satisfies ``right``; all smaller ones do as well."""
     low, high = 0, most
     while low < high:
         middle = (low + high + 1) // 2

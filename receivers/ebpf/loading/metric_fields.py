@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a map has the fields that a metric is made from: only the compiler knows, the probe's YAML just claims it."""
+"""Checks that a map has the fields that a metric uses: the probe's YAML claims it, only the compiler knows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ebpf_sidecar.receivers.ebpf.probe.model import Distinct, Metric, Slots, Spr
 
 
 def why_not_made(metric: Metric, kernel_map: KernelMap) -> str:
-    """Why ``metric`` cannot be made from its map, in one line; empty when it can."""
+    """Why ``metric`` cannot be made from its map, in one line; empty if it can."""
     keys = kernel_map.key_dtype.names or ()
     wrong = [*_wrong_values(metric, kernel_map)]
     wrong += [_no_field(each.field, "key", keys) for each in metric.attributes if each.field not in keys]
@@ -36,11 +36,11 @@ def _wrong_column(name: str, fields: Mapping[str, slice]) -> Iterator[str]:
     if columns is None:
         yield _no_field(name, "value", tuple(fields))
     elif element is not None and element >= columns.stop - columns.start:
-        yield f'"{name}" is beyond the end: the array has {columns.stop - columns.start} elements'
+        yield f'"{name}" is out of range: the array has {columns.stop - columns.start} elements'
 
 
 def _beyond(value: Slots, columns: slice) -> Iterator[str]:
-    """Default bounds that the histogram does not have: the last slot has none."""
+    """Report default bounds that the histogram does not have: the last slot has none."""
     last = value.lowest_exponent + columns.stop - columns.start - 2
     for each in value.default_exponents:
         if each > last:

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hooks and maps of the receiver's own, which serve no probe: bpf/new_cgroups.c and bpf/new_names.c."""
+"""The receiver's own hooks and maps, which belong to no probe: bpf/new_cgroups.c and bpf/new_names.c."""
 
 from __future__ import annotations
 
 from ebpf_sidecar.receivers.ebpf.owners.new_cgroups import NEW_CGROUPS
 from ebpf_sidecar.receivers.ebpf.owners.new_names import NEW_NAMES
-from ebpf_sidecar.receivers.ebpf.probe.model import MapSpec
+from ebpf_sidecar.receivers.ebpf.probe.model import AttachPoint, MapSpec
 
-from .request import HookRequest, Way
+from .request import HookRequest
 
 OWN_BTF = ("io_cgrp_id", "task_struct.tgid")
-"""What is used where it is there."""
+"""Used if the kernel has it."""
 NEW_CGROUPS_MAP = MapSpec(
-    NEW_CGROUPS, NEW_CGROUPS, 1024, "one entry per cgroup made since the last reading", key=8, value=264
+    NEW_CGROUPS, NEW_CGROUPS, 1024, "one entry per cgroup created since the last reading", key=8, value=264
 )
 _CGROUP_FIELDS = (
     "cgroup.kn",
@@ -27,23 +27,23 @@ _CGROUP_FIELDS = (
 NEW_CGROUPS_HOOK = HookRequest(
     "",
     "cgroup_made",
-    (Way("raw_tracepoint", "cgroup:cgroup_mkdir", "cgroup_made", _CGROUP_FIELDS, arguments=("cgroup",)),),
+    (AttachPoint("raw_tracepoint", "cgroup:cgroup_mkdir", "cgroup_made", btf=_CGROUP_FIELDS, arguments=("cgroup",)),),
 )
 NEW_NAMES_MAP = MapSpec(
     NEW_NAMES, NEW_NAMES, 1024, "one entry per program started by a path since the last reading", 288, 8
 )
 NEW_NAMES_HOOKS = (
-    HookRequest("", "program_starts", (Way("tracepoint", "sched:sched_process_exec", "program_starts"),)),
-    HookRequest("", "name_taken", (Way("tracepoint", "task:task_rename", "name_taken"),)),
+    HookRequest("", "program_starts", (AttachPoint("tracepoint", "sched:sched_process_exec", "program_starts"),)),
+    HookRequest("", "name_taken", (AttachPoint("tracepoint", "task:task_rename", "name_taken"),)),
     HookRequest(
         "",
         "process_moved",
         (
-            Way(
+            AttachPoint(
                 "raw_tracepoint",
                 "cgroup:cgroup_attach_task",
                 "process_moved",
-                ("cgroup.kn", "cgroup.root", "cgroup_root.hierarchy_id", "kernfs_node.id", "task_struct.tgid"),
+                btf=("cgroup.kn", "cgroup.root", "cgroup_root.hierarchy_id", "kernfs_node.id", "task_struct.tgid"),
                 arguments=("cgroup", "task_struct"),
             ),
         ),

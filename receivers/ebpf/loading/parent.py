@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compiles and attaches probes in a child process and keeps what it hands over: maps, programs, attachments.
+"""Compiles and attaches probes in a child process, and keeps what it hands over: maps, programs, attachments.
 
 The parent imports no BCC, and its memory never holds a compiler.
 """
@@ -17,12 +17,17 @@ from typing import IO, Any
 from ebpf_sidecar.pipeline.errors import ProbeError
 from ebpf_sidecar.pipeline.privileged import DirectOperations, PrivilegedOperations, PrivilegedTask
 from ebpf_sidecar.receivers.ebpf.kernel.bpf_syscall import map_sizes
-from ebpf_sidecar.receivers.ebpf.kernel.fd_passing import close_all, make_room, receive_message, send_message
+from ebpf_sidecar.receivers.ebpf.kernel.fd_passing import (
+    close_all,
+    raise_descriptor_limit,
+    receive_message,
+    send_message,
+)
 from ebpf_sidecar.receivers.ebpf.kernel.refusals import Failure, too_few_descriptors
 from ebpf_sidecar.receivers.ebpf.maps.generation import Generation
 from ebpf_sidecar.receivers.ebpf.maps.kernel_map import KernelMap
 from ebpf_sidecar.receivers.ebpf.maps.layout import key_dtype, value_fields
-from ebpf_sidecar.receivers.ebpf.maps.loaded import Drops, HookStatus, Loaded, Program
+from ebpf_sidecar.receivers.ebpf.maps.loaded import Drops, HookStatus, LoadedProbes, Program
 from ebpf_sidecar.receivers.ebpf.maps.near import map_places
 from ebpf_sidecar.receivers.ebpf.owners.new_cgroups import NEW_CGROUPS
 from ebpf_sidecar.receivers.ebpf.owners.new_names import NEW_NAMES
@@ -35,20 +40,20 @@ from .request import HookRequest, LoadRequest
 from .targets import TARGET_CGROUPS
 
 CALLS = "calls"
-"""The map of what to do for each system call in C."""
+"""The C name of the map of what to do for each system call."""
 _CONTROL, _DROPS = "control", "drops"
 LOADER = "ebpf_sidecar.receivers.ebpf.loader.child"
 """The module that loads, with its socket as standard input."""
 OWN = DirectOperations()
 _REAP_SECONDS = 1.0  # a process that was killed may need a moment until it can be waited for
 _MEMORY_NEEDED = (
-    "compiling takes about 125 MB for a second, besides what the service needs; raise the memory limit to 256 MB "
+    "compiling takes about 125 MB for a second, in addition to the service's memory; raise the memory limit to 256 MB "
     "(Kubernetes: resources.limits.memory: 256Mi; docker: --memory 256m)"
 )
 
 
 class LoadError(ProbeError):
-    """Probes could not be loaded; ``failure`` says why in one word."""
+    """Probes could not be loaded; ``failure`` gives the reason in one word."""
 
     def __init__(self, message: str, failure: Failure, *, component: str = "") -> None:
         super().__init__(message, component=component)
@@ -57,19 +62,18 @@ class LoadError(ProbeError):
 
 def load(
     probes: Sequence[Probe], request: LoadRequest, *, timeout: float = 60, privileged: PrivilegedOperations = OWN
-) -> Loaded:
+) -> LoadedProbes:
     """Load ``request``, which `request_for` made from ``probes``. Raises `LoadError`.
 
-    ``timeout``: seconds for an attempt; where the compiler crashed there is a second one. ``privileged``: runs the
-    loader.
+    ``timeout``: seconds per attempt; there is a second one if the compiler crashed. ``privileged``: runs the loader.
     """
-    make_room()
+    raise_descriptor_limit()
     try:
         answer, descriptors = _answer(request, timeout, privileged)
     except LoadError as error:
         if error.failure is not Failure.CRASH:
             raise
-        # most likely the compiler ended the process: find out for which probe
+        # most likely the compiler crashed: find out for which probe
         answer, descriptors = _answer(replace(request, careful=True), timeout, privileged)
     if "failure" in answer:
         raise LoadError(f"cannot load probes: {answer['message']}", Failure(answer["failure"]))
@@ -83,7 +87,7 @@ def load(
 def _answer(request: LoadRequest, timeout: float, privileged: PrivilegedOperations) -> tuple[Any, list[int]]:
     """What the loader answers, and the descriptors that it hands over. Raises `LoadError` where it does not answer."""
     try:
-        with os.fdopen(os.memfd_create("loader"), "w+b") as log:  # there need not be a folder for temporary files
+        with os.fdopen(os.memfd_create("loader"), "w+b") as log:  # there may be no folder for temporary files
             return _ask_loader(request, log, timeout, privileged)
     except OSError as error:
         if error.errno != errno.EMFILE:
@@ -127,19 +131,19 @@ def _unanswered(error: Exception, status: int | None, log: IO[bytes]) -> LoadErr
     if isinstance(error, OSError) and error.errno == errno.EMFILE:
         return _too_few_descriptors()
     failure = Failure.KILLED if status == -signal.SIGKILL else Failure.CRASH
-    return LoadError(f"cannot load probes: {how_it_died(status, _tail(log))}", failure)
+    return LoadError(f"cannot load probes: {exit_cause(status, _tail(log))}", failure)
 
 
 def _too_few_descriptors() -> LoadError:
     return LoadError(f"cannot load probes: {too_few_descriptors().message}", Failure.DESCRIPTORS)
 
 
-def how_it_died(status: int | None, log: str) -> str:
-    """What became of a loader that did not answer. ``status``: as of `subprocess`; ``log``: the end of its output."""
+def exit_cause(status: int | None, log: str) -> str:
+    """What happened to a loader that did not answer. ``status``: as in `subprocess`; ``log``: the end of its output."""
     if status == -signal.SIGKILL:
-        cause = f"was killed (SIGKILL), most likely for want of memory: {_MEMORY_NEEDED}"
+        cause = f"was killed (SIGKILL), most likely because memory ran out: {_MEMORY_NEEDED}"
     elif status is not None and status < 0:
-        cause = f"was ended by {_signal_name(-status)}"
+        cause = f"was killed by {_signal_name(-status)}"
     else:
         cause = "closed its socket" if status is None else f"ended with exit status {status}"
     return f"the loader {cause}" + (f"\n{log}" if log else "")
@@ -157,7 +161,7 @@ def _tail(log: IO[bytes], lines: int = 8) -> str:
     return "\n".join(log.read().decode(errors="replace").splitlines()[-lines:])
 
 
-def _loaded(probes: Sequence[Probe], request: LoadRequest, answer: Any, descriptors: list[int]) -> Loaded:
+def _loaded(probes: Sequence[Probe], request: LoadRequest, answer: Any, descriptors: list[int]) -> LoadedProbes:
     described = answer["maps"]
     counted = {metric.map for probe in probes for metric in probe.metrics} | {_CONTROL, _DROPS, NEW_CGROUPS, NEW_NAMES}
     maps = {each["name"]: (each, fd, each["name"] in counted) for each, fd in zip(described, descriptors, strict=False)}
@@ -165,10 +169,10 @@ def _loaded(probes: Sequence[Probe], request: LoadRequest, answer: Any, descript
     readable, unreadable = _readable(specs, maps)
     hooks = tuple(HookStatus(**each) for each in answer["hooks"])
     own_hooks = tuple(HookStatus(**each) for each in answer["own_hooks"])
-    rest = descriptors[len(described) :]  # programs, then what keeps each attached
+    rest = descriptors[len(described) :]  # programs, then their attachments
     programs = tuple(_programs(answer["programs"], rest))
     own = {hook.program for hook in own_hooks}
-    return Loaded(
+    return LoadedProbes(
         maps=readable,
         hooks=hooks,
         unavailable={**_not_made(probes, readable, unreadable), **_unavailable(probes, hooks)},
@@ -191,7 +195,7 @@ def _loaded(probes: Sequence[Probe], request: LoadRequest, answer: Any, descript
 def _filled(
     name: str, by: Sequence[HookRequest], hooks: Sequence[HookStatus], maps: Mapping[str, tuple[Any, int, bool]]
 ) -> KernelMap | None:
-    """The map of ours with this name, if all its hooks are attached."""
+    """The reader's own map of this name, if all its hooks are attached."""
     attached = {hook.hook for hook in hooks if hook.attached}
     return _map(name, *maps[name]) if attached.issuperset(hook.name for hook in by) else None
 
@@ -199,7 +203,7 @@ def _filled(
 def _readable(
     specs: Mapping[str, str], maps: Mapping[str, tuple[Any, int, bool]]
 ) -> tuple[dict[str, KernelMap], dict[str, str]]:
-    """The probes' maps by published name, and why others cannot be read: that stops only the metrics made from them."""
+    """The probes' maps by published name, and why others cannot be read: only the metrics made from those are lost."""
     readable: dict[str, KernelMap] = {}
     unreadable: dict[str, str] = {}
     for name, published in specs.items():
@@ -213,7 +217,7 @@ def _readable(
 def _not_made(
     probes: Sequence[Probe], readable: Mapping[str, KernelMap], unreadable: Mapping[str, str]
 ) -> dict[str, str]:
-    """Why, by metric, for the metrics whose maps do not hold what they are made from."""
+    """The reason for each metric whose map lacks the fields it is made from."""
     found = {}
     for probe in probes:
         for metric in probe.metrics:
@@ -227,7 +231,7 @@ def _not_made(
 
 
 def _programs(attached: Mapping[str, int], descriptors: Sequence[int]) -> Iterator[Program]:
-    """``attached``: by how many descriptors, by program. ``descriptors``: of the programs, then those."""
+    """``attached``: the number of attachments by program. ``descriptors``: of the programs, then of the attachments."""
     place = len(attached)
     for fd, (name, count) in zip(descriptors, attached.items(), strict=False):
         yield Program(name, fd, tuple(descriptors[place : place + count]))
@@ -238,7 +242,7 @@ def _map(published: str, described: Any, fd: int, counted: bool) -> KernelMap:  
     key_size, value_size, entries = map_sizes(fd)
     try:
         keys = key_dtype(described["key"], key_size)
-        # the programs' own notes (threads, requests under way) are only ever counted, so one opaque field will do
+        # entries of internal maps (threads, requests in flight) are only counted, so one opaque field is enough
         values = value_fields(described["value"], value_size) if counted else {"notes": slice(0, value_size // 8)}
     except (KeyError, ValueError) as error:
         raise LoadError(f'map "{published}": its layout cannot be read: {error}', Failure.COMPILE) from error
@@ -257,7 +261,7 @@ def _with_near(kernel_map: KernelMap, near: tuple[Any, int, bool] | None) -> Ker
 
 
 def _unavailable(probes: Sequence[Probe], hooks: Sequence[HookStatus]) -> Mapping[str, str]:
-    """Why, by metric, for the metrics that depend on a hook that is not attached."""
+    """The reason for each metric that depends on a hook that is not attached."""
     refused = {(hook.probe, hook.hook): hook.reason for hook in hooks if not hook.attached}
     return {
         metric.name: "; ".join(dict.fromkeys(reasons))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which way into the kernel each hook can take here, and the macros that tell the C code. The kernel is passed in."""
+"""Decides which attach point each hook can use here, and the macros for the C code. The kernel is passed in."""
 
 from __future__ import annotations
 
@@ -9,44 +9,45 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ebpf_sidecar.receivers.ebpf.kernel.refusals import release_of
-from ebpf_sidecar.receivers.ebpf.probe.model import BY_BTF, ON_FUNCTIONS
+from ebpf_sidecar.receivers.ebpf.probe.model import BY_BTF, ON_FUNCTIONS, AttachPoint
 
-from .refusal import NO_OBJECTION, Why, joined
-from .request import HookRequest, LoadRequest, Way
+from .refusal import NO_REASON, Reason, joined
+from .request import HookRequest, LoadRequest
 
 _NO_PREALLOC = 1
 SAFE_ON_DEMAND = (6, 1)
-"""From here on tracing programs may fill maps on demand; before, check_map_prog_compatibility warned."""
+"""Since this release tracing programs may use maps without preallocation; before, check_map_prog_compatibility
+warned."""
 _REGISTERS_HELPER = (5, 15)  # bpf_task_pt_regs
 _OWNER_FIELDS = ("task_struct.group_leader", "task_struct.comm")
 _CGROUP_FIELDS = ("task_struct.cgroups", "css_set.subsys", "cgroup_subsys_state.cgroup", "cgroup.kn", "kernfs_node.id")
-_SUBSYSTEM = {"blkio": "io"}  # the name that the kernel's code kept for users of v1
+_SUBSYSTEM = {"blkio": "io"}  # the name for v1 users that the kernel's code kept
 
 
-class Types(Protocol):
-    """What the kernel knows of its types; see `Btf`."""
+class KernelTypes(Protocol):
+    """The kernel's type information; see `Btf`."""
 
     def offset(self, struct_name: str, field: str) -> int | None:
-        """Bytes from the struct's begin to the field."""
+        """The field's offset in bytes."""
 
     def tracepoint_arguments(self, event: str) -> tuple[str, ...] | None:
-        """The named types behind the arguments of a raw tracepoint."""
+        """The names of the types that a raw tracepoint's arguments point to."""
 
     def enumerator(self, name: str) -> int | None:
         """The value of an enum's constant."""
 
 
-class Events(Protocol):
-    """Where one can hook in; see `Tracefs`."""
+class KernelEvents(Protocol):
+    """What can be hooked; see `Tracefs`."""
 
     def has(self, event: str) -> bool:
         """Whether the kernel has ``category:name``."""
 
     def why_no_kprobes(self) -> str:
-        """Why functions cannot be hooked by breakpoints; empty when they can."""
+        """Why kprobes are unavailable; empty if they are available."""
 
     def why_not_function(self, name: str) -> str:
-        """Why the kernel's function cannot be hooked in any way; empty when it can."""
+        """Why the kernel function cannot be hooked in any way; empty if it can."""
 
     def fields(self, event: str) -> tuple[str, ...]:
         """The tracepoint's fields."""
@@ -54,10 +55,10 @@ class Events(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The usable ways of a hook, best first, and why the others are not."""
+    """The usable attach points of a hook, best first, and why the others are not usable."""
 
     hook: HookRequest
-    ways: tuple[Way, ...]
+    usable: tuple[AttachPoint, ...]
     reason: str
     brief: str = ""
     """The reason in a few words."""
@@ -65,9 +66,9 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``cgroup_hierarchy``: where ids come from really: ``v2`` when the kernel does not tell where v1's are.
+    """``cgroup_hierarchy``: where ids actually come from: ``v2`` if the kernel's BTF does not describe v1's.
 
-    ``own``: of hooks that belong to no probe.
+    ``own``: choices of hooks that belong to no probe.
     """
 
     choices: tuple[Choice, ...]
@@ -76,7 +77,7 @@ class Plan:
     cgroup_hierarchy: str
 
 
-def make_plan(request: LoadRequest, events: Events, types: Types | None, release: tuple[int, int]) -> Plan:
+def make_plan(request: LoadRequest, events: KernelEvents, types: KernelTypes | None, release: tuple[int, int]) -> Plan:
     """What to compile and attach for ``request`` on a kernel with these events and types."""
     choices = tuple(_choose(hook, events, types, release) for hook in request.hooks)
     own = tuple(_choose(hook, events, types, release) for hook in request.own_hooks)
@@ -94,65 +95,68 @@ def make_plan(request: LoadRequest, events: Events, types: Types | None, release
         **cgroup,
     }
     for choice in (*choices, *own):
-        for way in choice.ways:
-            macros.update(_way_macros(way, events, types))
+        for point in choice.usable:
+            macros.update(_point_macros(point, events, types))
     return Plan(choices, own, macros, request.cgroup_hierarchy if cgroup else "v2")
 
 
-def _choose(hook: HookRequest, events: Events, types: Types | None, release: tuple[int, int]) -> Choice:
-    missing = {way: _missing(way, events, types, release) for way in hook.ways}
-    usable = tuple(way for way in hook.ways if not missing[way])
+def _choose(hook: HookRequest, events: KernelEvents, types: KernelTypes | None, release: tuple[int, int]) -> Choice:
+    missing = {point: _missing(point, events, types, release) for point in hook.alternatives}
+    usable = tuple(point for point in hook.alternatives if not missing[point])
     why = joined(missing.values())
     return Choice(hook, usable, why.full, why.brief)
 
 
-def _missing(way: Way, events: Events, types: Types | None, release: tuple[int, int]) -> Why:
-    if way.until and release >= release_of(way.until):
-        return Why(f"no {way.attach} from {way.until} on", f"{way.attach} {way.event} loses events from {way.until} on")
-    absent = _absent(way, events)
+def _missing(point: AttachPoint, events: KernelEvents, types: KernelTypes | None, release: tuple[int, int]) -> Reason:
+    if point.until and release >= release_of(point.until):
+        return Reason(
+            f"no {point.attach} from {point.until} on",
+            f"{point.attach} {point.event} loses events from {point.until} on",
+        )
+    absent = _absent(point, events)
     if absent:
         return absent
-    if (way.btf or way.attach in BY_BTF) and types is None:
+    if (point.btf or point.attach in BY_BTF) and types is None:
         needs = "needs the kernel's type information (CONFIG_DEBUG_INFO_BTF), which this kernel lacks"
-        return Why("no BTF", f"{way.event} {needs}")
-    fields = [field for field in way.btf if types and _number(field, types) is None]
+        return Reason("no BTF", f"{point.event} {needs}")
+    fields = [field for field in point.btf if types and _number(field, types) is None]
     if fields:
         names = " and ".join(fields)
-        return Why(f"no field {names}", f"this kernel has no field {names}, needed at {way.event}")
-    passed = (types and types.tracepoint_arguments(_event(way))) or ()
-    wanted = " and ".join(name for name in way.arguments if name not in passed)
-    return Why(f"no {wanted}", f"{way.event} passes no {wanted} on this kernel") if wanted else NO_OBJECTION
+        return Reason(f"no field {names}", f"this kernel has no field {names}, needed at {point.event}")
+    passed = (types and types.tracepoint_arguments(_event(point))) or ()
+    wanted = " and ".join(name for name in point.arguments if name not in passed)
+    return Reason(f"no {wanted}", f"{point.event} passes no {wanted} on this kernel") if wanted else NO_REASON
 
 
-def _absent(way: Way, events: Events) -> Why:
-    """Why there is nothing of that name to hook; empty when there is."""
-    if way.attach in ON_FUNCTIONS:
-        by_breakpoint = way.attach not in BY_BTF
+def _absent(point: AttachPoint, events: KernelEvents) -> Reason:
+    """Why there is nothing of that name to hook; empty if there is."""
+    if point.attach in ON_FUNCTIONS:
+        by_breakpoint = point.attach not in BY_BTF
         if by_breakpoint and (why := events.why_no_kprobes()):
-            return Why("no kprobes", why)
-        return Why(f"no function {way.event}", events.why_not_function(way.event))
-    if way.attach == "perf_event" or events.has(way.event):
-        return NO_OBJECTION
-    since = f" (it came with {way.since})" if way.since else ""
-    return Why(f"no tracepoint {way.event}", f"this kernel has no tracepoint {way.event}{since}")
+            return Reason("no kprobes", why)
+        return Reason(f"no function {point.event}", events.why_not_function(point.event))
+    if point.attach == "perf_event" or events.has(point.event):
+        return NO_REASON
+    since = f" (it came with {point.since})" if point.since else ""
+    return Reason(f"no tracepoint {point.event}", f"this kernel has no tracepoint {point.event}{since}")
 
 
-def _way_macros(way: Way, events: Events, types: Types | None) -> dict[str, str]:
-    event = _event(way)
-    macros = {f"HAVE_{way.program.upper()}": "1", **_offsets(way.btf, types)}
-    if way.attach == "tracepoint":
-        return macros | {f"FIELD_{event}_{name}".upper(): "1" for name in events.fields(way.event)}
-    if way.attach != "raw_tracepoint":
+def _point_macros(point: AttachPoint, events: KernelEvents, types: KernelTypes | None) -> dict[str, str]:
+    event = _event(point)
+    macros = {f"HAVE_{point.program.upper()}": "1", **_offsets(point.btf, types)}
+    if point.attach == "tracepoint":
+        return macros | {f"FIELD_{event}_{name}".upper(): "1" for name in events.fields(point.event)}
+    if point.attach != "raw_tracepoint":
         return macros
     arguments = (types and types.tracepoint_arguments(event)) or ()
     return macros | {_macro(f"ARG_{event}_{name}"): str(i) for i, name in enumerate(arguments) if name}
 
 
-def _event(way: Way) -> str:
-    return way.event.partition(":")[2]
+def _event(point: AttachPoint) -> str:
+    return point.event.partition(":")[2]
 
 
-def _offsets(fields: tuple[str, ...], types: Types | None) -> dict[str, str]:
+def _offsets(fields: tuple[str, ...], types: KernelTypes | None) -> dict[str, str]:
     """The macros of fields (``struct.field``) and of an enum's constants, where the kernel has them."""
     found = {field: _number(field, types) for field in fields} if types else {}
     kinds = {True: "OFFSET", False: "ENUM"}
@@ -161,12 +165,12 @@ def _offsets(fields: tuple[str, ...], types: Types | None) -> dict[str, str]:
     }
 
 
-def _registers(release: tuple[int, int], types: Types | None) -> dict[str, str]:
-    """How to find the registers that a thread had when it entered the kernel: by a helper, or in its kernel stack."""
+def _registers(release: tuple[int, int], types: KernelTypes | None) -> dict[str, str]:
+    """How to find a thread's registers at kernel entry: with a helper, or in its kernel stack."""
     return {"HAVE_TASK_PT_REGS": "1"} if release >= _REGISTERS_HELPER else _offsets(("task_struct.stack",), types)
 
 
-def _cgroup_macros(hierarchy: str, types: Types | None) -> dict[str, str]:
+def _cgroup_macros(hierarchy: str, types: KernelTypes | None) -> dict[str, str]:
     if hierarchy == "v2" or types is None:
         return {}
     subsystem = types.enumerator(f"{_SUBSYSTEM.get(hierarchy, hierarchy)}_cgrp_id")
@@ -176,7 +180,7 @@ def _cgroup_macros(hierarchy: str, types: Types | None) -> dict[str, str]:
     return {**offsets, "CGROUP_SUBSYSTEM": str(subsystem)}
 
 
-def _number(field: str, types: Types) -> int | None:
+def _number(field: str, types: KernelTypes) -> int | None:
     name, dot, member = field.partition(".")
     return types.offset(name, member) if dot else types.enumerator(name)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the parent asks of the loader child, as immutable data that survives JSON. Imports nothing heavy."""
+"""The parent's request to the loader child, as immutable data that can be sent as JSON. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -7,62 +7,46 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """One alternative of a hook."""
-
-    attach: str
-    event: str
-    program: str
-    btf: tuple[str, ...] = ()
-    since: str = ""
-    until: str = ""
-    arguments: tuple[str, ...] = ()
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Way:
-        """From what JSON makes of it."""
-        return cls(**{**data, "btf": tuple(data["btf"]), "arguments": tuple(data["arguments"])})
+from ebpf_sidecar.receivers.ebpf.probe.model import AttachPoint
 
 
 @dataclass(frozen=True, slots=True)
 class HookRequest:
-    """A hook of a probe and its ways in, best first."""
+    """A hook of a probe and where it can be attached, best first."""
 
     probe: str
     name: str
-    ways: tuple[Way, ...]
+    alternatives: tuple[AttachPoint, ...]
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> HookRequest:
-        """From what JSON makes of it."""
-        return cls(data["probe"], data["name"], tuple(map(Way.from_json, data["ways"])))
+        """The inverse of `asdict` and JSON."""
+        return cls(data["probe"], data["name"], tuple(map(_attach_point, data["alternatives"])))
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one probe needs of the whole: some of its C files and maps, which it may share with other probes."""
+    """The C files and maps that one probe needs, some of which it may share with other probes."""
 
     files: tuple[str, ...]
     maps: tuple[str, ...]
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Part:
-        """From what JSON makes of it."""
+        """The inverse of `asdict` and JSON."""
         return cls(tuple(data["files"]), tuple(data["maps"]))
 
 
 @dataclass(frozen=True, slots=True)
 class LoadRequest:
-    """All that the loader needs.
+    """Everything that the loader needs.
 
     ``files``: C files in order. ``headers``: the folder that holds ``include``. ``calls``: rows of the map of that name
-    by system call number. ``maps``: C names to hand over. ``drop_reasons``: in index order. ``preallocate``: all
-    entries of maps are made beforehand. ``sets``: keys (hexadecimal) to put into maps, by C name. ``parts``: by probe.
-    ``careful``: try in children what is to be compiled, because the compiler ended the process before.
-    ``program_cache``: the folder that keeps what was compiled; None for the usual one, empty for none.
-    ``own_hooks``: of no probe, but of the reader, which can do without them; ``own``: the files and maps for them.
+    by system call number. ``maps``: C names to hand over. ``drop_reasons``: in index order. ``preallocate``: whether
+    maps are preallocated. ``sets``: keys (hexadecimal) to put into maps, by C name. ``parts``: by probe. ``careful``:
+    compile in trial children first, because the compiler crashed before. ``program_cache``: the folder of cached
+    programs; None for the default one, empty for none. ``own_hooks``: the reader's own, optional hooks; ``own``: the
+    files and maps for them.
     """
 
     probes: tuple[str, ...]
@@ -101,7 +85,7 @@ class LoadRequest:
         )
 
     def without_own(self) -> LoadRequest:
-        """The same without what is the reader's."""
+        """The same without the reader's own files, maps and hooks."""
         return replace(
             self,
             files=tuple(file for file in self.files if file not in self.own.files),
@@ -111,7 +95,7 @@ class LoadRequest:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values only."""
+        """A dict of plain values."""
         return asdict(self)
 
     @classmethod
@@ -124,3 +108,7 @@ class LoadRequest:
         parts = {name: Part.from_json(part) for name, part in data["parts"].items()}
         own = Part.from_json(data["own"])
         return cls(**{**data, **sequences, **hooks, "calls": calls, "sets": sets, "parts": parts, "own": own})
+
+
+def _attach_point(data: dict[str, Any]) -> AttachPoint:
+    return AttachPoint(**{**data, "btf": tuple(data["btf"]), "arguments": tuple(data["arguments"])})

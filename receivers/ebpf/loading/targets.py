@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whom to measure: what the user writes, and what the kernel is told before anything is attached."""
+"""Which processes to measure: the user's settings, and what the kernel programs need before anything is attached."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ebpf_sidecar.pipeline.settings import Settings
 from ebpf_sidecar.receivers.ebpf.probe.model import MapSpec
 
 TARGET_CGROUPS = "target_cgroups"
-"""The map of chosen cgroups in C, and in capitals the macro that says that there is one."""
+"""The C name of the map of target cgroups, and in capitals the macro that enables it."""
 CGROUPS = MapSpec(
-    TARGET_CGROUPS, TARGET_CGROUPS, 4096, "one entry per chosen cgroup, nested ones included", key=8, value=8
+    TARGET_CGROUPS, TARGET_CGROUPS, 4096, "one entry per target cgroup, nested ones included", key=8, value=8
 )
-"""Nested ones included. How many can be chosen at a time shrinks and grows with the budget, as what probes count."""
+"""Including nested ones. How many there can be at a time depends on the budget, like the probes' maps."""
 
 CGROUP_NUMBER = re.compile(r"[1-9][0-9]{0,10}")
-"""An inode. Cgroups have numbers below 2^32 until four thousand million were made; longer ones are container ids."""
+"""An inode number. Cgroups have numbers below 2^32 until four billion were created; longer ones are container ids."""
 _ID = re.compile(r"[0-9a-f]{12,64}")
 _NAME_BYTES = 16
 _NAMESPACE_FIELDS = (
@@ -39,25 +39,25 @@ _KERNEL_THREAD_FIELD = "task_struct.flags"
 
 
 class TargetSettings(Settings):
-    """Whom to measure. Empty lists choose all; who is chosen must be in every list that is not empty."""
+    """Which processes to measure. An empty list matches all; a process must match every list that is not empty."""
 
     cgroups: tuple[str, ...] = ()
     """Cgroups by path as in ``/proc/<pid>/cgroup`` (with ``*`` and ``?``) or by id (up to 11 digits: the number that
-    ``stat -c %i`` shows for the directory), or containers by id (12 or more digits, as ``docker ps`` shows); what is
-    nested in them included. Those that come later are measured from the start where they are nested in a chosen one or
-    the pattern is a path that ends with ``/*``, else from the next reading on."""
+    ``stat -c %i`` shows for the directory), or containers by id (12 or more digits, as ``docker ps`` shows); including
+    nested ones. A cgroup created later is measured from the start if it is nested in a target or the pattern is a path
+    that ends with ``/*``, otherwise from the next reading on."""
     executables: tuple[str, ...] = ()
-    """Processes by name as in ``/proc/<pid>/comm``; longer names are cut to its 15 bytes. I/O that kernel threads hand
-    on for a cgroup has no name, and is left out."""
+    """Processes by name as in ``/proc/<pid>/comm``; longer names are truncated to 15 bytes. I/O that kernel threads
+    submit on behalf of a cgroup has no name, and is not measured."""
     pid_namespaces: tuple[int | Literal["self"], ...] = ()
     """PID namespaces by number as in ``/proc/<pid>/ns/pid``, or ``self``. Processes in nested ones are not included."""
     kernel_threads: bool = True
-    """Whether to measure what the kernel's own threads do, writing back dirty pages for example: they belong to nobody
-    and are in none of the lists."""
+    """Whether to measure the kernel's own threads, for example when they write back dirty pages: they belong to no
+    container and match none of the lists."""
 
     @property
-    def choosing(self) -> bool:
-        """Whether somebody is left out."""
+    def restricted(self) -> bool:
+        """Whether anything is excluded."""
         return bool(self.cgroups or self.executables or self.pid_namespaces or not self.kernel_threads)
 
     @field_validator("cgroups")
@@ -67,7 +67,7 @@ class TargetSettings(Settings):
             if not each.startswith("/") and not _ID.fullmatch(each) and not CGROUP_NUMBER.fullmatch(each):
                 raise ValueError(
                     f"\"{each}\" is neither a cgroup's path or number nor a container's id; write a path that "
-                    'begins with "/", the number of its directory, or at least 12 digits of the container\'s id'
+                    'starts with "/", the number of its directory, or at least 12 digits of the container\'s id'
                 )
         return value
 
@@ -90,7 +90,7 @@ class TargetSettings(Settings):
 
 @dataclass(frozen=True, slots=True)
 class KernelTargets:
-    """What the loader needs of it: ``macros`` for the C code, ``btf`` fields, ``sets`` of keys in hexadecimal."""
+    """What the loader needs: ``macros`` for the C code, ``btf`` fields, ``sets`` of keys in hexadecimal."""
 
     macros: Mapping[str, int] = field(default_factory=dict)
     btf: tuple[str, ...] = ()
@@ -98,8 +98,8 @@ class KernelTargets:
 
 
 def kernel_targets(settings: TargetSettings, proc: Path, btf: Path = Path("/sys/kernel/btf/vmlinux")) -> KernelTargets:
-    """The kernel's side of ``settings``. Raises `ProbeError` for what this kernel cannot tell."""
-    if not settings.choosing:
+    """The kernel's side of ``settings``. Raises `ProbeError` for what this kernel does not support."""
+    if not settings.restricted:
         return KernelTargets()
     if settings.pid_namespaces and not btf.exists():
         raise ProbeError(
@@ -122,7 +122,7 @@ def kernel_targets(settings: TargetSettings, proc: Path, btf: Path = Path("/sys/
 
 
 def _name(text: str) -> bytes:
-    """As the kernel keeps it: 15 bytes and a zero."""
+    """As the kernel stores it: 15 bytes and a NUL."""
     return text.encode()[: _NAME_BYTES - 1].ljust(_NAME_BYTES, b"\0")
 
 

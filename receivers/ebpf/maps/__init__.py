@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kernel maps as arrays, and from what they hold to running totals."""
+"""Kernel maps as arrays, and running totals of their values."""

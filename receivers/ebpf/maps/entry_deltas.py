@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From what a kernel map holds now to what happened since the last look.
+"""Computes what was added to each entry of a kernel map since the last reading.
 
-A kernel entry counts up until it is removed. What is added to a row is the difference to the entry's last reading, so
-neither an entry's removal nor its return makes a row fall or count twice.
+A kernel entry counts up until it is removed. The difference to its last reading is added to its row, so neither the
+removal nor the return of an entry makes a row decrease or count twice.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ Positions = NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What happened: ``rows`` (changed entries × views: the row that each counts into, -1 for none; a row may appear
-    often), ``delta`` (changed entries × columns) and ``keys`` (changed entries)."""
+    """What happened: ``rows`` (changed entries × views: the row that each counts into, -1 for none; a row may occur
+    several times), ``delta`` (changed entries × columns) and ``keys`` (changed entries)."""
 
     rows: Positions
     delta: Values
@@ -30,11 +30,11 @@ class Change:
 
 
 @dataclass
-class Entries:
+class EntryDeltas:
     """The last reading of every entry of one kernel map.
 
-    ``columns``: uint64 columns of a value. ``views``: how many tables of rows the entries count into. ``rows_for``:
-    gives the rows to which new entries (n keys) belong, n × views, -1 where an entry has no part in a view.
+    ``columns``: uint64 columns of a value. ``views``: the number of row tables that the entries count into.
+    ``rows_for``: returns the rows of new entries (n keys), n × views, -1 where an entry is not part of a view.
     """
 
     columns: int
@@ -53,14 +53,15 @@ class Entries:
         return len(self._position)
 
     def update(self, keys: Keys, values: Values, now: float) -> Change:
-        """Take a reading of the whole map (keys and values in the same order); what changed since the last one.
+        """Take a reading of the whole map (keys and values in the same order) and return what changed since the last
+        one.
 
         ``now``: monotonic seconds.
         """
         positions = self._positions(keys, now)
         last = self._last[positions]
         delta = values - last
-        restarted = (values < last).any(axis=1)  # removed and made again between two readings
+        restarted = (values < last).any(axis=1)  # removed and created again between two readings
         delta[restarted] = values[restarted]
         changed = delta.any(axis=1)
         self._last[positions] = values
@@ -68,7 +69,7 @@ class Entries:
         return Change(self._row[positions[changed]], delta[changed], keys[changed])
 
     def forget(self, keys: Keys) -> None:
-        """The entries were removed from the kernel map."""
+        """Forget entries that were removed from the kernel map."""
         for raw in raw_keys(keys):
             position = self._position.pop(raw, None)
             if position is not None:
@@ -77,7 +78,7 @@ class Entries:
         self._previous = (b"", np.zeros(0, np.intp))
 
     def any_idle(self, since: float) -> bool:
-        """Whether some entry did not change after ``since``, monotonic seconds as those of `update`."""
+        """Whether some entry has not changed after ``since``, monotonic seconds as in `update`."""
         return bool((self._changed[list(self._position.values())] <= since).any())
 
     def rows_in_use(self, view: int) -> Positions:
@@ -86,13 +87,13 @@ class Entries:
         return rows[rows >= 0]
 
     def renumber(self, view: int, new_row: Positions) -> None:
-        """Rows of a view moved: row *i* is now ``new_row[i]``."""
+        """Renumber the rows of a view: row *i* is now ``new_row[i]``."""
         used = list(self._position.values())
         rows = self._row[used, view]
         self._row[used, view] = np.where(rows >= 0, new_row[rows], rows)
 
     def regroup(self, key_dtype: np.dtype[np.void]) -> None:
-        """Ask anew to which rows the entries belong whose processes have names of full length."""
+        """Look up the rows again of entries whose process name may be truncated."""
         raw = list(self._position)
         keys = np.frombuffer(b"".join(raw), key_dtype)
         named = np.flatnonzero(np.char.str_len(keys["comm"]) == COMM_BYTES)

@@ -26,7 +26,7 @@ _FIRST_CAPACITY = 256
 
 @dataclass
 class _Buffers:
-    """Room for what the kernel writes, kept between readings and only ever enlarged."""
+    """Buffers for the kernel's output, kept between readings and only ever enlarged."""
 
     keys: NDArray[np.uint8]
     values: Values
@@ -44,8 +44,8 @@ class KernelMap:
     """A kernel hash map (or array) by its descriptor.
 
     ``name``: as published. ``key_dtype``: structured, the owner's fields first. ``value_fields``: columns of u64.
-    ``near``: entries that live outside of it (see near.py); they are read, counted and deleted with the others.
-    Errors of the kernel are raised as `ProbeError`.
+    ``near``: its near map (see near.py), whose entries are read, counted and deleted with the others. Kernel errors are
+    raised as `ProbeError`.
     """
 
     name: str
@@ -76,10 +76,11 @@ class KernelMap:
         return far if self.near is None else added_up(self.near.read(), far)
 
     def take(self) -> tuple[Keys, Values]:
-        """All entries of a map without ``near``, each removed while it is read, since what programs do to it between
-        two calls would be lost.
+        """Read and remove all entries of a map without ``near`` in one step: what programs add between two calls would
+        be lost.
 
-        What one of them does in the nanoseconds after it has looked an entry up still is: counters have generations.
+        What a program adds in the nanoseconds after looking up an entry is still lost; counters therefore use
+        generations.
         """
         return self._read_far(Command.LOOKUP_AND_DELETE_BATCH)
 
@@ -89,11 +90,11 @@ class KernelMap:
         return keys, self._buffers.values[:count].copy()
 
     def entries(self) -> int:
-        """How many entries there are now. The kernel does not tell, so they are read."""
+        """The current number of entries. The kernel does not report it, so they are read."""
         return len(self.read()[0])
 
     def delete(self, keys: Keys) -> None:
-        """Remove the entries; keys that are not there (any more) are no error."""
+        """Remove the entries; missing keys are not an error."""
         if self.near is not None:
             self.near.release(keys)
         raw = np.ascontiguousarray(keys).view(np.uint8).reshape(len(keys), keys.dtype.itemsize)
@@ -101,11 +102,11 @@ class KernelMap:
         while done < len(raw):
             count, number = self._batch(Command.DELETE_BATCH, (0, 0), (raw[done:].ctypes.data, 0), len(raw) - done)
             self._check(number, (0, errno.ENOENT), "delete from")
-            # the kernel stops at a key that is not there: go on behind it
+            # the kernel stops at a missing key: continue after it
             done += count if number == 0 else count + 1
 
     def add(self, keys: Keys, value_of_all: int = 0) -> None:
-        """Put entries in, or change them, whose values are all the same."""
+        """Add or change entries, all with the same value."""
         value = np.full(self.columns, value_of_all, np.uint64)
         for key in np.ascontiguousarray(keys).view(np.uint8).reshape(len(keys), keys.dtype.itemsize):
             number = element(self.call, Command.UPDATE, self.fd, key.ctypes.data, value.ctypes.data)
@@ -118,40 +119,40 @@ class KernelMap:
         self._check(number, (0,), "write to")
 
     def memory(self) -> int:
-        """Bytes of kernel memory the map takes now (before 6.4: an upper bound)."""
+        """Bytes of kernel memory that the map takes now (before 6.4: an upper bound)."""
         return _memory(self.fd) + (0 if self.near is None else _memory(self.near.fd))
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """What keeps it in the kernel."""
+        """The descriptors that keep it in the kernel."""
         return (self.fd,) if self.near is None else (self.fd, self.near.fd)
 
     def unmap(self) -> None:
-        """Let go the memory that is seen here; what is behind `descriptors` may then be freed."""
+        """Unmap its memory here; what `descriptors` refer to can then be freed."""
         if self.near is not None:
             self.near.close()
 
     def _read_batches(self, command: Command) -> int:
         """The number of entries read into the buffers."""
         buffers, used, before = self._buffers, 0, 0
-        place = np.zeros(max(8, self.key_dtype.itemsize), np.uint8)  # where the kernel writes how far it came
+        place = np.zeros(max(8, self.key_dtype.itemsize), np.uint8)  # where the kernel writes its position
         while True:
             if used == len(buffers.keys):
                 buffers.grow(used, 2 * used)
             into = buffers.keys[used:].ctypes.data, buffers.values[used:].ctypes.data
             count, number = self._batch(command, (before, place.ctypes.data), into, len(buffers.keys) - used)
-            if number == errno.ENOSPC:  # one bucket holds more entries than there is room for
+            if number == errno.ENOSPC:  # a bucket holds more entries than the buffer
                 buffers.grow(used, 2 * len(buffers.keys))
                 continue
             self._check(number, (0, errno.ENOENT), "read")
             used, before = used + count, place.ctypes.data
-            if number == errno.ENOENT:  # the end; what was counted is good
+            if number == errno.ENOENT:  # the end; the count is valid
                 return used
 
     def _batch(self, command: Command, places: tuple[int, int], at: tuple[int, int], count: int) -> tuple[int, int]:
-        """How many entries the kernel was done with, and its errno. All four are addresses, 0 for none.
+        """How many entries the kernel processed, and its errno. All four are addresses, 0 for none.
 
-        ``places``: where to go on, and where to write how far it came. ``at``: of ``count`` keys, and of their values.
+        ``places``: the positions to start at and to write back. ``at``: of ``count`` keys, and of their values.
         """
         attributes = bytearray(_BATCH.pack(*places, *at, count, self.fd, 0, 0))
         number = self.call(command, attributes)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From BCC's description of a key's or value's C type to NumPy's: the compiler knows the layout, nobody repeats it."""
+"""Translates BCC's description of C types to NumPy's: the layout comes from the compiler and is not repeated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Keys = NDArray[np.void]
 Values = NDArray[np.uint64]
 """Values of a map, one row each."""
 COMM_BYTES = 15
-"""What the kernel keeps of a program's name; one of that length was probably longer."""
+"""The kernel truncates a program's name to this; a name of that length was probably longer."""
 
 _SIZES = {
     "char": "u1",
@@ -33,7 +33,7 @@ _SIZES = {
 def key_dtype(description: Any, size: int) -> np.dtype[np.void]:
     """The fields of a key, inner structs flattened, ``char[16]`` as text of 16 bytes.
 
-    ``description`` is BCC's JSON. Raises `ValueError` when the result is not ``size`` bytes, the kernel's word for it.
+    ``description`` is BCC's JSON. Raises `ValueError` if the result is not ``size`` bytes, as reported by the kernel.
     """
     dtype = np.dtype(_fields(description) if isinstance(description, list) else [("key", _SIZES[description])])
     return _checked(dtype, size)
@@ -48,7 +48,7 @@ def value_fields(description: Any, size: int) -> Mapping[str, slice]:
     for name, kind, *shape in _members(description):
         length = shape[0][0] if shape else 1
         if not isinstance(kind, str) or _SIZES.get(kind) != "u8":
-            raise ValueError(f'field "{name}" is no u64; the values of maps with metrics are u64 only')
+            raise ValueError(f'field "{name}" is not a u64; the values of maps with metrics are u64 only')
         fields[name] = slice(position, position + length)
         position += length
     if position * 8 != size:
@@ -79,11 +79,11 @@ def _checked(dtype: np.dtype[Any], size: int) -> np.dtype[np.void]:
 
 
 def raw_keys(keys: Keys) -> list[bytes]:
-    """Each key's bytes, by which it can be looked up."""
+    """The bytes of each key, as an identity."""
     whole, size = keys.tobytes(), keys.dtype.itemsize
     return [whole[i : i + size] for i in range(0, len(whole), size)]
 
 
-def eights(size: int) -> int:
-    """Bytes, rounded up to whole u64."""
+def round_up_to_8(size: int) -> int:
+    """Round bytes up to a multiple of 8."""
     return (size + 7) // 8 * 8

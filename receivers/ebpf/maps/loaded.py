@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is in the kernel after loading, as the reader sees it."""
+"""The kernel objects after loading, as the reader sees them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from .kernel_map import KernelMap
 
 @dataclass(frozen=True, slots=True)
 class HookStatus:
-    """A hook of a probe; ``program`` is empty when it is not attached, and ``reason`` then says why.
+    """A hook of a probe; ``program`` is empty if it is not attached, and ``reason`` then says why.
 
-    ``brief``: the reason in a few words, where it is longer. ``way``: how it is attached, as ``kprobe filemap_read``.
+    ``brief``: the reason in a few words, if it is longer. ``way``: where it is attached, as ``kprobe filemap_read``.
     """
 
     probe: str
@@ -51,18 +51,19 @@ class Program:
         return program_runs(self.fd)
 
     def missed(self) -> int:
-        """Events at which the kernel did not run it, because it ran already on that processor. Raises `OSError`."""
+        """Events for which the kernel did not run it, because it was already running on that CPU. Raises `OSError`."""
         return program_misses(self.fd)
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """What keeps it in the kernel; what attaches it first."""
+        """The descriptors that keep it in the kernel, attachments first."""
         return (*self.attachments, self.fd)
 
 
 @dataclass(frozen=True, slots=True)
 class Drops:
-    """Events that could not be counted. ``reasons``: in the map's order; a map's published name: it was full."""
+    """Events that could not be counted. ``reasons``: in the map's order; a map's published name means that it was
+    full."""
 
     map: KernelMap
     reasons: Sequence[str]
@@ -74,12 +75,12 @@ class Drops:
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """Probes at work. They stop when this is closed or the process ends.
+class LoadedProbes:
+    """Attached probes. They stop when this is closed or the process ends.
 
     ``maps``: by published name. ``unavailable``: reasons by metric; such metrics must be absent, never zero.
-    ``cgroup_hierarchy``: where the ids in keys come from: ``v2``, or the name of a v1 controller.
-    ``compile_seconds`` and ``peak_rss_bytes``: what the loader took. ``kept``: an earlier start had compiled it.
+    ``cgroup_hierarchy``: where the ids in keys come from: ``v2``, or the name of a v1 controller. ``compile_seconds``
+    and ``peak_rss_bytes``: those of the loader. ``kept``: whether the programs came from the cache.
     """
 
     maps: Mapping[str, KernelMap]
@@ -93,20 +94,21 @@ class Loaded:
     peak_rss_bytes: int
     descriptors: tuple[int, ...] = field(repr=False)
     targets: KernelMap | None = None
-    """The set of chosen cgroups, where some were chosen."""
+    """The set of target cgroups, if any."""
     calls: KernelMap | None = None
-    """What the shared programs do for each system call, where probes follow any."""
+    """What the shared programs do for each system call, if probes follow any."""
     own_hooks: tuple[HookStatus, ...] = ()
-    """Those of no probe: what they tell is for the reader. Their programs are not among ``programs``."""
+    """The reader's own hooks, which belong to no probe. Their programs are not among ``programs``."""
     new_cgroups: KernelMap | None = None
-    """Cgroups made since they were last taken out, where the kernel tells of them; see new_cgroups.py."""
+    """Cgroups created since the last reading, if the kernel reports them; see new_cgroups.py."""
     new_names: KernelMap | None = None
-    """Who came to a name of full length since then, where that was asked for and is told; see new_names.py."""
+    """Processes that took a possibly truncated name since the last reading, if configured and reported; see
+    new_names.py."""
     kept: bool = False
     _closed: list[bool] = field(default_factory=list, repr=False, compare=False)
 
     def close(self) -> None:
-        """Detach all hooks and let the kernel free programs and maps. Again is no error."""
+        """Detach all hooks and let the kernel free programs and maps. May be called twice."""
         if not self._closed:
             self._closed.append(True)
             for kernel_map in self.maps.values():
@@ -114,7 +116,7 @@ class Loaded:
                     kernel_map.near.close()
             close_all(self.descriptors)
 
-    def __enter__(self) -> Loaded:
+    def __enter__(self) -> LoadedProbes:
         return self
 
     def __exit__(self, *_: object) -> None:

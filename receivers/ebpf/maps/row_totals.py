@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Running totals by row: what all processes of a group did since the probes were attached.
+"""Running totals by row: the counts of all processes of a group since the probes were attached.
 
-Rows outlive kernel entries, so a counter never falls. A row that is idle for long is withdrawn from the frames but
-keeps its total, so that it goes on from there when it returns. Beyond ``limit``, new groups share one row marked
-``otel.metric.overflow``. Rows that were withdrawn long ago are given up.
+Rows outlive kernel entries, so a counter never decreases. A row that is idle for long is withdrawn from the frames but
+keeps its total, and continues from there when it returns. Beyond ``limit``, new groups share one row marked
+``otel.metric.overflow``. Rows that were withdrawn long ago are dropped.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _COLUMNS = ("_totals", "_ids", "_starts", "_changed", "_distinct")
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The rows to show: ``totals`` is rows × columns, ``starts`` since when each row counts (ns since the epoch).
+    """The current rows: ``totals`` is rows × columns, ``starts`` are their start times (ns since the epoch).
 
-    ``distinct``: how many different keys counted into each row between the last two readings, where that was asked for.
+    ``distinct``: how many distinct keys counted into each row between the last two readings, if requested.
     """
 
     rows: RowSet
@@ -39,7 +39,7 @@ class Snapshot:
 
 
 @dataclass
-class Totals:
+class RowTotals:
     """The rows of one kernel map.
 
     ``attributes``: the names of a group's parts. ``columns``: uint64 columns of a value.
@@ -51,7 +51,7 @@ class Totals:
     start: int
     limit: int = 100_000
     forgotten: int = 0
-    """How many rows were given up: a group that is new here may have had one."""
+    """How many rows were dropped: a group that is new here may have had one."""
     _overflowed: set[Group] = field(default_factory=set)
     _index: dict[Group, int] = field(default_factory=dict)
     _next_id: int = 0
@@ -59,7 +59,7 @@ class Totals:
 
     def __post_init__(self) -> None:
         self.newest_start = self.start
-        """The latest start time that a row was given."""
+        """The latest start time of a row."""
         self._totals = np.zeros((0, self.columns), np.uint64)
         self._ids = np.zeros(0, np.uint64)
         self._starts = np.zeros(0, np.uint64)
@@ -71,12 +71,12 @@ class Totals:
 
     @property
     def overflowed(self) -> int:
-        """How many groups were sent to the overflow row since there was room last, each once; more than ``limit`` are
-        told as that many."""
+        """How many distinct groups went to the overflow row since there was last room; reported as at most
+        ``limit``."""
         return len(self._overflowed)
 
     def groups(self) -> Iterable[Group]:
-        """Those that have a row."""
+        """The groups that have a row."""
         return self._index
 
     def full(self) -> bool:
@@ -84,7 +84,7 @@ class Totals:
         return len(self._index) - (self.overflow_group() in self._index) >= self.limit
 
     def row(self, group: Group, now: float, start: int) -> int:
-        """The row of a group, made when it is new, which counts since ``start``."""
+        """The row of a group; if new, it is created with this ``start``."""
         known = self._index.get(group)
         if known is not None:
             return known
@@ -97,18 +97,18 @@ class Totals:
         return self._new(group, now, start)
 
     def overflow_group(self) -> Group:
-        """The group of the row that newcomers share beyond the limit."""
+        """The group of the row that new groups share beyond the limit."""
         return (*("" for _ in self.attributes), OVERFLOW)  # longer than any other, so it cannot be mistaken
 
     def add(self, rows: Positions, delta: Values, now: float) -> None:
-        """Add ``delta`` (n × columns) to ``rows`` (n; a row may appear often). ``now``: monotonic seconds."""
+        """Add ``delta`` (n × columns) to ``rows`` (n; a row may occur several times). ``now``: monotonic seconds."""
         np.add.at(self._totals, rows, delta)
         self._changed[rows] = now
 
     def count_distinct(self, rows: Positions, keys: Keys) -> None:
-        """What `snapshot` tells as ``distinct`` from now on: ``keys`` (n) counted into ``rows`` (n).
+        """Set what `snapshot` returns as ``distinct``: ``keys`` (n) counted into ``rows`` (n).
 
-        A key of two generations is one.
+        A key in two generations counts once.
         """
         self._distinct[:] = 0
         if not len(keys):
@@ -126,9 +126,9 @@ class Totals:
         return Snapshot(self._shown[1], self._totals[shown], self._starts[shown], self._distinct[shown])
 
     def give_up(self, kept: NDArray[np.bool_]) -> Positions:
-        """Forget the rows where ``kept`` is false, but never the overflow row, whose events are nobody else's.
+        """Drop the rows where ``kept`` is false, except the overflow row, whose counts are nowhere else.
 
-        Returns the new number of every old row (no meaning for forgotten ones).
+        Returns the new number of every old row (meaningless for dropped ones).
         """
         groups = list(self._index)
         overflow = self._index.get(self.overflow_group())
@@ -138,13 +138,13 @@ class Totals:
         for name in _COLUMNS:
             setattr(self, name, getattr(self, name)[: len(kept)][kept])
         self._shown = None
-        self._overflowed.clear()  # who is still sent there is counted again
+        self._overflowed.clear()  # groups that still go there are counted again
         self.forgotten += int((~kept).sum())
         return np.cumsum(kept) - 1
 
-    def changed_since(self, moment: float) -> NDArray[np.bool_]:
-        """Which rows changed after ``moment``."""
-        return np.asarray(self._changed[: len(self._index)] > moment)
+    def changed_since(self, since: float) -> NDArray[np.bool_]:
+        """Which rows changed after ``since``."""
+        return np.asarray(self._changed[: len(self._index)] > since)
 
     def _new(self, group: Group, now: float, start: int) -> int:
         row = len(self._index)

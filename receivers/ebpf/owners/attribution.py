@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whose events a kernel entry counts: from cgroup id, process id and command name to the parts of a row."""
+"""Attributes kernel entries to owners: from cgroup id, process id and command name to the parts of a row."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ebpf_sidecar.pipeline.container_path import container_directory
 from ebpf_sidecar.receivers.ebpf.maps.layout import COMM_BYTES, Keys
 from ebpf_sidecar.receivers.ebpf.maps.row_totals import Group
 
-from .cgroup_tree import shown
-from .io_cgroups import Tree
+from .cgroup_tree import decoded
+from .io_cgroups import CgroupPaths
 from .new_names import NewName
 from .program_names import Place, ProgramNames
 
 
 class GroupBy(StrEnum):
-    """What tells rows apart."""
+    """What rows are grouped by."""
 
     CONTAINER = "container"
     CGROUP = "cgroup"
@@ -35,23 +35,23 @@ ATTRIBUTES: Mapping[GroupBy, str] = {
 }
 """The OpenTelemetry attribute that each part of a row becomes."""
 
-MOST_ASKED = 1024
-"""How many ids are remembered for which the tree was walked in vain, or one walk more."""
+MAX_ASKED = 1024
+"""How many ids are remembered that walking the tree did not find; a further walk may add more."""
 _NO_CGROUP = 0
-"""The id that no cgroup has: its place is that of all who are in an unknown one."""
+"""An id that no cgroup has: its place stands for all unknown cgroups."""
 
 
 @dataclass
 class Attribution:
     """Turns keys into the owner's parts of their groups, in the order of ``group_by``.
 
-    ``choosing``: whether the kernel leaves somebody out; owners without a cgroup are then nobody's. ``names``: of
-    programs whose names the kernel cut.
+    ``restricted``: whether only targets are measured; entries without a cgroup are then left out. ``names``: full names
+    of programs whose names the kernel truncated.
     """
 
-    tree: Tree
+    tree: CgroupPaths
     group_by: Sequence[GroupBy]
-    choosing: bool = False
+    restricted: bool = False
     names: ProgramNames = field(default_factory=ProgramNames)
     _asked: set[int] = field(default_factory=set)
 
@@ -66,24 +66,24 @@ class Attribution:
         return tuple(ATTRIBUTES[part] for part in self.group_by)
 
     def owners(self, keys: Keys) -> list[Group | None]:
-        """The owner's part of the group of each key, None for who is left out; an unknown cgroup is empty text."""
+        """The owner's part of each key's group, None for keys that are left out; an unknown cgroup is empty text."""
         self._learn(set(keys["cgroup"].tolist()))
         columns = [keys[name].tolist() for name in ("cgroup", "tgid", "comm")]
         return [self._owner(owner) for owner in zip(*columns, strict=True)]
 
     def version(self) -> int:
-        """Changes when keys that were asked for before may have other owners now. Raises `ProbeError`.
+        """Changes when keys looked up before may have other owners now. Raises `ProbeError`.
 
-        To be asked when the keys have been read: who is counted in one has come to its name before that.
+        Call it after the keys were read: a process counted in one has taken its name before that.
         """
         self.names.notice(self._place_of_new)
         return self.names.version
 
     def forget_names(self, groups: Callable[[], Iterable[Group]]) -> None:
-        """Forget the names of places that are gone, now and then. ``groups``: gives those of all rows there are.
+        """From time to time, forget the names of places that are gone. ``groups``: returns the groups of all rows.
 
-        A place is kept as long as the tree knows a cgroup there, since an idle process has no row; one process's own
-        as long as it has a row.
+        A place is kept as long as the tree knows its cgroup, since an idle process has no row; with ``pid``, as long as
+        the process has a row.
         """
         if self.names.crowded():
             self.names.keep(set(self._places_of_rows(groups()) if GroupBy.PID in self.group_by else self._all_places()))
@@ -96,11 +96,11 @@ class Attribution:
         return map(self._place_of_group, groups)
 
     def _place_of_group(self, group: Group) -> Place:
-        owner = zip(self.group_by, group, strict=False)  # what follows the owner is not asked
+        owner = zip(self.group_by, group, strict=False)  # what follows the owner is not needed
         return tuple(value for part, value in owner if part is not GroupBy.EXECUTABLE)
 
     def place(self, cgroup: int, pid: int) -> Place:
-        """Where a process is, by those parts of a row that are not its name."""
+        """The place of a process: the parts of its row's owner other than its name."""
         self._learn({cgroup})
         return self._place((cgroup, pid, b""))
 
@@ -112,17 +112,17 @@ class Attribution:
 
     def _name(self, owner: Any) -> str:
         comm = owner[2].partition(b"\0")[0]
-        return shown(self.names.full(self._place(owner), comm) if len(comm) == COMM_BYTES else comm)
+        return decoded(self.names.full(self._place(owner), comm) if len(comm) == COMM_BYTES else comm)
 
     def _owner(self, owner: Any) -> Group | None:
-        if self.choosing and not owner[0]:  # see bpf/targets.h
+        if self.restricted and not owner[0]:  # see bpf/targets.h
             return None
         return tuple(read(owner) for read in self._readers)
 
     def _learn(self, ids: set[int]) -> None:
-        """Ask the kernel what was made meanwhile, and walk the tree for an id for which it was not walked yet.
+        """Ask the kernel which cgroups were created, and walk the tree for ids that were not looked up before.
 
-        The ids have been read before: whoever has one had it told before that.
+        The ids were read earlier: each cgroup was reported before it could be counted.
         """
         unknown = self._unknown(ids)
         if unknown - self._asked:
@@ -130,7 +130,7 @@ class Attribution:
             unknown = self._unknown(unknown)
         if unknown - self._asked:
             self.tree.learn()
-            asked = self._asked if len(self._asked) < MOST_ASKED else set()
+            asked = self._asked if len(self._asked) < MAX_ASKED else set()
             self._asked = self._unknown(asked | unknown)
 
     def _unknown(self, ids: set[int]) -> set[int]:
@@ -141,6 +141,6 @@ class Attribution:
             GroupBy.CONTAINER: lambda owner: container_directory(self.tree.path(owner[0])),
             GroupBy.CGROUP: lambda owner: self.tree.path(owner[0]),
             GroupBy.EXECUTABLE: self._name,
-            GroupBy.PID: lambda owner: int(owner[1]) or "",  # I/O that belongs to a cgroup alone
+            GroupBy.PID: lambda owner: int(owner[1]) or "",  # I/O that belongs to a cgroup but no process
         }
         return readers[part]

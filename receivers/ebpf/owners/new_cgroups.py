@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cgroups that were made since the last look, as the kernel tells it (bpf/new_cgroups.c).
+"""Cgroups created since the last reading, as reported by the kernel (bpf/new_cgroups.c).
 
-Walking the directories finds only what lives at that moment: a container that lives shorter than an interval between
-two readings would stay unknown, with all that was counted for it. Watching the directories (inotify) is no way either:
-a directory that is made inside a new one may be there before the new one is watched.
+Walking the directories finds only those that exist at that time: a container that lives for less than an interval would
+stay unknown, with all its counts. Watching the directories (inotify) does not help either: a directory may be created
+inside a new one before that is watched.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Protocol
 from ebpf_sidecar.receivers.ebpf.maps.layout import Keys, Values
 
 NEW_CGROUPS = "new_cgroups"
-"""The map in C, the file that fills it, and the reason of those for which it had no room."""
+"""The name of the C map, of the file that fills it, and of the drop reason when it was full."""
 OF_IO = 1 << 63
-"""Marks a number that is of io's own hierarchy, see io_cgroups.py: a bit that no number of a directory has."""
+"""Marks an id of io's own hierarchy, see io_cgroups.py: a bit that no inode number has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +42,20 @@ class CgroupMap(Protocol):
 
 @dataclass(slots=True)
 class NewCgroups:
-    """Takes them out of the kernel's map, each once. ``map``: None where the kernel does not tell."""
+    """Takes them out of the kernel's map, each once. ``map``: None if the kernel does not report them."""
 
     map: CgroupMap | None = None
     _own: list[NewCgroup] = field(default_factory=list)
     _of_io: list[NewCgroup] = field(default_factory=list)
 
     def take(self) -> list[NewCgroup]:
-        """Those of the rows' hierarchy made since the last time, parents before children. Raises `ProbeError`."""
+        """The new cgroups of the rows' hierarchy since the last call, parents before children. Raises `ProbeError`."""
         self._empty()
         taken, self._own = self._own, []
         return taken
 
     def take_of_io(self) -> list[NewCgroup]:
-        """The same of io's, where that is another one."""
+        """The same for io's hierarchy, if that is a different one."""
         self._empty()
         taken, self._of_io = self._of_io, []
         return taken
@@ -66,7 +66,7 @@ class NewCgroups:
         keys, values = self.map.read()
         if not len(keys):
             return
-        self.map.delete(keys)  # nothing is lost by it: no entry changes once it is there
+        self.map.delete(keys)  # nothing is lost: entries never change once added
         names = [row.tobytes().partition(b"\0")[0] for row in values[:, 1:]]
         made = zip(keys["key"].tolist(), values[:, 0].tolist(), names, strict=True)
         for identity, parent, name in sorted(made):

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a probe's YAML says, and reading it."""
+"""A probe's YAML: its model, and how it is read."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads a probe's YAML to a `Probe`, naming every mistake with its path."""
+"""Reads a probe's YAML into a `Probe`, and reports every mistake with its path."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from .model import (
     PERF_EVENTS,
     SETTING_TYPES,
     Action,
-    Alternative,
     AttachKind,
+    AttachPoint,
     Attribute,
     Calls,
     CanarySpec,
     Distinct,
-    Hook,
     MapSpec,
     Metric,
     Probe,
+    ProbeHook,
     Setting,
     ShownBy,
     Slots,
@@ -54,7 +54,7 @@ _RELEASE = re.compile(r"\d+\.\d+")
 
 
 def find_probes(folders: Iterable[Path]) -> Mapping[str, Path]:
-    """The YAML file of every probe pair in ``folders`` by probe name; a name found first hides later ones."""
+    """The YAML file of every probe pair in ``folders`` by probe name; the first one found wins."""
     found: dict[str, Path] = {}
     for folder in folders:
         for path in sorted(folder.glob("*.yaml")):
@@ -64,14 +64,14 @@ def find_probes(folders: Iterable[Path]) -> Mapping[str, Path]:
 
 
 def read_probe(path: Path) -> Probe:
-    """The probe that ``path`` describes. Raises `ProbeError` listing all mistakes, one a line."""
+    """The probe that ``path`` describes. Raises `ProbeError` listing all mistakes, one per line."""
     try:
         return _described(path, path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ProbeError(f"{path}: cannot be read: {error}") from error
 
 
-@lru_cache(maxsize=32)  # a start asks several times: to check settings, for the request, for the metrics
+@lru_cache(maxsize=32)  # called several times at startup: to check settings, for the request, for the metrics
 def _described(path: Path, text: str) -> Probe:
     mistakes: list[str] = []
     probe = _probe(path, Node(yaml.safe_load(text), path.name, mistakes))
@@ -118,7 +118,7 @@ def _setting(name: str, node: Node) -> Setting:
 def _macros(node: Node) -> Mapping[str, int]:
     for name in node.names():
         if not _MACRO.fullmatch(name):
-            node.wrong(f'"{name}" is no name for a macro; use letters, digits and underscores')
+            node.wrong(f'"{name}" is not a valid macro name; use letters, digits and underscores')
     return {name: node.number(name) for name in node.names()}
 
 
@@ -130,17 +130,17 @@ def _calls(node: Node) -> Calls:
     return Calls(chosen, {name: fields.number(name) for name in fields.value})
 
 
-def _hook(node: Node) -> Hook:
+def _hook(node: Node) -> ProbeHook:
     node = node.only(("name", "reason", "canary", "alternatives"), ("name", "alternatives"))
     canary = _canary(node.child("canary")) if node.has("canary") else None
-    return Hook(node.text("name"), node.each("alternatives", _alternative), node.text("reason"), canary)
+    return ProbeHook(node.text("name"), node.each("alternatives", _attach_point), node.text("reason"), canary)
 
 
 def _canary(node: Node) -> CanarySpec:
     node = node.only(("action", "moves", "reason", "shown_by"), ("action",))
     action = node.choice("action", (*map(str, Action), NO_ACTION), NO_ACTION)
     if action == NO_ACTION and not node.text("reason"):
-        node.wrong('"reason" is missing; say why nothing may trigger the hook')
+        node.wrong('"reason" is missing; add why nothing may trigger the hook')
     if action != NO_ACTION and node.has("shown_by"):
         node.child("shown_by").wrong("the action shows whether the hook fires; remove one of them")
     shown = _shown_by(node.child("shown_by")) if node.has("shown_by") else None
@@ -153,7 +153,7 @@ def _shown_by(node: Node) -> ShownBy:
     return ShownBy(node.text("metric"), {name: where.text(name) for name in where.names()})
 
 
-def _alternative(node: Node) -> Alternative:
+def _attach_point(node: Node) -> AttachPoint:
     keys = ("program", "since", "until", "commit", "btf", "arguments")
     node = node.only((*ATTACH_KINDS, *keys), ("program",))
     attach = next((kind for kind in ATTACH_KINDS if node.has(kind)), None)
@@ -168,7 +168,7 @@ def _alternative(node: Node) -> Alternative:
     if node.has("until") and not _RELEASE.fullmatch(node.text("until")):
         node.child("until").wrong(f'"{node.text("until")}" must be a kernel release, as in "7.0"')
     versions = (node.text("since"), node.text("until"), node.text("commit"))
-    return Alternative(attach, event, program, *versions, node.texts("btf"), node.texts("arguments"))
+    return AttachPoint(attach, event, program, *versions, node.texts("btf"), node.texts("arguments"))
 
 
 def _wrong_event(attach: AttachKind, event: str) -> str:
@@ -191,7 +191,7 @@ def _metric(node: Node) -> Metric:
     needed = ("name", "kind", "unit", "description", "reading", "map", "hooks", "value")
     node = node.only((*needed, "attributes"), needed)
     if node.value.get("hooks") == []:
-        node.child("hooks").wrong("must name the hooks that it depends on, else it would be 0 where none is attached")
+        node.child("hooks").wrong("must name the hooks that it depends on, or it would be 0 where none is attached")
     return Metric(
         name=node.text("name"),
         kind=node.choice("kind", KINDS, KINDS[0]),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a probe's YAML says, as immutable data. `file.py` reads it; nothing here knows the kernel."""
+"""The content of a probe's YAML as immutable data. `file.py` reads it; nothing here knows the kernel."""
 
 from __future__ import annotations
 
@@ -20,23 +20,24 @@ ATTACH_KINDS: tuple[AttachKind, ...] = (
 )  # fmt: skip
 ON_FUNCTIONS: tuple[AttachKind, ...] = ("kprobe", "kretprobe", "fentry", "fexit")
 PERF_EVENTS: Mapping[str, int] = {"page_faults_min": 5, "page_faults_maj": 6}
-"""The kernel's software events that a program can follow, each time they happen (perf_event_open(2))."""
+"""The kernel's software events that a program can count one by one (perf_event_open(2))."""
 CALL_FIELDS = ("follow", "cause", "timed", "direction", "advice", "restarts", "resumes", "descriptor")
 """The bytes of ``struct call`` in bpf/thread.h that a probe may set, in their order."""
 BY_BTF: tuple[AttachKind, ...] = ("fentry", "fexit")
-"""Ways at functions that the kernel finds by its type information; the program is loaded for one function."""
+"""Types of attach points at functions that the kernel finds by BTF; the program is loaded for one function."""
 DECODERS = ("syscall", "errno", "device")
 ELSE = "else"
-"""The entry of a table of words for all values that it does not list."""
+"""The key in a table of words that stands for all other values."""
 
 
 @dataclass(frozen=True, slots=True)
-class Alternative:
-    """One way to hook in: ``event`` as ``category:name``, or the name of a function (`ON_FUNCTIONS`) or perf event.
+class AttachPoint:
+    """One place where a hook can be attached: ``event`` is ``category:name``, or a function (`ON_FUNCTIONS`) or perf
+    event.
 
-    ``since``: the release that brought it, for the reader. ``until``: the release from which it is not to be taken,
-    although it may be there. ``btf``: fields (``struct.field``) and constants of enums without which it does not work;
-    ``arguments``: named types that must be among a raw tracepoint's arguments, which differ between kernels.
+    ``since``: the release that introduced it, for documentation. ``until``: the release from which it is not used even
+    if it exists. ``btf``: fields (``struct.field``) and enum constants that it requires; ``arguments``: named types
+    that must be among a raw tracepoint's arguments, which differ between kernels.
     """
 
     attach: AttachKind
@@ -51,21 +52,21 @@ class Alternative:
 
 @dataclass(frozen=True, slots=True)
 class ShownBy:
-    """A ``metric`` that is above 0 only once the hook has fired, in the rows that have the attributes ``where``."""
+    """A ``metric`` that is above 0 only after the hook has fired, in the rows with the attributes ``where``."""
 
     metric: str
     where: Mapping[str, str] = field(default_factory=dict)
 
 
 NO_ACTION = "none"
-"""For hooks that nothing may trigger on purpose."""
+"""For hooks that must not be triggered on purpose."""
 
 
 class Action(StrEnum):
-    """What can be done on purpose to make hooks fire (see `canary_actions`)."""
+    """The actions that can trigger hooks (see `canary_actions`)."""
 
     PROCESS = "process"
-    """A process starts, executes a file and ends."""
+    """A process starts, executes a file and exits."""
     SIGNAL = "signal"
     """A signal is delivered to a handler."""
     LOOKUP = "lookup"
@@ -88,10 +89,10 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CanarySpec:
-    """How to see that a hook fires: the harmless ``action`` that must trigger it, an `Action` or ``none``.
+    """How to check that a hook fires: the harmless ``action`` that must trigger it, an `Action` or ``none``.
 
-    ``moves``: what then grows, as ``map.field``, for where the kernel does not tell how often programs run; empty: no
-    map tells. ``reason``: why the action is ``none``; ``shown_by`` may then tell that the hook fired by itself.
+    ``moves``: what then increases, as ``map.field``, in case the kernel does not count the programs' runs; empty: no
+    map shows it. ``reason``: why the action is ``none``; ``shown_by`` may then show that the hook fired by itself.
     """
 
     action: str
@@ -101,22 +102,22 @@ class CanarySpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Hook:
-    """A place in the kernel, reached by the first of ``alternatives`` that this kernel has."""
+class ProbeHook:
+    """A hook, attached at the first of ``alternatives`` that this kernel has."""
 
     name: str
-    alternatives: tuple[Alternative, ...]
+    alternatives: tuple[AttachPoint, ...]
     reason: str = ""
     canary: CanarySpec | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class MapSpec:
-    """A kernel map: ``name`` in C, ``published`` to users; ``entries`` are for a budget of 16 MiB for all maps.
+    """A kernel map: ``name`` in C, ``published`` to users; ``entries`` assume a budget of 16 MiB for all maps.
 
-    ``key`` and ``value``: the bytes of each at most, 0 where the probe does not tell. ``near``: places of the array
-    ``near_<name>`` beside it (near.h), a power of two; 0 where it has none. ``array``: it is an array, there as a whole
-    from the beginning, whose entries are a power of two, and that only the kernel reads.
+    ``key`` and ``value``: the most bytes of each, 0 if the probe does not say. ``near``: entries of the near map
+    ``near_<name>`` (near.h), a power of two; 0 if it has none. ``array``: it is an array, allocated as a whole from the
+    start, whose entries are a power of two, and that only the kernel reads.
     """
 
     name: str
@@ -131,7 +132,7 @@ class MapSpec:
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """What the shared programs do for the calls ``names`` (or the setting ``$setting`` that holds them)."""
+    """What the shared programs do for the system calls ``names`` (or ``$setting``, the setting that lists them)."""
 
     names: tuple[str, ...] | str
     set: Mapping[str, int]
@@ -139,8 +140,8 @@ class Calls:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What the user may set: ``syscalls`` (a list of names), ``words`` (a list of some of ``words``) or ``integer``
-    (becomes a macro of the same name)."""
+    """A user setting: ``syscalls`` (a list of names), ``words`` (a list of some of ``words``) or ``integer`` (becomes a
+    macro of the same name)."""
 
     name: str
     type: SettingType
@@ -153,7 +154,7 @@ _ELEMENT = re.compile(r"(\w+)\[(\d+)\]")
 
 
 def field_and_element(column: str) -> tuple[str, int | None]:
-    """The field that a column is in, and where it is in there if that is an array (``adds[2]``)."""
+    """The field of a column, and the index if the field is an array (``adds[2]``)."""
     element = _ELEMENT.fullmatch(column)
     return (element[1], int(element[2])) if element else (column, None)
 
@@ -162,8 +163,8 @@ def field_and_element(column: str) -> tuple[str, int | None]:
 class Sum:
     """A value that is the sum of columns: ``lookups``, or ``adds[2]`` for one element of an array.
 
-    ``minus``: columns to take away, for what goes up and down; never below 0, which readings of a map that changes
-    meanwhile could give.
+    ``minus``: columns to subtract, for values that go up and down; the result is never below 0, which reading a
+    changing map could yield.
     """
 
     columns: tuple[str, ...]
@@ -172,7 +173,8 @@ class Sum:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """One row per element of the array ``field``, told apart by ``attribute`` with ``values`` in the array's order."""
+    """One row per element of the array ``field``, distinguished by ``attribute`` with ``values`` in the array's
+    order."""
 
     field: str
     attribute: str
@@ -184,7 +186,7 @@ class Slots:
     """A histogram: the array ``slots`` and the column ``sum``.
 
     The upper bound of slot *i* is ``scale * 2 ** (lowest_exponent + i)``, inclusive; the last slot has none.
-    ``default_exponents``: of the bounds that exporters show unless told otherwise; empty: all.
+    ``default_exponents``: those of the bounds that exporters use by default; empty: all.
     """
 
     slots: str
@@ -196,7 +198,8 @@ class Slots:
 
 @dataclass(frozen=True, slots=True)
 class Distinct:
-    """How many different keys, whatever their generation, had the column ``field`` grow since the last reading."""
+    """The number of distinct keys, whatever their generation, whose column ``field`` increased since the last
+    reading."""
 
     field: str
 
@@ -205,8 +208,8 @@ class Distinct:
 class Attribute:
     """An attribute of a metric from a key's field; ``decode`` is a decoder's name or a table of words by value.
 
-    ``only``: the setting (``$name``) whose words alone have a part in the metric, besides the empty one; ``btf``:
-    fields without which the kernel does not tell, so that the attribute is absent everywhere.
+    ``only``: the setting (``$name``) that lists which words are part of the metric, besides the empty one; ``btf``:
+    fields that it requires; without them the attribute is absent everywhere.
     """
 
     name: str
@@ -218,7 +221,7 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric; absent when one of its ``hooks`` (names) is not attached."""
+    """A metric; absent if one of its ``hooks`` (names) is not attached."""
 
     name: str
     kind: MetricKind
@@ -233,7 +236,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A pair of files: ``path`` is the YAML, the C stands beside it.
+    """A pair of files: ``path`` is the YAML, and the C file is next to it.
 
     ``programs``: shared C files that call its handlers.
     """
@@ -246,7 +249,7 @@ class Probe:
     stability: str
     kernel: str
     settings: tuple[Setting, ...]
-    hooks: tuple[Hook, ...]
+    hooks: tuple[ProbeHook, ...]
     maps: tuple[MapSpec, ...]
     metrics: tuple[Metric, ...]
     calls: tuple[Calls, ...] = ()

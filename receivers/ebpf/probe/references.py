@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether what the parts of a probe's YAML say about each other is true."""
+"""Checks the references between the parts of a probe's YAML."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 from ebpf_sidecar.pipeline.suggestions import did_you_mean
 
-from .model import Hook, Probe
+from .model import Probe, ProbeHook
 
 
 def wrong_references(probe: Probe) -> list[str]:
-    """What is not true of what the parts of a probe say about each other, each with its place."""
+    """The wrong references between the parts of a probe, each with its path."""
     hooks, maps = [hook.name for hook in probe.hooks], [spec.name for spec in probe.maps]
     settings = [f"${setting.name}" for setting in probe.settings]
     found: list[str] = []
@@ -36,7 +36,7 @@ def wrong_references(probe: Probe) -> list[str]:
     return [f"{probe.path.name}::{mistake}" for mistake in found]
 
 
-def _wrong_shown(path: str, probe: Probe, hook: Hook) -> list[str]:
+def _wrong_shown(path: str, probe: Probe, hook: ProbeHook) -> list[str]:
     shown = hook.canary.shown_by if hook.canary else None
     if shown is None:
         return []
@@ -53,6 +53,4 @@ def _unknown(path: str, words: Iterable[str], known: Sequence[str]) -> list[str]
 
 
 def _twice(path: str, names: Sequence[Any]) -> list[str]:
-    return [
-        f'{path}: "{name}" stands there {count} times; keep one' for name, count in Counter(names).items() if count > 1
-    ]
+    return [f'{path}: "{name}" occurs {count} times; keep one' for name, count in Counter(names).items() if count > 1]

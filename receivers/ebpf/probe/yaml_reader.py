@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Walks a YAML document, collecting every mistake with its path instead of stopping at the first."""
+"""Walks a YAML document, and collects every mistake with its path instead of stopping at the first."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LARGEST = 1e30
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A value in the document, where it stands, and the list that takes the mistakes (shared by all nodes)."""
+    """A value in the document, its path, and the list of mistakes (shared by all nodes)."""
 
     value: Any
     path: str
@@ -26,7 +26,7 @@ class Node:
         self.mistakes.append(f"{self.path}: {message}")
 
     def only(self, known: Sequence[str], needed: Iterable[str] = ()) -> Node:
-        """Take the node as a mapping without other keys than ``known`` and with all ``needed``."""
+        """Take the node as a mapping with no keys other than ``known`` and with all ``needed``."""
         if not isinstance(self.value, dict):
             self.wrong("must be a mapping")
             return Node({}, self.path, [])
@@ -38,7 +38,7 @@ class Node:
         return self
 
     def names(self) -> tuple[str, ...]:
-        """The keys of a mapping that may have any, as long as they are text."""
+        """The keys of a mapping that may have any text keys."""
         if not isinstance(self.value, dict):
             self.wrong("must be a mapping")
             return ()
@@ -70,19 +70,19 @@ class Node:
         return number
 
     def flag(self, key: str) -> bool:
-        """True or false below ``key``, false when it is missing."""
+        """True or false below ``key``, false if missing."""
         return bool(self._typed(key, bool, default=False, words="true or false"))
 
     def decimal(self, key: str, default: float) -> float:
         """A number below ``key``."""
         number = self._typed(key, (int, float), default, "a number")
-        if not abs(number) < _LARGEST:  # NaN is not below it either
+        if not abs(number) < _LARGEST:  # also wrong for NaN
             self.child(key).wrong(f'"{number}" must be a number below {_LARGEST:g}')
             return default
         return float(number)
 
     def texts(self, key: str) -> tuple[str, ...]:
-        """A list of strings below ``key``, empty when it is missing."""
+        """A list of strings below ``key``, empty if missing."""
         values = self._typed(key, list, [], "a list of words")
         for i, value in enumerate(values):
             if not isinstance(value, str):
@@ -90,7 +90,7 @@ class Node:
         return tuple(value for value in values if isinstance(value, str))
 
     def numbers(self, key: str) -> tuple[int, ...]:
-        """A list of whole numbers below ``key``, none negative, empty when it is missing."""
+        """A list of whole numbers below ``key``, none negative, empty if missing."""
         values = self._typed(key, list, [], "a list of whole numbers")
         good = [isinstance(value, int) and not isinstance(value, bool) and value >= 0 for value in values]
         for i, value in enumerate(values):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``ebpf-sidecar selftest``: known workloads, and what the probes count of them, against oracles of the kernel's own.
+"""``ebpf-sidecar selftest``: runs known workloads, and compares the probes' counts with the kernel's own.
 
-``cases/`` says what is to be checked, one file a probe; ``workloads/`` holds what is run, as plain scripts.
+``cases/`` lists what is checked, one file per probe; ``workloads/`` holds the workloads as plain scripts.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is to be checked, as immutable data, read from ``cases/<probe>.yaml``."""
+"""What is checked, as immutable data, read from ``cases/<probe>.yaml``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parent / "cases"
 
 
 class Workload(Settings):
-    """Something that is done in a process of its own."""
+    """Something that is done in a separate process."""
 
     does: str
     """For people: shown while it runs."""
@@ -26,42 +26,42 @@ class Workload(Settings):
     step: int | Literal["page"]
     """Bytes of one call; ``page``: the system's page size."""
     file: Literal["data", "copy", "new"] = "data"
-    """``data``: the file that all share; ``copy``: one that may be removed; ``new``: one that is not there yet."""
+    """``data``: the file that all share; ``copy``: one that may be removed; ``new``: one that does not exist yet."""
     cache: Literal["cold", "warm", "as_is"] = "as_is"
-    """What of the file is in the page cache before."""
+    """Whether the file is in the page cache before."""
     disk: bool = False
-    """Whether it means nothing in a folder that is not on a disk."""
+    """Whether it is meaningless in a folder that is not on a disk."""
 
 
 class Case(Settings):
-    """One number that is known twice: from the probe and from an oracle."""
+    """One number that is known from two sources: the probe and an oracle."""
 
     metric: str
     workload: str
     oracle: str
     """A name in ``oracles.ORACLES``."""
     fact: str = ""
-    """For the oracle ``known``: which of the numbers that the workload tells; ``none`` is 0."""
+    """For the oracle ``known``: which of the numbers that the workload reports; ``none`` is 0."""
     attributes: Mapping[str, str] = {}
-    """Which rows of the metric count, besides whose they are."""
+    """Which rows of the metric count, in addition to ``whose``."""
     value: Literal["count", "sum"] = "count"
-    """Of a histogram: how many observations, or their sum."""
+    """For a histogram: the number of observations, or their sum."""
     whose: Literal["workload", "machine"] = "workload"
-    """Rows of the workload's processes, or of everybody on the disks of this machine."""
+    """Rows of the workload's processes, or of all processes on the disks of this machine."""
     exact: bool = False
-    """Whether nothing but equality will do."""
+    """Whether the values must be equal."""
     share: float = 0.005
-    """Otherwise: how far off it may be, as a share of what is expected …"""
+    """Otherwise: the tolerance as a share of the expected value …"""
     slack: float = 4
-    """… or in the metric's unit, whichever is more. Four pages are one look of somebody else's at the same file."""
+    """… or in the metric's unit, whichever is more. Four pages: another process may look at the same file once."""
     at_most: bool = False
-    """Whether what is expected is only an upper limit, and 0 wrong."""
+    """Whether the expected value is only an upper limit, and 0 is wrong."""
     needs: tuple[Literal["own_requests", "scheduler", "types"], ...] = ()
-    """What the machine must have for it, see `places.Place`; ``types``: the kernel tells its types (BTF)."""
+    """What the machine must have for it, see `workspace.Workspace`; ``types``: the kernel has BTF."""
 
 
 class Unchecked(Settings):
-    """A metric that cannot be checked on just any machine."""
+    """A metric that cannot be checked on every machine."""
 
     metric: str
     reason: str

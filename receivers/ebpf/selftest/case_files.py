@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cases that a probe brings itself: ``<probe>.selftest.yaml`` beside its YAML, with scripts beside that.
+"""Cases that come with a probe: ``<probe>.selftest.yaml`` next to its YAML, and scripts next to that.
 
-They may come from a third party, so everything that they name is looked up before anything runs.
+They may come from a third party, so every name in them is looked up before anything runs.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _SUFFIX = ".selftest.yaml"
 
 
 def cases_of(probes: Sequence[Probe]) -> CaseFile:
-    """The cases of ``probes``: those that come with the product, and those that lie beside a probe.
+    """The cases of ``probes``: those that come with the product, and those next to a probe.
 
-    Raises `ProbeError` listing every mistake of the latter, one a line, as ``file:line:column: where: what``.
+    Raises `ProbeError` listing every mistake in the latter, one per line, as ``file:line:column: where: what``.
     """
     whole = read_cases(probe.name for probe in probes if not _beside(probe).exists())
     mistakes: list[Mistake] = []
@@ -66,7 +66,7 @@ def _read(probe: Probe, others: Mapping[str, Workload]) -> tuple[CaseFile, list[
 
 
 def _placed(file: CaseFile, folder: Path) -> CaseFile:
-    """With the whole path of each script that stands in ``folder``; the others come with the product."""
+    """With the full path of each script in ``folder``; the others come with the product."""
     workloads = {
         name: each.model_copy(update={"script": str(folder / each.script)}) if (folder / each.script).exists() else each
         for name, each in file.workloads.items()
@@ -75,14 +75,14 @@ def _placed(file: CaseFile, folder: Path) -> CaseFile:
 
 
 def _wrong(file: CaseFile, probe: Probe, others: Mapping[str, Workload], document: Document) -> Iterator[Mistake]:
-    """What the file names and nobody has."""
+    """The names in the file that do not exist."""
     marks = document.marks
     for name, workload in file.workloads.items():
         at = ("workloads", name)
         if name in others:
             yield mistake(at, "another probe has a workload of this name; choose another", marks)
         if not any((folder / workload.script).exists() for folder in (probe.path.parent, SCRIPTS)):
-            yield mistake((*at, "script"), f'there is no "{workload.script}"; put it beside this file', marks)
+            yield mistake((*at, "script"), f'there is no "{workload.script}"; put it next to this file', marks)
     metrics = {metric.name: metric for metric in probe.metrics}
     for i, unchecked in enumerate(file.unchecked):
         yield from _unknown(("unchecked", i, "metric"), unchecked.metric, metrics, marks)
@@ -95,7 +95,7 @@ def _wrong_case(at: Location, case: Case, metrics: Mapping[str, Metric], marks: 
     yield from _unknown((*at, "metric"), case.metric, metrics, marks)
     yield from _unknown((*at, "oracle"), case.oracle, ORACLES, marks)
     if case.oracle == "known" and not case.fact:
-        yield mistake(at, 'the oracle "known" needs a fact; name one of the numbers that the workload tells', marks)
+        yield mistake(at, 'the oracle "known" needs a fact; name one of the numbers that the workload reports', marks)
     if case.metric in metrics:
         known = _attributes(metrics[case.metric])
         for name in case.attributes:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which probes a self-test is about: those named, those of a configuration, or all that are installed."""
+"""Selects the probes to test: those named, those of a configuration, or all installed ones."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``ebpf-sidecar selftest``. Imports its work when it is called, so that ``--help`` stays quick."""
+"""The command ``ebpf-sidecar selftest``. Imports the implementation only when called, so that ``--help`` stays fast."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from .session import Session
 
 
-# said here, too: click keeps the first answer it gave, and a command may be asked without its group
+# repeated here: click keeps its first answer, and a command may be called without its group
 _REAL, _EMULATED = 240.0, 480.0
-"""Seconds that loading may take: an emulated processor compiles 20 times as slowly as a real one."""
+"""Seconds that loading may take: an emulated CPU compiles 20 times slower than a real one."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -32,7 +32,7 @@ _REAL, _EMULATED = 240.0, 480.0
 @click.option(
     "--folder",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Where temporary files go; without: a writable folder on a disk.",
+    help="Where temporary files go; default: a writable folder on a disk.",
 )
 def selftest(
     files: Sequence[str],
@@ -43,11 +43,11 @@ def selftest(
     quick: bool,
     folder: Path | None,
 ) -> int:
-    """Prove the probes right on this machine.
+    """Check that the probes count correctly on this machine.
 
-    Runs known workloads and prints, for each metric, what is expected, what was measured, and by which oracle. Takes
-    less than 30 seconds and leaves nothing behind. With --config it tests the probes of that file with their settings.
-    Exit code 0: every metric that is available is right.
+    Runs known workloads and prints, for each metric, the expected value, the measured value and the oracle. Takes less
+    than 30 seconds and leaves nothing behind. With --config it tests the probes of that file with their settings. Exit
+    code 0: all available metrics are right.
 
     \b
     Examples:
@@ -56,7 +56,7 @@ def selftest(
       ebpf-sidecar selftest --folder /var/lib/postgresql
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup wants it
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as set by nohup
             signal.signal(number, _leave)
     session = _session(files, overrides, names, quick=quick, folder=folder)
     report = session.run()
@@ -75,7 +75,7 @@ def _session(
     from ebpf_sidecar.receivers.ebpf.probe.file import find_probes, read_probe
 
     from .choosing import chosen_probes
-    from .progress import Shown
+    from .progress import ProgressLine
     from .session import Session
 
     plugins = Plugins()
@@ -83,11 +83,11 @@ def _session(
     chosen: Mapping[str, Mapping[str, Any]] = chosen_probes(files, overrides, names, found, plugins)
     probes = [read_probe(found[name]) for name in chosen]
     patience = _EMULATED if quick else _REAL
-    return Session(probes, chosen, folder, quick, patience, progress=Shown(sys.stderr))
+    return Session(probes, chosen, folder, quick, patience, progress=ProgressLine(sys.stderr))
 
 
 def _leave(number: int, _: object) -> NoReturn:
-    """End as if by an exception, so that what was made is taken away."""
+    """Exit by an exception, so that everything is cleaned up."""
     raise SystemExit(128 + number)
 
 

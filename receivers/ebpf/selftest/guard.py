@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Takes a temporary folder away whatever becomes of this process: SIGKILL leaves it no time to do so itself."""
+"""Removes a temporary folder whatever happens to this process: SIGKILL leaves it no time to do so itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ebpf_sidecar.pipeline.process.isolation import bare_python, start
 
-# The pipe ends with its owner. A workload that is just being run may make another file meanwhile.
+# The pipe closes with its owner. A workload that is still running may create another file meanwhile.
 _WAIT_AND_REMOVE = """
 import os, shutil, signal, sys, time
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -28,7 +28,7 @@ for _ in range(100):
 
 @contextmanager
 def guarded(folder: Path) -> Iterator[None]:
-    """When this ends, in whatever way, ``folder`` is removed."""
+    """Remove ``folder`` when the context ends, in whatever way."""
     child = start(
         bare_python(_WAIT_AND_REMOVE, str(folder.absolute())),
         stdin=subprocess.PIPE,
@@ -37,6 +37,6 @@ def guarded(folder: Path) -> Iterator[None]:
         start_new_session=True,
     )
     with child:  # closes its input at the end, and waits for it
-        assert child.stdout is not None  # asked for above
-        child.stdout.read(1)  # from here on no signal ends it early
+        assert child.stdout is not None  # requested above
+        child.stdout.read(1)  # from here on no signal stops it early
         yield

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Expected against measured: the verdict on one case."""
+"""Compares expected with measured values: the verdict on one case."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Literal
 from .case import Case, CaseFile
 from .oracles import ORACLES, Observation, Unavailable
 
-Verdict = Literal["ok", "wrong", "skipped"]
+CaseVerdict = Literal["ok", "wrong", "skipped"]
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """One line of the report. ``expected``, ``measured`` and ``tolerance`` are in the metric's unit, None when skipped.
+class CaseResult:
+    """One line of the report. ``expected``, ``measured`` and ``tolerance`` are in the metric's unit, None if skipped.
 
-    ``why``: the reason of a verdict that is not ok. ``attempts``: how often the workload was run until this; more than
-    once where the first result was wrong.
+    ``why``: the reason of a verdict other than ok. ``attempts``: how often the workload was run for it; more than once
+    if the first result was wrong.
     """
 
     metric: str
@@ -29,24 +29,25 @@ class Result:
     expected: float | None
     measured: float | None
     tolerance: float | None
-    verdict: Verdict
+    verdict: CaseVerdict
     why: str = ""
     attempts: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What is known after a workload: ``measured`` gives the probes' own value of a case."""
+    """What is known after a workload: ``measured`` returns the probes' value for a case."""
 
     observation: Observation
     measured: Callable[[Case], float]
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
-    """What decides before anything runs whether a case can be checked.
+class Preconditions:
+    """Decides, before anything runs, whether a case can be checked.
 
-    ``unavailable``: by metric, why it is absent. ``lacks``: by need of a case. ``problem``: of disk workloads.
+    ``unavailable``: why each absent metric is absent. ``lacks``: why a need of a case is not met. ``problem``: with
+    disk workloads.
     """
 
     unavailable: Mapping[str, str]
@@ -54,20 +55,20 @@ class Bench:
     problem: str = ""
 
     def obstacle(self, case: Case, file: CaseFile) -> str:
-        """Why the case cannot be checked here; empty when it can."""
+        """Why the case cannot be checked here; empty if it can."""
         missing = [self.lacks[need] for need in case.needs if need in self.lacks]
         on_disk = self.problem if file.workloads[case.workload].disk else ""
         return self.unavailable.get(case.metric, "") or on_disk or "; ".join(dict.fromkeys(missing))
 
 
-def judge(case: Case, run: Run) -> Result:
+def judge(case: Case, run: Run) -> CaseResult:
     """The verdict on a case whose workload has run."""
     try:
         expected, half = ORACLES[case.oracle].ask(run.observation, case.fact)
     except Unavailable as reason:
         return skipped(case, str(reason))
-    except (KeyError, TypeError):  # scripts may be a third party's
-        return skipped(case, f'the workload tells no number "{case.fact or "seconds"}"')
+    except (KeyError, TypeError):  # scripts may come from a third party
+        return skipped(case, f'the workload does not report the number "{case.fact or "seconds"}"')
     counted = run.measured(case)
     tolerance = half + (0 if case.exact else max(case.slack if _counts(case) else 0, case.share * abs(expected)))
     good = 0 < counted <= expected + tolerance if case.at_most else abs(counted - expected) <= tolerance
@@ -81,27 +82,29 @@ def judge(case: Case, run: Run) -> Result:
     )
 
 
-def skipped(case: Case, reason: str) -> Result:
+def skipped(case: Case, reason: str) -> CaseResult:
     """The verdict on a case that cannot be checked."""
     oracle = ORACLES[case.oracle].name
-    return Result(
+    return CaseResult(
         case.metric, dict(case.attributes), case.value, case.workload, oracle, None, None, None, "skipped", reason
     )
 
 
-def unchecked(file: CaseFile, metrics: Sequence[str]) -> list[Result]:
-    """A line for each of ``metrics`` that no case is about."""
+def unchecked(file: CaseFile, metrics: Sequence[str]) -> list[CaseResult]:
+    """A line for each of ``metrics`` without a case."""
     reasons = {each.metric: each.reason for each in file.unchecked}
     covered = {case.metric for case in file.cases}
     return [
-        Result(metric, {}, "count", "", "", None, None, None, "skipped", reasons.get(metric, "no case is known for it"))
+        CaseResult(
+            metric, {}, "count", "", "", None, None, None, "skipped", reasons.get(metric, "there is no case for it")
+        )
         for metric in metrics
         if metric not in covered
     ]
 
 
 def _counts(case: Case) -> bool:
-    """Seconds are compared by share alone: four of them are much."""
+    """Seconds are compared only by share: four of them are a lot."""
     return case.oracle != "own_clock"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the probes have counted, read the way the receiver reads it."""
+"""Reads the probes' counts as the receiver does."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ebpf_sidecar.pipeline.clock import Clock
 from ebpf_sidecar.pipeline.component import MapCleanup
 from ebpf_sidecar.pipeline.frame import Frame, Kind
 from ebpf_sidecar.pipeline.rows import Text
-from ebpf_sidecar.receivers.ebpf.frames.metric_frames import Moment
+from ebpf_sidecar.receivers.ebpf.frames.metric_frames import ReadingTime
 from ebpf_sidecar.receivers.ebpf.frames.reading import Reading, reading_of
-from ebpf_sidecar.receivers.ebpf.maps.loaded import Loaded
+from ebpf_sidecar.receivers.ebpf.maps.loaded import LoadedProbes
 from ebpf_sidecar.receivers.ebpf.owners.attribution import ATTRIBUTES, Attribution, GroupBy
 from ebpf_sidecar.receivers.ebpf.owners.cgroup_tree import CgroupTree, Hierarchy
 from ebpf_sidecar.receivers.ebpf.probe.model import Probe
@@ -26,12 +26,12 @@ OWNER = ATTRIBUTES[GroupBy.EXECUTABLE]
 _MAX_ROWS = 100_000
 
 Counted = Mapping[str, Frame]
-"""The frames of one reading by metric; metrics without any row left out."""
+"""The frames of one reading by metric, without metrics that have no row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Meter:
-    """Reads loaded probes; rows are told apart by the name of the executable."""
+    """Reads loaded probes; rows are grouped by the name of the executable."""
 
     reading: Reading
     clock: Clock
@@ -39,10 +39,10 @@ class Meter:
     def read(self) -> Counted:
         """All metrics now. Raises `ProbeError`."""
         self.reading.update(self.clock.monotonic())
-        return {frame.name: frame for frame in self.reading.frames(Moment(self.clock.time_ns(), {}))}
+        return {frame.name: frame for frame in self.reading.frames(ReadingTime(self.clock.time_ns(), {}))}
 
 
-def meter_of(probes: Sequence[Probe], loaded: Loaded, hierarchy: Hierarchy, clock: Clock) -> Meter:
+def meter_of(probes: Sequence[Probe], loaded: LoadedProbes, hierarchy: Hierarchy, clock: Clock) -> Meter:
     """The meter of loaded probes."""
     attribution = Attribution(CgroupTree(hierarchy), (GroupBy.EXECUTABLE,))
     start = clock.time_ns()

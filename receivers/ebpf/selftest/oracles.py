@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the kernel, the clock and the workload itself say, asked without any code of the probes'."""
+"""Values from the kernel, the clock and the workload itself, read without any of the probes' code."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ PAGE = mmap.PAGESIZE
 _CACHESTAT = 451  # on all architectures
 
 
-class Unavailable(Exception):  # noqa: N818 # an answer, not a mistake
-    """The oracle cannot be asked here; the text says why."""
+class Unavailable(Exception):  # noqa: N818 # an answer, not an error
+    """The oracle is unavailable here; the text says why."""
 
 
 class Expected(NamedTuple):
-    """A value and how far the truth may lie from it on either side."""
+    """A value, and its uncertainty on either side."""
 
     value: float
     half: float = 0.0
@@ -32,7 +32,7 @@ class Expected(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """One look at everything. ``cachestat`` is None where the kernel has no such call."""
+    """One reading of everything. ``cachestat`` is None if the kernel lacks that call."""
 
     io: Mapping[str, int]
     resident: int
@@ -42,8 +42,8 @@ class Readings:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """Two looks, and between them the workload. ``disks`` has the lowest and the highest difference that can be true:
-    the disks are looked at right before and right after each reading of the probes."""
+    """The readings before and after the workload. ``disks`` has the lowest and the highest possible difference: the
+    disks are read right before and right after each reading of the probes."""
 
     facts: Mapping[str, float]
     before: Readings
@@ -59,7 +59,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Oracle:
-    """``name``: for people."""
+    """``name``: as displayed."""
 
     name: str
     ask: Callable[[Observation, str], Expected]
@@ -115,7 +115,7 @@ ORACLES: Mapping[str, Oracle] = {
 
 
 def read_io(pid: int, proc: Path) -> Mapping[str, int]:
-    """What /proc/<pid>/io says; empty where it cannot be read."""
+    """The values in /proc/<pid>/io; empty if it cannot be read."""
     try:
         lines = (proc / str(pid) / "io").read_text(encoding="ascii").splitlines()
     except OSError:
@@ -140,12 +140,12 @@ def resident_pages(path: Path) -> int:
         start = (ctypes.c_char * size).from_buffer(view)
         if ctypes.CDLL(None, use_errno=True).mincore(start, ctypes.c_size_t(size), there) != 0:
             raise OSError(ctypes.get_errno(), "mincore")
-        del start  # else the view cannot be closed
+        del start  # otherwise the view cannot be closed
         return sum(byte & 1 for byte in there.raw)
 
 
 class Cached(NamedTuple):
-    """Pages of a file that are in the page cache, and how many of them have to be, or are being, written to disk."""
+    """Pages of a file in the page cache, and how many of them are dirty or being written back."""
 
     pages: int
     dirty: int
@@ -153,13 +153,13 @@ class Cached(NamedTuple):
 
 
 def cached_pages(path: Path) -> int | None:
-    """`resident_pages` by cachestat(2); None where the kernel does not have it."""
+    """`resident_pages` by cachestat(2); None if the kernel does not have it."""
     found = cache_of(path) if path.exists() else Cached(0, 0, 0)
     return found and found.pages
 
 
 def cache_of(path: Path) -> Cached | None:
-    """What cachestat(2) tells of a file; None where the kernel does not have it (before 6.5, or filtered)."""
+    """A file's page cache by cachestat(2); None if the kernel does not have it (before 6.5, or filtered)."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         whole, answer = struct.pack("<QQ", 0, 0), ctypes.create_string_buffer(40)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The outcome of a self-test, as text for people and as JSON of a stable shape for programs."""
+"""The outcome of a self-test, as text for people and as JSON with a stable schema for programs."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from typing import Any
 from ebpf_sidecar.receivers.ebpf.maps.loaded import HookStatus
 from ebpf_sidecar.receivers.ebpf.watch.canary import Liveness
 
-from .judging import Result
+from .judging import CaseResult
 
 SCHEMA = 1
-"""Raised when a field of the JSON is renamed or removed; new ones may come at any time."""
+"""Increased when a field of the JSON is renamed or removed; new ones may be added at any time."""
 _MARKS = {"ok": "ok", "wrong": "WRONG", "skipped": "skipped"}
 
 
 @dataclass(frozen=True, slots=True)
 class HookReport:
-    """A hook: ``way`` is what the kernel calls it. ``live``: None where it is not known, for ``live_reason``."""
+    """A hook: ``way`` is its attach point in the kernel. ``live``: None if unknown, for ``live_reason``."""
 
     probe: str
     hook: str
@@ -37,7 +37,7 @@ class HookReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that came out.
+    """The whole outcome.
 
     ``error``: why nothing could be loaded, or empty. ``dropped``: events that could not be counted, by reason.
     """
@@ -52,17 +52,17 @@ class Report:
     seconds: float = 0.0
     error: str = ""
     hooks: Sequence[HookReport] = ()
-    metrics: Sequence[Result] = ()
+    metrics: Sequence[CaseResult] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def totals(self) -> Mapping[str, int]:
-        """How many lines have each verdict."""
+        """The number of lines by verdict."""
         return {verdict: sum(each.verdict == verdict for each in self.metrics) for verdict in _MARKS}
 
     @property
     def right(self) -> bool:
-        """Whether something was checked, and nothing found wrong."""
+        """Whether something was checked, and nothing was wrong."""
         return not self.error and not self.totals["wrong"] and bool(self.totals["ok"])
 
     def to_json(self) -> str:
@@ -73,8 +73,8 @@ class Report:
 
 def hook_report(status: HookStatus, liveness: Liveness) -> HookReport:
     """The line of a hook."""
-    told = (status.attached, status.program, status.way, status.reason, liveness.live, liveness.reason)
-    return HookReport(status.probe, status.hook, *told)
+    reported = (status.attached, status.program, status.way, status.reason, liveness.live, liveness.reason)
+    return HookReport(status.probe, status.hook, *reported)
 
 
 def lines_of(report: Report) -> Iterator[str]:
@@ -96,14 +96,14 @@ def lines_of(report: Report) -> Iterator[str]:
     where = f"{report.file_bytes >> 20} MiB in {report.folder}, {report.file_system or 'not on a disk'}"
     yield f"{totals} in {report.seconds:.1f} s ({where})"
     if not report.totals["ok"] + report.totals["wrong"]:
-        yield "nothing could be checked here, so nothing is proved"
+        yield "nothing could be checked here, so nothing is proven"
     lost = ", ".join(f"{count} at {reason}" for reason, count in report.dropped.items() if count)
     if lost:
         yield f"events that could not be counted: {lost}"
 
 
 def bcc_version() -> str:
-    """The version of the BCC module, read without loading it and its compiler; empty where there is none."""
+    """The version of the BCC module, read without loading it and its compiler; empty if there is none."""
     found = find_spec("bcc")
     if found is None or found.origin is None:
         return ""
@@ -123,7 +123,7 @@ def _trouble(hook: HookReport) -> str:
     return "" if hook.live else f"attached, but does not fire: {hook.live_reason}"
 
 
-def _row(result: Result) -> tuple[str, ...]:
+def _row(result: CaseResult) -> tuple[str, ...]:
     attributes = ",".join(f"{name}={word}" for name, word in result.attributes.items())
     name = f"{result.metric}{{{attributes}}}" if attributes else result.metric
     verdict = _MARKS[result.verdict] + (f": {result.why}" if result.verdict == "skipped" else "")

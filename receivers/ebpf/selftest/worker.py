@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs one workload script in a process of its own, under a name that nobody else has."""
+"""Runs one workload script in a separate process with a unique name."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ sys.path[:0] = [sys.argv[1], sys.argv[2].rpartition("/")[0]]
 del sys.argv[:2]
 exec(compile(open(sys.argv[0], "rb").read(), sys.argv[0], "exec"))
 """
-"""Runs a script for which our `window` is at hand, wherever it lies itself."""
+"""Runs a script that can import our `window`, wherever it is located."""
 Facts = Mapping[str, float]
 
 
 class WorkloadError(ProbeError):
-    """A workload could not be run to its end here."""
+    """A workload could not be completed here."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """What came of a run: the script's own numbers, and what was measured right before and right after its action."""
+class WorkerResult:
+    """The result of a run: the script's own numbers, and what was measured right before and right after its action."""
 
     facts: Facts
     before: Any
@@ -41,26 +41,28 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """Starts scripts. ``folder``: for the links that give them names; ``timeout``: seconds that each may take.
+    """Starts scripts. ``folder``: for the links that name them; ``timeout``: seconds per script.
 
-    A process's name is that of the file that is executed, so each gets a link to Python of its own: unlike process ids
-    a name is the same in every pid namespace, and threads and children keep it.
+    A process is named after the executed file, so each gets its own link to Python: unlike a process id, a name is the
+    same in every PID namespace, and threads and children keep it.
     """
 
     folder: Path
     timeout: float = 300
 
-    def run(self, script: str, arguments: Sequence[str], name: str, measure: Callable[[int], Any]) -> Ended:
-        """Run ``script`` to its end; ``measure`` gets its process id. Raises `WorkloadError` when it fails."""
+    def run(self, script: str, arguments: Sequence[str], name: str, measure: Callable[[int], Any]) -> WorkerResult:
+        """Run ``script`` to its end; ``measure`` is called with its process id. Raises `WorkloadError` if it fails."""
         ours, theirs = socket.socketpair()
         with ours, theirs:
             ours.settimeout(self.timeout)
             child = self._start([script, *arguments], name, theirs)
             theirs.close()
             try:
-                return _talk(ours, child.pid, measure)
+                return _exchange(ours, child.pid, measure)
             except (EOFError, TimeoutError, ValueError) as error:
-                raise WorkloadError(f"workload {script} {arguments[0]} failed: {str(error) or _said(child)}") from error
+                raise WorkloadError(
+                    f"workload {script} {arguments[0]} failed: {str(error) or _last_error_line(child)}"
+                ) from error
             finally:
                 ours.close()
                 _end(child)
@@ -74,13 +76,13 @@ class Worker:
         return start(command, stdin=channel.fileno(), stderr=subprocess.PIPE)
 
 
-def _talk(channel: socket.socket, pid: int, measure: Callable[[int], Any]) -> Ended:
+def _exchange(channel: socket.socket, pid: int, measure: Callable[[int], Any]) -> WorkerResult:
     with channel.makefile("rb") as lines:
         _line(lines)
         before = measure(pid)
         channel.sendall(b"g")
         facts = json.loads(_line(lines))
-        return Ended(facts, before, measure(pid))
+        return WorkerResult(facts, before, measure(pid))
 
 
 def _line(lines: Any) -> bytes:
@@ -90,10 +92,10 @@ def _line(lines: Any) -> bytes:
     return line
 
 
-def _said(child: subprocess.Popen[bytes]) -> str:
-    """The last line that it wrote to stderr."""
+def _last_error_line(child: subprocess.Popen[bytes]) -> str:
+    """The last line of its stderr."""
     text = child.communicate(timeout=10)[1].decode(errors="replace").strip()
-    return text.splitlines()[-1] if text else f"it ended with code {child.returncode}"
+    return text.splitlines()[-1] if text else f"it exited with code {child.returncode}"
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

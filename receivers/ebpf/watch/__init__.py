@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Watching what was attached: whether hooks fire, what they cost, and what they are about."""
+"""Watches what was attached: whether hooks fire, what they cost, and which cgroups they measure."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Actions in a thread of their own: a disk that hangs must not stop the readings."""
+"""Runs actions in a separate thread, since a hanging disk must not stop the readings."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 
 from .canary_actions import Problems
 
-_PATIENCE = 1.0  # actions take some milliseconds where nothing is wrong
+_TIMEOUT = 1.0  # actions normally take some milliseconds
 
 
 @dataclass
-class Hurry:
-    """Does actions by ``act`` and waits for their end for ``patience`` seconds at most."""
+class BoundedActions:
+    """Runs actions with ``act`` and waits at most ``timeout`` seconds for them to finish."""
 
     act: Callable[[Collection[str]], Problems]
-    patience: float = _PATIENCE
+    timeout: float = _TIMEOUT
     clock: Callable[[], float] = time.monotonic
     _thread: threading.Thread | None = None
     _since: float = 0.0
@@ -26,31 +26,31 @@ class Hurry:
 
     @property
     def waiting(self) -> bool:
-        """Whether actions are still under way."""
+        """Whether actions are still running."""
         return self._thread is not None and self._thread.is_alive()
 
     @property
     def seconds(self) -> float:
-        """How long ago the last actions began."""
+        """How long ago the last actions started."""
         return self.clock() - self._since
 
     def do(self, wanted: Collection[str]) -> Problems:
-        """As ``act``; what has not ended is a problem, and until it has, nothing new is begun."""
+        """Like ``act``; unfinished actions are a problem, and no new ones are started until they finish."""
         if not self.waiting:
-            self._begin(wanted)
+            self._start(wanted)
         if self.waiting:
-            return dict.fromkeys(wanted, f"it has not ended for {self.seconds:.0f} s")
+            return dict.fromkeys(wanted, f"it has not finished for {self.seconds:.0f} s")
         return self._problems
 
-    def _begin(self, wanted: Collection[str]) -> None:
+    def _start(self, wanted: Collection[str]) -> None:
         self._since = self.clock()
-        # a daemon, because the kernel does not let go who waits for a disk: we must be able to end without it
+        # a daemon, because a thread that waits for a disk cannot be interrupted: we must be able to exit without it
         self._thread = threading.Thread(target=self._run, args=(wanted,), name="canary", daemon=True)
         self._thread.start()
-        self._thread.join(self.patience)
+        self._thread.join(self.timeout)
 
     def _run(self, wanted: Collection[str]) -> None:
         try:
             self._problems = self.act(wanted)
-        except Exception as error:  # noqa: BLE001 # whatever went wrong, nothing is proved by it
+        except Exception as error:  # noqa: BLE001 # whatever went wrong, it proves nothing
             self._problems = dict.fromkeys(wanted, str(error))

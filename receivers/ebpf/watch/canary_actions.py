@@ -21,7 +21,7 @@ _WITHOUT_SHELL = "import os, signal as s; s.signal(s.SIGUSR1, lambda *_: None); 
 
 
 Problems = Mapping[str, str]
-"""By action, why it could not be done; actions that were done are missing."""
+"""Why an action failed, by action; actions that succeeded are missing."""
 _IN_CHILD = (Action.PROCESS, Action.SIGNAL)
 _IN_FILE = (Action.LOOKUP, Action.ADD, Action.REMOVE, Action.FAULT, Action.DIRTY, Action.WRITEBACK, Action.REQUEST,
             Action.QUEUE)  # fmt: skip
@@ -30,13 +30,13 @@ _AT_DISK = (Action.REQUEST, Action.QUEUE)
 
 @dataclass(frozen=True, slots=True)
 class Actions:
-    """Does them. ``proc`` and ``sys``: where the kernel's file systems are."""
+    """Performs them. ``proc`` and ``sys``: where the kernel's file systems are mounted."""
 
     proc: Path = Path("/proc")
     sys: Path = Path("/sys")
 
     def do(self, wanted: Collection[str]) -> Problems:
-        """Do what is wanted, and perhaps more. Never raises for what the machine does not allow."""
+        """Perform the wanted actions, and perhaps more. Never raises for what the machine does not allow."""
         problems: dict[str, str] = {}
         if set(_IN_CHILD) & set(wanted):
             problems |= dict.fromkeys(_IN_CHILD, _attempt(_child))
@@ -47,7 +47,7 @@ class Actions:
     def _file(self) -> dict[str, str]:
         folder = find_disk_folder(mounts_of(self.proc))
         if folder is None:
-            return dict.fromkeys(_IN_FILE, "no folder on a disk can be written to")
+            return dict.fromkeys(_IN_FILE, "no folder on a disk is writable")
         try:
             disk = disk_of(folder.path, self.sys)
             before = disk and read_disk(disk, self.proc)
@@ -61,10 +61,10 @@ class Actions:
 
 
 def _unproved(folder: Path, disk: Path | None, *, moved: bool) -> str:
-    """Why it is not certain that the page made requests of a disk."""
+    """Why it is not certain that the page caused disk requests."""
     if disk is None:
-        return f"{folder} is not directly on a disk (but on overlay, btrfs, LVM or the like)"
-    return "" if moved else f"the disk of {folder} is none that counts requests"
+        return f"{folder} is not directly on a disk (but on overlay, btrfs, LVM or similar)"
+    return "" if moved else f"the disk of {folder} does not count requests"
 
 
 def _unqueued(disk: Path | None) -> str:
@@ -82,9 +82,9 @@ def _attempt(action: Callable[[], None]) -> str:
 
 
 def _child() -> None:
-    """Start a process that signals itself, and wait for its end. Some milliseconds."""
+    """Start a process that signals itself, and wait for it. Takes some milliseconds."""
     with start([str(_SHELL), "-c", _SCRIPT] if _SHELL.exists() else bare_python(_WITHOUT_SHELL)):
-        pass  # its end is waited for
+        pass  # waits for it
 
 
 def _one_page(folder: Path) -> None:
@@ -95,7 +95,7 @@ def _one_page(folder: Path) -> None:
         os.fsync(descriptor)
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         os.pread(descriptor, 1, 0)
-        os.sendfile(nowhere.fileno(), descriptor, 0, 1)  # some kernels look pages up for it elsewhere
+        os.sendfile(nowhere.fileno(), descriptor, 0, 1)  # some kernels look up its pages elsewhere
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         with mmap.mmap(descriptor, mmap.PAGESIZE, prot=mmap.PROT_READ) as view:
             view[0]

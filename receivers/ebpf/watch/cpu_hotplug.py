@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Page faults come from an event of each processor: one that comes later, or comes back, must be given its own.
+"""Page faults are counted by one perf event per CPU: a CPU that comes online later needs its own.
 
-The event of a processor that goes offline ends with it and does not return with it.
+The event of a CPU that goes offline ends, and does not return with the CPU.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from pathlib import Path
 
 from ebpf_sidecar.receivers.ebpf.kernel.perf_event import open_event
 from ebpf_sidecar.receivers.ebpf.loader.attaching import online
-from ebpf_sidecar.receivers.ebpf.maps.loaded import HookStatus, Loaded
+from ebpf_sidecar.receivers.ebpf.maps.loaded import HookStatus, LoadedProbes
 from ebpf_sidecar.receivers.ebpf.probe.model import PERF_EVENTS, Probe
 
 from .shedding import idle_maps, without
 
-_WAY = "perf_event "
+_PERF_EVENT = "perf_event "
 
 Opener = Callable[[int, int, int], int]
-"""Program's descriptor, event and processor to the descriptor that keeps it attached; raises `OSError`."""
+"""From a program's descriptor, event and CPU to the descriptor that keeps it attached; raises `OSError`."""
 
 
 @dataclass
-class Newcomers:
-    """Looks for processors that came since the probes were attached. ``sys``: where /sys is."""
+class CpuHotplug:
+    """Attaches to CPUs that come online after the probes were attached. ``sys``: where /sys is mounted."""
 
-    loaded: Loaded
+    loaded: LoadedProbes
     probes: Sequence[Probe]
     warn: Callable[[str], None]
     sys: Path = Path("/sys")
@@ -39,33 +39,35 @@ class Newcomers:
     def __post_init__(self) -> None:
         self._followed = set(online(self.sys)) if self._hooks() else set()
 
-    def update(self) -> Loaded | None:
-        """Attach to newcomers. Where that is refused, numbers would be too small: what is left without such probes."""
+    def update(self) -> LoadedProbes | None:
+        """Attach to new CPUs. If refused, counts would be too small: return what is left without such probes."""
         if not self._hooks():
             self.close()
             return None
         now = set(online(self.sys))
         self._followed &= now
         try:
-            for processor in sorted(now - self._followed):
-                self._attach(processor)
-                self._followed.add(processor)
+            for cpu in sorted(now - self._followed):
+                self._attach(cpu)
+                self._followed.add(cpu)
         except OSError as refusal:
-            return self._without(f"processor {processor} came, and its events are refused: {refusal.strerror}")
+            return self._without(f"CPU {cpu} came online, but its events are refused: {refusal.strerror}")
         return None
 
     def close(self) -> None:
-        """Detach from the newcomers. Again is no error."""
+        """Detach from the new CPUs. May be called twice."""
         while self._opened:
             os.close(self._opened.pop())
 
-    def _attach(self, processor: int) -> None:
+    def _attach(self, cpu: int) -> None:
         programs = {program.name: program.fd for program in self.loaded.programs}
         for hook in self._hooks():
-            self._opened.append(self.open(programs[hook.program], PERF_EVENTS[hook.way.removeprefix(_WAY)], processor))
-        self.warn(f"processor {processor} came while {self._probes()} ran: it counts from now on, and did not before")
+            self._opened.append(self.open(programs[hook.program], PERF_EVENTS[hook.way.removeprefix(_PERF_EVENT)], cpu))
+        self.warn(
+            f"CPU {cpu} came online while {self._probes()} was running: it is counted from now on, but was not before"
+        )
 
-    def _without(self, reason: str) -> Loaded:
+    def _without(self, reason: str) -> LoadedProbes:
         self.warn(f"{self._probes()} is turned off until a restart: {reason}")
         left, gone = self.loaded, sorted({hook.probe for hook in self._hooks()})
         idle = idle_maps(self.probes, gone)
@@ -74,7 +76,7 @@ class Newcomers:
         return left
 
     def _hooks(self) -> list[HookStatus]:
-        return [hook for hook in self.loaded.hooks if hook.attached and hook.way.startswith(_WAY)]
+        return [hook for hook in self.loaded.hooks if hook.attached and hook.way.startswith(_PERF_EVENT)]
 
     def _probes(self) -> str:
         return ", ".join(dict.fromkeys(hook.probe for hook in self._hooks()))

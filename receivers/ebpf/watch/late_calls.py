@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The few calls that take rights after loading, made by a short-lived child that has them.
+"""The few privileged system calls after loading, made by a short-lived child that has the privileges.
 
-Counting how often programs run (for the canary), and the events of a processor that came late. The child hands the
-descriptor over; what it holds lives on.
+They enable run statistics (for the canary) and open the events of a CPU that came online late. The child hands over the
+descriptor; the kernel object stays.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from ebpf_sidecar.receivers.ebpf.kernel.fd_passing import receive_message, send_
 from ebpf_sidecar.receivers.ebpf.kernel.perf_event import open_event
 
 MODULE = __name__
-"""What the child runs."""
+"""The child's module."""
 _SECONDS = 10.0
 _EVENT, _STATISTICS = "event", "statistics"
 
 
 @dataclass(frozen=True, slots=True)
 class LateCalls:
-    """Has them made by ``privileged``. All return a descriptor, and raise `OSError` where that is refused."""
+    """Has them made by ``privileged``. All return a descriptor, and raise `OSError` if refused."""
 
     privileged: PrivilegedOperations
 
-    def open_event(self, program: int, event: int, processor: int) -> int:
+    def open_event(self, program: int, event: int, cpu: int) -> int:
         """As `perf_event.open_event`."""
-        return self._ask({"call": _EVENT, "event": event, "processor": processor}, [program])
+        return self._ask({"call": _EVENT, "event": event, "cpu": cpu}, [program])
 
     def enable_statistics(self) -> int:
         """As `bpf_stats.enable_statistics`."""
@@ -49,7 +49,7 @@ class LateCalls:
                 send_message(ours, request, descriptors)
                 answer, received = receive_message(ours)
             except (EOFError, TimeoutError, ConnectionError) as error:
-                raise ConnectionResetError(errno.ECONNRESET, "the process that was asked has not answered") from error
+                raise ConnectionResetError(errno.ECONNRESET, "the privileged child has not answered") from error
             finally:
                 task.end()
         if answer["errno"]:
@@ -58,14 +58,14 @@ class LateCalls:
 
 
 def main() -> None:
-    """Answer the one request that comes over the socket that is our standard input."""
+    """Answer the one request that arrives on standard input, which is a socket."""
     channel = socket.socket(fileno=0)
     request, descriptors = receive_message(channel)
     try:
         if request["call"] == _STATISTICS:
             opened = enable_statistics()
         else:
-            opened = open_event(descriptors[0], request["event"], request["processor"])
+            opened = open_event(descriptors[0], request["event"], request["cpu"])
     except OSError as error:
         send_message(channel, {"errno": error.errno})
     else:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the kernel tells about each program: how often it ran, how long that took, and how often it was skipped."""
+"""Frames about each program: how often it ran, for how long, and how often it was skipped."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 from ebpf_sidecar.pipeline.frame import Frame
 from ebpf_sidecar.pipeline.metric_info import counter
 from ebpf_sidecar.pipeline.rows import RowSet
-from ebpf_sidecar.receivers.ebpf.frames.metric_frames import Moment, counter_frame
-from ebpf_sidecar.receivers.ebpf.maps.loaded import HookStatus, Loaded, Program
+from ebpf_sidecar.receivers.ebpf.frames.metric_frames import ReadingTime, counter_frame
+from ebpf_sidecar.receivers.ebpf.maps.loaded import HookStatus, LoadedProbes, Program
 
 NO_STATISTICS = (
     "the kernel does not count runs: BPF_ENABLE_STATS is refused (it needs CAP_SYS_ADMIN) and "
-    "kernel.bpf_stats_enabled is 0; grant the one, or switch on the other with sysctl kernel.bpf_stats_enabled=1"
+    "kernel.bpf_stats_enabled is 0; grant CAP_SYS_ADMIN, or run sysctl kernel.bpf_stats_enabled=1"
 )
 """Why run statistics are absent."""
 
@@ -25,7 +25,7 @@ _ATTRIBUTES = ("probe", "hook", "program")
 MISSED_RUNS = counter(
     "ebpf.probe.missed_runs",
     "{run}",
-    "Events at which a program was skipped, because the processor was busy with one already",
+    "Events at which a program was skipped, because the CPU was already running one",
     *_ATTRIBUTES,
 )
 RUNS = counter("ebpf.probe.runs", "{run}", "Runs of a program in the kernel", *_ATTRIBUTES)
@@ -36,10 +36,10 @@ RUN_TIME = counter("ebpf.probe.run_time", "s", "Time spent in a program", *_ATTR
 class ProgramFrames:
     """Makes the frames. ``start``: when the programs were loaded, ns since the epoch. ``release``: the kernel's.
 
-    ``counting``: whether the kernel counts runs for us; else those frames are absent, never zero.
+    ``counting``: whether the kernel counts runs for us; otherwise those frames are absent, never zero.
     """
 
-    loaded: Loaded
+    loaded: LoadedProbes
     start: int
     release: tuple[int, int]
     counting: bool = False
@@ -52,23 +52,23 @@ class ProgramFrames:
         self.follow(self.loaded.hooks)
 
     def follow(self, hooks: Sequence[HookStatus]) -> None:
-        """From now on show the programs of the attached among ``hooks``; rows keep the description they had."""
+        """From now on show the programs of the attached hooks among ``hooks``; rows keep their description."""
         at_work = {hook.program for hook in hooks}
         chosen = [i for i, program in enumerate(self.loaded.programs) if program.name in at_work]
         self._programs = tuple(self.loaded.programs[i] for i in chosen)
         self._rows = self._all.take(np.array(chosen, np.intp))
 
-    def frames(self, moment: Moment) -> list[Frame]:
-        """The frames now. Raises `OSError` when the kernel does not answer."""
+    def frames(self, reading_time: ReadingTime) -> list[Frame]:
+        """The current frames. Raises `OSError` if the kernel does not answer."""
         frames = []
         if self.release >= _MISSES_SINCE:
             missed = np.array([program.missed() for program in self._programs], np.uint64)
-            frames.append(counter_frame(moment, MISSED_RUNS, (self._rows, missed), self.start))
+            frames.append(counter_frame(reading_time, MISSED_RUNS, (self._rows, missed), self.start))
         if self.counting:
             runs = np.array([program.runs() for program in self._programs], np.uint64).reshape(-1, 2)
             frames += [
-                counter_frame(moment, RUNS, (self._rows, runs[:, 0]), self.start),
-                counter_frame(moment, RUN_TIME, (self._rows, runs[:, 1] / 1e9), self.start),
+                counter_frame(reading_time, RUNS, (self._rows, runs[:, 0]), self.start),
+                counter_frame(reading_time, RUN_TIME, (self._rows, runs[:, 1] / 1e9), self.start),
             ]
         return frames
 
@@ -79,7 +79,7 @@ def probes_of(program: str, hooks: Sequence[HookStatus]) -> tuple[str, ...]:
 
 
 def _described(program: Program, hooks: Sequence[HookStatus]) -> Mapping[str, str]:
-    """A shared program names all probes it works for: told apart, its time would be counted twice."""
+    """A shared program names all its probes: one row for each would count its time twice."""
     names = {hook.hook for hook in hooks if hook.program == program.name}
     return {
         "probe": ",".join(probes_of(program.name, hooks)),

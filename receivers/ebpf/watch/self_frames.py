@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the receiver says about its own work in the kernel: hooks, maps, and events that could not be counted."""
+"""The receiver's frames about its own state in the kernel: hooks, maps, and events that could not be counted."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import numpy as np
 from ebpf_sidecar.pipeline.frame import Frame
 from ebpf_sidecar.pipeline.metric_info import counter, gauge
 from ebpf_sidecar.pipeline.rows import RowSet
-from ebpf_sidecar.receivers.ebpf.frames.metric_frames import Moment, counter_frame, gauge_frame
-from ebpf_sidecar.receivers.ebpf.kernel.namespaces import in_first
-from ebpf_sidecar.receivers.ebpf.maps.loaded import Loaded
+from ebpf_sidecar.receivers.ebpf.frames.metric_frames import ReadingTime, counter_frame, gauge_frame
+from ebpf_sidecar.receivers.ebpf.kernel.namespaces import in_host_namespace
+from ebpf_sidecar.receivers.ebpf.maps.loaded import LoadedProbes
 
 from .canary import HookName, Liveness
 
@@ -28,12 +28,12 @@ ATTACHED = gauge("ebpf.probe.attached", "{hook}", "1 where a probe's hook is att
 FOLLOWED = gauge(
     "ebpf.tracked_pids",
     "{process}",
-    "Processes whose system calls are followed now; absent outside of the host's PID namespace",
+    "Processes whose system calls are followed now; absent outside the host's PID namespace",
 )
 LIVE = gauge(
     "ebpf.probe.live",
     "{hook}",
-    "1 where an attached hook was seen to fire, 0 where it did not although it was triggered",
+    "1 if an attached hook was seen to fire, 0 if it did not although it was triggered",
     "probe",
     "hook",
 )
@@ -53,9 +53,10 @@ FRAMES = (ENTRIES, CAPACITY, MEMORY, ATTACHED, FOLLOWED, LIVE, COVERAGE, DROPPED
 
 @dataclass
 class SelfFrames:
-    """Makes the frames. ``proc``: where /proc is; ``start``: when the probes were attached, ns since the epoch."""
+    """Makes the frames. ``proc``: where /proc is mounted; ``start``: when the probes were attached, ns since the
+    epoch."""
 
-    loaded: Loaded
+    loaded: LoadedProbes
     proc: Path
     start: int
     _maps: RowSet = field(init=False)
@@ -73,31 +74,35 @@ class SelfFrames:
         self._attached = [int(hook.attached) for hook in self.loaded.hooks]
         self._capacities = [kernel_map.max_entries for kernel_map in self.loaded.maps.values()]
         self._drops = RowSet.of([{"reason": reason} for reason in self.loaded.drops.reasons])
-        self._sees_all = in_first("pid", self.proc) is not False
+        self._sees_all = in_host_namespace("pid", self.proc) is not False
 
-    def follow(self, loaded: Loaded) -> None:
-        """From now on tell of the hooks as they are in ``loaded``; a row that said "attached" goes on, saying 0."""
+    def follow(self, loaded: LoadedProbes) -> None:
+        """From now on report the hooks as they are in ``loaded``; a row that was 1 (attached) continues as 0."""
         changed = [new for old, new in zip(self.loaded.hooks, loaded.hooks, strict=True) if old != new]
-        told = [_hook(**{"reason": "", **row}) for row in self._hooks.records()]
+        reported = [_hook(**{"reason": "", **row}) for row in self._hooks.records()]
         states = [int(new.attached) for new in loaded.hooks]
-        self._attached = states + [0] * (len(told) - len(states) + len(changed))
-        self._hooks = RowSet.of([*told, *(_hook(hook.probe, hook.hook, hook.in_brief) for hook in changed)])
+        self._attached = states + [0] * (len(reported) - len(states) + len(changed))
+        self._hooks = RowSet.of([*reported, *(_hook(hook.probe, hook.hook, hook.in_brief) for hook in changed)])
         left = [i for i, name in enumerate(self.loaded.maps) if name in loaded.maps]
         self._maps = self._maps.take(np.array(left, np.intp))
         self._capacities = [kernel_map.max_entries for kernel_map in loaded.maps.values()]
         self.loaded = loaded
 
     def frames(
-        self, moment: Moment, entries: Mapping[str, int], coverage: float | None, firing: Mapping[HookName, Liveness]
+        self,
+        reading_time: ReadingTime,
+        entries: Mapping[str, int],
+        coverage: float | None,
+        firing: Mapping[HookName, Liveness],
     ) -> list[Frame]:
-        """The frames now. ``entries``: live entries of the maps that were read anyway; others are counted here.
+        """The current frames. ``entries``: live entries of the maps that were read anyway; others are counted here.
 
-        ``firing``: what is known of hooks that are attached; those of which nothing is known are absent, never 0.
+        ``firing``: what is known about attached hooks; unknown ones are absent, never 0.
         """
         maps, threads = self.loaded.maps, self._thread_ids()
         counted = {name: entries.get(name, len(threads) if name == _THREADS else -1) for name in maps}
         live = [len(maps[name].read()[0]) if count < 0 else count for name, count in counted.items()]
-        made = partial(gauge_frame, moment)
+        made = partial(gauge_frame, reading_time)
         gauges = [
             made(ENTRIES, (self._maps, live)),
             made(CAPACITY, (self._maps, self._capacities)),
@@ -111,14 +116,14 @@ class SelfFrames:
             gauges.append(made(LIVE, (self._rows_of(tuple(known)), list(known.values()))))
         if coverage is not None:
             gauges.append(made(COVERAGE, (self._one, [coverage])))
-        return [*gauges, self._dropped(moment)]
+        return [*gauges, self._dropped(reading_time)]
 
     def _thread_ids(self) -> Sequence[int]:
         threads = self.loaded.maps.get(_THREADS)
         return threads.read()[0]["key"].tolist() if threads is not None else ()
 
     def _rows_of(self, names: tuple[HookName, ...]) -> RowSet:
-        """The rows of some hooks; each keeps its number, whichever others are among them."""
+        """The rows of some hooks; each keeps its row id, whichever others are among them."""
         if names != self._firing[0]:
             hooks = [(hook.probe, hook.hook) for hook in self.loaded.hooks]
             rows = RowSet.of([{"probe": probe, "hook": hook} for probe, hook in hooks])
@@ -126,15 +131,15 @@ class SelfFrames:
         return self._firing[1]
 
     def _processes(self, threads: Sequence[int]) -> int:
-        """How many of the threads are a process's first one: those alone have a folder that /proc lists."""
+        """How many of the threads are thread group leaders: /proc lists only their folders."""
         try:
             return len(set(map(str, threads)).intersection(folder.name for folder in self.proc.iterdir()))
         except OSError:
             return 0
 
-    def _dropped(self, moment: Moment) -> Frame:
+    def _dropped(self, reading_time: ReadingTime) -> Frame:
         values = np.array(list(self.loaded.drops.read().values()), np.uint64)
-        return counter_frame(moment, DROPPED, (self._drops, values), self.start)
+        return counter_frame(reading_time, DROPPED, (self._drops, values), self.start)
 
 
 def _hook(probe: str, hook: str, reason: str) -> dict[str, str]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Chosen cgroups: which they are now, and telling the kernel when there are others."""
+"""Target cgroups: finds them, and updates the kernel's map when they change."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ebpf_sidecar.receivers.ebpf.maps.kernel_map import KernelMap
 from ebpf_sidecar.receivers.ebpf.owners.cgroup_tree import directories
 
 ONLY_BELOW = 1
-"""The value of a cgroup that is not chosen, but all that are made in it, see bpf/targets.h."""
+"""The value of a cgroup that is not a target itself, but whose new children are, see bpf/targets.h."""
 
 
 def chosen_ids(patterns: Collection[str], found: Iterable[tuple[str, int]]) -> dict[int, str]:
-    """The chosen among ``found`` (path, inode; parents first) by inode, with the pattern that chose each.
+    """The targets among ``found`` (path, inode; parents first) by inode, with the pattern that each matched.
 
-    What is below a chosen cgroup is chosen with it.
+    Cgroups below a target are targets as well.
     """
     by_path: dict[str, str] = {}
     ids: dict[int, str] = {}
@@ -36,7 +36,7 @@ def chosen_ids(patterns: Collection[str], found: Iterable[tuple[str, int]]) -> d
 
 
 def parent_ids(patterns: Collection[str], found: Iterable[tuple[str, int]]) -> set[int]:
-    """The inodes among ``found`` (path, inode) of whose children each is chosen, whatever its name."""
+    """The inodes among ``found`` (path, inode) all of whose children are targets, whatever their names."""
     stems = [pattern.removesuffix("/*") or "/" for pattern in patterns if pattern.endswith("/*")]
     return {inode for path, inode in found if any(fnmatchcase(path, stem) for stem in stems)}
 
@@ -52,7 +52,7 @@ def _matches(path: str, inode: int, pattern: str) -> bool:
 
 @dataclass
 class CgroupWatch:
-    """Keeps the kernel's set of chosen cgroups true. ``root``: of the hierarchy whose inodes the programs see."""
+    """Keeps the kernel's set of target cgroups up to date. ``root``: of the hierarchy whose inodes the programs see."""
 
     patterns: Collection[str]
     root: Path
@@ -65,15 +65,15 @@ class CgroupWatch:
     _missed: set[str] = field(default_factory=set)
 
     def update(self, made: Collection[int] = ()) -> None:
-        """Walk the tree and tell the kernel what came and went. Raises `ProbeError`.
+        """Walk the tree and update the kernel's map. Raises `ProbeError`.
 
-        ``made``: cgroups of which the kernel told since the last time, and which it may have chosen by itself.
+        ``made``: cgroups that the kernel reported since the last call, and may have added to the map itself.
         """
         found = list(directories(self.root))
         chosen = chosen_ids(self.patterns, found)
         above = parent_ids(self.patterns, found) - chosen.keys()
-        self._say(set(self.patterns) - set(chosen.values()), len(chosen))
-        # where there is no room for all, those that are measured already go on
+        self._warn(set(self.patterns) - set(chosen.values()), len(chosen))
+        # if there is no room for all, those already measured stay
         first = sorted(chosen, key=lambda inode: inode not in self._present)
         now = set(first[: self.targets.max_entries])
         above = set(sorted(above)[: self.targets.max_entries - len(now)])
@@ -82,19 +82,19 @@ class CgroupWatch:
         self.targets.add(_keys(above - self._above), ONLY_BELOW)
         self._above = above
         if now - self._present:
-            # threads that were judged before are judged anew
+            # threads that were matched before are matched again
             self._version += 1
             self.generation.control.write(1, self._version)
         self._present = now
 
-    def _say(self, unmatched: set[str], count: int) -> None:
+    def _warn(self, unmatched: set[str], count: int) -> None:
         for pattern in sorted(unmatched - self._missed):
-            self.warn(f'targets::cgroups: no cgroup matches "{pattern}" now; it will be measured once it is there')
+            self.warn(f'targets::cgroups: no cgroup matches "{pattern}" now; it will be measured once it exists')
         room = self.targets.max_entries
         if count > room and "" not in self._missed:
             unmatched = unmatched | {""}
             self.warn(
-                f"targets::cgroups: {count} cgroups are chosen, but only {room} can be measured; write narrower "
+                f"targets::cgroups: {count} cgroups match, but only {room} can be measured; use narrower "
                 "patterns, or raise max_map_memory"
             )
         self._missed |= unmatched

@@ -54,7 +54,8 @@ def pytest_runtest_makereport(item, call):
 
 
 def pytest_sessionfinish(session):
-    """Hand over what was proven, in the shape of a selftest's report; what was tried before and again is told anew."""
+    """Hand over what was proven, in the shape of a selftest's report; what was tried before and again is reported
+    again."""
     if PROOFS in os.environ:
         path = Path(os.environ[PROOFS])
         before = json.loads(path.read_text())["metrics"] if path.exists() else []
@@ -64,7 +65,7 @@ def pytest_sessionfinish(session):
 
 
 def which(result):
-    """What tells it from others."""
+    """What distinguishes it from others."""
     return result["metric"], result["workload"], result["oracle"]
 
 

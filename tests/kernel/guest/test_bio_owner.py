@@ -23,7 +23,7 @@ for page in range(int(sys.argv[2]) // 4096):
 
 @contextmanager
 def cgroup(above, *controllers):
-    """A cgroup of our own, whose children have these controllers."""
+    """A separate cgroup whose children have these controllers."""
     folder = above / f"sidecar-test-{len(controllers)}"
     folder.mkdir()
     for each in controllers:
@@ -77,25 +77,25 @@ def test_written_back_pages_belong_to_the_cgroup_that_dirtied_them(load_once, di
     loaded = load_once("block_io")
     with cgroup(ROOT) as own:
         written_back(tmp_path / "file", own)
-        told, kernel = counted(loaded, own, disk, WRITE), kernels(own, disk)["wbytes"]
+        reported, kernel = counted(loaded, own, disk, WRITE), kernels(own, disk)["wbytes"]
 
     assert SIZE <= kernel
-    assert (0, kernel) == told
+    assert (0, kernel) == reported
 
 
 @pytest.mark.proves("ebpf.block.io.size", oracle="rbytes and wbytes in io.stat")
 def test_where_io_is_not_enabled_the_submitters_cgroup_says_more(load_once, disk, tmp_path):
-    """The bio's is the one above: what the process asks for itself is its own, what is written back that one's."""
+    """The bio's cgroup is the parent: the process's own requests are its own, writeback is the parent's."""
     loaded = load_once("block_io")
     with cgroup(ROOT) as above:
         (above / "below").mkdir()
         written_back(tmp_path / "file", above / "below")
         run_in(above / "below", READER, tmp_path / "file", SIZE)
-        told = [counted(loaded, each, disk, what) for each in (above, above / "below") for what in (READ, WRITE)]
+        reported = [counted(loaded, each, disk, what) for each in (above, above / "below") for what in (READ, WRITE)]
         kernel = kernels(above, disk)
         (above / "below").rmdir()
 
-    above_reads, above_writes, reads, writes = told
+    above_reads, above_writes, reads, writes = reported
     assert [(0, 0), (kernel["rbytes"], 0)] == [above_reads, reads]
     assert [(0, kernel["wbytes"]), (0, 0)] == [above_writes, writes]
 
@@ -109,10 +109,10 @@ def test_reads_that_wait_for_a_limit_belong_to_the_cgroup_of_the_reader(load_onc
     with cgroup(ROOT) as own:
         (own / "io.max").write_text(f"{os.major(disk)}:{os.minor(disk)} rbps={SIZE // 8}")
         run_in(own, READER, file, SIZE // 8)
-        told, kernel = counted(loaded, own, disk, READ), kernels(own, disk)["rbytes"]
+        reported, kernel = counted(loaded, own, disk, READ), kernels(own, disk)["rbytes"]
 
-    assert SIZE // 8 <= kernel == sum(told)
-    assert 0 < told[1]
+    assert SIZE // 8 <= kernel == sum(reported)
+    assert 0 < reported[1]
 
 
 @pytest.mark.proves("ebpf.block.io.throttle.duration", oracle="the caller's own clock")
@@ -123,12 +123,12 @@ def test_the_wait_for_a_limit_is_what_the_reads_take(load_once, disk, tmp_path):
     os.sync()
     with cgroup(ROOT) as own:
         (own / "io.max").write_text(f"{os.major(disk)}:{os.minor(disk)} rbps={SIZE // 8}")
-        began = time.monotonic()
+        started = time.monotonic()
         run_in(own, READER, file, SIZE // 8)
-        took, requests = time.monotonic() - began, kernels(own, disk)["rios"]
+        took, requests = time.monotonic() - started, kernels(own, disk)["rios"]
         keys, values = loaded.maps["block_limits"].read()
-        told = values[keys["cgroup"] == own.stat().st_ino].sum(axis=0)
+        reported = values[keys["cgroup"] == own.stat().st_ino].sum(axis=0)
 
     fields = loaded.maps["block_limits"].value_fields
-    assert 0 < told[fields["duration"]].sum() <= requests
-    assert 0.5 < told[fields["duration_sum"]].sum() / 1e9 <= took
+    assert 0 < reported[fields["duration"]].sum() <= requests
+    assert 0.5 < reported[fields["duration_sum"]].sum() / 1e9 <= took

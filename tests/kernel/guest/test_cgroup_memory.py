@@ -71,7 +71,7 @@ def test_reclaim_at_the_limit_equals_what_the_cgroup_counts(load_once, rows, cgr
 
 @pytest.mark.proves("ebpf.memory.oom_kills", oracle="memory.events")
 def test_a_victim_of_many_threads_is_killed_once(load_once, rows, cgroup):
-    """Each thread is told to die, and one process is dead."""
+    """Each thread is killed, and one process is dead."""
     loaded = load_once("memory")
 
     pid, code = press("bursts", cgroup, 64)
@@ -115,7 +115,7 @@ def test_who_is_dying_already_is_not_killed_once_more(load_once, rows, cgroup, d
     press("takes", cgroup, 18)
 
     assert 0 < fields(cgroup / "memory.events")["oom"]  # there was a choice to be made
-    assert -9 == process.wait(timeout=60)  # nobody but the kernel lets it run
+    assert -9 == process.wait(timeout=60)  # only the kernel lets it run
     assert [0] == rows(loaded, "memory_stats", process.pid)["oom_kills"]
     (killed,) = rows(loaded, "memory_stats")["oom_kills"]
     assert fields(cgroup / "memory.events")["oom_kill"] == killed - before

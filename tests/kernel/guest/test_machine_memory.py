@@ -57,7 +57,7 @@ def summed(counters, name):
 
 
 def pages_by_kernel(counters):
-    """Under the names of the probe's: khugepaged and who asks for reclaim by hand do it themselves as well."""
+    """Under the names of the probe's: khugepaged and processes that request reclaim do it directly as well."""
     own = ("direct", "khugepaged", "proactive")
     return {
         f"{what}_{who}": sum(counters.get(f"{what}_{each}", 0) for each in (own if who == "direct" else [who]))
@@ -147,7 +147,7 @@ def unmoved():
 @pytest.mark.proves("ebpf.memory.direct_reclaim.duration", oracle="mm_vmscan_direct_reclaim_begin")
 @pytest.mark.proves("ebpf.memory.lru.pages_scanned", "ebpf.memory.lru.pages_reclaimed", oracle="/proc/vmstat")
 def test_a_kill_of_the_machine_equals_vmstat_and_is_the_victims(spent, hunger, load_once, rows, traced):
-    """More memory is asked for than there is. The kernel's count of stalls has those twice that had to try twice."""
+    """More memory is requested than there is. The kernel counts stalls twice that had to try twice."""
     Path("/proc/sys/vm/overcommit_memory").write_text("1")
     free_mebibytes()
     ended, before = [], stalled(load_once("memory"))
@@ -167,7 +167,7 @@ def test_a_kill_of_the_machine_equals_vmstat_and_is_the_victims(spent, hunger, l
 
 @pytest.mark.proves("ebpf.memory.compaction.stalls", oracle="mm_compaction_begin")
 def test_compaction_stalls_equal_those_that_the_kernel_traces(spent, hunger, traced):
-    """Memory is in pieces when huge pages are asked for. The kernel's own count has attempts that were put off, too."""
+    """Memory is fragmented when huge pages are requested. The kernel's own count includes deferred attempts."""
     share = free_mebibytes() * 9 // 10
     for _ in range(5):
         with traced("compaction/mm_compaction_try_to_compact_pages", "compaction/mm_compaction_begin") as events:
@@ -180,7 +180,7 @@ def test_compaction_stalls_equal_those_that_the_kernel_traces(spent, hunger, tra
 
 
 def compactions(lines):
-    """Attempts of threads that are followed by a begin."""
+    """Attempts of threads that are followed by a start."""
     wanting, begun = set(), 0
     for line in lines:
         if "try_to_compact" in line:

@@ -34,7 +34,7 @@ def counted_without_rights(loaded, rows):
 
 @pytest.mark.proves("ebpf.syscall.duration", oracle="known number")
 def test_whoever_gave_up_all_other_rights_reads_the_maps(load_once, rows):
-    """Nothing from 5.19 on; before, CAP_BPF where the sysctl asks for it."""
+    """None since 5.19; before, CAP_BPF if the sysctl requires it."""
     loaded = load_once("page_cache", "syscalls")
     ours, theirs = os.pipe()
     child = os.fork()
@@ -47,11 +47,11 @@ def test_whoever_gave_up_all_other_rights_reads_the_maps(load_once, rows):
         os._exit(0)
     os.close(theirs)
     with os.fdopen(ours) as answer:
-        said = json.loads(answer.read())
+        reported = json.loads(answer.read())
     os.waitpid(child, 0)
 
-    assert isinstance(said, list), said
-    counted, left, told = said
+    assert isinstance(reported, list), reported
+    counted, left, reports = reported
     assert CALLS == counted
     assert left in ([], ["BPF"])
-    assert told
+    assert reports

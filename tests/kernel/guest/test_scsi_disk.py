@@ -141,7 +141,7 @@ def set_to(disk, name, value):
 
 @contextmanager
 def scheduled(disk, name):
-    """By this scheduler; the one before stands in brackets."""
+    """With this scheduler; the current one is in brackets."""
     path = Path("/sys/block") / disk.name / "queue/scheduler"
     before = path.read_text().partition("[")[2].partition("]")[0]
     path.write_text(name)
@@ -214,7 +214,7 @@ def name_of(disk):
 
 @pytest.mark.proves("ebpf.block.io.merges", oracle="/sys/block/<disk>/stat")
 def test_merges_equal_what_the_kernel_counts_for_the_disk(disk, load_once, rows, traced):
-    """Neighbouring pages are written in any order: they are put behind and before what waits, and fill gaps."""
+    """Adjacent pages are written in any order: they are appended and prepended to waiting requests, and fill gaps."""
     loaded, places, ways = load_once("block_io"), list(range(0, 64 * PAGE, PAGE)), set()
     for _ in range(ATTEMPTS):
         shuffle(places)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What system calls work on, who refuses them, and which way they come: all that kernels tell in different places."""
+"""The type of file, refusals and 32-bit calls: everything that kernels report in different places."""
 
 import errno
 import os
@@ -23,9 +23,9 @@ def loaded(load_once):
 @pytest.mark.proves("ebpf.syscall.calls", oracle="known number")
 def test_copying_calls_have_the_type_of_what_they_read(loaded, run, file_of):
     """Splice that of the end which is no pipe, if there is one."""
-    said = run("descriptors.py", "copied", file_of(8192))
+    reported = run("descriptors.py", "copied", file_of(8192))
 
-    counted, done = types_of(loaded, said["pid"]), said["result"]
+    counted, done = types_of(loaded, reported["pid"]), reported["result"]
     assert {"file": done["sendfile"]} == counted[NUMBER["sendfile"]]
     assert {"file": done["splice of a file"], "pipe": done["splice of pipes"]} == counted[NUMBER["splice"]]
 
@@ -33,19 +33,19 @@ def test_copying_calls_have_the_type_of_what_they_read(loaded, run, file_of):
 @pytest.mark.proves("ebpf.syscall.calls", oracle="known number")
 def test_types_are_right_while_the_table_of_open_files_grows(loaded, run, file_of):
     """A thread replaces it by larger ones while another reads."""
-    said = run("descriptors.py", "growing", file_of(4096))
+    reported = run("descriptors.py", "growing", file_of(4096))
 
-    assert said["result"] == types_of(loaded, said["pid"])[NUMBER["readv"]]
+    assert reported["result"] == types_of(loaded, reported["pid"])[NUMBER["readv"]]
 
 
 @pytest.mark.proves("ebpf.syscall.calls", "ebpf.syscall.errors", oracle="known number")
 def test_a_new_threads_first_call_counts_when_it_is_refused(loaded, run, rows):
     """Its only call."""
-    said = run("refused.py", "young")
+    reported = run("refused.py", "young")
 
-    row = rows(loaded, "syscall_stats", said["pid"], syscall=NUMBER["fdatasync"])
-    failed = rows(loaded, "syscall_errors", said["pid"], syscall=NUMBER["fdatasync"], error=errno.EACCES)
-    assert [said["result"]["times"]] == row["refused"] == failed["errors"]
+    row = rows(loaded, "syscall_stats", reported["pid"], syscall=NUMBER["fdatasync"])
+    failed = rows(loaded, "syscall_errors", reported["pid"], syscall=NUMBER["fdatasync"], error=errno.EACCES)
+    assert [reported["result"]["times"]] == row["refused"] == failed["errors"]
     assert 0 == sum(row["duration"])
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads that kernels serve in different ways: io_uring, files cut off meanwhile, interrupted calls, many processes."""
+"""Reads that kernels serve in different ways: io_uring, files truncated meanwhile, interrupted calls, many
+processes."""
 
 import errno
 import mmap
@@ -34,7 +35,7 @@ def cold(file_of):
 @pytest.mark.proves("ebpf.page_cache.adds", "ebpf.cache.misses", oracle="mincore(2)")
 @pytest.mark.parametrize("use", ["one", "many", "workers", "workers_one_by_one", "kernel_polls", "user_polls"])
 def test_cold_reads_through_io_uring_count_once_for_who_asks(loaded, observe, cold, use):
-    """Each asks for its pages up to three times, and workers of the kernel do the work of some."""
+    """Each requests its pages up to three times, and kernel workers do some of the work."""
     seen = observe(loaded, "rings.py", use, cold, size=SIZE, step=PAGE)
 
     assert [near(PAGES)] * 2 == [seen.lookups, seen.misses]
@@ -44,7 +45,7 @@ def test_cold_reads_through_io_uring_count_once_for_who_asks(loaded, observe, co
 @pytest.mark.proves("ebpf.cache.misses", oracle="known number")
 @pytest.mark.parametrize("action", ["heads", "later", "by_another", "after_a_mapping", "rewritten"])
 def test_a_page_that_was_brought_in_is_a_miss_of_the_first_read_that_asks(loaded, observe, cold, action):
-    """However long before, and whoever did; of pages that a fault or a write brought in no read is."""
+    """However long before, and for whatever process; reads of pages that a fault or a write read in are not misses."""
     seen = observe(loaded, "asking.py", action, cold, size=SIZE, step=65536)
 
     assert near(seen.facts["misses"]) == seen.misses
@@ -53,7 +54,7 @@ def test_a_page_that_was_brought_in_is_a_miss_of_the_first_read_that_asks(loaded
 
 @pytest.mark.proves("ebpf.cache.mapped_faults", "ebpf.cache.mapped_misses", oracle="majflt in /proc/<pid>/stat")
 def test_faults_on_mapped_files_are_those_that_the_kernel_counts(loaded, observe, cold):
-    """Without read-ahead each is a major one; the second time none is."""
+    """Without read-ahead each is a major fault; the second time none is."""
     first, second = (observe(loaded, "files.py", "mapped_randomly", cold, size=SIZE, step=PAGE) for _ in range(2))
 
     assert [near(PAGES // 16)] * 3 == [first.mapped_faults, first.mapped_misses, first.faults[1]]
@@ -103,10 +104,10 @@ def test_what_is_cut_off_while_others_read_it_is_counted_as_far_as_it_was_there(
     assert seen.grown == pytest.approx(seen.adds[READ] - seen.removes, abs=8)
 
 
-def read_by_signal(loaded, rows, said):
+def read_by_signal(loaded, rows, reported):
     """Calls of readv, their seconds, and how many of them were interrupted."""
-    counted = rows(loaded, "syscall_stats", said["pid"], syscall=NUMBER["readv"])
-    errors = rows(loaded, "syscall_errors", said["pid"], syscall=NUMBER["readv"], error=errno.EINTR)
+    counted = rows(loaded, "syscall_stats", reported["pid"], syscall=NUMBER["readv"])
+    errors = rows(loaded, "syscall_errors", reported["pid"], syscall=NUMBER["readv"], error=errno.EINTR)
     return sum(counted["duration"]), counted["duration_sum"][0] / 1e9, errors["errors"][0]
 
 
@@ -117,13 +118,13 @@ def test_interrupted_calls_count_as_their_caller_sees_them(loaded, run, rows, ho
     calls, seconds, interrupted = read_by_signal(loaded, rows, run("calls.py", how))
 
     assert expected == (calls, interrupted)
-    assert 0.2 < seconds  # the caller may begin late
+    assert 0.2 < seconds  # the caller may start late
 
 
 @pytest.mark.proves("ebpf.syscall.duration", "ebpf.syscall.errors", oracle="known number")
 @pytest.mark.parametrize(("action", "longest"), [("left", 0.1), ("within", 9)])
 def test_handlers_that_do_not_return_or_are_interrupted_confuse_no_call(loaded, handled, rows, action, longest):
-    """One call each: what siglongjmp leaves behind never ends."""
+    """One call each: a call left by siglongjmp never ends."""
     calls, seconds, failed = read_by_signal(loaded, rows, handled(action))
 
     assert (1, 0) == (calls, failed)
@@ -133,13 +134,13 @@ def test_handlers_that_do_not_return_or_are_interrupted_confuse_no_call(loaded, 
 
 @pytest.mark.proves("ebpf.cache.read_attempts", "ebpf.syscall.duration", "ebpf.syscall.io", oracle="known number")
 def test_processes_that_come_and_go_sixteen_at_once_are_counted_exactly(loaded, run, rows):
-    """Sixteen rows of 20 processes, two reads of a cached page each, of whom nothing is left."""
+    """Sixteen rows of 20 processes, two reads of a cached page each, with no state left over."""
     dropped = loaded.drops.read()  # others may have made calls of 32 bits
-    said = run("storm.py", "sidecar-storm", 16, 20, 2)
+    reported = run("storm.py", "sidecar-storm", 16, 20, 2)
 
     calls = rows(loaded, "syscall_stats", comm=b"sidecar-storm", syscall=NUMBER["preadv2"])
     threads, _ = loaded.maps["threads"].read()
-    assert {"processes": 320, "failed": 0} == said
+    assert {"processes": 320, "failed": 0} == reported
     assert [640] == rows(loaded, "cache_stats_map", comm=b"sidecar-storm")["lookups"]
     assert (640, [640 * 512]) == (sum(calls["duration"]), calls["bytes"])
     assert 5 > sum(not Path(f"/proc/{tid}").exists() for tid in threads["key"].tolist())

@@ -45,7 +45,7 @@ def written(load_once, rows):
 
 
 def kernels(name):
-    """A number of pages of the whole machine, what each processor has not yet told included."""
+    """A number of pages of the whole machine, including what each CPU has not reported yet."""
     (VM / "stat_refresh").write_text("1")
     return int(dict(map(str.split, Path("/proc/vmstat").read_text().splitlines()))[name])
 

@@ -41,7 +41,7 @@ def moved(path):
         os.pwrite(descriptor, b"x" * 1000, 0)
         os.pread(descriptor, 700, 0)
     os.preadv(descriptor, [bytearray(300), bytearray(100)], 0)
-    os.pread(descriptor, 700, 1 << 30)  # behind the end: 0 bytes
+    os.pread(descriptor, 700, 1 << 30)  # after the end: 0 bytes
 
 
 def _interrupt(restart):

@@ -23,7 +23,7 @@ def fetched():
 
 
 def sequential(path, size, step):
-    """From begin to end."""
+    """From start to end."""
     descriptor = os.open(path, os.O_RDONLY)
     while os.read(descriptor, step):
         pass
@@ -73,7 +73,7 @@ def in_threads(path, size, step):
 
 
 def populated(path, size, step):
-    """The kernel reads the file in while it maps it."""
+    """The kernel reads the file in while mapping it."""
     descriptor = os.open(path, os.O_RDONLY)
     mmap.mmap(descriptor, size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE, prot=mmap.PROT_READ).close()
 
@@ -89,7 +89,7 @@ def nothing(path, size, step):
 
 
 def oversized(path, size, step):
-    """One read per file end: asks for far more than there is."""
+    """One read per file end: requests far more than there is."""
     for _ in range(23):
         descriptor = os.open(path, os.O_RDONLY)
         os.read(descriptor, step)
@@ -97,10 +97,10 @@ def oversized(path, size, step):
 
 
 def renamed(path, size, step):
-    """Each third is read by the first thread, one that began before the process changed its name, and one that began
-    after."""
+    """Each third is read by the first thread, one that started before the process changed its name, and one that
+    started after."""
     shares = iter(range(0, size, size // 3 // step * step))
-    descriptor, named, began = os.open(path, os.O_RDONLY), threading.Event(), threading.Event()
+    descriptor, named, started = os.open(path, os.O_RDONLY), threading.Event(), threading.Event()
 
     def part():
         begin = next(shares)
@@ -109,13 +109,13 @@ def renamed(path, size, step):
 
     def early():
         os.pread(descriptor, step, 0)
-        began.set()
+        started.set()
         named.wait()
         part()
 
     first = threading.Thread(target=early)
     first.start()
-    began.wait()
+    started.wait()
     name("new-name")
     named.set()
     first.join()

@@ -41,7 +41,7 @@ def holds(megabytes, path):
 
 
 def bursts(megabytes, path):
-    """The same in 16 threads: the kernel tells each of them that it is to die."""
+    """The same in 16 threads: the kernel kills each of them."""
     view = mmap.mmap(-1, megabytes * MIB)
     threads = [Thread(target=touch, args=(view, i, 16)) for i in range(16)]
     for thread in threads:
@@ -57,7 +57,7 @@ def touch(view, first, step):
 
 
 def main():
-    """Join the cgroup, say who we are, and begin."""
+    """Join the cgroup, say who we are, and start."""
     action, cgroup, megabytes, path = sys.argv[1], sys.argv[2], int(sys.argv[3]), (*sys.argv, "")[4]
     (Path(cgroup) / "cgroup.procs").write_text(str(os.getpid()))
     sys.stdout.write(json.dumps({"pid": os.getpid()}))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many short-lived processes: python3 -S -E processes.py PROCESSES READS [NAME]; each reads one cached page that often.
-With NAME each has a name of its own, which begins so.
+With NAME each has a unique name that starts with it.
 
 Prints the id of the parent and how many reads all children made, as JSON.
 """

@@ -28,7 +28,7 @@ def young():
 
 
 def waiting():
-    """Under a filter, a read of a socket that is going on when somebody (us: standard input) takes its peer away."""
+    """Under a filter, a read of a socket that is in progress when its peer (us: standard input) is closed."""
     refuse((FDATASYNC, errno.EPERM))
     here = socket.socket(fileno=0)
     here.send(b"ready")  # never read there, so that the connection is reset

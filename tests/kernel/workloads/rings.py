@@ -21,13 +21,13 @@ class Ring:
     """A ring of 64 requests. Its two queues are in one mapping; places in it are those that the kernel names."""
 
     def __init__(self, flags=0):
-        told = ctypes.create_string_buffer(struct.pack("5I", 0, 0, flags, 0, 50), 120)
-        self.descriptor = libc.syscall(SETUP, 64, told)
+        reported = ctypes.create_string_buffer(struct.pack("5I", 0, 0, flags, 0, 50), 120)
+        self.descriptor = libc.syscall(SETUP, 64, reported)
         if self.descriptor < 0:
             raise OSError(ctypes.get_errno(), "io_uring_setup")
-        sent, done = struct.unpack_from("2I", told, 0)
-        self.head, self.tail, self.mask, _, self.flags, _, self.order = struct.unpack_from("7I", told, 40)
-        self.done_head, self.done_tail, self.done_mask, _, _, self.results = struct.unpack_from("6I", told, 80)
+        sent, done = struct.unpack_from("2I", reported, 0)
+        self.head, self.tail, self.mask, _, self.flags, _, self.order = struct.unpack_from("7I", reported, 40)
+        self.done_head, self.done_tail, self.done_mask, _, _, self.results = struct.unpack_from("6I", reported, 80)
         size = max(self.order + 4 * sent, self.results + 16 * done)
         self.queues = mmap.mmap(self.descriptor, size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
         # written whole: struct would put zeros there first, which the kernel might see

@@ -20,7 +20,7 @@ def spanned(places, length):
 
 
 def at_once(action, number):
-    """Run an action in so many threads, each told which one it is."""
+    """Run an action in so many threads, each given its number."""
     threads = [threading.Thread(target=action, args=(each,)) for each in range(number)]
     for thread in threads:
         thread.start()
@@ -84,7 +84,7 @@ def in_pieces(path, size, step):
 
 
 def in_blocks(path, size, step):
-    """A page of each block of 16 KiB, so many bytes from its begin, by each call that reads in turn."""
+    """A page of each block of 16 KiB, so many bytes from its start, by each call that reads in turn."""
     source, places = os.open(path, os.O_RDONLY), range(step, size - PAGE + 1, 4 * PAGE)
     reading, writing = os.pipe()
 

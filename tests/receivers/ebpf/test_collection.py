@@ -14,7 +14,7 @@ from ebpf_sidecar.pipeline.errors import ProbeError
 from ebpf_sidecar.pipeline.testing import fake_context
 from ebpf_sidecar.receivers.ebpf import collection as module
 from ebpf_sidecar.receivers.ebpf.collection import open_collection
-from ebpf_sidecar.receivers.ebpf.maps.loaded import Loaded
+from ebpf_sidecar.receivers.ebpf.maps.loaded import LoadedProbes
 from ebpf_sidecar.receivers.ebpf.maps.near import map_places
 from ebpf_sidecar.receivers.ebpf.settings import EbpfSettings
 
@@ -23,7 +23,7 @@ KEY = np.dtype([("generation", np.uint64)])
 
 def loaded_with(descriptors, **maps):
     """Loaded probes that consist of descriptors alone."""
-    return Loaded(
+    return LoadedProbes(
         maps=maps, hooks=(), unavailable={}, programs=(), drops=None, generation=None, cgroup_hierarchy="v2",
         compile_seconds=0.0, peak_rss_bytes=0, descriptors=tuple(descriptors),
     )  # fmt: skip

@@ -11,7 +11,7 @@ from ebpf_sidecar.pipeline.errors import ProbeError
 from ebpf_sidecar.pipeline.testing import FakeClock, RecordedHeartbeat, RecordedTelemetry, Sink, fake_context, frame
 from ebpf_sidecar.receivers.ebpf import receiver as module
 from ebpf_sidecar.receivers.ebpf.loading import build_request
-from ebpf_sidecar.receivers.ebpf.loading.map_sizing import Machine
+from ebpf_sidecar.receivers.ebpf.loading.map_sizing import SizingMachine
 from ebpf_sidecar.receivers.ebpf.maps.loaded import HookStatus
 from ebpf_sidecar.receivers.ebpf.owners.attribution import GroupBy
 from ebpf_sidecar.receivers.ebpf.receiver import EbpfReceiver
@@ -20,7 +20,7 @@ from ebpf_sidecar.receivers.ebpf.settings import EbpfSettings
 NAMING = ("program_starts", "name_taken", "process_moved")
 
 
-class Collection:
+class ProbeCollection:
     """Probes that the test plays."""
 
     compile_seconds = 0.4
@@ -59,7 +59,7 @@ class Collection:
 def parts(monkeypatch):
     """A receiver over a played collection: clock, collection, telemetry, heartbeat, sink, receiver."""
     clock, telemetry, heartbeat = FakeClock(), RecordedTelemetry(), RecordedHeartbeat()
-    collection, sink = Collection(clock), Sink()
+    collection, sink = ProbeCollection(clock), Sink()
     monkeypatch.setattr(module, "open_collection", lambda *_: collection)
     context = fake_context(ComponentKind.RECEIVER, "ebpf", clock=clock, telemetry=telemetry, heartbeat=heartbeat)
     receiver = EbpfReceiver(EbpfSettings(collection_interval="10s"), context)
@@ -68,7 +68,7 @@ def parts(monkeypatch):
 
 
 def test_what_cannot_begin_leaves_nothing_in_the_kernel(parts, monkeypatch):
-    """Programs would run on for nobody; and there is no thread to wait for."""
+    """Otherwise programs would keep running; and there is no thread to wait for."""
     *_, receiver = parts
     collection = parts[1]
 
@@ -109,7 +109,7 @@ def test_the_end_has_a_last_reading_and_detaches(parts):
 
 
 def test_a_reading_that_fails_is_counted_and_the_next_goes_on(parts):
-    """No beat for it, so that /health can tell; and the recovery is said."""
+    """No heartbeat for it, so that /health can show it; and the recovery is reported."""
     clock, collection, telemetry, heartbeat, sink, receiver = parts
     collection.problems = [ProbeError("map: cannot read it")]
     receiver.start(sink)
@@ -144,7 +144,7 @@ def test_what_is_absent_is_said_with_its_reason(parts, caplog):
         receiver.start(sink)
 
     assert "attached 1 of 3 hooks of page_cache, block_io, syscalls; compiled in 0.40s" in caplog.messages
-    absent = 'metric ebpf.cache.read_attempts is absent: no lookups ("ebpf-sidecar doctor" says more)'
+    absent = 'metric ebpf.cache.read_attempts is absent: no lookups (run "ebpf-sidecar doctor" for details)'
     assert absent in caplog.messages
     assert "hook syscalls::signal is not attached (no metric is absent for it): nor this" in caplog.messages
     assert not any("page_lookup" in message for message in caplog.messages)
@@ -156,11 +156,11 @@ def test_what_is_missing_without_hooks_of_no_probe_is_said_once_each(parts, capl
     with caplog.at_level("WARNING"):
         parts[-1].start(parts[4])
 
-    said = [message for message in caplog.messages if "(no such event)" in message]
+    reported = [message for message in caplog.messages if "(no such event)" in message]
     assert [
-        "hook cgroup_made: not attached (no such event); containers that live shorter than an interval stay unknown",
-        "hook program_starts: not attached (no such event); names of executables stay cut after 15 bytes",
-    ] == said
+        "hook cgroup_made: not attached (no such event); containers that live for less than an interval stay unknown",
+        "hook program_starts: not attached (no such event); names of executables stay truncated to 15 bytes",
+    ] == reported
 
 
 def test_what_was_compiled_before_is_said_to_be(parts, caplog):
@@ -203,7 +203,7 @@ def test_probes_may_be_a_list_or_a_mapping():
         ({"probes": {"syscalls": {"syscalls": ["raed"]}}}, 'unknown system call "raed"; did you mean "read"?'),
         ({"probes": []}, "at least 1"),
         ({"group_by": ["container", "cgroup"]}, "exclude each other"),
-        ({"group_by": ["pid", "pid"]}, "named twice"),
+        ({"group_by": ["pid", "pid"]}, "listed twice"),
         ({"group_by": ["pod"]}, "container"),
         ({"collection_interval": "0s"}, '"0s" is below 10ms; write at least 10ms'),
         ({"collection_interval": "-1s"}, '"-1s" is below 10ms'),
@@ -241,7 +241,7 @@ def test_a_budget_that_the_message_asks_for_is_taken():
 
 def test_the_default_budget_is_checked_as_any_other(monkeypatch):
     """Where there are so many processors that it is not enough."""
-    monkeypatch.setattr(build_request, "this_machine", lambda: Machine(1_000_000))
+    monkeypatch.setattr(build_request, "this_machine", lambda: SizingMachine(1_000_000))
 
     with pytest.raises(ValidationError, match="are too few for these probes"):
         EbpfSettings()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads of pages that were brought in before: asking.py ACTION PATH BYTES STEP.
+"""Reads of pages that were read in before: asking.py ACTION PATH BYTES STEP.
 
-Facts are in pages: ``pages`` that are asked for, and how many of them are ``misses``, asked for the first time since
-the disk gave them.
+Facts are in pages: requested ``pages``, and how many of them are ``misses``, requested for the first time since they
+were read from the disk.
 """
 
 import mmap
@@ -61,7 +61,7 @@ def by_another(path: str, size: int, step: int) -> Facts:
 
 
 def after_a_mapping(path: str, size: int, step: int) -> Facts:
-    """Faults bring in what is read afterwards."""
+    """Faults read in the pages that are read afterwards."""
     descriptor, end = os.open(path, os.O_RDONLY), min(size, MOST)
     with mmap.mmap(descriptor, end, prot=mmap.PROT_READ) as view:
         for place in range(0, end, PAGE):
@@ -72,7 +72,7 @@ def after_a_mapping(path: str, size: int, step: int) -> Facts:
 
 
 def rewritten(path: str, size: int, step: int) -> Facts:
-    """Pages that were read ahead are cut off, and others are written in their place."""
+    """Pages that were read ahead are truncated, and others are written in their place."""
     descriptor = _cold(f"{path}.rewritten")
     os.pread(descriptor, PAGE, 0)
     os.ftruncate(descriptor, 0)
@@ -82,7 +82,7 @@ def rewritten(path: str, size: int, step: int) -> Facts:
 
 
 def in_one_call(path: str, size: int, step: int) -> Facts:
-    """A whole file, of the 64 MiB of a self-test more than is settled at the end of a call."""
+    """A whole file; the self-test's 64 MiB exceed what is accounted at the end of one call."""
     os.pread(os.open(path, os.O_RDONLY), size, 0)
     return {"pages": size // PAGE, "misses": size // PAGE}
 

@@ -12,7 +12,7 @@ from window import Facts
 
 TIMES = 23
 PRIMES = (2, 3, 5, 7, 11, 13)
-"""How often each advice is given, in the kernel's order of them."""
+"""How often each advice is given, in the kernel's order."""
 CLOSED = 1000
 """A descriptor that is not open; Python itself refuses negative ones."""
 PAUSE = 0.05
@@ -28,7 +28,7 @@ def synced(path: str, size: int, step: int) -> Facts:
 
 
 def failing(path: str, size: int, step: int) -> Facts:
-    """Calls with arguments that they must refuse."""
+    """Calls with invalid arguments."""
     for call in (
         lambda: os.open(f"{path}.missing", os.O_RDONLY),
         lambda: os.preadv(CLOSED, [bytearray(1)], 0),
@@ -42,7 +42,7 @@ def failing(path: str, size: int, step: int) -> Facts:
 
 
 def moved(path: str, size: int, step: int) -> Facts:
-    """Known bytes in, out and across."""
+    """Known numbers of bytes read, written and copied."""
     source = os.open(path, os.O_RDONLY)
     target = os.open(f"{path}.copy", os.O_RDWR | os.O_CREAT, 0o600)
     for _ in range(TIMES):
@@ -79,15 +79,15 @@ def waiting(path: str, size: int, step: int) -> Facts:
     for _ in range(5):
         other = threading.Thread(target=_write_later, args=(writing,))
         other.start()
-        begin = time.perf_counter()
+        started = time.perf_counter()
         os.readv(reading, [bytearray(1)])
-        seconds += time.perf_counter() - begin
+        seconds += time.perf_counter() - started
         other.join()
     return {"seconds": seconds, "calls": 5}
 
 
 def _disturbed_read(*, restart: bool) -> float:
-    """Read a pipe whose data comes after a signal with a handler; how long that took."""
+    """Read a pipe whose data arrives after a handled signal; return how long that took."""
     reading, writing = os.pipe()
     signal.signal(signal.SIGUSR1, lambda *_: None)
     signal.siginterrupt(signal.SIGUSR1, not restart)
@@ -97,20 +97,20 @@ def _disturbed_read(*, restart: bool) -> float:
         os.kill(os.getppid(), signal.SIGUSR1)
         _write_later(writing)
         os._exit(0)
-    begin = time.perf_counter()
-    os.readv(reading, [bytearray(1)])  # Python itself reads again where the signal ended the call
-    seconds = time.perf_counter() - begin
+    started = time.perf_counter()
+    os.readv(reading, [bytearray(1)])  # Python itself repeats the read if the signal ended the call
+    seconds = time.perf_counter() - started
     os.waitpid(child, 0)
     return seconds
 
 
 def restarted(path: str, size: int, step: int) -> Facts:
-    """A read that the kernel goes on with after the handler: one call."""
+    """A read that the kernel restarts after the handler: one call."""
     return {"seconds": _disturbed_read(restart=True), "calls": 1}
 
 
 def interrupted(path: str, size: int, step: int) -> Facts:
-    """A read that the handler ends: two calls, one of them with EINTR."""
+    """A read that the signal interrupts: two calls, one of them with EINTR."""
     return {"seconds": _disturbed_read(restart=False), "calls": 2, "interruptions": 1}
 
 

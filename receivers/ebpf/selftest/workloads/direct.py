@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests to the disk, none of them through the page cache: direct.py ACTION PATH BYTES STEP."""
+"""Disk requests that bypass the page cache: direct.py ACTION PATH BYTES STEP."""
 
 import mmap
 import os
@@ -22,22 +22,22 @@ def _places(size: int, step: int) -> list[int]:
 
 def _repeat(path: str, flags: int, call: Callable[[int, list[Any], int], int], size: int, step: int) -> Facts:
     descriptor = os.open(path, flags | os.O_DIRECT)
-    room = mmap.mmap(-1, step)  # direct I/O wants memory that begins at a page
+    room = mmap.mmap(-1, step)  # direct I/O needs page-aligned memory
     seconds = 0.0
     for place in _places(size, step):
-        begin = time.perf_counter()
+        started = time.perf_counter()
         call(descriptor, [room], place)
-        seconds += time.perf_counter() - begin
+        seconds += time.perf_counter() - started
     return {"requests": REQUESTS, "bytes": REQUESTS * step, "seconds": seconds}
 
 
 def reads(path: str, size: int, step: int) -> Facts:
-    """One after the other, at places that cannot be merged."""
+    """One by one, at offsets that cannot be merged."""
     return _repeat(path, os.O_RDONLY, os.preadv, size, step)
 
 
 def writes(path: str, size: int, step: int) -> Facts:
-    """The same, over what is there."""
+    """The same for writes, overwriting the file."""
     return _repeat(path, os.O_RDWR, os.pwritev, size, step)
 
 

@@ -15,7 +15,7 @@ READS = 50
 
 
 def sequential(path: str, size: int, step: int) -> Facts:
-    """From begin to end."""
+    """From start to end."""
     descriptor = os.open(path, os.O_RDONLY)
     while os.read(descriptor, step):
         pass
@@ -53,7 +53,7 @@ def mapped_randomly(path: str, size: int, step: int) -> Facts:
 
 
 def fresh_memory(path: str, size: int, step: int) -> Facts:
-    """Touch pages that the process has never had, 4 MiB of them."""
+    """Touch 4 MiB of pages that the process never had before."""
     pages = 1024
     with mmap.mmap(-1, pages * PAGE) as view:
         for place in range(0, pages * PAGE, PAGE):
@@ -62,14 +62,14 @@ def fresh_memory(path: str, size: int, step: int) -> Facts:
 
 
 def populated(path: str, size: int, step: int) -> Facts:
-    """The kernel reads the file in while it maps it."""
+    """The kernel reads the file in while mapping it."""
     descriptor = os.open(path, os.O_RDONLY)
     mmap.mmap(descriptor, size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE, prot=mmap.PROT_READ).close()
     return {"pages": size // PAGE}
 
 
 def vectored(path: str, size: int, step: int) -> Facts:
-    """With preadv2, into three pieces that do not begin at pages."""
+    """With preadv2, into three buffers that are not page-aligned."""
     descriptor = os.open(path, os.O_RDONLY)
     pieces = [bytearray(100), bytearray(PAGE), bytearray(step - PAGE - 100)]
     got = sum(os.preadv(descriptor, pieces, place, os.RWF_HIPRI) for place in range(0, size, step))
@@ -77,7 +77,7 @@ def vectored(path: str, size: int, step: int) -> Facts:
 
 
 def in_memory(path: str, size: int, step: int) -> Facts:
-    """A file that is on no disk, written and read."""
+    """A file that is not on a disk, written and read."""
     descriptor = os.memfd_create("selftest")
     for _ in range(0, 8 << 20, step):
         os.write(descriptor, bytes(step))
@@ -98,7 +98,7 @@ def written(path: str, size: int, step: int) -> Facts:
 
 
 def dropped(path: str, size: int, step: int) -> Facts:
-    """Give up what is cached."""
+    """Drop the file from the cache."""
     os.posix_fadvise(os.open(path, os.O_RDONLY), 0, 0, os.POSIX_FADV_DONTNEED)
     return {}
 

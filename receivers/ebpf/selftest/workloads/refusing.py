@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A seccomp filter that answers some system calls in the kernel's place."""
+"""A seccomp filter that answers some system calls instead of the kernel."""
 
 import ctypes
 import platform
@@ -19,7 +19,7 @@ class _Program(ctypes.Structure):
 
 
 def refuse(*refused: tuple[int, int]) -> None:
-    """From now on these calls (number, error) fail with their errors; 0 pretends that the call was done."""
+    """From now on these calls (number, error) fail with their errors; 0 pretends success without doing the call."""
     lines = [(_LOAD, 0, 0, 0)]  # the call's number
     for number, error in refused:
         lines += [(_JUMP_IF_EQUAL, 0, 1, number), (_ANSWER, 0, 0, _REFUSE | error)]
@@ -28,7 +28,7 @@ def refuse(*refused: tuple[int, int]) -> None:
     program = _Program(len(lines), ctypes.addressof(code))
     _libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0)
     if _libc.prctl(_SECCOMP, _FILTER, ctypes.byref(program), 0, 0):
-        raise OSError(ctypes.get_errno(), "this kernel takes no seccomp filters")
+        raise OSError(ctypes.get_errno(), "this kernel does not accept seccomp filters")
 
 
 def call(number: int, *arguments: int) -> int:

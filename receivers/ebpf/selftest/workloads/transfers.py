@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Known ways into and out of the page cache besides read and write: transfers.py ACTION PATH BYTES STEP.
+"""Page cache traffic other than read and write: transfers.py ACTION PATH BYTES STEP.
 
-Facts are in pages. Of large files only the first MiBs are used.
+Facts are in pages. Only the first MiBs of large files are used.
 """
 
 import contextlib
@@ -43,7 +43,8 @@ def spliced(path: str, size: int, step: int) -> Facts:
 
 
 def copied(path: str, size: int, step: int) -> Facts:
-    """From file to file with copy_file_range, from the second byte on: so no file system just shares the blocks."""
+    """From file to file with copy_file_range, from the second byte on, so that no file system just shares the
+    blocks."""
     source, target, end = os.open(path, os.O_RDONLY), _target(path), min(size, MOST)
     moved = 0
     while moved < end - 1:
@@ -52,7 +53,7 @@ def copied(path: str, size: int, step: int) -> Facts:
 
 
 def read_ahead(path: str, size: int, step: int) -> Facts:
-    """Bring pages in without looking at them."""
+    """Read pages in without accessing them."""
     source, end = os.open(path, os.O_RDONLY), min(size, MOST)
     for place in range(0, end, step):
         ctypes.CDLL(None).readahead(source, ctypes.c_int64(place), ctypes.c_size_t(step))
@@ -60,7 +61,7 @@ def read_ahead(path: str, size: int, step: int) -> Facts:
 
 
 def holes(path: str, size: int, step: int) -> Facts:
-    """Read a file without any block on the disk."""
+    """Read a file without any blocks on the disk."""
     end = min(size, MOST)
     sparse = os.open(f"{path}.sparse", os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
     os.ftruncate(sparse, end)
@@ -70,7 +71,7 @@ def holes(path: str, size: int, step: int) -> Facts:
 
 
 def past_end(path: str, size: int, step: int) -> Facts:
-    """Ask for what is behind the end of the file, and for nothing at all."""
+    """Read past the end of the file, and read zero bytes."""
     source = os.open(path, os.O_RDONLY)
     for number in range(TIMES):
         os.pread(source, step, size + number * PAGE)
@@ -79,7 +80,7 @@ def past_end(path: str, size: int, step: int) -> Facts:
 
 
 def patched(path: str, size: int, step: int) -> Facts:
-    """A hundred bytes in the midst of every eighth page: the rest of those pages has to be read first."""
+    """Write a hundred bytes in the middle of every eighth page: the rest of those pages has to be read first."""
     target, end = os.open(path, os.O_RDWR), min(size, MOST)
     for place in range(0, end, 8 * PAGE):
         os.pwrite(target, b"x" * 100, place + 50)
@@ -87,7 +88,7 @@ def patched(path: str, size: int, step: int) -> Facts:
 
 
 def executed(path: str, size: int, step: int) -> Facts:
-    """Execute files that are no programs: the kernel looks at their first page and refuses."""
+    """Execute files that are not programs: the kernel reads their first page and refuses."""
     for number in range(TIMES):
         script = f"{path}.text-{number}"
         descriptor = os.open(script, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o700)

@@ -12,18 +12,18 @@ from refusing import FDATASYNC, RENAMEAT2, call, refuse
 from window import Facts
 
 TIMES = 23
-ROOM = mmap.mmap(-1, 4096)  # a whole page, as direct reads want it
+ROOM = mmap.mmap(-1, 4096)  # a whole page, as direct reads need
 EVENT = b"\1\0\0\0\0\0\0\0"
 LINE = b"a line.\n"
 
 
-def _read(times: int, reading: int, writing: int = -1, said: bytes = EVENT) -> int:
-    """Read by readv, which Python itself does not use, what was written before or what the file begins with."""
+def _read(times: int, reading: int, writing: int = -1, reported: bytes = EVENT) -> int:
+    """Read what was written before, or the file's first bytes, with readv, which Python itself does not use."""
     for _ in range(times):
         if writing < 0:
             os.lseek(reading, 0, os.SEEK_SET)
         else:
-            os.write(writing, said)
+            os.write(writing, reported)
         os.readv(reading, [ROOM])
     return times
 
@@ -57,7 +57,7 @@ def _others() -> int:
 
 
 def types(path: str, size: int, step: int) -> Facts:
-    """Reads of each type, how often."""
+    """The number of reads of each type."""
     master, slave = pty.openpty()
     return {
         "file": _files(path),
@@ -69,7 +69,7 @@ def types(path: str, size: int, step: int) -> Facts:
 
 
 def refused(path: str, size: int, step: int) -> Facts:
-    """One call is refused, one pretended."""
+    """One call is refused, another pretends success."""
     refuse((FDATASYNC, errno.EPERM), (RENAMEAT2, 0))
     answers = [(call(FDATASYNC, 0), call(RENAMEAT2, 0)) for _ in range(TIMES)]
     return {"refused": sum(answer == (errno.EPERM, 0) for answer in answers)}

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every workload script does: say that it is ready, wait, act, tell what it did, and wait to be let go.
+"""The protocol of every workload script: report ready, wait, act, report what it did, and wait for permission to exit.
 
-What is counted between "go" and the answer is the action's alone: the interpreter's start lies before it, its end
-behind it. Talks over the socket that is standard input, with calls that no probe follows.
+Between "go" and the answer only the action is counted: the interpreter starts before it and exits after it. Uses the
+socket on standard input, with system calls that no probe follows.
 """
 
 import json
@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping
 
 Facts = dict[str, float]
 Action = Callable[[str, int, int], Facts]
-"""Takes the path of a file, its bytes, and the bytes of one call; tells the numbers that are known from the code."""
+"""Takes the path of a file, its size, and the bytes per call; returns the numbers that are known from the code."""
 
 
 def main(actions: Mapping[str, Action]) -> None:
-    """Do what the first argument names with the others, inside the window."""
+    """Run the action named by the first argument with the others, inside the window."""
     name, path, size, step = sys.argv[1:]
     channel = socket.socket(fileno=0)
     channel.sendall(b"ready\n")

@@ -11,16 +11,16 @@ import pytest
 
 from ebpf_sidecar.pipeline.checks import Verdict
 from ebpf_sidecar.pipeline.plugins import Plugins
-from ebpf_sidecar.receivers.ebpf.doctor.examination import examine_machine
+from ebpf_sidecar.receivers.ebpf.doctor.examination import examine_host
+from ebpf_sidecar.receivers.ebpf.doctor.host_facts import read_host_facts
 from ebpf_sidecar.receivers.ebpf.doctor.kernel_config import NEEDED, USEFUL
-from ebpf_sidecar.receivers.ebpf.doctor.machine import read_machine
 from ebpf_sidecar.receivers.ebpf.doctor.system import Bcc, System
 from ebpf_sidecar.receivers.ebpf.probe.file import find_probes, read_probe
 from ebpf_sidecar.receivers.ebpf.settings import EbpfSettings
 
 CAPABILITIES = {"DAC_READ_SEARCH": 2, "SYS_ADMIN": 21, "SYS_RESOURCE": 24, "PERFMON": 38, "BPF": 39}
 ALL = ("ALL",)
-FIRST = {"cgroup": 4026531835, "pid": 4026531836, "user": 4026531837}
+HOST_NAMESPACES = {"cgroup": 4026531835, "pid": 4026531836, "user": 4026531837}
 OWN = {"cgroup": 4026532201, "pid": 4026532202, "user": 4026531837}
 HOST = System(
     "6.18.44-amd64",
@@ -73,7 +73,7 @@ class Tree:
     system: System = HOST
 
     def types(self, fields):
-        """The kernel tells these fields of its types."""
+        """The kernel has these fields of its types."""
         return self.write("sys/kernel/btf/vmlinux", btf(fields))
 
     def write(self, path, content):
@@ -128,15 +128,15 @@ class Tree:
         return replace(self, system=replace(self.system, **changed))
 
     def machine(self):
-        return read_machine(self.system, self.root)
+        return read_host_facts(self.system, self.root)
 
     def examine(self, **settings):
-        return Seen(examine_machine(EbpfSettings(**settings), self.machine()))
+        return Seen(examine_host(EbpfSettings(**settings), self.machine()))
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What the doctor said."""
+    """What the doctor reported."""
 
     examination: object
 
@@ -160,7 +160,7 @@ def host(tmp_path):
     tree = Tree(tmp_path)
     config = "".join(f"{name}=y\n" for name in (*NEEDED, *USEFUL)) + "# CONFIG_SMACK is not set\n"
     fields = dict.fromkeys([field for way in ways() for field in way.btf] + attribute_fields())
-    tree.process().namespaces(FIRST).v2()
+    tree.process().namespaces(HOST_NAMESPACES).v2()
     tree.events(dict.fromkeys(way.event for way in ways() if ":" in way.event))
     tree.functions(dict.fromkeys(way.event for way in ways() if ":" not in way.event))
     tree.write("proc/config.gz", gzip.compress(config.encode()))

@@ -63,7 +63,7 @@ def test_a_kernel_before_5_11_with_low_memlock_gets_cap_sys_resource(host):
 
 
 def test_ubuntus_paranoid_kernel_gets_cap_sys_admin_and_may_escalate(host):
-    """The API server refuses CAP_SYS_ADMIN beside allowPrivilegeEscalation: false."""
+    """The API server refuses CAP_SYS_ADMIN together with allowPrivilegeEscalation: false."""
     host.write("proc/sys/kernel/perf_event_paranoid", "4\n").process(("BPF", "PERFMON"))
     seen = host.on(answers={"bpf": errno.EINVAL, "perf_event_open": errno.EACCES}).examine()
 

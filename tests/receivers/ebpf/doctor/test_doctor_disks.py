@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the doctor says about devices that have no rows."""
+"""What the doctor reports about devices that have no rows."""
 
 import pytest
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the doctor says about each hook."""
+"""What the doctor reports about each hook."""
 
 import pytest
 
@@ -7,8 +7,9 @@ from ebpf_sidecar.pipeline.checks import Verdict
 from ebpf_sidecar.pipeline.plugins import Plugins
 from ebpf_sidecar.receivers.ebpf.doctor.hook_findings import _fix as fix
 from ebpf_sidecar.receivers.ebpf.loading.plan import Choice
-from ebpf_sidecar.receivers.ebpf.loading.request import HookRequest, Way
+from ebpf_sidecar.receivers.ebpf.loading.request import HookRequest
 from ebpf_sidecar.receivers.ebpf.probe.file import find_probes, read_probe
+from ebpf_sidecar.receivers.ebpf.probe.model import AttachPoint
 
 REMOVE = ("hook", "page_cache::page_remove")
 EVENT = "filemap:mm_filemap_delete_from_page_cache"
@@ -31,7 +32,7 @@ def test_each_hook_of_each_probe_has_a_line(host):
 
 
 def test_a_hook_that_this_kernel_lacks_names_the_metrics_that_are_absent(host):
-    """A note: all others go on."""
+    """A note: all others continue."""
     seen = host.remove(FOLDER).examine()
 
     assert Verdict.NOTE == seen[REMOVE].verdict
@@ -60,8 +61,10 @@ def test_the_kernel_that_is_advised_is_later_than_this_one():
 
 
 def choice_of(*since, reason):
-    """A hook none of whose ways is usable."""
-    return Choice(HookRequest("p", "h", tuple(Way("kprobe", "f", "f", since=each) for each in since)), (), reason)
+    """A hook without a usable attach point."""
+    return Choice(
+        HookRequest("p", "h", tuple(AttachPoint("kprobe", "f", "f", since=each) for each in since)), (), reason
+    )
 
 
 def test_a_probe_without_any_hook_is_a_problem(host):
@@ -87,7 +90,7 @@ def test_an_attribute_that_the_kernels_types_do_not_tell_is_said_to_be_absent(ho
     seen = host.remove("sys/kernel/btf/vmlinux").examine(probes=["syscalls"])
 
     assert Verdict.NOTE == seen[FILE_TYPE].verdict
-    assert seen[FILE_TYPE].found.startswith("absent: no BTF; all is counted without it (ebpf.syscall.calls, ")
+    assert seen[FILE_TYPE].found.startswith("absent: no BTF; everything is still counted (ebpf.syscall.calls, ")
     assert "use a kernel built with CONFIG_DEBUG_INFO_BTF=y" == seen[FILE_TYPE].fix
     assert set() == seen.problems
 
@@ -99,4 +102,4 @@ def test_an_attribute_that_lacks_a_field_names_it(host):
     unknown = host.types(each for each in fields if each != "super_block.s_magic").examine(probes=["syscalls"])
 
     assert Verdict.OK == known[FILE_TYPE].verdict
-    assert "no field super_block.s_magic; all is counted" in unknown[FILE_TYPE].found
+    assert "no field super_block.s_magic; everything is still counted" in unknown[FILE_TYPE].found

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the doctor says about kernels."""
+"""What the doctor reports about kernels."""
 
 import gzip
 from dataclasses import replace
@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from ebpf_sidecar.pipeline.checks import Verdict
-from ebpf_sidecar.receivers.ebpf.doctor.examination import examine_machine
+from ebpf_sidecar.receivers.ebpf.doctor.examination import examine_host
+from ebpf_sidecar.receivers.ebpf.doctor.host_facts import Tracing
 from ebpf_sidecar.receivers.ebpf.doctor.kernel_config import NEEDED, USEFUL
-from ebpf_sidecar.receivers.ebpf.doctor.machine import Tracing
 from ebpf_sidecar.receivers.ebpf.settings import EbpfSettings
 
 LOCKDOWN = ("kernel", "lockdown")
@@ -101,7 +101,7 @@ def test_options_are_missed_by_those_who_use_them(host, probe, missed):
 
 @pytest.mark.parametrize("place", ["boot/config-6.18.44-amd64", "lib/modules/6.18.44-amd64/config"])
 def test_the_options_are_also_found_where_distributions_put_them(host, place):
-    """Debian in /boot, Fedora beside the modules."""
+    """Debian in /boot, Fedora next to the modules."""
     host.remove("proc/config.gz").write(place, "".join(f"{name}=y\n" for name in NEEDED))
 
     assert place in host.examine()["kernel", "options"].found
@@ -111,7 +111,7 @@ def test_the_options_are_also_found_where_distributions_put_them(host, place):
     "damaged", [None, b"no gzip", gzip.compress(b"CONFIG_BPF=y\n")[:-6]], ids=["none", "other", "cut off"]
 )
 def test_unknown_options_are_no_problem(host, damaged):
-    """The hooks tell more than the options do."""
+    """The hooks show more than the options do."""
     host.remove("proc/config.gz")
     if damaged is not None:
         host.write("proc/config.gz", damaged)
@@ -160,7 +160,7 @@ def test_tracefs_that_will_be_mounted_is_no_problem(without_tracefs):
 def test_tracefs_that_may_not_be_read_is_told_from_one_that_is_not_mounted(host):
     """It is open to root only, unless it is mounted otherwise."""
     machine = replace(host.on(user=65534, group=100).machine(), tracefs=None, tracing=Tracing.UNREADABLE)
-    found = next(each for each in examine_machine(EbpfSettings(), machine).findings if each.subject == "tracefs")
+    found = next(each for each in examine_host(EbpfSettings(), machine).findings if each.subject == "tracefs")
 
     assert (Verdict.PROBLEM, "mounted, but user 65534 may not read it") == (found.verdict, found.found)
     assert found.fix.endswith("mount -o remount,mode=750,gid=100 /sys/kernel/tracing")
@@ -169,22 +169,22 @@ def test_tracefs_that_may_not_be_read_is_told_from_one_that_is_not_mounted(host)
 def test_a_tracefs_that_may_not_be_read_where_we_mount_it_is_a_problem(host):
     """Mounting alone helps no other user than root, whatever its capabilities for it."""
     machine = replace(host.on(user=65534, group=100).machine(), tracefs=None, tracing=Tracing.HIDDEN)
-    found = next(each for each in examine_machine(EbpfSettings(), machine).findings if each.subject == "tracefs")
+    found = next(each for each in examine_host(EbpfSettings(), machine).findings if each.subject == "tracefs")
 
     assert Verdict.PROBLEM is found.verdict
-    assert found.found.startswith("not mounted, and where this process mounts it for itself alone, user 65534 may not")
+    assert found.found.startswith("not mounted, and where this process mounts it privately, user 65534 may not")
     assert "mount -t tracefs -o mode=750,gid=100 tracefs /sys/kernel/tracing" in found.fix
     assert found.fix.endswith("or grant CAP_DAC_READ_SEARCH as well")
 
 
 def test_a_tracefs_that_was_mounted_for_this_look_shows_the_hooks(host):
-    """As the receiver mounts it; that nobody else sees it is no problem."""
+    """As the receiver mounts it; that no other process sees it is not a problem."""
     machine = replace(host.machine(), tracing=Tracing.NOT_MOUNTED)
-    findings = examine_machine(EbpfSettings(), machine).findings
+    findings = examine_host(EbpfSettings(), machine).findings
     found = next(each for each in findings if each.subject == "tracefs")
 
     assert (Verdict.OK, "") == (found.verdict, found.fix)
-    assert found.found.startswith("not mounted; the receiver mounts it for itself alone")
+    assert found.found.startswith("not mounted; the receiver mounts it privately")
     assert any(each.area == "hook" for each in findings)
 
 
@@ -198,7 +198,7 @@ def test_a_tracefs_whose_folders_alone_can_be_read_cannot_be_read(host):
 
 
 def test_a_tracefs_that_shows_no_events_is_told_by_the_list_of_mounts(host):
-    """As it is seen by users who may not look inside."""
+    """As seen by users who may not read it."""
     assert Tracing.UNREADABLE is host.remove("sys/kernel/tracing/events").machine().tracing
 
 

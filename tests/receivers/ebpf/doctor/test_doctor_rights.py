@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the doctor says about what this process may do."""
+"""What the doctor reports about what this process may do."""
 
 import errno
 
@@ -67,7 +67,7 @@ def test_each_way_into_the_kernel_has_its_own_reason(host):
     """A probe has the reasons of the ways that it may take, and no other."""
     reason = host.examine(probes=["page_faults"])["rights", "CAP_PERFMON"].found
 
-    assert "there; needed to count events of all processes through perf_event_open(2) (page_faults)" == reason
+    assert "present; needed to count events of all processes through perf_event_open(2) (page_faults)" == reason
     assert set(ATTACH_KINDS) == set(_ATTACHING)
 
 
@@ -83,22 +83,21 @@ def test_a_container_with_dockers_defaults_hears_of_everything_it_lacks(containe
     }
 
     assert expected == seen.problems
-    assert "known once the capabilities are there" in seen[SECCOMP].found
-    assert seen["rights", "CAP_SYS_ADMIN"].fix.startswith(
-        "not to be granted, if it can be helped: have tracefs mounted"
-    )
+    assert "known once the capabilities are present" in seen[SECCOMP].found
+    assert seen["rights", "CAP_SYS_ADMIN"].fix.startswith("better not granted; instead: have tracefs mounted")
 
 
 @pytest.mark.parametrize("call", ["bpf", "perf_event_open"])
 @pytest.mark.parametrize("number", [errno.EPERM, errno.ENOSYS])
 def test_a_filter_that_refuses_although_the_rights_are_there_is_blamed(host, call, number):
-    """Some filters say that there is no such call."""
+    """Some filters answer that there is no such call."""
     answers = {**host.system.answers, call: number}
     seen = host.process(("BPF", "PERFMON"), seccomp=2).on(answers=answers).examine()
 
     assert {"rights seccomp"} == seen.problems
     assert (
-        f"{call}(2) is refused although the capabilities are there: a seccomp filter forbids it" == seen[SECCOMP].found
+        f"{call}(2) is refused although the capabilities are present: a seccomp filter forbids it"
+        == seen[SECCOMP].found
     )
     assert "seccompProfile Unconfined" in seen[SECCOMP].fix
 
@@ -111,7 +110,7 @@ def test_a_refusal_without_a_filter_is_the_security_modules(host):
 
 
 def test_a_filter_that_lets_the_calls_through_is_fine(host):
-    """That it was tried is said."""
+    """It is reported that it was tried."""
     seen = host.process(("BPF", "PERFMON"), seccomp=2).examine()
 
     assert "a filter is in force; bpf(2) and perf_event_open(2) tried: not refused" == seen[SECCOMP].found
@@ -134,14 +133,14 @@ def test_perf_event_paranoid_does_not_matter_to_probes_that_open_no_perf_events(
     seen = host.on(answers={"bpf": errno.EINVAL, "perf_event_open": errno.EACCES}).examine(probes=["block_io"])
 
     assert set() == seen.problems
-    assert seen[PARANOID].found.endswith("but these probes do without perf_event_open(2)")
+    assert seen[PARANOID].found.endswith("but these probes do not use perf_event_open(2)")
 
 
 def test_a_high_perf_event_paranoid_that_does_not_refuse_is_fine(host):
     """Root has CAP_SYS_ADMIN."""
     seen = host.write("proc/sys/kernel/perf_event_paranoid", "4\n").examine()
 
-    assert "4; CAP_PERFMON is not bound by it" == seen[PARANOID].found
+    assert "4; it does not restrict CAP_PERFMON" == seen[PARANOID].found
     assert set() == seen.problems
 
 
@@ -183,12 +182,12 @@ def test_low_memlock_matters_before_5_11(host):
     ("capabilities", "release", "memlock", "words"),
     [
         (("BPF", "PERFMON"), OLD, -1, "unlimited"),
-        (("BPF", "PERFMON", "SYS_RESOURCE"), OLD, 65536, "65536 bytes, which CAP_SYS_RESOURCE lifts"),
-        (("BPF", "PERFMON"), "5.11.0", 65536, "65536 bytes; the cgroup pays for maps"),
+        (("BPF", "PERFMON", "SYS_RESOURCE"), OLD, 65536, "65536 bytes, which CAP_SYS_RESOURCE can raise"),
+        (("BPF", "PERFMON"), "5.11.0", 65536, "65536 bytes; maps are charged to the cgroup"),
     ],
 )
 def test_memlock_that_does_not_matter_says_why(host, capabilities, release, memlock, words):
-    """Enough, lifted, or not asked for any more."""
+    """Enough, lifted, or no longer required."""
     seen = host.process(capabilities).on(release=release, memlock=memlock).examine()
 
     assert (Verdict.OK, words) == (seen[MEMLOCK].verdict, seen[MEMLOCK].found)
@@ -242,19 +241,19 @@ def test_a_process_of_which_nothing_is_known_has_no_rights(host):
 
 
 @pytest.mark.parametrize(
-    ("settings", "verdict", "said"),
+    ("settings", "verdict", "reported"),
     [
-        ({}, Verdict.NOTE, "what programs cost, and whether some hooks fire, stays unknown"),
+        ({}, Verdict.NOTE, "the programs' run time, and whether some hooks fire, stay unknown"),
         ({"probe_statistics": True}, Verdict.PROBLEM, "probe_statistics has no effect"),
         ({"max_overhead": "1%", "probe_statistics": True}, Verdict.PROBLEM, "max_overhead has no effect"),
     ],
 )
-def test_run_statistics_that_are_asked_for_and_refused_are_a_problem(host, settings, verdict, said):
-    """With the sysctl that helps, which the host's root sets once; nobody else misses them much."""
+def test_run_statistics_that_are_asked_for_and_refused_are_a_problem(host, settings, verdict, reported):
+    """With the sysctl that helps, which the host's root sets once."""
     two = host.process(("BPF", "PERFMON"))
     finding = two.examine(**settings)["rights", "run statistics"]
 
-    assert (verdict, True) == (finding.verdict, finding.found.endswith(said))
+    assert (verdict, True) == (finding.verdict, finding.found.endswith(reported))
     assert "sysctl -w kernel.bpf_stats_enabled=1 on the host" in finding.fix
     assert set() == two.write("proc/sys/kernel/bpf_stats_enabled", "1\n").examine(**settings).problems
 
@@ -264,7 +263,7 @@ def test_what_the_running_service_keeps_is_told(host, names, shown):
     """It depends on the kernel."""
     finding = host.on(to_read=names).examine()["rights", "kept"]
 
-    assert f"once it has started the service keeps of its capabilities: {shown}" == finding.found
+    assert f"capabilities that the service keeps after startup: {shown}" == finding.found
     assert Verdict.OK is finding.verdict
 
 
@@ -273,5 +272,5 @@ def test_without_libseccomp_the_doctor_says_what_is_missing(host):
     finding = host.on(libseccomp=False).examine()["rights", "kept"]
 
     assert Verdict.NOTE is finding.verdict
-    assert "no system call is refused to it" in finding.found
+    assert "its system calls are not filtered" in finding.found
     assert "install libseccomp2" in finding.fix

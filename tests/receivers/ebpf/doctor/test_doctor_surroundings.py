@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the doctor says about cgroups and namespaces."""
+"""What the doctor reports about cgroups and namespaces."""
 
 import pytest
 
@@ -13,8 +13,8 @@ OWN = {"cgroup": 4026532201, "pid": 4026532202}
     ("version", "found"),
     [
         ("v2", "v2"),
-        ("v1", "v1; containers are told apart in the memory hierarchy"),
-        ("hybrid", "hybrid; containers are told apart in the memory hierarchy"),
+        ("v1", "v1; containers are identified by the memory hierarchy"),
+        ("hybrid", "hybrid; containers are identified by the memory hierarchy"),
     ],
 )
 def test_all_versions_of_cgroups_do(host, version, found):
@@ -80,5 +80,5 @@ def test_namespaces_that_cannot_be_read_are_said_to_be_unknown(host):
 
     assert Verdict.NOTE == seen[PROCESSES].verdict
     assert seen[PROCESSES].found.startswith("unknown: /proc/self/ns/pid cannot be read")
-    assert "the host's whole tree (of which namespace is unknown)" == seen[VIEW].found
+    assert "the host's whole tree (namespace unknown)" == seen[VIEW].found
     assert set() == seen.problems

@@ -6,17 +6,17 @@ import os
 import sys
 
 from ebpf_sidecar.receivers.ebpf.doctor import system
-from ebpf_sidecar.receivers.ebpf.doctor.machine import read_machine
+from ebpf_sidecar.receivers.ebpf.doctor.host_facts import read_host_facts
 from ebpf_sidecar.receivers.ebpf.doctor.system import Bcc, this_system
-from ebpf_sidecar.receivers.ebpf.kernel.refusals import own_standing
+from ebpf_sidecar.receivers.ebpf.kernel.refusals import own_privileges
 
 
 def test_the_machine_we_are_on_can_be_read():
-    """Whoever we are, nothing raises, and we stand as the loader says."""
-    machine = read_machine(this_system())
+    """Whatever our user, nothing raises, and our privileges are those that the loader reports."""
+    machine = read_host_facts(this_system())
 
     assert os.uname().release == machine.system.release
-    assert own_standing() == machine.standing
+    assert own_privileges() == machine.privileges
 
 
 def test_calls_are_tried_without_effect():

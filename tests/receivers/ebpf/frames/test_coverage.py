@@ -36,14 +36,14 @@ def test_it_is_the_mean_of_the_counters_shares(counters):
 
 
 def test_each_counter_weighs_the_same_whatever_its_unit():
-    """A million bytes of nobody knows whom and one call of a container: half."""
+    """A million bytes of an unknown owner and one call of a container: half."""
     rows = RowSet.of([{CGROUP: POD}, {CGROUP: ""}])
 
     assert 0.5 == coverage([frame("calls", [1, 0], rows), frame("io", [0, 10**6], rows, unit="By")])
 
 
 def test_what_runs_outside_of_containers_is_known_to_do_so():
-    """A machine without any container has full coverage; a container that nobody could name takes from it."""
+    """A machine without any container has full coverage; a container that could not be named reduces it."""
     outside = RowSet.of([{CGROUP: "/"}, {CGROUP: "/system.slice/cron.service"}])
     one_unknown = RowSet.of([{CGROUP: "/"}, {CGROUP: POD}, {CGROUP: ""}])
 

@@ -2,7 +2,7 @@
 import pytest
 
 from ebpf_sidecar.receivers.ebpf.frames.decoders import Decoders, errno_name
-from ebpf_sidecar.receivers.ebpf.kernel.syscall_table import known_anywhere, syscall_table
+from ebpf_sidecar.receivers.ebpf.kernel.syscall_table import known_syscalls, syscall_table
 from ebpf_sidecar.receivers.ebpf.probe.model import Attribute
 
 
@@ -35,7 +35,7 @@ def test_a_machine_without_a_table_is_refused():
 def test_calls_of_other_machines_are_known_by_name():
     """arm64 has no rename: it is no typing mistake there."""
     assert "rename" not in syscall_table("aarch64").numbers
-    assert "rename" in known_anywhere()
+    assert "rename" in known_syscalls()
 
 
 @pytest.mark.parametrize(

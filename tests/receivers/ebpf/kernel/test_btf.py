@@ -78,7 +78,7 @@ def test_a_struct_that_is_not_there_has_no_offsets(btf):
 
 
 def test_a_tracepoints_arguments_are_named_by_their_types(btf):
-    """Behind pointers and const; the program's context is left out."""
+    """After pointers and const; the program's context is left out."""
     assert ("request", "blk_status_t", "int") == btf.tracepoint_arguments("rq_done")
     assert btf.tracepoint_arguments("unknown") is None
 
@@ -89,7 +89,7 @@ def test_an_enums_constants_have_values(btf):
 
 
 def test_a_function_has_the_number_of_its_type(btf):
-    """By which the kernel is told what a program is compiled for; a struct of that name is no function."""
+    """The kernel gets it as a program's attach target; a struct of that name is not a function."""
     assert [12, None, None] == [btf.function(name) for name in ("read_page", "request", "nothing")]
 
 

@@ -42,7 +42,7 @@ def test_what_is_mounted_over_something_hides_it(tmp_path):
 
 @pytest.mark.parametrize("name", ["a b", "größer als\tdas", "データ", "\\040"])
 def test_mount_points_with_blanks_and_letters_of_any_language_are_understood(tmp_path, name):
-    """The kernel writes blanks, tabs and backslashes in octal, and all else as it is."""
+    """The kernel writes blanks, tabs and backslashes in octal, and everything else unchanged."""
     folder = tmp_path / name
     folder.mkdir()
     text = mounts(("/", "tmpfs"), (re.sub(r"[ \t\\]", lambda found: f"\\{ord(found[0]):03o}", str(folder)), "xfs"))

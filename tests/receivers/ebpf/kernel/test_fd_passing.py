@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Descriptors where something is short: they are closed all the same, and who lacks them says so."""
+"""Descriptors when resources are short: they are closed anyway, and the shortage is reported."""
 
 import errno
 import io
@@ -11,7 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from ebpf_sidecar.receivers.ebpf.kernel.fd_passing import close_all, make_room, receive_message, send_message
+from ebpf_sidecar.receivers.ebpf.kernel.fd_passing import (
+    close_all,
+    raise_descriptor_limit,
+    receive_message,
+    send_message,
+)
 from ebpf_sidecar.receivers.ebpf.kernel.refusals import Failure
 from ebpf_sidecar.receivers.ebpf.loading.parent import _unanswered
 
@@ -70,8 +75,8 @@ def test_the_limit_is_raised_as_far_as_we_may():
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     wanted = 1 << 16 if hard == resource.RLIM_INFINITY else min(hard, 1 << 16)
     with allowed(256):
-        make_room()
+        raise_descriptor_limit()
         first = resource.getrlimit(resource.RLIMIT_NOFILE)
-        make_room()
+        raise_descriptor_limit()
 
         assert (wanted, hard) == first == resource.getrlimit(resource.RLIMIT_NOFILE)

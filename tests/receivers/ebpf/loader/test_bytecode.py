@@ -32,7 +32,7 @@ def test_only_loads_of_maps_are_changed():
 
 
 def test_a_map_that_nobody_described_is_an_error():
-    """It would be loaded with somebody else's descriptor."""
+    """It would be loaded with another process's descriptor."""
     with pytest.raises(KeyError):
         bytecode({5: LAYOUTS[0]}, {"program": load(FROM_MAP, 6)}, "GPL")
 

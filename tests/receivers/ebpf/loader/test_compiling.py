@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ebpf_sidecar.receivers.ebpf.kernel.refusals import Diagnosis, Failure
-from ebpf_sidecar.receivers.ebpf.loader.compiling import compile_what_can_be
-from ebpf_sidecar.receivers.ebpf.loading.refusal import Refused
+from ebpf_sidecar.receivers.ebpf.kernel.refusals import Failure, LoadProblem
+from ebpf_sidecar.receivers.ebpf.loader.compiling import compile_working_probes
+from ebpf_sidecar.receivers.ebpf.loading.refusal import LoadRefused
 from ebpf_sidecar.receivers.ebpf.loading.request import HookRequest, LoadRequest, Part
 
 NAMES = ("one", "two", "three")
@@ -44,7 +44,7 @@ def compiler(bad, failure=Failure.COMPILE):
     def compile_all(request):
         wrong = [file for file in request.files if file.removesuffix(".c") in bad]
         if wrong:
-            raise Refused(Diagnosis(failure, f"clang said:\n  {wrong[0]}:3:1: error: bad\n1 error generated"))
+            raise LoadRefused(LoadProblem(failure, f"clang said:\n  {wrong[0]}:3:1: error: bad\n1 error generated"))
         return request.files
 
     return compile_all
@@ -52,8 +52,8 @@ def compiler(bad, failure=Failure.COMPILE):
 
 @given(st.sets(st.sampled_from(NAMES), max_size=2))
 def test_probes_that_compile_are_compiled_whatever_the_others(bad):
-    """And each of the others says in one line what the compiler said of it."""
-    done = compile_what_can_be(REQUEST, compiler(bad))
+    """And each of the others says in one line the compiler's message."""
+    done = compile_working_probes(REQUEST, compiler(bad))
 
     assert {name: f"probe {name} does not compile: {name}.c:3:1: error: bad" for name in bad} == done.broken
     assert [name for name in NAMES if name not in bad] == list(done.request.probes)
@@ -73,17 +73,17 @@ def test_what_probes_share_stays_for_those_that_are_left():
 
 
 def test_when_none_compiles_the_first_complaint_is_kept():
-    """There is nothing to go on with."""
-    with pytest.raises(Refused, match=r"one\.c:3:1"):
-        compile_what_can_be(REQUEST, compiler(NAMES))
+    """There is nothing to continue with."""
+    with pytest.raises(LoadRefused, match=r"one\.c:3:1"):
+        compile_working_probes(REQUEST, compiler(NAMES))
 
 
 @pytest.mark.parametrize("bad", [set(), {"two"}])
 @pytest.mark.parametrize("trial", [False, True])
 def test_what_is_the_readers_own_takes_no_probe_with_it(bad, trial):
-    """It is left out with its hooks and maps, and says why; probes that do not compile say it besides."""
+    """It is left out with its hooks and maps, and says why; probes that do not compile are reported as well."""
     compile_all = compiler({"new", *bad})
-    done = compile_what_can_be(WITH_OWN, compile_all, compile_all if trial else None)
+    done = compile_working_probes(WITH_OWN, compile_all, compile_all if trial else None)
 
     assert (bad, "it does not compile: new.c:3:1: error: bad") == (done.broken.keys(), done.own_broken)
     assert [name for name in NAMES if name not in bad] == list(done.request.probes)
@@ -92,20 +92,20 @@ def test_what_is_the_readers_own_takes_no_probe_with_it(bad, trial):
 
 def test_the_readers_own_stays_where_it_compiles():
     """Also where a probe does not, and after a trip through JSON."""
-    done = compile_what_can_be(LoadRequest.from_json(WITH_OWN.to_json()), compiler({"two"}))
+    done = compile_working_probes(LoadRequest.from_json(WITH_OWN.to_json()), compiler({"two"}))
 
     assert ("", WITH_OWN.own_hooks, WITH_OWN.own) == (done.own_broken, done.request.own_hooks, done.request.own)
 
 
 def test_when_nothing_compiles_without_the_readers_own_either_the_first_complaint_is_kept():
     """That of the whole."""
-    with pytest.raises(Refused, match=r"one\.c:3:1"):
-        compile_what_can_be(WITH_OWN, compiler({"call", *NAMES}))
+    with pytest.raises(LoadRefused, match=r"one\.c:3:1"):
+        compile_working_probes(WITH_OWN, compiler({"call", *NAMES}))
 
 
 def test_another_refusal_is_not_looked_into():
     """Rights that are missing are missing for all."""
-    with pytest.raises(Refused) as caught:
-        compile_what_can_be(REQUEST, compiler({"one"}, Failure.RIGHTS))
+    with pytest.raises(LoadRefused) as caught:
+        compile_working_probes(REQUEST, compiler({"one"}, Failure.RIGHTS))
 
-    assert Failure.RIGHTS is caught.value.diagnosis.failure
+    assert Failure.RIGHTS is caught.value.problem.failure

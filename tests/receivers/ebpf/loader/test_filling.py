@@ -4,7 +4,7 @@ import errno
 import pytest
 
 from ebpf_sidecar.receivers.ebpf.loader import filling
-from ebpf_sidecar.receivers.ebpf.loading.refusal import Refused
+from ebpf_sidecar.receivers.ebpf.loading.refusal import LoadRefused
 
 ADVICE = {
     errno.E2BIG: "choose fewer system calls",
@@ -17,9 +17,9 @@ ADVICE = {
 def test_a_map_that_cannot_be_filled_says_what_to_do(number, monkeypatch):
     """No program may decide by half a set, so nothing is attached."""
     monkeypatch.setattr(filling, "element", lambda *_: number)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(LoadRefused) as caught:
         filling.fill_sets({"target_names": 3}, {"target_names": ("00",)})
 
-    said = caught.value.diagnosis.message
-    assert said.startswith('map "target_names": cannot be filled (')
-    assert ADVICE[number] in said
+    reported = caught.value.problem.message
+    assert reported.startswith('map "target_names": cannot be filled (')
+    assert ADVICE[number] in reported

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was compiled, in a folder of its own."""
+"""The cache of compiled programs."""
 
 import os
 import stat
@@ -15,7 +15,7 @@ from ebpf_sidecar.receivers.ebpf.loader import child
 from ebpf_sidecar.receivers.ebpf.loader.bytecode import Bytecode, MapLayout
 from ebpf_sidecar.receivers.ebpf.loader.program_cache import (
     DEFAULT_FOLDER,
-    MOST_FILES,
+    MAX_FILES,
     ProgramCache,
     default_folder,
     key_of,
@@ -36,7 +36,7 @@ def cache(tmp_path):
 
 
 def test_what_was_kept_is_found_by_its_key_alone(cache):
-    """In a file that nobody else may read."""
+    """In a file that no other user may read."""
     assert CODE == cache.find(KEY)
     assert cache.find(key_of(["other"])) is None
     assert [0o700, 0o600] == [stat.S_IMODE(each.stat().st_mode) for each in (cache.folder, cache.folder / KEY)]
@@ -70,7 +70,7 @@ HARM = {
 
 @pytest.mark.parametrize("harm", HARM)
 def test_what_is_damaged_or_could_be_another_users_is_not_used(cache, harm):
-    """Then it is compiled anew."""
+    """Then it is compiled again."""
     HARM[harm](cache.folder / KEY)
 
     assert cache.find(KEY) is None
@@ -105,17 +105,17 @@ def test_where_nothing_can_be_kept_nothing_is(tmp_path, place):
 def test_the_least_recently_used_go_first(tmp_path):
     """The folder is bounded; what was found just now stays."""
     cache = ProgramCache(tmp_path / "programs")
-    keys = [key_of([str(number)]) for number in range(MOST_FILES + 2)]
-    for age, key in enumerate(keys[:MOST_FILES]):
+    keys = [key_of([str(number)]) for number in range(MAX_FILES + 2)]
+    for age, key in enumerate(keys[:MAX_FILES]):
         cache.keep(key, CODE)
         os.utime(cache.folder / key, (age, age))
     cache.find(keys[0])
 
-    for key in keys[MOST_FILES:]:
+    for key in keys[MAX_FILES:]:
         cache.keep(key, CODE)
 
     assert [True, False, False] == [cache.find(key) is not None for key in keys[:3]]
-    assert MOST_FILES == len(list(cache.folder.iterdir()))
+    assert MAX_FILES == len(list(cache.folder.iterdir()))
 
 
 def test_what_cannot_be_replaced_leaves_nothing_behind(cache):

@@ -8,7 +8,7 @@ import pytest
 from ebpf_sidecar.pipeline.errors import ProbeError
 from ebpf_sidecar.receivers.ebpf.kernel.syscall_table import syscall_table
 from ebpf_sidecar.receivers.ebpf.loading.build_request import check_settings, request_for, with_settings
-from ebpf_sidecar.receivers.ebpf.loading.map_sizing import BUDGET, Machine
+from ebpf_sidecar.receivers.ebpf.loading.map_sizing import BUDGET, SizingMachine
 from ebpf_sidecar.receivers.ebpf.loading.request import LoadRequest
 from ebpf_sidecar.receivers.ebpf.loading.targets import KernelTargets
 from ebpf_sidecar.receivers.ebpf.probe.file import find_probes, read_probe
@@ -31,7 +31,7 @@ def test_a_request_survives_json(probes):
 
 
 def test_shared_programs_come_after_the_probes_and_once(probes):
-    """They call the handlers of all probes before them; what serves the reader stands alone."""
+    """They call the handlers of all probes before them; the reader's own files are separate."""
     request = request_for([probes["page_cache"], probes["syscalls"]])
 
     files = ["page_cache.c", "syscalls.c", "call.c", "page_cache_faults.c", "new_cgroups.c"]
@@ -51,7 +51,7 @@ def test_probes_add_to_what_is_done_for_a_call(probes):
 
 
 def test_the_users_list_of_calls_replaces_ours(probes):
-    """Only what was asked for is timed."""
+    """Only what was requested is timed."""
     calls = request_for([probes["syscalls"]], {"syscalls": {"syscalls": ["openat", "rename"]}}).calls
 
     timed = {number for number, fields in calls.items() if fields.get("timed")}
@@ -61,15 +61,15 @@ def test_the_users_list_of_calls_replaces_ours(probes):
 @pytest.mark.parametrize(("budget", "entries"), [(BUDGET, 16384), (BUDGET // 4, 4096), (4 * BUDGET, 65536)])
 def test_a_budget_changes_the_size_of_all_maps(probes, budget, entries):
     """In proportion."""
-    request = request_for([probes["page_cache"]], budget=budget, machine=Machine(2))
+    request = request_for([probes["page_cache"]], budget=budget, machine=SizingMachine(2))
 
     assert entries == request.macros["CACHE_STATS_ENTRIES"]
 
 
-@pytest.mark.parametrize("processors", [2, 64, 256])
-def test_chosen_cgroups_are_part_of_the_budget(probes, processors):
-    """What is too little is told as it was written, and what the message asks for is enough."""
-    targets, machine = KernelTargets({"TARGETS": 1, "TARGET_CGROUPS": 1}), Machine(processors)
+@pytest.mark.parametrize("cpus", [2, 64, 256])
+def test_chosen_cgroups_are_part_of_the_budget(probes, cpus):
+    """What is too little is reported as it was written, and what the message suggests is enough."""
+    targets, machine = KernelTargets({"TARGETS": 1, "TARGET_CGROUPS": 1}), SizingMachine(cpus)
     with pytest.raises(ProbeError, match=r'max_map_memory: "100000" bytes are too few') as caught:
         request_for([probes["block_io"]], budget=100_000, machine=machine, targets=targets)
     least = 1024 * int(re.findall(r'"(\d+)KiB"', str(caught.value))[0])
@@ -132,14 +132,14 @@ def test_a_request_with_mistakes_is_refused(probes):
 @pytest.mark.parametrize("page", [4096, 16384, 65536])
 def test_programs_count_in_pages_of_the_machine(probes, page):
     """arm64 has kernels with each of these."""
-    request = request_for(list(probes.values()), machine=Machine(2, page_bytes=page))
+    request = request_for(list(probes.values()), machine=SizingMachine(2, page_bytes=page))
 
     assert page == request.macros["PAGE_BYTES"]
 
 
 def test_programs_know_how_many_processors_share_a_map(probes):
     """Some kernels let the first of them take all of it."""
-    assert 64 == request_for(list(probes.values()), machine=Machine(64)).macros["PROCESSORS"]
+    assert 64 == request_for(list(probes.values()), machine=SizingMachine(64)).macros["PROCESSORS"]
 
 
 def test_a_setting_chooses_which_words_of_an_attribute_a_metric_has(probes):
@@ -152,7 +152,7 @@ def test_a_setting_chooses_which_words_of_an_attribute_a_metric_has(probes):
 
 
 def test_by_default_durations_are_of_files_and_block_devices(probes):
-    """What waits for somebody else is on request."""
+    """Durations of calls that wait for other processes are optional."""
     [duration] = [each for each in with_settings(probes["syscalls"], {}).metrics if each.kind == "histogram"]
 
     assert {0: "", 1: "file", 2: "block"} == words_of(duration)

@@ -29,7 +29,7 @@ print fmt: "%d", REC->dev
 
 
 def test_headers_are_put_in_place_once_and_lines_keep_their_numbers(tmp_path):
-    """Also behind programs of tracepoints, before which BCC writes lines of its own."""
+    """Also after tracepoint programs, before which BCC inserts lines."""
     (tmp_path / "owner.h").write_text("struct owner;\n")
     (tmp_path / "a.c").write_text('#include <asm/ptrace.h>\n#include "owner.h"\nint a;\n')
     (tmp_path / "b.c").write_text('#include "owner.h"\nint b(struct tracepoint__x__y *args)\n{\n    return 0;\n}\n')
@@ -55,7 +55,8 @@ def test_headers_are_put_in_place_once_and_lines_keep_their_numbers(tmp_path):
 
 
 def test_headers_that_are_not_beside_a_file_come_with_the_product(tmp_path):
-    """A stranger's probe has its own folder; what stands beside it comes first, comments behind it or not."""
+    """A third party's probe has its own folder; headers next to it take precedence, with or without a comment after the
+    include."""
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     for folder in (ours, theirs):
         folder.mkdir()
@@ -69,7 +70,7 @@ def test_headers_that_are_not_beside_a_file_come_with_the_product(tmp_path):
 
 
 def test_a_keys_fields_are_flat_and_names_are_text():
-    """The owner's fields stand beside the key's own."""
+    """The owner's fields are next to the key's own."""
     dtype = key_dtype(["key", [["owner", OWNER], ["syscall", "unsigned int"]], "struct"], 20)
 
     keys = np.frombuffer(b"\7" + bytes(7) + b"\1\0\0\0" + b"fio\0" + b"\2\0\0\0", dtype)
@@ -98,7 +99,7 @@ def test_a_value_is_columns_of_u64():
 
 def test_other_values_are_refused():
     """Batch reads of smaller ones are garbled on some kernels."""
-    with pytest.raises(ValueError, match='field "count" is no u64'):
+    with pytest.raises(ValueError, match='field "count" is not a u64'):
         value_fields(["value", [["count", "unsigned int"]], "struct"], 4)
 
 
@@ -115,7 +116,7 @@ def test_a_tracepoints_fields_are_its_own(tmp_path):
 
 
 def test_without_a_mounted_tracefs_there_is_none(tmp_path):
-    """So that it can be mounted, or the command said."""
+    """So that it can be mounted, or the command reported."""
     assert find_tracefs((tmp_path,)) is None
 
 

@@ -28,7 +28,7 @@ GOOD = [
 ]
 BAD = {
     'its value has no field "cuont"; did you mean "count"?': metric(Sum(("cuont",))),
-    '"slots[3]" is beyond the end: the array has 3 elements': metric(Sum(("slots[3]",))),
+    '"slots[3]" is out of range: the array has 3 elements': metric(Sum(("slots[3]",))),
     'its value has no field "sum"': metric(Slots("slots", "sum", 8, 1.0)),
     'no bound of "slots" has the exponent 10; name none above 9 in default_exponents': metric(
         Slots("slots", "count", 8, 1.0, (8, 10))
@@ -44,7 +44,7 @@ def test_a_metric_whose_fields_are_there_can_be_made(good):
     assert not why_not_made(good, MAP)
 
 
-@pytest.mark.parametrize("said", BAD)
-def test_a_metric_whose_fields_are_not_there_says_which(said):
+@pytest.mark.parametrize("reported", BAD)
+def test_a_metric_whose_fields_are_not_there_says_which(reported):
     """Instead of failing at each reading, or of showing another column."""
-    assert f'map "stats": {said}' in why_not_made(BAD[said], MAP)
+    assert f'map "stats": {reported}' in why_not_made(BAD[reported], MAP)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from ebpf_sidecar.receivers.ebpf.loading.plan import make_plan
-from ebpf_sidecar.receivers.ebpf.loading.request import HookRequest, LoadRequest, Way
+from ebpf_sidecar.receivers.ebpf.loading.request import HookRequest, LoadRequest
+from ebpf_sidecar.receivers.ebpf.probe.model import AttachPoint
 
 NEW, OLD = (6, 18), (5, 10)
 
@@ -46,8 +47,8 @@ class FakeTypes:
         return self.enumerators.get(name)
 
 
-RAW = Way("raw_tracepoint", "block:rq_done", "done_raw", ("request.data",), "5.10")
-CLASSIC = Way("tracepoint", "block:rq_done", "done_classic")
+RAW = AttachPoint("raw_tracepoint", "block:rq_done", "done_raw", "5.10", btf=("request.data",))
+CLASSIC = AttachPoint("tracepoint", "block:rq_done", "done_classic")
 REQUEST = LoadRequest(
     probes=("block_io",),
     files=(),
@@ -67,7 +68,7 @@ def test_usable_ways_come_in_order_with_their_macros():
     """Both are compiled in, so that the second can be tried when the kernel refuses the first."""
     plan = make_plan(REQUEST, EVENTS, TYPES, NEW)
 
-    assert (RAW, CLASSIC) == plan.choices[0].ways
+    assert (RAW, CLASSIC) == plan.choices[0].usable
     assert {
         "RELEASE": str(100 * NEW[0] + NEW[1]),
         "HAVE_DONE_RAW": "1",
@@ -91,7 +92,7 @@ def test_without_type_information_only_what_needs_none_is_left():
     """And the reason is kept for the case that the rest fails, too."""
     choice = make_plan(REQUEST, EVENTS, None, NEW).choices[0]
 
-    assert (CLASSIC,) == choice.ways
+    assert (CLASSIC,) == choice.usable
     assert "CONFIG_DEBUG_INFO_BTF" in choice.reason
 
 
@@ -118,7 +119,7 @@ def test_what_the_kernel_lacks_is_named(events, types, reason, brief):
 
     choice = make_plan(request, events, types, NEW).choices[0]
 
-    assert () == choice.ways
+    assert () == choice.usable
     assert (reason, brief) == (choice.reason, choice.brief)
 
 
@@ -164,7 +165,7 @@ def test_keys_by_process_are_asked_for():
     assert "1" == make_plan(replace(REQUEST, by_process=True), EVENTS, TYPES, NEW).macros["KEY_BY_PROCESS"]
 
 
-FUNCTION = Way("kprobe", "finish_request", "done_function")
+FUNCTION = AttachPoint("kprobe", "finish_request", "done_function")
 
 
 def test_a_function_is_taken_where_it_can_be_probed():
@@ -174,22 +175,22 @@ def test_a_function_is_taken_where_it_can_be_probed():
     there = make_plan(request, FakeEvents({}, ("finish_request",)), TYPES, NEW)
     missing = make_plan(request, FakeEvents({}), TYPES, NEW)
 
-    assert ((FUNCTION,), "1") == (there.choices[0].ways, there.macros["HAVE_DONE_FUNCTION"])
-    assert ((), "no finish_request") == (missing.choices[0].ways, missing.choices[0].reason)
+    assert ((FUNCTION,), "1") == (there.choices[0].usable, there.macros["HAVE_DONE_FUNCTION"])
+    assert ((), "no finish_request") == (missing.choices[0].usable, missing.choices[0].reason)
 
 
 def test_a_raw_tracepoint_must_pass_what_its_program_reads():
     """What it passes differs between kernels."""
-    way = replace(RAW, arguments=("task_struct",))
-    request = replace(REQUEST, hooks=(HookRequest("block_io", "done", (way, CLASSIC)),))
+    point = replace(RAW, arguments=("task_struct",))
+    request = replace(REQUEST, hooks=(HookRequest("block_io", "done", (point, CLASSIC)),))
 
     choice = make_plan(request, EVENTS, TYPES, NEW).choices[0]
 
-    assert ((CLASSIC,), "block:rq_done passes no task_struct on this kernel") == (choice.ways, choice.reason)
+    assert ((CLASSIC,), "block:rq_done passes no task_struct on this kernel") == (choice.usable, choice.reason)
 
 
 def test_saved_registers_are_looked_for_in_the_stack_where_no_helper_finds_them():
-    """Without type information nobody knows where the stack is."""
+    """Without type information it is unknown where the stack is."""
     types = FakeTypes({"task_struct.stack": 24})
 
     old, new, blind = (make_plan(REQUEST, EVENTS, *at).macros for at in ((types, OLD), (types, NEW), (None, OLD)))
@@ -201,8 +202,8 @@ def test_saved_registers_are_looked_for_in_the_stack_where_no_helper_finds_them(
 
 def test_constants_of_enums_are_macros_too():
     """Their names are written without a struct; a missing one is named."""
-    way = replace(RAW, btf=("PG_head",))
-    request = replace(REQUEST, hooks=(HookRequest("block_io", "done", (way,)),))
+    point = replace(RAW, btf=("PG_head",))
+    request = replace(REQUEST, hooks=(HookRequest("block_io", "done", (point,)),))
 
     there = make_plan(request, EVENTS, FakeTypes(enumerators={"PG_head": 6}), NEW)
     missing = make_plan(request, EVENTS, FakeTypes(), NEW)
@@ -211,25 +212,25 @@ def test_constants_of_enums_are_macros_too():
     assert "this kernel has no field PG_head, needed at block:rq_done" == missing.choices[0].reason
 
 
-def chosen(*ways, events=EVENTS, types=TYPES, release=NEW):
+def chosen(*points, events=EVENTS, types=TYPES, release=NEW):
     """The choice for a hook with these alternatives."""
-    request = replace(REQUEST, hooks=(HookRequest("block_io", "done", ways),))
+    request = replace(REQUEST, hooks=(HookRequest("block_io", "done", points),))
     return make_plan(request, events, types, release).choices[0]
 
 
-@pytest.mark.parametrize(("release", "ways"), [((6, 19), (RAW, CLASSIC)), ((7, 0), (CLASSIC,)), ((7, 3), (CLASSIC,))])
-def test_a_way_is_left_from_a_release_on(release, ways):
+@pytest.mark.parametrize(("release", "points"), [((6, 19), (RAW, CLASSIC)), ((7, 0), (CLASSIC,)), ((7, 3), (CLASSIC,))])
+def test_a_way_is_left_from_a_release_on(release, points):
     """It is there and loses events, so the next one is better."""
     choice = chosen(replace(RAW, until="7.0"), CLASSIC, release=release)
 
-    assert [way.program for way in ways] == [way.program for way in choice.ways]
+    assert [point.program for point in points] == [point.program for point in choice.usable]
 
 
 def test_the_same_way_can_stand_last_without_a_limit():
     """Losing a few events is better than having none."""
     choice = chosen(replace(RAW, until="7.0"), FUNCTION, RAW, release=(7, 3))
 
-    assert (RAW,) == choice.ways
+    assert (RAW,) == choice.usable
     assert "raw_tracepoint block:rq_done loses events from 7.0 on; no finish_request" == choice.reason
 
 
@@ -247,15 +248,15 @@ def test_the_same_way_can_stand_last_without_a_limit():
 )  # fmt: skip
 def test_what_hooking_a_function_needs(attach, types, kprobes, reason):
     """A breakpoint needs kprobes; a trampoline needs the function's types, and no kprobes."""
-    way = Way(attach, "finish_request", "kfunc__finish_request")
+    point = AttachPoint(attach, "finish_request", "kfunc__finish_request")
 
-    choice = chosen(way, events=FakeEvents({}, ("finish_request",), kprobes), types=types)
+    choice = chosen(point, events=FakeEvents({}, ("finish_request",), kprobes), types=types)
 
-    assert (reason, () if reason else (way,)) == (choice.reason, choice.ways)
+    assert (reason, () if reason else (point,)) == (choice.reason, choice.usable)
 
 
 def test_software_events_are_on_every_kernel():
     """They need neither tracefs nor types."""
-    way = Way("perf_event", "page_faults_maj", "major")
+    point = AttachPoint("perf_event", "page_faults_maj", "major")
 
-    assert ((way,), "") == ((choice := chosen(way, events=FakeEvents({}), types=None)).ways, choice.reason)
+    assert ((point,), "") == ((choice := chosen(point, events=FakeEvents({}), types=None)).usable, choice.reason)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whom to measure: settings, what the kernel is told, and cgroups that come and go."""
+"""Targets: settings, what the kernel programs get, and cgroups that come and go."""
 
 from types import SimpleNamespace
 
@@ -87,7 +87,7 @@ def inodes(*folders):
 
 
 def test_cgroups_that_come_and_go_are_told_to_the_kernel(watched):
-    """Threads are judged anew only when one came."""
+    """Threads are checked again only when one came."""
     root, watch, kernel, control, _ = watched
     (root / "other").mkdir()
     watch.update()
@@ -112,11 +112,11 @@ def test_of_a_cgroup_all_of_whose_children_are_chosen_the_kernel_is_told(tmp_pat
         (tmp_path / name).mkdir()
     docker, xy, web = ((tmp_path / name).stat().st_ino for name in ("docker", "xy", "docker/web"))
     watch.update()
-    told = dict(kernel.values)
+    reported = dict(kernel.values)
     (tmp_path / "xy").rmdir()
     watch.update()
 
-    assert {docker: ONLY_BELOW, xy: ONLY_BELOW, web: 0} == told
+    assert {docker: ONLY_BELOW, xy: ONLY_BELOW, web: 0} == reported
     assert {docker: ONLY_BELOW, web: 0} == kernel.values
 
 
@@ -136,11 +136,11 @@ def test_a_pattern_that_matches_nothing_is_said_once(watched):
     watch.update()
     watch.update()
 
-    assert ['targets::cgroups: no cgroup matches "/app*" now; it will be measured once it is there'] == warnings
+    assert ['targets::cgroups: no cgroup matches "/app*" now; it will be measured once it exists'] == warnings
 
 
 def test_more_cgroups_than_there_is_room_for_are_said_once(watched):
-    """Those that are measured already go on, wherever in the tree the others come."""
+    """Those that are measured already continue, wherever in the tree the others come."""
     root, watch, kernel, _, warnings = watched
     kernel.max_entries = 2
     for number in (7, 8):
@@ -153,8 +153,7 @@ def test_more_cgroups_than_there_is_room_for_are_said_once(watched):
 
     assert first == kernel.keys == inodes(root / "app-7", root / "app-8")
     assert [
-        "targets::cgroups: 3 cgroups are chosen, but only 2 can be measured; write narrower patterns, "
-        "or raise max_map_memory"
+        "targets::cgroups: 3 cgroups match, but only 2 can be measured; use narrower patterns, or raise max_map_memory"
     ] == warnings
 
 
@@ -171,12 +170,12 @@ def test_names_and_namespaces_are_sets_and_cgroups_a_map_with_room(tmp_path):
     settings = TargetSettings(
         cgroups=["/app"], executables=["postgres", "a-very-long-name"], pid_namespaces=["self", 4026531836]
     )
-    told = kernel_targets(settings, tmp_path, btf=tmp_path)
+    reported = kernel_targets(settings, tmp_path, btf=tmp_path)
 
-    assert {"TARGETS": 1, "TARGET_KERNEL_THREADS": 1, "TARGET_CGROUPS": 1}.items() <= told.macros.items()
-    assert (b"postgres".ljust(16, b"\0").hex(), b"a-very-long-nam\0".hex()) == told.sets["target_names"]
-    assert tuple(n.to_bytes(8, "little").hex() for n in (own, 4026531836)) == told.sets["target_namespaces"]
-    assert {"task_struct.flags", "ns_common.inum"} <= set(told.btf)
+    assert {"TARGETS": 1, "TARGET_KERNEL_THREADS": 1, "TARGET_CGROUPS": 1}.items() <= reported.macros.items()
+    assert (b"postgres".ljust(16, b"\0").hex(), b"a-very-long-nam\0".hex()) == reported.sets["target_names"]
+    assert tuple(n.to_bytes(8, "little").hex() for n in (own, 4026531836)) == reported.sets["target_namespaces"]
+    assert {"task_struct.flags", "ns_common.inum"} <= set(reported.btf)
 
 
 def test_namespaces_need_the_kernels_types(tmp_path):
@@ -190,7 +189,7 @@ def test_namespaces_need_the_kernels_types(tmp_path):
     [
         (
             {"cgroups": ["app"]},
-            "\"app\" is neither a cgroup's path or number nor a container's id; write a path that begins with",
+            "\"app\" is neither a cgroup's path or number nor a container's id; write a path that starts with",
         ),
         ({"cgroups": ["4f4f"]}, "at least 12 digits of the container's id"),
         ({"executables": ["/usr/bin/postgres"]}, "write it without a path"),
@@ -207,11 +206,11 @@ def test_wrong_targets_are_refused_with_the_repair(wrong, message):
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("choosing", [True, False])
-def test_owners_that_were_left_out_have_no_row(tmp_path, choosing):
+@pytest.mark.parametrize("restricted", [True, False])
+def test_owners_that_were_left_out_have_no_row(tmp_path, restricted):
     """They carry no cgroup; without targets such an owner is only unknown."""
-    attribution = Attribution(CgroupTree(Hierarchy("v2", tmp_path)), [GroupBy.EXECUTABLE], choosing)
+    attribution = Attribution(CgroupTree(Hierarchy("v2", tmp_path)), [GroupBy.EXECUTABLE], restricted)
     keys = np.zeros(2, [("cgroup", "u8"), ("tgid", "u4"), ("comm", "S16")])
     keys["cgroup"], keys["comm"] = (tmp_path.stat().st_ino, 0), (b"app", b"")
 
-    assert [("app",), None if choosing else ("",)] == attribution.owners(keys)
+    assert [("app",), None if restricted else ("",)] == attribution.owners(keys)

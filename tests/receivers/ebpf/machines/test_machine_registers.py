@@ -78,19 +78,19 @@ def reading(macro, field, values):
 )
 def test_programs_of_32_bit_are_told_apart(compiled, architecture, field, of_64_bit, of_32_bit):
     """Their call numbers mean something else: on arm64 3 is io_cancel, to an AArch32 program it is read."""
-    told = compiled(architecture, reading("!!IS_32_BIT", field, of_64_bit + of_32_bit))
+    reported = compiled(architecture, reading("!!IS_32_BIT", field, of_64_bit + of_32_bit))
 
-    assert [0] * len(of_64_bit) + [1] * len(of_32_bit) == list(told.values())
+    assert [0] * len(of_64_bit) + [1] * len(of_32_bit) == list(reported.values())
 
 
 @pytest.mark.parametrize(
     ("architecture", "field", "saved", "numbers"),
     [
-        # what stands behind arm64's number is the kernel's own; NO_SYSCALL is -1 in 32 bits
+        # what follows arm64's number is the kernel's own; NO_SYSCALL is -1 in 32 bits
         ("arm64", "syscallno", [0x3F, 0x1234_5678_0000_003F, 0xFFFF_FFFF], [63, 63, -1]),
         ("x86_64", "orig_ax", [0, 0xFFFF_FFFF_FFFF_FFFF], [0, -1]),
     ],
 )
 def test_an_exception_has_no_call_number(compiled, architecture, field, saved, numbers):
-    """Page faults are told from calls by it."""
+    """Page faults are distinguished from calls by it."""
     assert numbers == list(compiled(architecture, reading("CALL_NUMBER", field, saved)).values())

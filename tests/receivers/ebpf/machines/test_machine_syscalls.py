@@ -9,7 +9,7 @@ import pytest
 from ebpf_sidecar.receivers.ebpf.frames.decoders import Decoders
 from ebpf_sidecar.receivers.ebpf.kernel.bpf_syscall import BPF_NUMBER
 from ebpf_sidecar.receivers.ebpf.kernel.membarrier import MEMBARRIER
-from ebpf_sidecar.receivers.ebpf.kernel.syscall_table import known_anywhere, syscall_table
+from ebpf_sidecar.receivers.ebpf.kernel.syscall_table import known_syscalls, syscall_table
 from ebpf_sidecar.receivers.ebpf.probe.file import find_probes, read_probe
 from ebpf_sidecar.receivers.ebpf.probe.model import Attribute
 
@@ -102,11 +102,11 @@ def test_what_arm64_lacks_of_our_lists_is_known():
 
     assert {"rename", "unlink", "getdents", "epoll_wait"} == names - syscall_table("aarch64").numbers.keys()
     assert {"renameat", "renameat2", "unlinkat"} <= names
-    assert names <= known_anywhere()
+    assert names <= known_syscalls()
 
 
 def test_fadvise_has_one_name_on_all_machines():
-    """The function behind it is fadvise64_64 on arm64; dashboards are the same."""
+    """Its function is fadvise64_64 on arm64; dashboards are the same."""
     decoders = Decoders(syscall_table("aarch64"), Path("/nowhere"))
 
     assert "fadvise64" == decoders.of(Attribute("syscall", "syscall", "syscall"))(223)

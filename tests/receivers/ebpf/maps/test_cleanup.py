@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ebpf_sidecar.pipeline.component import MapCleanup
 from ebpf_sidecar.receivers.ebpf.maps.cleanup import Cleaning
-from ebpf_sidecar.receivers.ebpf.maps.map_totals import Tally, View
+from ebpf_sidecar.receivers.ebpf.maps.map_totals import MapTotals, View
 
 KEY = np.dtype([("generation", "u4"), ("who", "u4")])
 
@@ -51,15 +51,15 @@ class Reader:
     def __init__(self, kernel, **policy):
         self.cleaning = Cleaning(MapCleanup(**policy), kernel)
         view = View(("who",), lambda keys: [(str(who),) for who in keys["who"].tolist()])
-        self.tally = Tally(kernel, [view], 1000, stale_after=policy.get("stale_after", 300.0))
+        self.map_totals = MapTotals(kernel, [view], 1000, stale_after=policy.get("stale_after", 300.0))
 
     def tick(self, now):
-        self.cleaning.before_reading([self.tally], now)
-        keys = self.tally.update(now)
-        self.cleaning.after_reading([self.tally], [keys])
+        self.cleaning.before_reading([self.map_totals], now)
+        keys = self.map_totals.update(now)
+        self.cleaning.after_reading([self.map_totals], [keys])
 
     def totals(self):
-        snapshot = self.tally.snapshot()
+        snapshot = self.map_totals.snapshot()
         names = [record["who"] for record in snapshot.rows.records()]
         return dict(zip(names, snapshot.totals[:, 0].tolist(), strict=True))
 
@@ -171,7 +171,7 @@ def test_no_strategy_loses_or_doubles_a_count(waits, strategy, steps):
             now += wait
             reader.tick(now)
     reader.tick(now + 1)
-    kept = reader.tally._totals[0].snapshot()
+    kept = reader.map_totals._totals[0].snapshot()
     names = [record["who"] for record in kept.rows.records()]
 
     assert done == dict(zip(names, kept.totals[:, 0].tolist(), strict=True))

@@ -20,7 +20,7 @@ class Control:
 
 
 def test_a_generation_that_the_kernel_refuses_has_not_begun():
-    """Programs go on with the old one: retiring the other would remove what nobody has read."""
+    """Programs continue with the old one: retiring the other would remove unread entries."""
     control = Control()
     generation = Generation(control)
     control.refuses = True

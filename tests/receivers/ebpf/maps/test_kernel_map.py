@@ -68,7 +68,7 @@ class FakeKernel:
 
 
 def entries(count):
-    """Keys and values that tell their position."""
+    """Keys and values that show their position."""
     return [((i, b"p%d" % i), [i, 2 * i]) for i in range(count)]
 
 

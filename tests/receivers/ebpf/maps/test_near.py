@@ -19,17 +19,17 @@ PLACES, WIDTH = 4, 8  # a cache line: the key's words, the claims, the value's w
 
 
 class Programs:
-    """Count into places, and beside them into a dictionary that stands for the hash map."""
+    """Count into places, and also into a dictionary that stands for the hash map."""
 
     def __init__(self):
         self.memory = bytearray(PLACES * WIDTH * 8)
         self.words = np.frombuffer(self.memory, np.uint64).reshape(PLACES, WIDTH)
         self.far = {}
 
-    def count(self, key, number, processor=0):
-        """What a program does when nobody else runs."""
+    def count(self, key, number, cpu=0):
+        """What a program does when no other program runs."""
         words = np.array([key], KEY).view(np.uint64) ^ np.uint64(NO_WORD)
-        place = self.words[(key[0] + processor) % PLACES]
+        place = self.words[(key[0] + cpu) % PLACES]
         if not place[0] and not place[2]:
             place[2] = 1
             place[:2] = words
@@ -50,7 +50,7 @@ keys_of = st.tuples(st.integers(1, 9), st.integers(0, 3), st.integers(0, 1))
 
 
 def totals(keys, values):
-    """By key; a key that is told twice is a mistake."""
+    """By key; a key that occurs twice is a mistake."""
     found = dict(zip((tuple(key) for key in keys.tolist()), map(tuple, values.tolist()), strict=True))
     assert len(found) == len(keys)
     return found
@@ -60,8 +60,8 @@ def totals(keys, values):
 def test_nothing_is_lost_and_nothing_counts_twice(events):
     """Wherever an event was counted: near at hand, in the place of any processor, or in the hash map."""
     programs, calls, numbers = Programs(), Counter(), Counter()
-    for key, number, processor in events:
-        programs.count(key, number, processor)
+    for key, number, cpu in events:
+        programs.count(key, number, cpu)
         calls[key] += 1
         numbers[key] += number
 
@@ -146,10 +146,10 @@ def test_half_a_key_is_no_key(written):
 
 
 def test_what_several_processors_counted_of_a_key_is_one_entry():
-    """Each in a place of its own; the order is that in which the keys come."""
+    """Each in its own place; the order is that of the keys."""
     programs = Programs()
-    for processor, key in enumerate([(2, 3, 1), (2, 3, 1), (9, 9, 0)]):
-        programs.count(key, 5, processor)
+    for cpu, key in enumerate([(2, 3, 1), (2, 3, 1), (9, 9, 0)]):
+        programs.count(key, 5, cpu)
 
     keys, values = added_up(programs.near().read(), programs.read_far())
 
@@ -190,7 +190,7 @@ def test_a_map_reads_and_deletes_what_is_near_at_hand():
 
 def test_places_of_another_layout_are_refused():
     """Before anything is read from them."""
-    with pytest.raises(ProbeError, match="an entry near at hand takes 40 bytes"):
+    with pytest.raises(ProbeError, match="an element of its near map takes 40 bytes"):
         map_places(0, KEY, 2, (40, 4))
 
 

@@ -43,7 +43,7 @@ def test_a_nested_cgroup_belongs_to_its_container(tree):
 
 
 def test_grouped_by_cgroup_and_pid_nothing_is_merged(tree):
-    """The exact cgroup and the process are kept where they are asked for."""
+    """The exact cgroup and the process are kept where requested."""
     attribution = Attribution(tree, [GroupBy.CGROUP, GroupBy.PID])
     nested = inode(tree, f"{CONTAINER}/system.slice")
 
@@ -121,8 +121,8 @@ def test_an_unknown_cgroup_is_empty_text_and_walked_for_once(tree, monkeypatch):
 
 
 def test_several_unknown_cgroups_are_walked_for_once_each_however_they_are_asked_for(tree, monkeypatch):
-    """One after the other, as names are told, or together; ids that never return are forgotten."""
-    monkeypatch.setattr(module, "MOST_ASKED", 8)
+    """One after the other, as names are reported, or together; ids that never return are forgotten."""
+    monkeypatch.setattr(module, "MAX_ASKED", 8)
     attribution = Attribution(tree, [GroupBy.CGROUP])
     walks = []
     monkeypatch.setattr(tree, "learn", lambda: walks.append(1))

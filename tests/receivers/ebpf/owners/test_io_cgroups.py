@@ -33,7 +33,7 @@ def test_a_marked_number_is_a_directory_of_the_io_hierarchy(tmp_path):
 
 
 def test_a_container_has_one_path_for_both_numbers(tmp_path):
-    """So its row is one, whichever hierarchy told."""
+    """So its row is one, whichever hierarchy reported it."""
     tree = with_io(hierarchies(tmp_path, "memory", "blkio"), tmp_path)
     tree.learn()
     ids = [number(tmp_path / name / "docker" / "abc") for name in ("memory", "blkio")]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cgroups that the kernel tells of: their paths are known however short they lived, and memory stays bounded."""
+"""Cgroups that the kernel reports: their paths are known however short they lived, and memory stays bounded."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ class PlayedMap:
 
 @pytest.fixture
 def kernel():
-    """What the kernel tells."""
+    """What the kernel reports."""
     return PlayedMap()
 
 
@@ -53,7 +53,7 @@ def root_of(tree):
 
 
 def paths(tree, *ids):
-    """What rows of these cgroups say."""
+    """The labels of these cgroups' rows."""
     keys = np.array([(identity, 1, 0, b"sh") for identity in ids], OWNERS)
     return [path for (path,) in Attribution(tree, [GroupBy.CGROUP]).owners(keys)]
 
@@ -86,12 +86,12 @@ def test_a_parent_of_which_nobody_told_is_looked_for(kernel, tree):
 def test_the_ids_of_a_reading_are_those_made_since_the_one_before(kernel, tree):
     """Whether they were taken in at its start or during the one before; each once."""
     first = kernel.make(2**40, root_of(tree), b"a")
-    began = [tree.begin_reading()]
+    started = [tree.start_reading()]
     second = kernel.make(2**40 + 1, root_of(tree), b"b")
     paths(tree, second)
-    began += [tree.begin_reading(), tree.begin_reading()]
+    started += [tree.start_reading(), tree.start_reading()]
 
-    assert [{first}, {second}, set()] == began
+    assert [{first}, {second}, set()] == started
 
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=12))
@@ -105,7 +105,7 @@ def test_names_are_known_for_a_reading_more_and_memory_is_bounded(tmp_path_facto
         for count in made:
             ids = [kernel.make(next_id + n, root_of(tree), b"c%d" % (next_id + n)) for n in range(count)]
             next_id += count
-            tree.begin_reading()
+            tree.start_reading()
 
             assert all(tree.knows(identity) for identity in [*before, *ids])
             assert len(tree) <= 1 + 8 + max(8, len(ids) + 2 * max(made))
@@ -113,7 +113,7 @@ def test_names_are_known_for_a_reading_more_and_memory_is_bounded(tmp_path_facto
 
 
 def test_what_is_made_in_the_hierarchy_of_io_is_found_there(kernel, tree):
-    """The same number may mean another cgroup in the rows' own hierarchy, whoever asks first."""
+    """The same number may mean another cgroup in the rows' own hierarchy, whichever is looked up first."""
     (tree.hierarchy.root / "blkio").mkdir()
     new = NewCgroups(kernel)
     own = CgroupTree(Hierarchy("memory", tree.hierarchy.root), new.take)
@@ -123,11 +123,11 @@ def test_what_is_made_in_the_hierarchy_of_io_is_found_there(kernel, tree):
     here, there = kernel.make(7, root_of(tree), b"here"), kernel.make(OF_IO | 7, OF_IO | parent, b"there")
 
     assert ["/there", "/here"] == paths(both, there, here)
-    assert {here} == both.begin_reading()
+    assert {here} == both.start_reading()
 
 
 def test_where_the_kernel_does_not_tell_nothing_is_taken():
-    """The tree is then walked for ids that nobody knows, as for those that were there before."""
+    """The tree is then walked for unknown ids, as for those that were there before."""
     assert [] == NewCgroups().take()
 
 

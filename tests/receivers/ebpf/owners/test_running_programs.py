@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs that ran before the kernel was asked: their names from /proc, and where they are."""
+"""Programs that were already running: their names from /proc, and their places."""
 
 from types import SimpleNamespace
 
@@ -7,7 +7,7 @@ import pytest
 
 from ebpf_sidecar.receivers.ebpf.owners.attribution import Attribution, GroupBy
 from ebpf_sidecar.receivers.ebpf.owners.cgroup_tree import CgroupTree, Hierarchy
-from ebpf_sidecar.receivers.ebpf.owners.naming import add_running, names_of
+from ebpf_sidecar.receivers.ebpf.owners.naming import add_running_programs, names_of
 from ebpf_sidecar.receivers.ebpf.owners.program_names import ProgramNames
 from ebpf_sidecar.receivers.ebpf.owners.running_programs import running_programs
 
@@ -71,14 +71,14 @@ def test_the_file_or_the_command_line_gives_the_whole_name(proc, parts):
     ids=["another name", "a name of its own", "a title", "kernel thread"],
 )
 def test_a_name_is_never_replaced_by_another(proc, parts):
-    """Then nobody knows who it is, and no other program may have its row."""
+    """Then it is unknown what it is, and no other program may have its row."""
     add_process(proc, 23, **parts)
 
     assert [b""] == [each.name for each in running_programs(proc, refuse)]
 
 
 def test_a_name_is_compared_in_bytes(proc):
-    """The cut may go through a letter, and a name need not be text."""
+    """It may be truncated inside a character, and a name may not be valid text."""
     full = "mess-name-vier-größe".encode()
     add_process(proc, 23, full[:15], exe=f"/bin/{full.decode()}")
 
@@ -111,7 +111,7 @@ def test_running_programs_have_their_names_where_they_are(proc, tmp_path):
     add_process(proc, 24, cgroup="0::/other")
     add_process(proc, 25, cgroup="0::/other", exe="/bin/measure-everything-else")
     attribution = attribution_over(proc, root)
-    add_running(attribution, attribution.tree.hierarchy, proc, refuse)
+    add_running_programs(attribution, attribution.tree.hierarchy, proc, refuse)
 
     assert LONG.encode() == attribution.names.full((SERVICE,), CUT)
     assert CUT == attribution.names.full(("/other",), CUT)
@@ -126,7 +126,7 @@ def test_a_program_whose_place_is_not_found_may_be_anywhere(proc, tmp_path, why)
     if why == "a namespace of our own":
         (proc / "self" / "ns" / "cgroup").symlink_to("cgroup:[1]")
     attribution = attribution_over(proc, root)
-    add_running(attribution, attribution.tree.hierarchy, proc, refuse)
+    add_running_programs(attribution, attribution.tree.hierarchy, proc, refuse)
     attribution.names.add(("/here",), CUT, LONG.encode())
 
     assert CUT == attribution.names.full(("/here",), CUT)

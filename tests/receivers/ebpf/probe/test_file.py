@@ -53,7 +53,7 @@ def test_probes_that_share_a_program_hook_it_in_the_same_ways():
 
 
 def test_a_file_is_understood_once_and_anew_when_its_text_has_changed(tmp_path):
-    """A start asks for each probe several times, and nearly all of the time goes into YAML."""
+    """Each probe is read several times at startup, and nearly all of the time is spent in YAML."""
     path, text = tmp_path / "page_cache.yaml", (BPF / "page_cache.yaml").read_text()
     path.write_text(text)
     first, again = read_probe(path), read_probe(path)
@@ -113,7 +113,7 @@ def put(path, value):
         (
             "metrics.0.hooks",
             [],
-            "::metrics[0]::hooks: must name the hooks that it depends on, else it would be 0 where none is attached",
+            "::metrics[0]::hooks: must name the hooks that it depends on, or it would be 0 where none is attached",
         ),
         ("metrics.0.hooks.0", "page_ad", '::metrics[0]::hooks: unknown "page_ad"; did you mean "page_add"?'),
         (
@@ -123,7 +123,7 @@ def put(path, value):
         ),
         ("maps.0.entries", "many", '::maps[0]::entries: "many" must be a whole number'),
         ("maps.0.entries", -1, '::maps[0]::entries: "-1" must be a whole number, not negative'),
-        ("hooks.1.name", "thread_end", '::hooks: "thread_end" stands there 2 times; keep one'),
+        ("hooks.1.name", "thread_end", '::hooks: "thread_end" occurs 2 times; keep one'),
         ("calls.0.names", "$nothing", '::calls[0]::names: unknown "$nothing"'),
         ("calls.0.set.cuse", 1, '::calls[0]::set: unknown key "cuse"; did you mean "cause"?'),
     ],

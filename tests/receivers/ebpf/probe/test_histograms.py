@@ -45,7 +45,7 @@ def shipped():
     ],
 )
 def test_a_histogram_shows_about_ten_bounds_by_default(metric, first, last):
-    """Calls begin at a microsecond, disks where the fastest ones are; nobody waits longer for either."""
+    """Calls start at a microsecond, disks where the fastest ones are; nothing waits longer for either."""
     value, _ = dict(shipped())[metric]
     bounds = [value.scale * 2**exponent for exponent in value.default_exponents]
 

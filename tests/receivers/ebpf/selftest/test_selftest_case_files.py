@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cases that a stranger's probe brings: read beside it, and every name in them looked up."""
+"""Cases that a third party's probe brings: read from next to it, and every name in them is looked up."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ cases: [{metric: forks.children, workload: starting, oracle: known, fact: starte
 
 @pytest.fixture
 def probe_with(tmp_path):
-    """The example's probe with other cases, as text, beside it."""
+    """The example's probe with other cases, as text, next to it."""
     for name in ("forks.c", "forks.yaml", "starting.py"):
         (tmp_path / name).write_bytes((FORKS / name).read_bytes())
 
@@ -43,7 +43,7 @@ def test_cases_beside_a_probe_are_added_to_ours(probe_with):
 
 
 def test_workloads_of_ours_may_be_used(probe_with):
-    """A case needs no script of its own."""
+    """A case need not have its own script."""
     file = cases_of([probe_with(RIGHT.replace("workload: starting", "workload: synced"))])
 
     assert "synced" == file.cases[0].workload
@@ -55,28 +55,28 @@ def test_a_file_of_cases_is_no_probe():
 
 
 @pytest.mark.parametrize(
-    ("right", "wrong", "said"),
+    ("right", "wrong", "reported"),
     [
         ("oracle: known", "oracle: knwon", 'yaml:3:54: cases::0::oracle: unknown "knwon"; did you mean "known"?'),
         (", fact: started", "", 'cases::0: the oracle "known" needs a fact; name one of the numbers'),
         ("metric: forks.children", "metric: forks.child", 'unknown "forks.child"; did you mean "forks.children"?'),
         ("workload: starting", "workload: stating", '::0::workload: unknown "stating"; did you mean "starting"?'),
         ("fact: started", "fakt: started", 'cases::0: unknown setting "fakt"; remove it'),
-        ("script: starting.py", "script: gone.py", 'script: there is no "gone.py"; put it beside this file'),
+        ("script: starting.py", "script: gone.py", 'script: there is no "gone.py"; put it next to this file'),
         ("workloads: {starting", "workloads: {synced", "another probe has a workload of this name; choose another"),
         ("fact: started}", "fact: started, attributes: {x: y}}", 'cases::0::attributes::x: unknown "x"'),
         ("cases: [", "cases: [[", "not YAML"),
         ("cases: [", "unchecked: [{metric: m, reason: r}]\ncases: [", 'unchecked::0::metric: unknown "m"'),
     ],
 )
-def test_a_mistake_is_refused_with_place_and_repair(probe_with, right, wrong, said):
+def test_a_mistake_is_refused_with_place_and_repair(probe_with, right, wrong, reported):
     """Before anything is loaded; the file is named."""
     probe = probe_with(RIGHT.replace(right, wrong))
 
     with pytest.raises(ProbeError, match=r"forks\.selftest\.yaml") as caught:
         cases_of([probe])
 
-    assert said in str(caught.value)
+    assert reported in str(caught.value)
 
 
 def test_all_mistakes_are_told_at_once(probe_with):

@@ -67,7 +67,7 @@ def test_what_a_workload_names_exists(workload):
 
 
 def test_every_workload_is_used():
-    """What nobody asks for takes time for nothing."""
+    """What nothing uses takes time for nothing."""
     assert set(ALL.workloads) == {case.workload for case in ALL.cases}
 
 

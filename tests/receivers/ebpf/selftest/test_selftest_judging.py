@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ebpf_sidecar.receivers.ebpf.kernel.diskstats import Disks
 from ebpf_sidecar.receivers.ebpf.selftest.case import Case, CaseFile, Unchecked, Workload
-from ebpf_sidecar.receivers.ebpf.selftest.judging import Bench, Run, judge, skipped, unchecked
+from ebpf_sidecar.receivers.ebpf.selftest.judging import Preconditions, Run, judge, skipped, unchecked
 from ebpf_sidecar.receivers.ebpf.selftest.oracles import Observation, Readings
 
 CASE = Case(metric="ebpf.cache.misses", workload="cold", oracle="known", fact="pages")
@@ -16,7 +16,7 @@ FILE = CaseFile(workloads={"cold": WORKLOAD}, cases=(CASE,))
 
 
 def run(measured, *, cachestat=None, low=0, high=0, **facts):
-    """A workload that told ``facts``, and what the probes made of it."""
+    """A workload that reported ``facts``, and what the probes made of it."""
     empty = Readings({"read_bytes": 0}, 0, 0)
     disks = tuple(Disks({"reads": n, "writes": n}, {"reads": n, "writes": n}) for n in (low, high))
     return Run(Observation(facts, empty, Readings({"read_bytes": 40960}, 7, cachestat), disks), lambda case: measured)
@@ -39,7 +39,7 @@ def test_half_a_percent_is_allowed_unless_said_otherwise(measured, verdict):
 
 
 def test_small_numbers_may_be_four_off():
-    """One look of somebody else's at the file."""
+    """One look of another process's at the file."""
     assert ["ok", "wrong"] == [judge(CASE, run(n, pages=0)).verdict for n in (4, 5)]
 
 
@@ -50,10 +50,10 @@ def test_exact_means_equal(expected, measured):
 
 
 def test_a_number_that_a_workload_does_not_tell_is_named():
-    """Scripts may be a stranger's; the other cases go on."""
+    """Scripts may be a third party's; the other cases continue."""
     result = judge(case(fact="calls"), run(23, pages=23))
 
-    assert ("skipped", 'the workload tells no number "calls"') == (result.verdict, result.why)
+    assert ("skipped", 'the workload does not report the number "calls"') == (result.verdict, result.why)
 
 
 @given(st.integers(1, 2**20), st.integers(0, 2**20), st.integers(0, 3 * 2**20))
@@ -67,7 +67,7 @@ def test_between_two_looks_at_the_disk_everything_is_possible(low, more, measure
 
 @pytest.mark.parametrize(("measured", "verdict"), [(0.0, "wrong"), (0.4, "ok"), (0.5, "ok"), (0.6, "wrong")])
 def test_an_upper_limit_is_not_met_by_nothing(measured, verdict):
-    """A duration of 0 means that nobody counted."""
+    """A duration of 0 means that nothing was counted."""
     limit = case(oracle="own_clock", fact="", at_most=True)
 
     assert verdict == judge(limit, run(measured, seconds=0.5)).verdict
@@ -101,11 +101,11 @@ def test_pages_fetched_are_bytes_fetched_by_page():
 @pytest.mark.parametrize(
     ("bench", "why"),
     [
-        (Bench({}), ""),
-        (Bench({"ebpf.cache.misses": "no tracepoint"}, problem="no disk"), "no tracepoint"),
-        (Bench({}, problem="no disk"), "no disk"),
-        (Bench({}, {"scheduler": "none"}), "none"),
-        (Bench({}, {"own_requests": "overlay", "scheduler": "overlay"}), "overlay"),
+        (Preconditions({}), ""),
+        (Preconditions({"ebpf.cache.misses": "no tracepoint"}, problem="no disk"), "no tracepoint"),
+        (Preconditions({}, problem="no disk"), "no disk"),
+        (Preconditions({}, {"scheduler": "none"}), "none"),
+        (Preconditions({}, {"own_requests": "overlay", "scheduler": "overlay"}), "overlay"),
     ],
 )
 def test_what_cannot_be_checked_is_known_beforehand(bench, why):
@@ -117,13 +117,13 @@ def test_needs_do_not_matter_to_cases_without_them():
     """Nor does the disk to workloads without files."""
     dry = CaseFile(workloads={"cold": WORKLOAD.model_copy(update={"disk": False})})
 
-    assert "" == Bench({}, {"scheduler": "none"}, "no disk").obstacle(CASE, dry)
+    assert "" == Preconditions({}, {"scheduler": "none"}, "no disk").obstacle(CASE, dry)
 
 
 def test_metrics_without_a_case_are_lines_of_their_own():
-    """With the reason from the file; those of a stranger's probe as well."""
+    """With the reason from the file; those of a third party's probe as well."""
     file = FILE.model_copy(update={"unchecked": (Unchecked(metric="errors", reason="no disk may fail"),)})
     lines = unchecked(file, ["ebpf.cache.misses", "errors", "other"])
 
-    assert [("errors", "no disk may fail"), ("other", "no case is known for it")] == [(r.metric, r.why) for r in lines]
+    assert [("errors", "no disk may fail"), ("other", "there is no case for it")] == [(r.metric, r.why) for r in lines]
     assert {"skipped"} == {each.verdict for each in [*lines, skipped(CASE, "why")]}

@@ -31,7 +31,7 @@ def test_both_oracles_agree(ten_pages):
 
 
 def test_looking_adds_nothing(ten_pages):
-    """Not even the pages it asks about: a sparse file stays empty in the cache."""
+    """Not even the pages it examines: a sparse file stays empty in the cache."""
     sparse = ten_pages.with_name("sparse")
     sparse.touch()
     os.truncate(sparse, 10 * PAGE)

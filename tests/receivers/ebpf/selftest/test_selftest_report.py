@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What people and programs are told."""
+"""What people and programs get."""
 
 import io
 import json
@@ -11,17 +11,17 @@ from click.testing import CliRunner
 
 from ebpf_sidecar.receivers.ebpf.maps.loaded import HookStatus
 from ebpf_sidecar.receivers.ebpf.selftest import command, session
-from ebpf_sidecar.receivers.ebpf.selftest.judging import Result
-from ebpf_sidecar.receivers.ebpf.selftest.progress import Shown
+from ebpf_sidecar.receivers.ebpf.selftest.judging import CaseResult
+from ebpf_sidecar.receivers.ebpf.selftest.progress import ProgressLine
 from ebpf_sidecar.receivers.ebpf.selftest.report import HookReport, Report, hook_report, lines_of
 from ebpf_sidecar.receivers.ebpf.watch.canary import Liveness
 
 DATA = Path(__file__).parents[3] / "data"
 BPF = Path(__file__).parents[4] / "bpf"
-RIGHT = Result(
+RIGHT = CaseResult(
     "ebpf.cache.misses", {}, "count", "cold_small", "read_bytes in /proc/<pid>/io", 16384, 16384.0, 81.92, "ok"
 )
-WRONG = Result(
+WRONG = CaseResult(
     "ebpf.syscall.duration",
     {"syscall": "readv"},
     "sum",
@@ -33,7 +33,7 @@ WRONG = Result(
     "wrong",
     "expected 0.2524, measured 0",
 )
-SKIPPED = Result(
+SKIPPED = CaseResult(
     "ebpf.cache.read_attempts", {}, "count", "warm", "known number", None, None, None, "skipped", "came with 6.12"
 )
 HOOKS = (
@@ -89,7 +89,7 @@ class PlayedSession:
 
 @pytest.fixture
 def call(monkeypatch):
-    """Call the command over a played session: its exit code (or error), and which probes were asked for."""
+    """Call the command over a played session: its exit code (or error), and which probes were requested."""
 
     def call(report, *arguments):
         played = type("Played", (PlayedSession,), {"report": report, "asked": []})
@@ -163,7 +163,7 @@ def test_a_misspelt_probe_is_corrected(call):
 
 
 def test_a_hook_is_reported_by_the_way_that_was_taken():
-    """The loader tells; a hook that is not attached has none."""
+    """The loader reports; a hook that is not attached has none."""
     report = hook_report(HookStatus("page_cache", "page_add", "second", "", "tracepoint c:d"), Liveness(live=True))
 
     assert ("tracepoint c:d", True, True) == (report.way, report.attached, report.live)
@@ -181,7 +181,7 @@ def test_progress_is_one_line_on_a_terminal_and_lines_elsewhere():
     """A log has no use for control characters, and a terminal is left clean."""
     terminal, log = Terminal(), io.StringIO()
     for stream in (terminal, log):
-        shown = Shown(stream)
+        shown = ProgressLine(stream)
         shown(0, 2, "reads")
         shown(2, 2, "")
 

@@ -15,11 +15,11 @@ from ebpf_sidecar.pipeline.host import Paths
 from ebpf_sidecar.pipeline.rows import RowSet
 from ebpf_sidecar.pipeline.testing import FakeClock
 from ebpf_sidecar.receivers.ebpf.selftest.case import Case, read_cases
-from ebpf_sidecar.receivers.ebpf.selftest.judging import Bench
+from ebpf_sidecar.receivers.ebpf.selftest.judging import Preconditions
 from ebpf_sidecar.receivers.ebpf.selftest.meter import OWNER, measured
-from ebpf_sidecar.receivers.ebpf.selftest.places import Place
 from ebpf_sidecar.receivers.ebpf.selftest.running import Runner
 from ebpf_sidecar.receivers.ebpf.selftest.worker import SCRIPTS, Worker, WorkloadError
+from ebpf_sidecar.receivers.ebpf.selftest.workspace import Workspace
 
 MIB = 1 << 20
 PATHS = Paths()
@@ -60,8 +60,10 @@ def run(tmp_path):
     """Run the workload "synced" under a played meter; verdicts by system call."""
 
     def run(bench=None, progress=lambda *_: None, **played):
-        place = Place(tmp_path, "ext4", MIB, "", {})
-        runner = Runner(cases("synced"), bench or Bench({}), PlayedMeter(tmp_path, **played), place, PATHS, progress)
+        workspace = Workspace(tmp_path, "ext4", MIB, "", {})
+        runner = Runner(
+            cases("synced"), bench or Preconditions({}), PlayedMeter(tmp_path, **played), workspace, PATHS, progress
+        )
         return {each.attributes["syscall"]: each for each in runner.run()}
 
     return run
@@ -86,7 +88,7 @@ def test_a_probe_that_counts_wrong_is_wrong(run, count):
 
 @pytest.mark.parametrize(("accidents", "verdict", "attempts"), [(0, "ok", 1), (2, "ok", 3), (3, "wrong", 3)])
 def test_what_is_wrong_once_is_an_accident_and_three_times_a_mistake(run, accidents, verdict, attempts):
-    """Others use the machine as well; how often was tried is told."""
+    """Others use the machine as well; the number of attempts is reported."""
     results = run(accidents=accidents, fsync=23, fdatasync=23)
 
     assert {(verdict, attempts)} == {(each.verdict, each.attempts) for each in results.values()}
@@ -122,7 +124,7 @@ def test_a_workload_that_cannot_be_run_here_skips_its_cases(run, monkeypatch):
 
 def test_a_metric_that_is_absent_is_skipped_and_its_workload_not_run(run, tmp_path):
     """With the reason that the loader gave."""
-    results = run(Bench({"ebpf.syscall.duration": "this kernel has no tracepoint"}))
+    results = run(Preconditions({"ebpf.syscall.duration": "this kernel has no tracepoint"}))
 
     assert {"skipped"} == {each.verdict for each in results.values()}
     assert "this kernel has no tracepoint" == results["fsync"].why
@@ -131,10 +133,10 @@ def test_a_metric_that_is_absent_is_skipped_and_its_workload_not_run(run, tmp_pa
 
 def test_progress_is_told_before_each_workload_and_at_the_end(run):
     """How many are done, of how many, and what comes now."""
-    told = []
-    run(progress=lambda *said: told.append(said), fsync=23, fdatasync=23)
+    reports = []
+    run(progress=lambda *reported: reports.append(reported), fsync=23, fdatasync=23)
 
-    assert [(0, 1, "23 times fsync and fdatasync"), (1, 1, "")] == told
+    assert [(0, 1, "23 times fsync and fdatasync"), (1, 1, "")] == reports
 
 
 @pytest.mark.parametrize("whose", ["workload", "machine"])

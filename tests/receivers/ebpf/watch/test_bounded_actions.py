@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The canary where the disk hangs, and where nothing may be triggered: it waits, and nobody waits for it."""
+"""The canary where the disk hangs, and where nothing may be triggered: it waits, and nothing waits for it."""
 
 import threading
 import time
 from dataclasses import replace
 
 import pytest
-from canary_machine import FIRES, SILENT, Machine, canary_of
+from canary_machine import FIRES, SILENT, CanaryMachine, canary_of
 
 from ebpf_sidecar.pipeline.testing import frame
 from ebpf_sidecar.receivers.ebpf.probe.model import CanarySpec, ShownBy
-from ebpf_sidecar.receivers.ebpf.watch.bounded_actions import Hurry
+from ebpf_sidecar.receivers.ebpf.watch.bounded_actions import BoundedActions
 from ebpf_sidecar.receivers.ebpf.watch.canary import Liveness
 
 
@@ -28,31 +28,33 @@ class SlowDisk:
     def end(self, canary):
         """Let the disk answer."""
         self.gate.set()
-        while canary._hurry.waiting:
+        while canary._bounded.waiting:
             time.sleep(0.001)
 
 
 @pytest.fixture
 def slow():
-    """A machine whose disk hangs, and a canary that waits for it for an instant only."""
-    machine = Machine()
+    """A machine whose disk hangs, and a canary that waits only briefly."""
+    machine = CanaryMachine()
     disk, canary = SlowDisk(machine), canary_of(machine)
-    canary._hurry = Hurry(disk.act, patience=0.05, clock=lambda: machine.now)
+    canary._bounded = BoundedActions(disk.act, timeout=0.05, clock=lambda: machine.now)
     machine.now = 0.0
     yield machine, disk, canary
     disk.gate.set()
 
 
 def test_a_disk_that_hangs_stops_no_reading(slow):
-    """What it triggers is not known, what ran is live all the same, and nothing else is begun."""
+    """What it triggers is not known, what ran is live all the same, and nothing else is started."""
     machine, _, canary = slow
     for now in (0.0, 1.0, 600.0):
         machine.now = now
         canary.when_due(now)
 
-    assert Liveness(None, 'the action "lookup" could not be done: it has not ended for 600 s') == canary.found[SILENT]
+    assert Liveness(None, 'the action "lookup" failed: it has not finished for 600 s') == canary.found[SILENT]
     assert 1 == len(machine.acts)
-    assert ["the canary's actions have not ended for 0 s"] == [line.partition(", as")[0] for line in machine.warnings]
+    assert ["the canary's actions have not finished for 0 s"] == [
+        line.partition(", as")[0] for line in machine.warnings
+    ]
 
 
 def test_once_a_slow_disk_has_answered_hooks_are_examined_anew(slow):
@@ -81,17 +83,17 @@ def test_a_disk_that_is_always_slow_is_not_asked_at_each_reading(slow):
 
 
 def test_actions_that_break_prove_nothing():
-    """Whatever a thread raises, nobody would hear of it."""
+    """Whatever a thread raises would go unnoticed."""
 
     def broken(_):
         raise RuntimeError("nobody thought of this")
 
-    machine = Machine()
+    machine = CanaryMachine()
     machine.act = broken
     canary = canary_of(machine)
     canary.when_due(0.0)
 
-    assert 'the action "lookup" could not be done: nobody thought of this' == canary.found[SILENT].reason
+    assert 'the action "lookup" failed: nobody thought of this' == canary.found[SILENT].reason
 
 
 def reclaims(**counts):
@@ -102,7 +104,7 @@ def reclaims(**counts):
 def test_a_hook_that_nothing_may_trigger_is_live_once_its_metric_shows_so():
     """In the rows that it alone makes; and it stays live, however long until it fires again."""
     spec = CanarySpec("none", reason="never on purpose", shown_by=ShownBy("reclaims", {"reclaimer": "direct"}))
-    machine = Machine(silent=spec)
+    machine = CanaryMachine(silent=spec)
     canary, live = canary_of(machine), []
     for now, shown in enumerate([reclaims(memcg=3), reclaims(direct=0), reclaims(direct=1), reclaims(memcg=4)]):
         canary.when_due(now * 600.0)
@@ -114,7 +116,7 @@ def test_a_hook_that_nothing_may_trigger_is_live_once_its_metric_shows_so():
 
 def test_a_hook_that_nothing_may_trigger_is_live_when_it_ever_ran():
     """Where runs are counted all the time, as with probe_statistics; and a probe that is turned off has none."""
-    machine = Machine(silent=CanarySpec("none", reason="never on purpose"))
+    machine = CanaryMachine(silent=CanarySpec("none", reason="never on purpose"))
     machine.programs["silent"].count = 1
     canary = canary_of(machine)
     canary.when_due(0.0)

@@ -61,7 +61,7 @@ def test_without_a_disk_all_that_is_about_files_is_impossible(tmp_path):
     (tmp_path / "self" / "mountinfo").write_text("1 1 0:1 / / rw - tmpfs dev rw\n")
     problems = Actions(tmp_path).do({Action.LOOKUP, Action.PROCESS})
 
-    assert {"no folder on a disk can be written to"} == set(problems.values())
+    assert {"no folder on a disk is writable"} == set(problems.values())
     assert {"lookup", "add", "remove", "fault", "dirty", "writeback", "request", "queue"} == set(problems)
 
 
@@ -114,7 +114,7 @@ def test_requests_of_another_disk_are_not_ours(machine, monkeypatch):
     problems = Actions(machine, machine).do({Action.ADD})
 
     assert {"request", "queue"} == set(problems)
-    assert "is none that counts requests" in problems["request"]
+    assert "does not count requests" in problems["request"]
 
 
 def test_where_the_disk_is_not_known_nothing_is_said_about_its_requests(machine):

@@ -18,7 +18,7 @@ def spend(overhead, intervals, probes=ALL, **share):
 
 
 def test_a_probe_goes_when_the_limit_was_exceeded_for_three_intervals():
-    """The first reading only begins the first interval; after a probe went, the count begins anew."""
+    """The first reading only starts the first interval; after a probe went, the count starts again."""
     verdicts = spend(Overhead(0.01, ("block",), 1), 7, issue=0.02)
 
     assert [None, None, None, "block", None, None, "block", None] == verdicts
@@ -33,7 +33,7 @@ def test_the_share_is_of_all_processors_together():
 
 
 def test_a_burst_alone_turns_nothing_off():
-    """Two dear intervals, a cheap one, and two dear ones."""
+    """Two expensive intervals, a cheap one, and two expensive ones."""
     overhead = Overhead(0.01, ("block",), 1)
     totals = [0, 1, 2, 2, 3, 4]
 

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the kernel tells about programs, as frames."""
+"""What the kernel reports about programs, as frames."""
 
 from types import SimpleNamespace
 
 from ebpf_sidecar.pipeline.frame import Kind
-from ebpf_sidecar.receivers.ebpf.frames.metric_frames import Moment
+from ebpf_sidecar.receivers.ebpf.frames.metric_frames import ReadingTime
 from ebpf_sidecar.receivers.ebpf.maps.loaded import HookStatus
 from ebpf_sidecar.receivers.ebpf.watch.program_frames import ProgramFrames
 
 RECENT = (6, 18)
-NOW = Moment(2_000, {"host.name": "a"})
+NOW = ReadingTime(2_000, {"host.name": "a"})
 
 
 def program(name, runs, nanoseconds, missed=0):
@@ -68,7 +68,7 @@ def test_what_the_kernel_does_not_count_is_absent():
 
 
 def test_programs_that_were_turned_off_disappear_and_others_keep_their_rows():
-    """A row's number and words stay, so that its counter goes on."""
+    """A row's number and words stay, so that its counter continues."""
     machine = loaded()
     frames = ProgramFrames(machine, 1, RECENT)
     [before] = frames.frames(NOW)

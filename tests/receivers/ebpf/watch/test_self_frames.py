@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ebpf_sidecar.receivers.ebpf.frames.metric_frames import Moment
-from ebpf_sidecar.receivers.ebpf.kernel.namespaces import FIRST
+from ebpf_sidecar.receivers.ebpf.frames.metric_frames import ReadingTime
+from ebpf_sidecar.receivers.ebpf.kernel.namespaces import HOST_NAMESPACES
 from ebpf_sidecar.receivers.ebpf.watch.self_frames import SelfFrames
 
 KEY = np.dtype([("key", np.uint32)])
@@ -30,7 +30,7 @@ class Threads:
 
 @pytest.fixture
 def tracked(tmp_path):
-    """What is said of followed processes where /proc lists 1, 7 and 30, and threads 7, 8 and 30 are followed."""
+    """What is reported about followed processes where /proc lists 1, 7 and 30, and threads 7, 8 and 30 are followed."""
 
     def tracked(namespace):
         for folder in ("1", "7", "30", "self/ns"):
@@ -39,13 +39,13 @@ def tracked(tmp_path):
             (tmp_path / "self/ns/pid").symlink_to(f"pid:[{namespace}]")
         drops = SimpleNamespace(reasons=(), read=dict)
         loaded = SimpleNamespace(maps={"threads": Threads(7, 8, 30)}, hooks=(), drops=drops)
-        frames = SelfFrames(loaded, tmp_path, 0).frames(Moment(1, {}), {}, None, {})
+        frames = SelfFrames(loaded, tmp_path, 0).frames(ReadingTime(1, {}), {}, None, {})
         return [frame.values.tolist() for frame in frames if frame.name == "ebpf.tracked_pids"]
 
     return tracked
 
 
-@pytest.mark.parametrize("namespace", [FIRST["pid"], None])
+@pytest.mark.parametrize("namespace", [HOST_NAMESPACES["pid"], None])
 def test_followed_processes_are_those_whose_first_thread_is_followed(tracked, namespace):
     """Thread 8 belongs to another process, which /proc does not list by it."""
     assert [[2.0]] == tracked(namespace)

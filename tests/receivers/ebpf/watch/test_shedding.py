@@ -18,7 +18,7 @@ BLOCK = replace(read_probe(Path(__file__).parents[4] / "bpf" / "block_io.yaml"),
 
 
 @dataclass(frozen=True)
-class Dear:
+class Costly:
     """A program that takes all the time there is."""
 
     name: str
@@ -54,7 +54,7 @@ CLOCK = iter(range(0, 1 << 62, 10**12))
 def test_a_probe_that_could_not_be_turned_off_is_not_said_to_be(monkeypatch):
     """It is tried again, and nothing was let go before."""
     pipe = os.pipe()
-    loaded = Played((Dear("issue_raw", pipe),))
+    loaded = Played((Costly("issue_raw", pipe),))
     warnings = []
     shedding = Shedding(Overhead(0.1, ("block_io",), 1), [BLOCK], lambda _: {}, warnings.append)
     now = iter(range(100))
@@ -74,15 +74,15 @@ def test_a_probe_that_could_not_be_turned_off_is_not_said_to_be(monkeypatch):
         os.close(end)
 
 
-@pytest.mark.parametrize(("limit", "said"), [(0.05, "max_overhead (5%)"), (0.000001, "max_overhead (0.0001%)")])
-def test_a_limit_is_named_as_it_was_written_however_small(limit, said):
-    """Not as 0.00 %, which nobody wrote."""
+@pytest.mark.parametrize(("limit", "reported"), [(0.05, "max_overhead (5%)"), (0.000001, "max_overhead (0.0001%)")])
+def test_a_limit_is_named_as_it_was_written_however_small(limit, reported):
+    """Not as 0.00 %."""
     pipe = os.pipe()
     warnings = []
     shedding = Shedding(Overhead(limit, ("block_io",), 1), [BLOCK], lambda _: {}, warnings.append)
     for now in range(4):
-        shedding.when_due(now, Played((Dear("issue_raw", pipe),)))
+        shedding.when_due(now, Played((Costly("issue_raw", pipe),)))
     for end in pipe:
         os.close(end)
 
-    assert [said in each for each in warnings] == [True]
+    assert [reported in each for each in warnings] == [True]

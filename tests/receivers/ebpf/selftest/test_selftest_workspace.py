@@ -11,7 +11,7 @@ import pytest
 
 from ebpf_sidecar.pipeline.errors import ProbeError
 from ebpf_sidecar.pipeline.host import Paths
-from ebpf_sidecar.receivers.ebpf.selftest.places import MIB, memory, temporary_place
+from ebpf_sidecar.receivers.ebpf.selftest.workspace import MIB, memory, temporary_workspace
 
 PATHS = Paths()
 
@@ -21,9 +21,9 @@ def test_the_folder_goes_whatever_happens(tmp_path, end):
     """SIGINT and SIGTERM come as exceptions."""
 
     def work():
-        with temporary_place(tmp_path, PATHS, quick=True) as place:
-            place.fill(place.data)
-            assert place.size == place.data.stat().st_size
+        with temporary_workspace(tmp_path, PATHS, quick=True) as workspace:
+            workspace.fill(workspace.data)
+            assert workspace.size == workspace.data.stat().st_size
             if end:
                 raise end
 
@@ -52,7 +52,7 @@ def test_the_folder_goes_even_when_its_owner_is_killed(tmp_path):
     done = subprocess.run([sys.executable, "-c", KILLED, folder], check=False)
     deadline = time.monotonic() + 10
     while folder.exists() and time.monotonic() < deadline:
-        time.sleep(0.01)  # it is nobody's child now
+        time.sleep(0.01)  # it has no parent left
 
     assert -signal.SIGKILL == done.returncode
     assert not folder.exists()
@@ -60,7 +60,7 @@ def test_the_folder_goes_even_when_its_owner_is_killed(tmp_path):
 
 def test_a_folder_that_cannot_be_used_is_named(tmp_path):
     """With what to do."""
-    missing = temporary_place(tmp_path / "not there", PATHS, quick=True)
+    missing = temporary_workspace(tmp_path / "not there", PATHS, quick=True)
     with pytest.raises(ProbeError, match=r"not there.*no such file or directory; name another with --folder"), missing:
         pass
 
@@ -76,22 +76,22 @@ def machine(root, filesystem, *, limit="max", available=1 << 20):
 
 
 def test_a_folder_that_is_on_no_disk_says_so(tmp_path):
-    """Workloads that need none go on in it; on overlay and its kin kernel threads may send the requests."""
+    """Workloads that need none continue in it; on overlay and its kin kernel threads may send the requests."""
     (tmp_path / "work").mkdir()
-    with temporary_place(tmp_path / "work", machine(tmp_path, "tmpfs"), quick=False) as place:
-        assert f"{tmp_path / 'work'} is not on a disk; name a folder that is with --folder" == place.problem
-        assert {"own_requests", "scheduler"} == set(place.lacks)
+    with temporary_workspace(tmp_path / "work", machine(tmp_path, "tmpfs"), quick=False) as workspace:
+        assert f"{tmp_path / 'work'} is not on a disk; name one that is with --folder" == workspace.problem
+        assert {"own_requests", "scheduler"} == set(workspace.lacks)
 
 
 @pytest.mark.parametrize(("limit", "size"), [("max", None), (str(20 * MIB), 4 * MIB), (str(1 * MIB), 4 * MIB)])
 def test_the_file_fits_into_the_containers_memory(tmp_path, limit, size):
-    """Else the kernel drops pages in the middle of a workload."""
+    """Otherwise the kernel drops pages in the middle of a workload."""
     (tmp_path / "work").mkdir()
     paths = machine(tmp_path, "ext4", limit=limit)
-    with temporary_place(tmp_path / "work", paths, quick=False) as place:
-        assert size in (None, place.size)
-        assert 4 * MIB <= place.size <= 64 * MIB
-        assert 0 == place.size & (place.size - 1)
+    with temporary_workspace(tmp_path / "work", paths, quick=False) as workspace:
+        assert size in (None, workspace.size)
+        assert 4 * MIB <= workspace.size <= 64 * MIB
+        assert 0 == workspace.size & (workspace.size - 1)
 
     assert (1 << 30 if limit == "max" else int(limit)) == memory(paths)
 
@@ -109,8 +109,8 @@ def test_a_disk_with_a_scheduler_lacks_nothing(tmp_path):
     (tmp_path / "sys" / "dev" / "block").mkdir(parents=True)
     (tmp_path / "sys" / "dev" / "block" / f"{os.major(number)}:{os.minor(number)}").symlink_to(disk / "vda1")
 
-    with temporary_place(tmp_path, paths, quick=True) as place:
-        assert {} == place.lacks
+    with temporary_workspace(tmp_path, paths, quick=True) as workspace:
+        assert {} == workspace.lacks
     (disk / "queue" / "scheduler").write_text("[none] mq-deadline\n")
-    with temporary_place(tmp_path, paths, quick=True) as place:
-        assert {"scheduler": "vda has no I/O scheduler, so requests do not queue"} == place.lacks
+    with temporary_workspace(tmp_path, paths, quick=True) as workspace:
+        assert {"scheduler": "vda has no I/O scheduler, so requests do not queue"} == workspace.lacks

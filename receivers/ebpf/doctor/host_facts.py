@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The facts about a machine, read below one root so that tests can give a small tree. Nothing is judged here."""
+"""Facts about the host, read below one root so that tests can pass a small tree. Nothing is judged here."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from enum import StrEnum
 from pathlib import Path
 
 from ebpf_sidecar.receivers.ebpf.kernel.btf import KERNEL_BTF, Btf
-from ebpf_sidecar.receivers.ebpf.kernel.refusals import Standing, standing_in
+from ebpf_sidecar.receivers.ebpf.kernel.refusals import ProcessPrivileges, privileges_in
 from ebpf_sidecar.receivers.ebpf.kernel.tracefs import PLACES, Tracefs, find_tracefs, is_mounted
-from ebpf_sidecar.receivers.ebpf.loading.plan import Types
+from ebpf_sidecar.receivers.ebpf.loading.plan import KernelTypes
 
 from .bio_devices import BioDevice, read_bio_devices
 from .kernel_config import KernelConfig, read_kernel_config
@@ -25,7 +25,7 @@ _CHOSEN = re.compile(r"\[(\w+)\]")
 
 
 class Tracing(StrEnum):
-    """``absent``: the kernel has no place to mount it. ``hidden``: not mounted, and unreadable where we mount it."""
+    """``absent``: the kernel does not support it. ``hidden``: not mounted, and unreadable when we mount it."""
 
     READABLE = "readable"
     UNREADABLE = "unreadable"
@@ -35,14 +35,14 @@ class Tracing(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
-    """``standing``: what this process may do. ``lockdown``: none, integrity, confidentiality, or empty: unknown.
-    ``sysctls``: of /proc/sys/kernel, those that can be read."""
+class HostFacts:
+    """``privileges``: those of this process. ``lockdown``: none, integrity, confidentiality, or empty if unknown.
+    ``sysctls``: the readable ones in /proc/sys/kernel."""
 
     system: System
-    standing: Standing
+    privileges: ProcessPrivileges
     config: KernelConfig | None
-    types: Types | None
+    types: KernelTypes | None
     tracing: Tracing
     tracefs: Tracefs | None
     lockdown: str
@@ -52,13 +52,13 @@ class Machine:
     bio_devices: Sequence[BioDevice] = ()
 
 
-def read_machine(system: System, root: Path = Path("/")) -> Machine:
-    """The machine whose file systems are below ``root``."""
+def read_host_facts(system: System, root: Path = Path("/")) -> HostFacts:
+    """The facts about the host whose file systems are below ``root``."""
     places = tuple(_below(root, place) for place in PLACES)
     tracefs = find_tracefs(places)
-    return Machine(
+    return HostFacts(
         system=system,
-        standing=standing_in(root / "proc", system.release, system.memlock),
+        privileges=privileges_in(root / "proc", system.release, system.memlock),
         config=read_kernel_config(root, system.release),
         types=Btf.of_kernel(_below(root, KERNEL_BTF)),
         tracing=Tracing.READABLE if tracefs else _tracing(root, places[0]),
@@ -76,7 +76,7 @@ def _below(root: Path, place: Path) -> Path:
 
 
 def _tracing(root: Path, place: Path) -> Tracing:
-    """Why tracefs cannot be read. Its directory is closed to all but root, so the list of mounts has to tell."""
+    """Why tracefs cannot be read. Only root may enter its directory, so this is decided by the list of mounts."""
     if is_mounted(root / "proc/self/mounts"):
         return Tracing.UNREADABLE
     return Tracing.NOT_MOUNTED if place.exists() else Tracing.ABSENT

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The temporary folder of a run, the files in it, and what the disk below it can be asked."""
+"""The temporary folder of a run, the files in it, and what its disk supports."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from .worker import WorkloadError
 MIB = 1 << 20
 _LARGEST, _SMALLEST, _QUICK = 64 * MIB, 4 * MIB, 4 * MIB
 _PACE = 1.0
-"""Seconds that writing the smallest file takes on a machine that gets no larger one; twice as fast, twice as large."""
+"""If writing the smallest file takes this many seconds, the file stays that small; twice as fast, twice as large."""
 _LEFT = 4
 """The folder must have room for this many times the file."""
 _ROOM = _LEFT * _SMALLEST
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """``problem``: why disk workloads mean nothing here, or empty. ``lacks``: by need of a case, why it is not met."""
+class Workspace:
+    """``problem``: why disk workloads are meaningless here, or empty. ``lacks``: why a need of a case is not met."""
 
     folder: Path
     file_system: str
@@ -45,7 +45,7 @@ class Place:
         return self.folder / "data"
 
     def fill(self, path: Path) -> None:
-        """Write random bytes to ``path``, and to the disk. Raises `WorkloadError` when there is no room."""
+        """Write random bytes to ``path`` and sync them. Raises `WorkloadError` if there is no room."""
         try:
             with path.open("wb") as file:
                 for _ in range(self.size // MIB):
@@ -65,34 +65,34 @@ def forget(path: Path) -> None:
 
 
 @contextmanager
-def temporary_place(chosen: Path | None, paths: Paths, *, quick: bool) -> Iterator[Place]:
-    """A folder below ``chosen``, or below the first that is on a disk; gone afterwards, even when this process is
+def temporary_workspace(chosen: Path | None, paths: Paths, *, quick: bool) -> Iterator[Workspace]:
+    """A folder below ``chosen``, or below the first that is on a disk; removed afterwards, even if this process is
     killed. Raises `ProbeError`."""
     disk = find_disk_folder(mounts_of(paths.proc), [chosen] if chosen else None)
     above = chosen or (disk.path if disk else find_any_folder())
     if above is None:
-        raise ProbeError("no folder can be written to; mount a tmpfs at /tmp, or name a folder with --folder")
+        raise ProbeError("no folder is writable; mount a tmpfs at /tmp, or name a folder with --folder")
     try:
         folder = Path(tempfile.mkdtemp(prefix="ebpf-sidecar-selftest-", dir=above.absolute()))
     except OSError as error:
         raise _unusable(above, error) from error
     try:
         with guarded(folder):
-            problem = "" if disk else f"{above} is not on a disk; name a folder that is with --folder"
+            problem = "" if disk else f"{above} is not on a disk; name one that is with --folder"
             size = _QUICK if quick else _size(folder, paths)
-            yield Place(folder, disk.file_system if disk else "", size, problem, _lacks(folder, paths.sys))
+            yield Workspace(folder, disk.file_system if disk else "", size, problem, _lacks(folder, paths.sys))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _unusable(folder: Path, error: OSError) -> ProbeError:
-    said = (error.strerror or str(error)).lower()
-    return ProbeError(f'folder "{folder}": {said}; name another with --folder, with {_ROOM >> 20} MiB to spare')
+    reported = (error.strerror or str(error)).lower()
+    return ProbeError(f'folder "{folder}": {reported}; name another with --folder, with {_ROOM >> 20} MiB to spare')
 
 
 def _size(folder: Path, paths: Paths) -> int:
-    """Bytes of the data file: a power of two, by how fast this machine is and how much room and memory there is."""
-    begin = time.monotonic()
+    """Bytes of the data file: a power of two, depending on the machine's speed, disk space and memory."""
+    started = time.monotonic()
     path = folder / "pace"
     try:
         path.write_bytes(os.urandom(_SMALLEST))
@@ -100,14 +100,14 @@ def _size(folder: Path, paths: Paths) -> int:
         path.unlink()
     except OSError as error:
         raise _unusable(folder.parent, error) from error
-    fitting = _SMALLEST * _PACE / max(time.monotonic() - begin, 1e-6)
+    fitting = _SMALLEST * _PACE / max(time.monotonic() - started, 1e-6)
     room = shutil.disk_usage(folder).free / _LEFT
     most = min(_LARGEST, fitting, room, memory(paths) / _LEFT)
     return _SMALLEST << max(0, int(most / _SMALLEST).bit_length() - 1)
 
 
 def memory(paths: Paths) -> int:
-    """Bytes that may be cached before the kernel begins to drop pages: of the machine, or of our own container."""
+    """Bytes that can be cached before the kernel starts to drop pages: of the machine, or of our own container."""
     limits = [paths.cgroup / "memory.max", paths.cgroup / "memory" / "memory.limit_in_bytes"]
     texts = [path.read_text(encoding="ascii").strip() for path in limits if path.exists()]
     meminfo = (paths.proc / "meminfo").read_text(encoding="ascii").splitlines()
@@ -119,7 +119,7 @@ def _lacks(folder: Path, sys: Path) -> dict[str, str]:
     disk = disk_of(folder, sys)
     if disk is None:
         why = (
-            "the folder is not directly on a disk (but on overlay, btrfs, LVM or the like), so kernel threads may send"
+            "the folder is not directly on a disk (but on overlay, btrfs, LVM or similar), so kernel threads may submit"
         )
         return {"own_requests": why, "scheduler": why}
     if scheduler_of(disk) == "none":
