@@ -132,7 +132,9 @@ class ReceiverNode:
     closed: threading.Event = field(default_factory=threading.Event)
 
     def start(self) -> None:
-        """Start the receiver."""
+        """Start the receiver; its counters are shown from now on, at zero."""
+        for instrument in (RECEIVED, REFUSED):
+            self.ledger.add(instrument, 0, (("receiver", str(self.id)),))
         self.receiver.start(self.consume)
 
     def consume(self, frames: Frames) -> Refusal | None:

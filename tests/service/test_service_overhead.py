@@ -27,7 +27,7 @@ def test_probes_go_in_the_declared_order_and_everybody_is_told(serve):
     """With a limit that nothing can keep: those that are named go, the other stays and is reported to be too
     expensive."""
     service = serve(max_overhead="0.0001%", shed=f"[{', '.join(ORDER)}]")
-    stuck = until(lambda: "and all that shed names are off; add probes to shed" in service.log.read_text())
+    stuck = until(lambda: "and all probes in shed are off; add probes to shed" in service.log.read_text())
     page = service.settled()
     shed = {dict(labels)["probe"]: value for labels, value in page.rows("ebpf_probe_shed").items()}
     attached = page.rows("ebpf_probe_attached")
@@ -39,7 +39,7 @@ def test_probes_go_in_the_declared_order_and_everybody_is_told(serve):
     assert dict.fromkeys(ORDER, "max_overhead") == {name: reasons[name] for name in ORDER}
     assert {"page_cache"} == {dict(labels)["probe"] for labels, up in attached.items() if up}
     assert 0.000001 < page.sum("ebpf_probe_overhead_ratio") < 1
-    assert 1 == service.log.read_text().count("and all that shed names are off")
+    assert 1 == service.log.read_text().count("and all probes in shed are off")
 
 
 def test_unless_told_otherwise_what_others_tell_as_well_goes_first(serve):

@@ -76,7 +76,7 @@ def test_with_strict_the_service_does_not_start(asked):
 
     assert 1 == code
     assert "ebpf: cannot load probes: not every hook could be attached, and strict is on: partial::imagined" in reported
-    assert f"{WHY}; turn strict off to go on without" in reported
+    assert f"{WHY}; turn strict off, or leave out the probe" in reported
     assert "Traceback" not in reported
 
 

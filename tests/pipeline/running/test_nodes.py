@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the places where data passes put on it."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind, OnFailure, Refusal
@@ -65,6 +67,18 @@ def test_what_a_processor_fails_on_goes_on_unless_it_must_not(more, arrived):
     assert arrived == len(kept.frames)
     assert ({} if arrived else {"processing_failed": 2}) == pipeline.processors[0].telemetry.drops
     assert [("processing", "bug")] == pipeline.processors[0].telemetry.errors
+
+
+def test_a_receivers_counters_are_there_before_its_first_batch():
+    """So that the first refusal is an increase."""
+    pipeline, _, ledger = through()
+    started = []
+    receiver = SimpleNamespace(start=started.append)
+    node = ReceiverNode(ComponentId(ComponentKind.RECEIVER, "r"), receiver, [pipeline], ledger)
+    node.start()
+
+    assert [node.consume] == started
+    assert [0, 0] == [*ledger.counts(RECEIVED).values(), *ledger.counts(REFUSED).values()]
 
 
 def test_a_receiver_learns_that_its_batch_was_refused_and_when_to_come_back():
