@@ -20,7 +20,7 @@ class DirectExport:
         self.component, self._telemetry = exporter, telemetry
         self._account = DeliveryAccounting(counts, telemetry)
         self._turn = threading.Lock()
-        self._closed = threading.Event()
+        self._closed, self._ended = threading.Event(), threading.Event()
 
     def consume(self, frames: Frames) -> None:
         """Pass a batch to the exporter; never raises."""
@@ -32,6 +32,8 @@ class DirectExport:
             return
         in_flight = self._account.begin(number)
         with self._turn:
+            if self._ended.is_set():  # it waited for its turn until after the shutdown, which has counted it as lost
+                return
             try:
                 left_out = self.component.export(frames)
             except BaseException as problem:  # noqa: BLE001 # a plugin's exporter may fail in any way, and others must continue
@@ -52,5 +54,6 @@ class DirectExport:
         self.close()
         if self._turn.acquire(timeout=deadline.left()):
             self._turn.release()
+        self._ended.set()
         self._account.report(self._account.abandon_in_flight(), SHUTDOWN)
         return self._account.lost

@@ -4,6 +4,7 @@
 import threading
 
 from observed_queue import RecordedCounters
+from waiting import until
 
 from ebpf_sidecar.pipeline.clock import Deadline, SystemClock
 from ebpf_sidecar.pipeline.errors import ExportError
@@ -104,3 +105,21 @@ def test_what_hangs_at_the_end_is_lost_once_and_what_comes_later_too():
     assert 2 == lost
     assert {"send_failed": 2, "enqueue_failed": 1} == export.accounting
     assert {"shutdown": 3} == export.telemetry.drops
+
+
+def test_a_batch_that_waits_behind_one_that_hangs_is_not_exported_after_the_end():
+    """The exporter was shut down meanwhile; both batches are lost, once."""
+    sink = Hanging()
+    export = Direct(sink)
+    threads = [threading.Thread(target=export.consume, args=([frame("m", [1])],)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    sink.entered.wait(5)
+    assert until(lambda: export._account.in_flight == 2)
+    lost = export.shutdown(after(0.01))
+    sink.released.set()
+    for thread in threads:
+        thread.join(5)
+
+    assert (2, 1) == (lost, len(sink.frames))
+    assert {"send_failed": 2} == export.accounting
