@@ -25,7 +25,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from prometheus_client import CollectorRegistry, generate_latest
 
 from ebpf_sidecar.exporters.prometheus import FACTORY, PrometheusExporter
-from ebpf_sidecar.pipeline import ComponentKind, Frame, Kind, RowSet, Text
+from ebpf_sidecar.pipeline import ComponentKind, ExplicitBuckets, Frame, Kind, RowSet, Text
 from ebpf_sidecar.pipeline.host import Request
 from ebpf_sidecar.pipeline.testing import NOON, fake_context
 
@@ -65,7 +65,7 @@ def frames(over: RowSet, tick: int) -> list[Frame]:
         Frame(f"ebpf.bench.gauge_{g}", Kind.GAUGE, over, 100 * RANDOM.random(size), unit="%", **when) for g in range(2)
     ]
     buckets = RANDOM.integers(0, 10**4, (size, len(BOUNDS) + 1)).astype(np.uint64)
-    parts = {"unit": "s", "bounds": BOUNDS, "sums": RANDOM.random(size)}
+    parts = {"unit": "s", "buckets": ExplicitBuckets(BOUNDS), "sums": RANDOM.random(size)}
     return [*counters, *gauges, Frame("ebpf.bench.duration", Kind.HISTOGRAM, over, buckets, **parts, **when)]
 
 

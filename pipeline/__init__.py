@@ -13,6 +13,7 @@ TYPE_CHECKING = False  # as type checkers read it; importing typing would slow d
 if TYPE_CHECKING:
     from typing import Any
 
+    from .buckets import Buckets, ExplicitBuckets, ExponentialBuckets
     from .component import (
         Consumer,
         Exporter,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from .settings import Duration, Interval, Settings, Within
 
 _HOME = {
+    "buckets": ("Buckets", "ExplicitBuckets", "ExponentialBuckets"),
     "component": (
         "Consumer",
         "Exporter",
@@ -63,12 +65,15 @@ _HOME = {
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
+    "Buckets",
     "ComponentKind",
     "ConfigError",
     "Consumer",
     "Context",
     "Duration",
     "Endpoint",
+    "ExplicitBuckets",
+    "ExponentialBuckets",
     "ExportError",
     "Exporter",
     "Extension",

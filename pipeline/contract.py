@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from .buckets import ExplicitBuckets, ExponentialBuckets
 from .component import ComponentKind, Factory, UpstreamRequest
 from .component_methods import method_problem
 from .endpoint import Listening
@@ -181,10 +182,13 @@ def _one_of_each(rows: RowSet) -> Frames:
     ones = np.ones(len(rows))
     counts = np.ones(len(rows), dtype=np.uint64)
     buckets = np.ones((len(rows), 3), dtype=np.uint64)
-    bounds = np.array([0.5, 1.0])
+    explicit, exponential = ExplicitBuckets(np.array([0.5, 1.0])), ExponentialBuckets(scale=0, offset=9, size=1)
     return (
         Frame("contract.counter", Kind.COUNTER, rows, counts, 2_000, 1_000, "{thing}", "things"),
         Frame("contract.gauge", Kind.GAUGE, rows, ones, 2_000, unit="%"),
         Frame("contract.updowncounter", Kind.UPDOWNCOUNTER, rows, ones, 2_000, 1_000, "By"),
-        Frame("contract.histogram", Kind.HISTOGRAM, rows, buckets, 2_000, 1_000, "s", bounds=bounds, sums=ones),
+        Frame("contract.histogram", Kind.HISTOGRAM, rows, buckets, 2_000, 1_000, "s", buckets=explicit, sums=ones),
+        Frame(
+            "contract.exponential", Kind.HISTOGRAM, rows, buckets, 2_000, 1_000, "By", buckets=exponential, sums=ones
+        ),
     )

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .buckets import Buckets
 from .errors import FrameError
 from .ids import ComponentId
 from .resource import Resource
@@ -53,9 +54,7 @@ class Frame:
 
     ``values``: one per row. uint64 for counters, float64 (or integers) for gauges and updowncounters; for histograms
     rows × (len(bounds) + 1) uint64, the observations in each bucket (not accumulated over buckets), the last one +Inf.
-    ``bounds``: inclusive upper bounds of the buckets, ascending float64 in ``unit`` (histograms only).
-    ``advised_bounds``: the subset of the bounds to use where all of them are too many (like the advisory parameters of
-    an OpenTelemetry instrument); None: all.
+    ``buckets``: which buckets those are, explicit or exponential; their bounds are in ``unit`` (histograms only).
     ``sums``: float64 sum of the observed values per row (histograms only).
     ``time_unix_nano``: when the values were read, on the wall clock, which may jump. ``start_time_unix_nano``: when
     counting started, one number for all rows or uint64 per row; 0 for gauges.
@@ -75,16 +74,15 @@ class Frame:
     unit: str = ""
     description: str = ""
     temporality: Temporality = Temporality.CUMULATIVE
-    bounds: NDArray[np.float64] | None = None
+    buckets: Buckets | None = None
     sums: NDArray[np.float64] | None = None
     resource: Mapping[str, str] = Resource()
     scope: Scope = Scope()
     source: ComponentId | None = None
     monotonic_nano: int | None = None
-    advised_bounds: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("values", "bounds", "sums", "start_time_unix_nano", "advised_bounds"):
+        for name in ("values", "sums", "start_time_unix_nano"):
             array = getattr(self, name)
             if isinstance(array, (np.ndarray, list, tuple)):
                 object.__setattr__(self, name, frozen(np.asarray(array)))
@@ -97,9 +95,9 @@ class Frame:
         rows = len(self.rows)
         expected: tuple[int, ...] = (rows,)
         if self.kind is Kind.HISTOGRAM:
-            if self.bounds is None or self.sums is None:
-                raise FrameError(f'frame "{self.name}": a histogram needs bounds and sums; give both')
-            expected = (rows, len(self.bounds) + 1)
+            if self.buckets is None or self.sums is None:
+                raise FrameError(f'frame "{self.name}": a histogram needs buckets and sums; give both')
+            expected = (rows, len(self.buckets.bounds) + 1)
             self._check_shape("sums", self.sums, (rows,))
         self._check_shape("values", self.values, expected)
         if isinstance(self.start_time_unix_nano, np.ndarray):
@@ -112,6 +110,11 @@ class Frame:
     def __len__(self) -> int:
         """The number of points (rows)."""
         return len(self.rows)
+
+    @property
+    def bounds(self) -> NDArray[np.float64] | None:
+        """The inclusive upper bounds of a histogram's buckets, ascending, in ``unit``; None for other metrics."""
+        return None if self.buckets is None else self.buckets.bounds
 
     @property
     def stream(self) -> Stream:

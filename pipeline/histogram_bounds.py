@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import PlainValidator, WithJsonSchema
 
-from .buckets import merged, positions_of
+from .bucket_merging import merged, positions_of
 from .frame import Frame
 from .settings import format_bytes, parse_bytes, parse_duration
 from .suggestions import did_you_mean
@@ -43,13 +43,13 @@ def chosen(frame: Frame, choice: Choice) -> Frame:
 
     A histogram with none of the listed bounds, for example one with another unit, gets its default ones.
     """
-    if choice == "full" or frame.bounds is None:
+    if choice == "full" or frame.buckets is None:
         return frame
     if isinstance(choice, BoundList):
         listed = choice.by_unit.get(frame.unit)
-        if listed is not None and len(positions_of(listed, frame.bounds)):
+        if listed is not None and len(positions_of(listed, frame.buckets.bounds)):
             return merged(frame, listed)
-    return frame if frame.advised_bounds is None else merged(frame, frame.advised_bounds)
+    return frame if frame.buckets.advised is None else merged(frame, frame.buckets.advised)
 
 
 def parse_histogram_bounds(value: object) -> Choice:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from . import contract
+from .buckets import Buckets, ExplicitBuckets
 from .clock import Clock
 from .component import ComponentId, ComponentKind, Factory
 from .frame import Frame, Frames, Kind
@@ -232,6 +233,7 @@ def frame(
     *,
     kind: Kind | None = None,
     bounds: Sequence[float] | None = None,
+    buckets: Buckets | None = None,
     sums: Sequence[float] | None = None,
     time_unix_nano: int = NOON,
     **parts: Any,
@@ -239,22 +241,25 @@ def frame(
     """A frame from plain lists.
 
     ``rows``: records of attributes, or a row set to share; by default rows are distinguished by an attribute ``row``
-    (a single row has no attributes). ``kind``: by default a counter, or a histogram if ``bounds`` are given.
+    (a single row has no attributes). ``kind``: by default a counter, or a histogram if ``bounds`` (of
+    explicit buckets) or ``buckets`` are given.
     ``sums``: by default each observation counts as its bucket's bound. ``parts``: any other field of `Frame`.
     """
-    kind = kind or (Kind.COUNTER if bounds is None else Kind.HISTOGRAM)
+    if bounds is not None:
+        buckets = ExplicitBuckets(np.array(bounds, dtype=np.float64))
+    kind = kind or (Kind.COUNTER if buckets is None else Kind.HISTOGRAM)
     if rows is None:
         rows = [{}] if len(values) == 1 else [{"row": str(number)} for number in range(len(values))]
     array = np.array(values, dtype=_DTYPES[kind])
-    edges = None if bounds is None else np.array(bounds, dtype=np.float64)
-    if edges is not None and sums is None:
+    if buckets is not None and sums is None:
+        edges = buckets.bounds
         sums = (array.reshape(len(rows), len(edges) + 1) @ np.append(edges, edges[-1:] or 0.0)).tolist()
     return Frame(
         name=name,
         kind=kind,
         rows=rows if isinstance(rows, RowSet) else RowSet.of(rows),
         values=array,
-        bounds=edges,
+        buckets=buckets,
         sums=None if sums is None else np.array(sums, dtype=np.float64),
         time_unix_nano=time_unix_nano,
         **parts,

@@ -8,7 +8,7 @@ halves of surrogate pairs, as an undecodable process name produces them.
 import numpy as np
 from hypothesis import strategies as st
 
-from ebpf_sidecar.pipeline import Frame, Kind, RowSet, Temporality
+from ebpf_sidecar.pipeline import ExplicitBuckets, ExponentialBuckets, Frame, Kind, RowSet, Temporality
 from ebpf_sidecar.pipeline.testing import NOON
 
 nasty_text = st.text(
@@ -35,21 +35,27 @@ def row_sets(draw, max_rows=8, names=attribute_names, values=nasty_text):
 
 
 @st.composite
+def any_buckets(draw):
+    """Explicit buckets, or exponential ones."""
+    if draw(st.booleans()):
+        return ExplicitBuckets(np.array(sorted(draw(st.sets(st.floats(1e-9, 1e12), min_size=1, max_size=5)))))
+    return ExponentialBuckets(draw(st.integers(-2, 4)), draw(st.integers(-40, 40)), draw(st.integers(0, 4)))
+
+
+@st.composite
 def frames(draw, kinds=tuple(Kind), rows=None, name=metric_names, values=numbers):
     """A frame of any kind over any rows."""
     kind, rows = draw(st.sampled_from(kinds)), draw(row_sets() if rows is None else rows)
     parts = {"name": draw(name), "unit": draw(units), "description": draw(nasty_text), "time_unix_nano": NOON}
     size = len(rows)
     if kind is Kind.HISTOGRAM:
-        bounds = sorted(draw(st.sets(st.floats(1e-9, 1e12), min_size=1, max_size=5)))
-        buckets = draw(
-            st.lists(
-                st.lists(small_counts, min_size=len(bounds) + 1, max_size=len(bounds) + 1), min_size=size, max_size=size
-            )
-        )
-        parts["bounds"] = np.array(bounds)
+        buckets = draw(any_buckets())
+        width = len(buckets.bounds) + 1
+        counts_of = st.lists(small_counts, min_size=width, max_size=width)
+        parts["buckets"] = buckets
         parts["sums"] = np.array(draw(st.lists(sums, min_size=size, max_size=size)), dtype=np.float64)
-        array = np.array(buckets, dtype=np.uint64).reshape(size, len(bounds) + 1)
+        observed = draw(st.lists(counts_of, min_size=size, max_size=size))
+        array = np.array(observed, dtype=np.uint64).reshape(size, width)
     elif kind is Kind.COUNTER:
         array = np.array(draw(st.lists(counts, min_size=size, max_size=size)), dtype=np.uint64)
     else:

@@ -21,8 +21,9 @@ passed on together:
 uses it for the intervals between batches, even if the wall clock was set in between.
 ``rows`` holds the row sets that the previous batch did not have; a frame refers to its row set by number, and a row set
 that a batch does not refer to is forgotten. ``start`` is one number or one per row. Numbers that JSON lacks are written
-as the strings ``nan``, ``inf`` and ``-inf``. Histograms also have ``bounds`` and ``sums``, one list per row in
-``values``, and ``advised_bounds`` if usually not all bounds are needed. A frame has a ``resource`` of its own if it
+as the strings ``nan``, ``inf`` and ``-inf``. Histograms also have ``sums``, one list per row in
+``values``, and ``bounds`` or ``exponential`` (scale, offset and size of exponential buckets), and ``advised_bounds`` if
+usually not all bounds are needed. A frame has a ``resource`` of its own if it
 differs from the header's.
 
 Every batch is flushed, so a truncated recording can be replayed up to its end.

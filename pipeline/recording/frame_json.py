@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ebpf_sidecar.pipeline.buckets import Buckets, ExplicitBuckets, ExponentialBuckets
 from ebpf_sidecar.pipeline.frame import Frame, Kind, Scope, Temporality
 from ebpf_sidecar.pipeline.rows import Column, RowSet, Text
 
 Json = dict[str, Any]
 _NUMBER_KINDS = "biuf"
+_MAX_INDEX = 2**31
 
 
 def row_set_to_json(rows: RowSet) -> Json:
@@ -52,10 +54,8 @@ def frame_to_json(frame: Frame, rows: int, resource: Mapping[str, str]) -> Json:
         "temporality": frame.temporality.value,
         "scope": [frame.scope.name, frame.scope.version],
     }
-    if frame.bounds is not None and frame.sums is not None:
-        parts |= {"bounds": _numbers_to_json(frame.bounds), "sums": _numbers_to_json(frame.sums)}
-    if frame.advised_bounds is not None:
-        parts["advised_bounds"] = _numbers_to_json(frame.advised_bounds)
+    if frame.buckets is not None and frame.sums is not None:
+        parts |= {**_buckets_to_json(frame.buckets), "sums": _numbers_to_json(frame.sums)}
     if frame.resource != resource:
         parts["resource"] = dict(frame.resource)
     return parts
@@ -65,9 +65,9 @@ def frame_from_json(value: Json, rows: RowSet, resource: Mapping[str, str]) -> F
     """The frame with ``rows``. Raises KeyError, TypeError, ValueError or `FrameError` if the value is not a frame."""
     start, histogram = value["start"], value["kind"] == Kind.HISTOGRAM
     values = _numbers_from_json(value["values"])
-    bounds = _bounds(value["bounds"]) if histogram else None
-    if bounds is not None and not len(rows):
-        values = values.reshape(0, len(bounds) + 1)  # an empty list does not have the length of its rows
+    buckets = _buckets_from_json(value) if histogram else None
+    if buckets is not None and not len(rows):
+        values = values.reshape(0, len(buckets.bounds) + 1)  # an empty list does not have the length of its rows
     return Frame(
         name=sys.intern(value["name"]),
         kind=Kind(value["kind"]),
@@ -78,20 +78,28 @@ def frame_from_json(value: Json, rows: RowSet, resource: Mapping[str, str]) -> F
         unit=sys.intern(value["unit"]),
         description=sys.intern(value["description"]),
         temporality=Temporality(value["temporality"]),
-        bounds=bounds,
+        buckets=buckets,
         sums=_numbers_from_json(value["sums"]) if histogram else None,
         resource=texts(value["resource"]) if "resource" in value else resource,
         scope=Scope(*map(sys.intern, value["scope"])),
-        advised_bounds=_bounds(value["advised_bounds"]) if "advised_bounds" in value else None,
     )
 
 
-def _bounds(value: Json) -> NDArray[Any]:
-    """The upper bounds of buckets. Raises ValueError if they are not ascending numbers."""
-    bounds = _numbers_from_json(value)
-    if bounds.ndim != 1 or not (bounds[1:] > bounds[:-1]).all() or np.isnan(bounds).any():
-        raise ValueError("bounds of buckets are not ascending")
-    return bounds
+def _buckets_to_json(buckets: Buckets) -> Json:
+    advised = {} if buckets.advised is None else {"advised_bounds": _numbers_to_json(buckets.advised)}
+    if isinstance(buckets, ExponentialBuckets):
+        return {"exponential": [buckets.scale, buckets.offset, buckets.size], **advised}
+    return {"bounds": _numbers_to_json(buckets.bounds), **advised}
+
+
+def _buckets_from_json(value: Json) -> Buckets:
+    advised = _numbers_from_json(value["advised_bounds"]) if "advised_bounds" in value else None
+    if "exponential" not in value:
+        return ExplicitBuckets(_numbers_from_json(value["bounds"]), advised)
+    scale, offset, size = value["exponential"]
+    if not all(type(number) is int and abs(number) < _MAX_INDEX for number in (scale, offset, size)):
+        raise ValueError("exponential buckets are not three whole numbers")
+    return ExponentialBuckets(scale, offset, size, advised)
 
 
 def nanoseconds(value: Any, end: int = 2**63) -> int:

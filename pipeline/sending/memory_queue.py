@@ -35,7 +35,8 @@ class Batch:
 
 
 def _arrays(frame: Frame) -> Iterator[np.ndarray]:
-    for array in (frame.values, frame.bounds, frame.sums, frame.start_time_unix_nano, frame.advised_bounds):
+    buckets = (frame.buckets.bounds, frame.buckets.advised) if frame.buckets else ()
+    for array in (frame.values, frame.sums, frame.start_time_unix_nano, *buckets):
         if isinstance(array, np.ndarray):
             yield array
 

@@ -19,7 +19,7 @@ from strategies import frames
 from waiting import until
 
 from ebpf_sidecar.exporters.debug import FACTORY
-from ebpf_sidecar.pipeline import ComponentKind, ExportError, Kind, RowSet
+from ebpf_sidecar.pipeline import ComponentKind, ExplicitBuckets, ExportError, Kind, RowSet
 from ebpf_sidecar.pipeline.testing import NOON, check_contract, fake_context, frame
 
 DATA = Path(__file__).parents[1] / "data"
@@ -75,7 +75,7 @@ def test_the_limit_can_be_lifted(capsys):
 @pytest.mark.parametrize(("asked", "buckets"), [(None, [1, 2, 3]), ("full", [1, 2, 3]), ("default", [3, 3])])
 def test_all_buckets_are_written_unless_fewer_are_asked_for(capsys, asked, buckets):
     """Who looks at what flows through a pipeline wants to see all of it."""
-    histogram = frame("wait", [[1, 2, 3]], bounds=[0.001, 1], advised_bounds=[1.0])
+    histogram = frame("wait", [[1, 2, 3]], buckets=ExplicitBuckets([0.001, 1], [1.0]))
     exporter(format="json", **({"histogram_bounds": asked} if asked else {})).export([histogram])
 
     assert buckets == json.loads(capsys.readouterr().out)["buckets"]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from served_exporter import SECOND, ServedExporter
 
-from ebpf_sidecar.pipeline import Temporality
+from ebpf_sidecar.pipeline import ExplicitBuckets, Temporality
 from ebpf_sidecar.pipeline.testing import NOON, frame
 
 BOUNDS = [1e-9 * 2.0**exponent for exponent in range(16, 21)]
@@ -15,7 +15,7 @@ ADVISED = [BOUNDS[1], BOUNDS[3]]
 
 def wait(buckets, **parts):
     """A histogram of six buckets that advises two bounds."""
-    return frame("wait", [buckets], bounds=BOUNDS, sums=[0.5], unit="s", **({"advised_bounds": ADVISED} | parts))
+    return frame("wait", [buckets], buckets=ExplicitBuckets(BOUNDS, ADVISED), sums=[0.5], unit="s", **parts)
 
 
 def edges(samples):

@@ -1,96 +1,81 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Buckets are merged without loss: counts up to the remaining bounds stay the same."""
+"""Explicit and exponential buckets, and that components need not know which they have."""
+
+import math
+from decimal import Decimal
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import frames
 
-from ebpf_sidecar.pipeline import Kind
-from ebpf_sidecar.pipeline.buckets import merged
-from ebpf_sidecar.pipeline.testing import frame
+from ebpf_sidecar.pipeline import ExplicitBuckets, ExponentialBuckets, Frame, FrameError, Kind, RowSet
+from ebpf_sidecar.pipeline.testing import NOON, frame
 
-HISTOGRAMS = frames(kinds=(Kind.HISTOGRAM,)).filter(
-    # bounds that differ in their last digits alone are the same
-    lambda histogram: not np.isclose(histogram.bounds[1:], histogram.bounds[:-1], rtol=1e-8, atol=0.0).any()
+
+@pytest.mark.parametrize(
+    "bounds",
+    [[2.0, 1.0], [1.0, 1.0], [1.0, math.nan], [[1.0, 2.0]]],
+    ids=["descending", "one_twice", "no_number", "a_list_of_lists"],
 )
-KERNEL = 1e-9 * 2.0 ** np.arange(8, 36)
-"""The bounds that the kernel counts durations with."""
+def test_bounds_that_do_not_ascend_are_refused(bounds):
+    """Counts in them would mean nothing."""
+    with pytest.raises(FrameError, match="do not ascend"):
+        ExplicitBuckets(bounds)
+    with pytest.raises(FrameError, match="do not ascend"):
+        ExplicitBuckets([1.0], bounds)
 
 
-def up_to(histogram):
-    """What is counted up to each bound, by bound, for each row."""
-    return dict(zip([*histogram.bounds.tolist(), np.inf], np.cumsum(histogram.values, axis=1).T.tolist(), strict=True))
+def test_nobody_changes_the_bounds_of_a_frame_that_others_hold():
+    """All exporters are given the same frame."""
+    for buckets in (ExplicitBuckets(np.array([1.0, 2.0]), np.array([1.0])), ExponentialBuckets(0, 0, 1, np.ones(1))):
+        for array in (buckets.bounds, buckets.advised):
+            with pytest.raises(ValueError, match="read-only"):
+                array[0] = 5.0
 
 
-@given(HISTOGRAMS, st.data())
-def test_what_is_counted_up_to_a_bound_that_stays_is_the_same(full, data):
-    """Up to infinity as well; sums, rows and times are untouched."""
-    wanted = data.draw(st.lists(st.sampled_from(full.bounds.tolist()) | st.floats(1e-9, 1e12), max_size=6))
-    fewer = merged(full, np.array(wanted))
-    before, after = up_to(full), up_to(fewer)
-
-    assert {bound: before[bound] for bound in after} == after
-    assert after[np.inf] == before[np.inf]
-    assert fewer.sums is full.sums or fewer.sums.tolist() == full.sums.tolist()
-    assert fewer.rows is full.rows
-    assert (full.time_unix_nano, full.start_time_unix_nano) == (fewer.time_unix_nano, fewer.start_time_unix_nano)
-    assert fewer.values.dtype == full.values.dtype
-
-
-@given(HISTOGRAMS, st.data())
-def test_only_wanted_bounds_stay_and_all_that_there_are(full, data):
-    """In whatever order, and however often, they are requested."""
-    wanted = data.draw(st.lists(st.sampled_from(full.bounds.tolist()), min_size=1))
-
-    assert sorted(set(wanted)) == merged(full, np.array(wanted)).bounds.tolist()
+@pytest.mark.parametrize(
+    ("scale", "offset", "size", "words"),
+    [
+        (21, 0, 1, "scale 21"),
+        (-11, 0, 1, "scale -11"),
+        (0, 0, -1, "-1 buckets"),
+        (0, 1020, 10, "no float64"),
+        (0, -1200, 10, "no float64"),
+    ],
+)
+def test_exponential_buckets_that_no_float64_can_hold_are_refused(scale, offset, size, words):
+    """Rather than showing infinite or equal bounds."""
+    with pytest.raises(FrameError, match=words):
+        ExponentialBuckets(scale, offset, size)
 
 
-@given(HISTOGRAMS, st.data())
-def test_merging_in_two_steps_is_merging_at_once(full, data):
-    """So an exporter may continue with already merged buckets."""
-    first = data.draw(st.lists(st.sampled_from(full.bounds.tolist()), min_size=1))
-    second = data.draw(st.lists(st.sampled_from(first), min_size=1))
-    twice, once = merged(merged(full, np.array(first)), np.array(second)), merged(full, np.array(second))
-
-    assert (once.bounds.tolist(), once.values.tolist()) == (twice.bounds.tolist(), twice.values.tolist())
+def test_powers_of_two_are_exact():
+    """At scale 0, as the kernel counts sizes."""
+    assert [512.0, 1024.0, 2048.0, 4096.0] == ExponentialBuckets(scale=0, offset=9, size=3).bounds.tolist()
 
 
-def test_neighbours_are_added_to_the_next_bound_that_stays():
-    """And what is above the last one to the bucket without a bound."""
-    fewer = merged(frame("wait", [[1, 2, 4, 8, 16]], bounds=[1, 2, 3, 4]), np.array([2.0, 3.0]))
+@given(scale=st.integers(1, 20), offset=st.integers(-(2**19), 2**19), size=st.integers(0, 40))
+def test_bounds_are_powers_of_the_base_that_opentelemetry_defines(scale, offset, size):
+    """Base = 2 ** 2 ** -scale, calculated here with 28 digits."""
+    offset = offset >> (20 - scale)  # within the range of float64 at every scale
+    exponents = [Decimal(offset + i) / 2**scale for i in range(size + 1)]
 
-    assert ([2.0, 3.0], [[3, 4, 24]]) == (fewer.bounds.tolist(), fewer.values.tolist())
+    expected = [float(Decimal(2) ** exponent) for exponent in exponents]
 
-
-def test_bounds_that_differ_in_their_last_digits_are_the_same():
-    """A user writes 1.048576ms, the kernel's are powers of two of a billionth."""
-    full = frame("wait", [[1] * 29], bounds=KERNEL)
-
-    assert [KERNEL[12]] == merged(full, np.array([1.048576e-3])).bounds.tolist()
+    assert pytest.approx(expected, rel=1e-12) == ExponentialBuckets(scale, offset, size).bounds.tolist()
 
 
-@pytest.mark.parametrize("last", [34, 35])
-def test_a_back_end_chooses_a_set_of_its_own(last):
-    """One that has no bucket without a bound asks for the kernel's last one, 34.36 s, and few are beyond it."""
-    wanted = 1e-9 * 2.0 ** np.array([10, 20, 30, last])
-    fewer = merged(frame("wait", [[1] * 29], bounds=KERNEL), wanted)
+def test_exponential_buckets_have_one_for_zero_and_one_above_the_bounds():
+    """A frame of another width is refused."""
+    buckets = ExponentialBuckets(scale=0, offset=0, size=2)
 
-    assert pytest.approx([1.024e-6, 1.048576e-3, 1.073741824, 2.0**last / 1e9]) == fewer.bounds.tolist()
-    assert [[3, 10, 10, last - 30, 36 - last]] == fewer.values.tolist()
-
-
-def test_what_cannot_be_merged_is_left_as_it_is():
-    """No histogram, none of the bounds, all of the bounds."""
-    counter, full = frame("work", [1]), frame("wait", [[1, 2]], bounds=[1])
-
-    assert all(merged(each, np.array([wanted])) is each for each, wanted in ((counter, 1), (full, 2), (full, 1)))
-    assert merged(full, np.array([])) is full
+    assert [[3, 1, 1, 0]] == frame("h", [[3, 1, 1, 0]], buckets=buckets).values.tolist()
+    with pytest.raises(FrameError, match=r"give shape \(1, 4\)"):
+        frame("h", [[3, 1]], buckets=buckets, sums=[1.0])
 
 
-def test_a_histogram_without_rows_has_fewer_buckets_too():
-    """Its bounds must not change when the first row comes."""
-    fewer = merged(frame("wait", np.zeros((0, 4)), [], bounds=[1, 2, 3], sums=[]), np.array([2.0]))
-
-    assert ((0, 2), [2.0]) == (fewer.values.shape, fewer.bounds.tolist())
+def test_a_histogram_without_buckets_is_refused():
+    """Its columns would have no meaning."""
+    with pytest.raises(FrameError, match="needs buckets and sums; give both"):
+        Frame("h", Kind.HISTOGRAM, RowSet.of([{}]), np.ones((1, 2), np.uint64), NOON)

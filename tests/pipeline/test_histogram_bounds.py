@@ -8,13 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ebpf_sidecar.pipeline.buckets import ExplicitBuckets
 from ebpf_sidecar.pipeline.histogram_bounds import chosen, format_nanoseconds, parse_histogram_bounds
 from ebpf_sidecar.pipeline.settings import parse_duration
 from ebpf_sidecar.pipeline.testing import frame
 
 KERNEL = 1e-9 * 2.0 ** np.arange(8, 36)
-DURATIONS = frame("wait", [[1] * 29], bounds=KERNEL, unit="s", advised_bounds=KERNEL[[2, 26]])
-SIZES = frame("size", [[1] * 5], bounds=[512, 1024, 4096, 8192], unit="By", advised_bounds=np.array([4096.0]))
+DURATIONS = frame("wait", [[1] * 29], buckets=ExplicitBuckets(KERNEL, KERNEL[[2, 26]]), unit="s")
+SIZES = frame(
+    "size", [[1] * 5], buckets=ExplicitBuckets(np.array([512.0, 1024, 4096, 8192]), np.array([4096.0])), unit="By"
+)
 FOREIGN = frame("age", [[1, 2, 3]], bounds=[1, 5], unit="d")
 
 

@@ -17,7 +17,7 @@ def test_a_sender_keeps_the_contract():
     factory = Factory(ComponentKind.EXPORTER, "fake", lambda *_: sender, Pushing, description="Sends to a list")
     check_contract(factory, {"sending_queue": {"queue_size": 3}})
 
-    assert 2 * 8 == sum(payload.points for payload in sender.payloads)
+    assert 2 * 10 == sum(payload.points for payload in sender.payloads)
 
 
 class Wordy(FakeSender):

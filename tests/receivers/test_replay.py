@@ -244,4 +244,4 @@ def test_the_histograms_of_the_packaged_recording_advise_bounds():
     ]
 
     assert found
-    assert all(set(each.advised_bounds) < set(each.bounds) for each in found)
+    assert all(set(each.buckets.advised) < set(each.bounds) for each in found)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ebpf_sidecar.pipeline import Kind, RowSet, Temporality
+from ebpf_sidecar.pipeline import ExplicitBuckets, Kind, RowSet, Temporality
 from ebpf_sidecar.pipeline.testing import NOON, frame
 from ebpf_sidecar.pipeline.timeline import Instant
 from ebpf_sidecar.receivers.replayed import Replayed
@@ -120,9 +120,9 @@ def test_metrics_are_carried_on_apart():
 def test_a_metric_that_changes_its_form_starts_anew():
     """Other buckets or another type of number cannot be added to what was there."""
     replay = replayed()
-    shown(replay, 0, values=[[1, 1]], bounds=[1.0], sums=[1.0])
+    shown(replay, 0, values=[[1, 1]], buckets=ExplicitBuckets([1.0]), sums=[1.0])
     replay.again()
-    made = shown(replay, 1, values=[[1, 1, 1]], bounds=[1.0, 2.0], sums=[1.0])
+    made = shown(replay, 1, values=[[1, 1, 1]], buckets=ExplicitBuckets([1.0, 2.0]), sums=[1.0])
 
     assert [[1, 1, 1]] == made.values.tolist()
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ebpf_sidecar.pipeline.buckets import Buckets, ExplicitBuckets, ExponentialBuckets
 from ebpf_sidecar.pipeline.frame import Frame, Kind
 from ebpf_sidecar.pipeline.metric_info import MetricInfo
 from ebpf_sidecar.pipeline.rows import RowSet, Text, once_per_row_set
@@ -170,8 +171,7 @@ def spread_rows(rows: RowSet, attribute: str, words: Sequence[str]) -> RowSet:
 
 def _histogram(metric: Metric, value: Slots, columns: Columns) -> ToFrame:
     slots, [total] = positions(columns, value.slots), positions(columns, value.sum)
-    bounds = value.scale * 2.0 ** (value.lowest_exponent + np.arange(len(slots) - 1, dtype=np.float64))
-    advised = value.scale * 2.0 ** np.array(value.default_exponents, np.float64) if value.default_exponents else None
+    buckets = buckets_of(value, len(slots))
 
     def make(snapshot: Snapshot, reading_time: ReadingTime) -> Frame:
         return Frame(
@@ -183,10 +183,19 @@ def _histogram(metric: Metric, value: Slots, columns: Columns) -> ToFrame:
             start_time_unix_nano=snapshot.starts,
             unit=metric.unit,
             description=metric.description,
-            bounds=bounds,
-            advised_bounds=advised,
+            buckets=buckets,
             sums=snapshot.totals[:, total].astype(np.float64) * value.scale,
             resource=reading_time.resource,
         )
 
     return make
+
+
+def buckets_of(value: Slots, slots: int) -> Buckets:
+    """The buckets of ``slots`` slots. Powers of two of the unit are exponential buckets, exactly; powers of two of
+    nanoseconds are none of a second."""
+    scale, lowest = value.scale, value.lowest_exponent
+    advised = scale * 2.0 ** np.array(value.default_exponents, np.float64) if value.default_exponents else None
+    if scale == 1:
+        return ExponentialBuckets(0, lowest, slots - 2, advised)
+    return ExplicitBuckets(scale * 2.0 ** (lowest + np.arange(slots - 1, dtype=np.float64)), advised)

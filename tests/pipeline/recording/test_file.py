@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from recordings import HEADER, OWNERS, read, write
 from strategies import frames, nasty_text, row_sets
 
-from ebpf_sidecar.pipeline import RowSet, Temporality, Text
+from ebpf_sidecar.pipeline import ExplicitBuckets, ExponentialBuckets, RowSet, Temporality, Text
 from ebpf_sidecar.pipeline.frame import Scope
 from ebpf_sidecar.pipeline.recording.file import Recording
 from ebpf_sidecar.pipeline.testing import NOON, frame
@@ -25,11 +25,13 @@ def plain(value):
         return value.strings()
     if isinstance(value, RowSet):
         return value.ids.tolist(), {name: plain(column) for name, column in value.columns.items()}
+    if isinstance(value, (ExplicitBuckets, ExponentialBuckets)):
+        return type(value).__name__, described(value)
     return value
 
 
 def described(frame):
-    """All parts of a frame."""
+    """All parts of a frame, or of its buckets."""
     return {name: plain(getattr(frame, name)) for name in type(frame).__dataclass_fields__}
 
 
@@ -48,7 +50,7 @@ def any_frames(draw):
         temporality=draw(st.sampled_from(Temporality)),
         resource=draw(st.just({"os.type": "linux"}) | st.dictionaries(nasty_text, nasty_text, max_size=2)),
         scope=Scope(draw(nasty_text), draw(nasty_text)),
-        advised_bounds=None if drawn.bounds is None else draw(st.sampled_from([None, drawn.bounds[:1]])),
+        buckets=drawn.buckets and replace(drawn.buckets, advised=draw(st.sampled_from([None, drawn.bounds[:1]]))),
     )
 
 

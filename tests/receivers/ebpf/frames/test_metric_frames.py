@@ -4,6 +4,7 @@
 import numpy as np
 import pytest
 
+from ebpf_sidecar.pipeline import ExplicitBuckets, ExponentialBuckets
 from ebpf_sidecar.pipeline.frame import Kind
 from ebpf_sidecar.pipeline.rows import RowSet
 from ebpf_sidecar.receivers.ebpf.frames.decoders import Decoders
@@ -98,8 +99,8 @@ def test_a_histogram_advises_the_bounds_of_its_default_exponents(snapshot):
         snapshot, READING_TIME
     )
 
-    assert [advising.bounds[0], advising.bounds[2]] == advising.advised_bounds.tolist()
-    assert silent.advised_bounds is None
+    assert [advising.bounds[0], advising.bounds[2]] == advising.buckets.advised.tolist()
+    assert silent.buckets.advised is None
 
 
 def test_each_row_has_its_own_start(snapshot):
@@ -121,3 +122,14 @@ def test_a_view_leaves_out_what_its_decoder_does_not_know(tmp_path):
 
     assert ("process.executable.name", "direction") == view.attributes
     assert [("cat", "read"), None] == view.groups_of(keys)
+
+
+def test_only_powers_of_two_of_the_unit_are_exponential_buckets(snapshot):
+    """Bytes are; nanoseconds are powers of two of no second."""
+    made = [
+        frame_maker(metric(Slots("duration", "duration_sum", 8, scale), "histogram"), COLUMNS)(snapshot, READING_TIME)
+        for scale in (1, 1e-9)
+    ]
+
+    assert [ExponentialBuckets, ExplicitBuckets] == [type(each.buckets) for each in made]
+    assert [256.0, 512.0, 1024.0] == made[0].bounds.tolist()

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ebpf_sidecar.pipeline.buckets import ExplicitBuckets
 from ebpf_sidecar.pipeline.errors import ProbeError
 from ebpf_sidecar.pipeline.frame import Frame, Kind
 from ebpf_sidecar.pipeline.host import Paths
@@ -43,7 +44,14 @@ class PlayedMeter:
         counts = np.array([[7 + (count - lost) * (self.looks % 2 == 0)] for count in self.calls.values()], np.uint64)
         nothing = np.zeros(len(counts))
         frame = Frame(
-            "ebpf.syscall.duration", Kind.HISTOGRAM, rows, counts, 2, bounds=np.zeros(0), sums=nothing, unit="s"
+            "ebpf.syscall.duration",
+            Kind.HISTOGRAM,
+            rows,
+            counts,
+            2,
+            buckets=ExplicitBuckets(np.zeros(0)),
+            sums=nothing,
+            unit="s",
         )
         return {frame.name: frame}
 
