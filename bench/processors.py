@@ -8,9 +8,10 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
+from measuring.printing import table
 
 from ebpf_sidecar.pipeline import ComponentKind, Frames, RowSet, Text
 from ebpf_sidecar.pipeline.testing import NOON, fake_context, frame
@@ -56,21 +57,20 @@ def milliseconds(process: Callable[[Frames], Frames], ticks: list[Frames]) -> fl
     return statistics.median(times) * 1e3
 
 
+def times(name: str, size: int) -> Iterator[float]:
+    """Milliseconds with the same rows at each tick, and with others."""
+    context = fake_context(ComponentKind.PROCESSOR, name)
+    for shared in (row_sets(size), None):
+        container = ContainerProcessor(ContainerSettings(), context)
+        processor = container if name == "container" else RateProcessor(RateSettings(), context)
+        yield milliseconds(processor.process, [page_cache(size, tick, shared) for tick in range(TICKS)])
+
+
 def main() -> None:
     """Print the table."""
-    print(f"{'rows':>8} {'processor':<10} {'same rows':>12} {'other rows':>12}")
-    for size in (100, 1_000, 10_000, 100_000):
-        for name in ("container", "rate"):
-            context, cells = fake_context(ComponentKind.PROCESSOR, name), []
-            for shared in (row_sets(size), None):
-                container, rate = (
-                    ContainerProcessor(ContainerSettings(), context),
-                    RateProcessor(RateSettings(), context),
-                )
-                processor = container if name == "container" else rate
-                ticks = [page_cache(size, tick, shared) for tick in range(TICKS)]
-                cells.append(f"{milliseconds(processor.process, ticks):>9.2f} ms")
-            print(f"{size:>8} {name:<10} {' '.join(cells)}")
+    sizes = (100, 1_000, 10_000, 100_000)
+    rows = [[name, size, *times(name, size)] for size in sizes for name in ("container", "rate")]
+    print(table(["processor", "rows", "ms, same rows", "ms, other rows"], rows))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
+from measuring.printing import table
 from opentelemetry.exporter.prometheus import _CustomCollector
 from opentelemetry.sdk.metrics import export as sdk
 from opentelemetry.sdk.resources import Resource
@@ -166,21 +167,21 @@ def control(count: int, runs: int) -> tuple[float, float]:
     return milliseconds(official, runs), milliseconds(lambda _: generate_latest(ready), runs)
 
 
+def line_of(count: int) -> list[object]:
+    """A line of the table, for that many rows."""
+    found, held = measure(count), memory(count)
+    otel, client = control(count, runs=3)
+    ours = [found[key] for key in ("first", "export", "churn", "text", "om", "gzip", "again")]
+    return [count * SERIES_PER_ROW, *ours, otel, otel / found["text"], client, client / found["text"], *held]
+
+
 def main() -> None:
     """Print the table."""
     most = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
-    heads = ("series", "first exp", "export", "churn exp", "text", "openmetrics", "text+gzip", "again", "otel", "ratio")
-    print(" ".join(f"{head:>11}" for head in (*heads, "client", "ratio", "MiB", "MiB+page")))
-    for series in (100, 1_000, 10_000, 100_000):
-        if series > most:
-            break
-        count = max(1, series // SERIES_PER_ROW)
-        found, held = measure(count), memory(count)
-        otel, client = control(count, runs=3)
-        keys = ("first", "export", "churn", "text", "om", "gzip", "again")
-        cells = [f"{found[key]:11.2f}" for key in keys]
-        cells += [f"{value:11.1f}" for value in (otel, otel / found["text"], client, client / found["text"], *held)]
-        print(f"{count * SERIES_PER_ROW:11}", *cells)
+    heads = ["series", "first exp", "export", "churn exp", "text", "openmetrics", "text+gzip", "again", "otel", "ratio"]
+    sizes = [series for series in (100, 1_000, 10_000, 100_000) if series <= most]
+    heads += ["client", "ratio", "MiB", "MiB+page"]
+    print(table(heads, [line_of(max(1, each // SERIES_PER_ROW)) for each in sizes]))
 
 
 if __name__ == "__main__":

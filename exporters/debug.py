@@ -11,7 +11,6 @@ If the reader closes the pipe (``ebpf-sidecar run | head``), a service without o
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from typing import Literal
@@ -28,6 +27,7 @@ from ebpf_sidecar.pipeline.host import Context
 from ebpf_sidecar.pipeline.output import OUTPUT_CLOSED, standard_output
 from ebpf_sidecar.pipeline.plugins import hookimpl
 from ebpf_sidecar.pipeline.settings import Settings
+from ebpf_sidecar.pipeline.terminal import wants_colours
 
 
 class DebugSettings(Settings):
@@ -73,7 +73,7 @@ class DebugExporter:
     def _lines(self, frames: Frames) -> Iterator[str]:
         settings = self._settings
         limit = settings.limit or sys.maxsize
-        writer = JsonLines(limit) if settings.format == "json" else Tables(limit, colours=_colours())
+        writer = JsonLines(limit) if settings.format == "json" else Tables(limit, colours=wants_colours(sys.stdout))
         how: dict[str, Callable[[Frames], Iterator[str]]] = {
             "basic": writer.basic,
             "normal": writer.normal,
@@ -89,11 +89,6 @@ class DebugExporter:
         # a terminal that lacks a character, or a name that is not text, must not abort the batch
         output.write(text.encode(encoding, "backslashreplace").decode(encoding))
         output.flush()
-
-
-def _colours() -> bool:
-    """Only on a terminal, and unless disabled (https://no-color.org)."""
-    return sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 FACTORY = Factory.exporter(

@@ -6,6 +6,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from ebpf_sidecar.pipeline.text_table import aligned
+
 
 def progress(text: str) -> None:
     """Print progress, separate from the table."""
@@ -13,14 +15,5 @@ def progress(text: str) -> None:
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[object]], left: int = 1) -> str:
-    """Aligned columns, the first ``left`` of them to the left."""
-    lines = [[f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row] for row in (heads, *rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
-    aligned = [
-        [
-            cell.ljust(width) if i < left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        for line in lines
-    ]
-    return "\n".join("  ".join(line).rstrip() for line in aligned)
+    """Aligned columns, the text of the first ``left`` to the left."""
+    return "\n".join(aligned([heads, *rows], right=range(left, len(heads)), floats=".2f"))

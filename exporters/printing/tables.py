@@ -6,16 +6,18 @@ Control characters in external text, such as process names, are escaped: they co
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
+import click
+
+from ebpf_sidecar.pipeline.errors import printable
 from ebpf_sidecar.pipeline.frame import Frame, Frames, Kind, Temporality, points
+from ebpf_sidecar.pipeline.text_table import aligned
 
 from .points import Point, first_points
 
-_BOLD, _DIM, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 _GAP = "  "
 
 Cell = str | int | float
@@ -38,27 +40,27 @@ class Tables:
         rows: list[Sequence[Cell]] = []
         for frame in frames:
             for point in first_points(frame, self.limit):
-                attributes = " ".join(f"{name}={_shown(value)}" for name, value in point.attributes.items())
+                attributes = " ".join(f"{name}={value}" for name, value in point.attributes.items())
                 rows.append((frame.name, _summary(frame, point), frame.unit, attributes))
             if len(frame) > self.limit:
                 rows.append((frame.name, f"… {len(frame) - self.limit} more", "", ""))
-        yield from _aligned(rows)
+        yield from aligned(map(_shown, rows))
 
     def detailed(self, frames: Frames) -> Iterator[str]:
         """A table per metric: what is known about it, then a column for each attribute."""
         for frame in frames:
-            yield self._styled(_BOLD, frame.name) + _GAP + self._styled(_DIM, _about(frame))
+            yield self._styled(frame.name, bold=True) + _GAP + self._styled(_about(frame), dim=True)
             few = first_points(frame, self.limit)
             names = list(dict.fromkeys(name for point in few for name in point.attributes))
             heads = [*names, *_value_heads(frame)]
             body = [[*(point.attributes.get(name, "") for name in names), *_values(frame, point)] for point in few]
-            yield from (f"  {line}" for line in _aligned([heads, *body] if body else []))
+            yield from aligned(map(_shown, [heads, *body] if body else []), indent=_GAP)
             if len(frame) > self.limit:
                 yield f"  … {len(frame) - self.limit} more"
             yield ""
 
-    def _styled(self, style: str, text: str) -> str:
-        return f"{style}{_shown(text)}{_PLAIN}" if self.colours else _shown(text)
+    def _styled(self, text: str, **style: bool) -> str:
+        return click.style(printable(text), **style) if self.colours else printable(text)
 
 
 def _about(frame: Frame) -> str:
@@ -92,21 +94,8 @@ def _mean(point: Point) -> float:
     return (point.sum or 0.0) / (point.count or 1)
 
 
-def _aligned(rows: Sequence[Sequence[Cell]]) -> Iterator[str]:
-    """Columns as wide as their widest cell, numbers right-aligned."""
-    texts = [[_shown(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
-    for row, cells in zip(rows, texts, strict=True):
-        padded = (
-            text.ljust(width) if isinstance(cell, str) else text.rjust(width)
-            for cell, text, width in zip(row, cells, widths, strict=True)
-        )
-        yield _GAP.join(padded).rstrip()
-
-
-def _shown(cell: Any) -> str:
-    text = f"{cell:.6g}" if isinstance(cell, float) else str(cell)
-    return text if text.isprintable() else text.encode("unicode_escape").decode()
+def _shown(row: Iterable[Cell]) -> list[Cell]:
+    return [printable(cell) if isinstance(cell, str) else cell for cell in row]
 
 
 def _time(nanoseconds: int) -> str:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import EntryPoint
 
@@ -15,6 +15,7 @@ from ebpf_sidecar.pipeline.errors import PluginError
 from ebpf_sidecar.pipeline.plugins import Plugin, Plugins
 from ebpf_sidecar.pipeline.suggestions import did_you_mean
 from ebpf_sidecar.pipeline.telemetry.catalogue import catalogue
+from ebpf_sidecar.pipeline.text_table import aligned
 
 _KINDS = (*(kind.value for kind in ComponentKind), "command", "probes")
 
@@ -43,7 +44,7 @@ def components(*, as_json: bool) -> None:
         (each.kind, each.type, each.stability, f"{each.distribution} {each.version}".strip(), _description(each))
         for each in found
     ]
-    click.echo("\n".join(_aligned([header, *rows])))
+    click.echo("\n".join(aligned([header, *rows])))
 
 
 def metrics(*, as_json: bool) -> None:
@@ -53,7 +54,7 @@ def metrics(*, as_json: bool) -> None:
         click.echo(json.dumps([asdict(each) for each in found], indent=2, ensure_ascii=False))
         return
     rows = [(each.name, each.kind.value, each.unit, each.made_by, each.description) for each in found]
-    click.echo("\n".join(_aligned([("METRIC", "KIND", "UNIT", "MADE BY", "DESCRIPTION"), *rows])))
+    click.echo("\n".join(aligned([("METRIC", "KIND", "UNIT", "MADE BY", "DESCRIPTION"), *rows])))
 
 
 def list_components(plugins: Plugins) -> Iterator[ListedComponent]:
@@ -108,9 +109,3 @@ def _package(entry: EntryPoint) -> tuple[str, str]:
 
 def _description(each: ListedComponent) -> str:
     return " ".join(each.error.split()) if each.error else each.description
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -21,6 +21,7 @@ from ebpf_sidecar.pipeline.config.yaml_scalars import dump
 from ebpf_sidecar.pipeline.errors import PluginError
 from ebpf_sidecar.pipeline.plugins import Plugins
 from ebpf_sidecar.pipeline.secrets_in_text import known_secrets
+from ebpf_sidecar.pipeline.text_table import aligned
 
 from .options import print_stderr
 
@@ -38,20 +39,18 @@ def _picture(config: Config) -> Iterator[str]:
         yield f"extensions: {', '.join(map(str, config.service.extensions))}"
     for id_, pipeline in config.service.pipelines.items():
         yield f"{id_}:"
-        yield from _flow(pipeline)
+        yield from aligned(_flow(pipeline), gap="", indent="  ")
 
 
-def _flow(pipeline: PipelineSettings) -> Iterator[str]:
+def _flow(pipeline: PipelineSettings) -> Iterator[tuple[str, ...]]:
     """Receivers on the left, exporters on the right, processors between them on the first line; plain ASCII."""
     receivers, exporters = [str(id_) for id_ in pipeline.receivers], [str(id_) for id_ in pipeline.exporters]
-    width = max(map(len, receivers))
     joined, forked = "--+" if len(receivers) > 1 else "", len(exporters) > 1
     middle = "".join(f"--> {processor} " for processor in pipeline.processors)
     for row, (receiver, exporter) in enumerate(zip_longest(receivers, exporters, fillvalue="")):
-        left = f"{receiver:<{width}} {joined if receiver else ' ' * len(joined)}"
         fork = ("  +" if row else "--+") if forked else ""
         right = f"{fork}--> {exporter}" if exporter else ""
-        yield f"  {left}{' ' * len(middle) if row else middle}{right}".rstrip()
+        yield f"{receiver} ", joined if receiver else "", "" if row else middle, right
 
 
 def print_config(files: Sequence[str], overrides: Sequence[str]) -> None:

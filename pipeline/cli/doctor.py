@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,11 +17,14 @@ from ebpf_sidecar.pipeline.component import ComponentKind
 from ebpf_sidecar.pipeline.config.load import Config, load
 from ebpf_sidecar.pipeline.config.locations import config_sources
 from ebpf_sidecar.pipeline.plugins import Plugins
+from ebpf_sidecar.pipeline.terminal import wants_colours
+from ebpf_sidecar.pipeline.text_table import aligned
 
 JSON_VERSION = 1
 """Increased when a key of the JSON is removed or changes its meaning; keys may be added at any time."""
 
 _COLOURS = {Verdict.OK: "green", Verdict.NOTE: "yellow", Verdict.PROBLEM: "red"}
+_WIDEST = max(map(len, Verdict))  # so that the tables of all components line up
 _NOTHING = "nothing to check: no component of this configuration has checks"
 
 
@@ -38,7 +42,7 @@ def doctor(files: Sequence[str], overrides: Sequence[str], *, as_json: bool) -> 
     config = load(config_sources(files), overrides, plugins, os.environ)
     examined = list(examine(config, plugins))
     text = json.dumps(as_data(examined), indent=2, ensure_ascii=False) if as_json else "\n".join(table(examined))
-    click.echo(text, color=False if os.environ.get("NO_COLOR") else None)  # None: only on a terminal
+    click.echo(text, color=wants_colours(sys.stdout))
     return 1 if _problems(examined) else 0
 
 
@@ -70,7 +74,7 @@ def table(examined: Sequence[Examined]) -> Iterator[str]:
     """The lines for people: an aligned table, the number of problems, then advice to copy."""
     for each in examined:
         yield click.style(f"{each.component}:", bold=True)
-        yield from _rows(each.examination.findings)
+        yield from aligned(_rows(each.examination.findings), indent="  ")
         yield ""
     yield _summary(_problems(examined)) if examined else _NOTHING
     for each in examined:
@@ -78,14 +82,12 @@ def table(examined: Sequence[Examined]) -> Iterator[str]:
             yield from ("", click.style(f"# {each.component}: {advice.title}", bold=True), advice.text.rstrip("\n"))
 
 
-def _rows(findings: Sequence[Finding]) -> Iterator[str]:
-    names = [f"{finding.area} {finding.subject}".strip() for finding in findings]
-    width = max(map(len, names), default=0)
-    for name, finding in zip(names, findings, strict=True):
-        verdict = click.style(f"{finding.verdict:<7}", fg=_COLOURS[finding.verdict])
-        yield f"  {verdict}  {name:<{width}}  {finding.found}".rstrip()
+def _rows(findings: Sequence[Finding]) -> Iterator[tuple[str, str, str]]:
+    for finding in findings:
+        verdict = click.style(f"{finding.verdict:<{_WIDEST}}", fg=_COLOURS[finding.verdict])
+        yield verdict, f"{finding.area} {finding.subject}".strip(), finding.found
         if finding.fix:
-            yield f"  {'':<7}  {'':<{width}}  fix: {finding.fix}"
+            yield "", "", f"fix: {finding.fix}"
 
 
 def _problems(examined: Sequence[Examined]) -> int:

@@ -3,19 +3,20 @@
 
 from __future__ import annotations
 
-import os
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+
+from ebpf_sidecar.pipeline.terminal import wants_colours
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def print_stderr(prefix: str, message: str, *, colour: str) -> None:
     """Print one line on standard error, coloured only on a terminal and unless NO_COLOR is set."""
-    colours = False if os.environ.get("NO_COLOR") else None
-    click.echo(prefix + click.style(message, fg=colour), err=True, color=colours)
+    click.echo(prefix + click.style(message, fg=colour), err=True, color=wants_colours(sys.stderr))
 
 
 def config_options(command: _Command) -> _Command:

@@ -12,11 +12,13 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import TextIO
 
+import click
+
 from ebpf_sidecar.pipeline.secrets_in_text import redacted
+from ebpf_sidecar.pipeline.terminal import wants_colours
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
-_COLOURS = {logging.WARNING: "\x1b[33m", logging.ERROR: "\x1b[31m", logging.CRITICAL: "\x1b[31m"}
-_PLAIN = "\x1b[0m"
+_COLOURS = {logging.WARNING: "yellow", logging.ERROR: "red", logging.CRITICAL: "red"}
 
 
 class BoundedHandler(logging.StreamHandler[TextIO]):
@@ -81,8 +83,8 @@ class ConsoleFormatter(logging.Formatter):
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
         line = redacted(line, self._secrets)
-        colour = _COLOURS.get(record.levelno, "") if self._coloured else ""
-        return f"{colour}{line}{_PLAIN}" if colour else line
+        colour = _COLOURS.get(record.levelno) if self._coloured else None
+        return click.style(line, fg=colour) if colour else line
 
 
 class JsonFormatter(logging.Formatter):
@@ -117,8 +119,6 @@ def configure(level: str, encoding: str, stream: TextIO | None = None, secrets: 
     """
     stream = stream or sys.stderr
     handler = BoundedHandler(stream) if stream else logging.NullHandler()
-    coloured = stream is not None and stream.isatty() and not os.environ.get("NO_COLOR")
-    handler.setFormatter(
-        JsonFormatter(secrets=secrets) if encoding == "json" else ConsoleFormatter(coloured=coloured, secrets=secrets)
-    )
+    console = ConsoleFormatter(coloured=wants_colours(stream), secrets=secrets)
+    handler.setFormatter(JsonFormatter(secrets=secrets) if encoding == "json" else console)
     logging.basicConfig(level=LEVELS[level], handlers=[handler], force=True)

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from ebpf_sidecar.pipeline.text_table import aligned
 from ebpf_sidecar.receivers.ebpf.maps.loaded import HookStatus
 from ebpf_sidecar.receivers.ebpf.watch.canary import Liveness
 
@@ -85,13 +86,7 @@ def lines_of(report: Report) -> Iterator[str]:
     yield f"{attached} of {len(report.hooks)} hooks attached, {live} seen to fire"
     yield from (f"  {hook.probe}::{hook.hook}: {why}" for hook in report.hooks if (why := _trouble(hook)))
     rows = [("METRIC", "WORKLOAD", "EXPECTED", "MEASURED", "ORACLE", "VERDICT"), *map(_row, report.metrics)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [
-            f"{cell:>{w}}" if i in (2, 3) else f"{cell:<{w}}"
-            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        ]
-        yield "  ".join(cells).rstrip()
+    yield from aligned(rows, right=(2, 3))
     totals = ", ".join(f"{count} {verdict}" for verdict, count in report.totals.items())
     where = f"{report.file_bytes >> 20} MiB in {report.folder}, {report.file_system or 'not on a disk'}"
     yield f"{totals} in {report.seconds:.1f} s ({where})"

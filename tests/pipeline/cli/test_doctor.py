@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -138,15 +140,20 @@ def test_words_are_coloured_for_a_terminal():
     assert any("\x1b[31mproblem" in line for line in lines)
 
 
-@pytest.mark.parametrize(("variable", "wanted"), [("", None), ("1", False)])
-def test_no_color_takes_the_colours_away_also_on_a_terminal(doctor, monkeypatch, variable, wanted):
-    """It is told to click; without the variable it decides by the terminal."""
-    told = []
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(("variable", "coloured"), [("", True), ("1", False)])
+def test_no_color_takes_the_colours_away_also_on_a_terminal(doctor, monkeypatch, variable, coloured):
+    """https://no-color.org."""
+    terminal = Terminal()
     monkeypatch.setenv("NO_COLOR", variable)
-    monkeypatch.setattr(doctor_command.click, "echo", lambda text, color: told.append(color))
+    monkeypatch.setattr(sys, "stdout", terminal)
     doctor()
 
-    assert [wanted] == told
+    assert coloured == ("\x1b[31mproblem" in terminal.getvalue())
 
 
 @pytest.mark.parametrize(
