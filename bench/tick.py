@@ -15,9 +15,7 @@ objects through opentelemetry-exporter-prometheus to a page ("+ page"); "ratio" 
 
 from __future__ import annotations
 
-import ctypes
 import os
-import platform
 import statistics
 import struct
 import sys
@@ -44,6 +42,7 @@ from ebpf_sidecar.processors.container import ContainerProcessor, ContainerSetti
 from ebpf_sidecar.processors.rate import RateProcessor, RateSettings
 from ebpf_sidecar.receivers.ebpf.frames.metric_frames import ReadingTime
 from ebpf_sidecar.receivers.ebpf.frames.reading import Reading, coverage, reading_of
+from ebpf_sidecar.receivers.ebpf.kernel.bpf_syscall import Command, opened, packed
 from ebpf_sidecar.receivers.ebpf.maps.kernel_map import KernelMap
 from ebpf_sidecar.receivers.ebpf.owners.attribution import Attribution, GroupBy
 from ebpf_sidecar.receivers.ebpf.probe.file import read_probe
@@ -54,7 +53,7 @@ TICKS = 7
 INTERVAL = 10
 RANDOM = np.random.default_rng(1)
 EXECUTABLES = 5
-CREATE, UPDATE_BATCH, BPF_CALL = 0, 26, {"x86_64": 321, "aarch64": 280}
+UPDATE_BATCH, MAP, BATCH = 26, struct.Struct("<IIIII"), struct.Struct("<QQQQIIQQ")  # of bpf(2)
 STEPS = ("update", "frames", "coverage", "container", "rate", "export", "scrape")
 
 
@@ -234,23 +233,13 @@ def series_of(frames: list[Frame]) -> int:
 def kernel_map(shape: Shape, count: int) -> Iterator[KernelMap]:
     """A real hash map with ``count`` entries. Raises `OSError` without rights."""
     key, columns = shape.key, shape.columns
-    fd = bpf(CREATE, struct.pack("<IIIII", 1, key.itemsize, columns * 8, max(64, count), 0))
+    fd = opened(Command.MAP_CREATE, packed(MAP, 1, key.itemsize, columns * 8, max(64, count), 0))
     try:
         keys, values = keys_of(shape, count), RANDOM.integers(1, 100, (count, columns), np.uint64)
-        place = struct.pack("<QQQQIIQQ", 0, 0, keys.ctypes.data, values.ctypes.data, count, fd, 0, 0)
-        bpf(UPDATE_BATCH, place)
+        opened(UPDATE_BATCH, packed(BATCH, 0, 0, keys.ctypes.data, values.ctypes.data, count, fd, 0, 0))
         yield KernelMap("bench", fd, key, shape.fields, max(64, count))
     finally:
         os.close(fd)
-
-
-def bpf(command: int, attributes: bytes) -> int:
-    """The system call. Raises `OSError`."""
-    buffer = ctypes.create_string_buffer(attributes, 128)
-    answer: int = ctypes.CDLL(None, use_errno=True).syscall(BPF_CALL[platform.machine()], command, buffer, 128)
-    if answer < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return answer
 
 
 def kernel_read(shape: Shape, count: int) -> float | str:

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = "ebpf_sidecar"
 FOLDERS = ("pipeline", "receivers", "processors", "exporters", "bpf")
 SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+BENCHES = sorted((ROOT / "bench").rglob("*.py"))
 PROGRAMS = sorted(path for suffix in "ch" for path in (ROOT / "bpf").glob(f"*.{suffix}"))
 EBPF = "receivers/ebpf"
 # a folder, or a file that stands above the folders beside it: what it imports besides its own folder
@@ -139,6 +140,14 @@ def test_the_pipeline_knows_no_component_and_components_know_no_other():
     foreign = {name: {each for each in to if own[each] not in ("pipeline", own[name])} for name, to in WINGS.items()}
 
     assert {} == {name: each for name, each in foreign.items() if each}
+
+
+def test_the_c_library_is_called_in_one_place():
+    """So that failures look alike. Workloads of the selftest start without the product."""
+    isolated = ROOT / EBPF / "selftest/workloads"
+    callers = [path for path in SOURCES + BENCHES if "CDLL(None" in path.read_text() and path.parent != isolated]
+
+    assert [ROOT / "pipeline/process/libc.py"] == callers
 
 
 def test_there_is_no_circle():

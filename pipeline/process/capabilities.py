@@ -7,11 +7,12 @@ No system call changes all threads of a process, so capabilities are dropped bef
 from __future__ import annotations
 
 import ctypes
-import os
 import re
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from .libc import libc_call
 
 NAMES = (
     "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
@@ -75,10 +76,10 @@ def without_capabilities() -> Iterator[None]:
 
 def _drop_bounding(mask: int) -> None:
     """If allowed (CAP_SETPCAP); it only matters for programs that are executed without no_new_privs."""
-    libc = ctypes.CDLL(None)
     for number in range(2 * _HALF):
-        if libc.prctl(_BOUNDING_READ, number, 0, 0, 0) == 1 and not mask >> number & 1:
-            libc.prctl(_BOUNDING_DROP, number, 0, 0, 0)
+        with suppress(OSError):  # this kernel has no such capability, or dropping it is not allowed
+            if _prctl(_BOUNDING_READ, number) == 1 and not mask >> number & 1:
+                _prctl(_BOUNDING_DROP, number)
 
 
 def _set(effective: int, mine: int, inheritable: int) -> None:
@@ -87,21 +88,11 @@ def _set(effective: int, mine: int, inheritable: int) -> None:
     low = (1 << _HALF) - 1
     halves = (effective, mine, inheritable)
     data = (ctypes.c_uint32 * 6)(*(each & low for each in halves), *(each >> _HALF for each in halves))
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.capset(header, data) != 0:
-        _fail()
+    libc_call("capset", header, data)
 
 
-def _prctl(option: int, *arguments: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    words = [ctypes.c_ulong(each) for each in (*arguments, 0, 0, 0, 0)[:4]]
-    if libc.prctl(option, *words) != 0:
-        _fail()
-
-
-def _fail() -> None:
-    number = ctypes.get_errno()
-    raise OSError(number, os.strerror(number))
+def _prctl(option: int, *arguments: int) -> int:
+    return libc_call("prctl", option, *(*arguments, 0, 0, 0, 0)[:4])
 
 
 def _mask(names: Collection[str]) -> int:

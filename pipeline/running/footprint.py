@@ -7,10 +7,12 @@ at any time: the kernel maps them again when they are used. By itself it drops t
 
 from __future__ import annotations
 
-import ctypes
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+
+from ebpf_sidecar.pipeline.process.libc import libc_call
 
 Advise = Callable[[int, int], None]
 """Takes the address and length of a mapping whose pages are not needed now."""
@@ -41,9 +43,8 @@ def use_one_heap() -> None:
 
     Otherwise each thread that has ever rendered a page keeps memory for one; the GIL serializes allocations anyway.
     """
-    option = getattr(ctypes.CDLL(None), "mallopt", None)
-    if option is not None:
-        option(_ARENA_MAX, 1)
+    with suppress(OSError):
+        libc_call("mallopt", _ARENA_MAX, 1)
 
 
 def release_free_memory() -> None:
@@ -51,9 +52,8 @@ def release_free_memory() -> None:
 
     Rendering a large page leaves free memory between long-lived objects, which glibc would keep for ever.
     """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(ctypes.c_size_t(0))
+    with suppress(OSError):
+        libc_call("malloc_trim", 0)
 
 
 def unchanged_mappings(smaps: str) -> Iterator[tuple[int, int]]:
@@ -64,5 +64,5 @@ def unchanged_mappings(smaps: str) -> Iterator[tuple[int, int]]:
 
 
 def _advise(address: int, length: int) -> None:
-    # madvise(2); on failure the pages just stay in memory
-    ctypes.CDLL(None).madvise(ctypes.c_void_p(address), ctypes.c_size_t(length), _DONTNEED)
+    with suppress(OSError):  # the pages just stay in memory
+        libc_call("madvise", address, length, _DONTNEED)

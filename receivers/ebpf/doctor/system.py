@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import resource
 import subprocess
@@ -12,8 +11,10 @@ from dataclasses import dataclass, field
 
 from ebpf_sidecar.pipeline.process.isolation import python_code, start
 from ebpf_sidecar.pipeline.process.seccomp import libseccomp_available
+from ebpf_sidecar.receivers.ebpf.kernel.bpf_syscall import kernel_call
 from ebpf_sidecar.receivers.ebpf.kernel.reader_rights import rights_to_read
 from ebpf_sidecar.receivers.ebpf.kernel.syscall_table import syscall_table
+from ebpf_sidecar.receivers.ebpf.kernel.system_call import system_call
 from ebpf_sidecar.receivers.ebpf.loader.bcc_package import system_folder
 
 _NO_COMMAND = 0xFFFF  # bpf(2) answers EINVAL to an unknown command, if the caller has permission
@@ -75,19 +76,21 @@ def this_system() -> System:
 
 def _answers(machine: str) -> Mapping[str, int]:
     try:
-        numbers = syscall_table(machine).numbers
+        syscall_table(machine)
     except KeyError:
         return {}
-    libc = ctypes.CDLL(None, use_errno=True)
-    attributes = ctypes.create_string_buffer(128)
     return {
-        "bpf": _errno(libc, numbers["bpf"], _NO_COMMAND, attributes, len(attributes)),
-        "perf_event_open": _errno(libc, numbers["perf_event_open"], None, 0, -1, -1, 0),
+        "bpf": kernel_call(_NO_COMMAND, bytearray(128)),
+        "perf_event_open": _errno("perf_event_open", None, 0, -1, -1, 0),
     }
 
 
-def _errno(libc: ctypes.CDLL, *arguments: object) -> int:
-    return ctypes.get_errno() if libc.syscall(*arguments) < 0 else 0
+def _errno(name: str, *arguments: object) -> int:
+    try:
+        system_call(name, *arguments)
+    except OSError as refusal:
+        return refusal.errno or 0
+    return 0
 
 
 def _bcc() -> Bcc:

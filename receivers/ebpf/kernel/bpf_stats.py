@@ -3,17 +3,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import platform
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .bpf_syscall import BPF_NUMBER
+from .bpf_syscall import Command, opened, packed
 
-_ENABLE_STATS = 32  # since 5.8; needs CAP_SYS_ADMIN
+_RUN_TIME = struct.Struct("<I")  # BPF_STATS_RUN_TIME is 0
 _SWITCH = Path("sys/kernel/bpf_stats_enabled")
 
 
@@ -36,13 +34,7 @@ def run_statistics(proc: Path = Path("/proc"), enable: Callable[[], int] | None 
 
 def enable_statistics() -> int:
     """The descriptor that keeps counting enabled. Raises `OSError` if that is refused."""
-    attributes = ctypes.create_string_buffer(struct.pack("<I", 0), 128)  # 0: BPF_STATS_RUN_TIME
-    libc = ctypes.CDLL(None, use_errno=True)
-    descriptor = int(libc.syscall(BPF_NUMBER[platform.machine()], _ENABLE_STATS, attributes, 128))
-    if descriptor < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    return descriptor
+    return opened(Command.ENABLE_STATS, packed(_RUN_TIME, 0))
 
 
 def _on_anyway(proc: Path) -> bool:

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import os
-import platform
 import struct
 from collections.abc import Callable
 from enum import IntEnum
 
+from .system_call import system_call
+
 BpfCall = Callable[[int, bytearray], int]
 """Takes a command and its attributes (changed in place); returns 0 or an errno. Tests inject their own."""
 
-BPF_NUMBER = {"x86_64": 321, "aarch64": 280}
-"""The number of bpf(2) by machine."""
 _ELEMENT = struct.Struct("<I4xQQQ")
 _INFO = struct.Struct("<IIQ")
-_ATTRIBUTES = 128
+_ATTRIBUTES = 128  # bytes
 
 
 class Command(IntEnum):
@@ -35,6 +33,14 @@ class Command(IntEnum):
     LOOKUP_BATCH = 24
     LOOKUP_AND_DELETE_BATCH = 25
     DELETE_BATCH = 27
+    ENABLE_STATS = 32  # since 5.8; needs CAP_SYS_ADMIN
+
+
+def packed(layout: struct.Struct, *values: object) -> bytearray:
+    """The attributes of a command."""
+    attributes = bytearray(_ATTRIBUTES)
+    layout.pack_into(attributes, 0, *values)
+    return attributes
 
 
 def kernel_call(command: int, attributes: bytearray) -> int:
@@ -48,30 +54,24 @@ def kernel_call(command: int, attributes: bytearray) -> int:
 
 def opened(command: int, attributes: bytearray) -> int:
     """The same for a command that returns a new descriptor. Raises `OSError`."""
-    libc = _libc()
     buffer = (ctypes.c_char * len(attributes)).from_buffer(attributes)
-    while (found := int(libc.syscall(BPF_NUMBER[platform.machine()], command, buffer, len(attributes)))) < 0:
-        number = ctypes.get_errno()
-        if number != errno.EAGAIN:  # the verifier stops for a signal
-            raise OSError(number, os.strerror(number))
-    return found
+    while True:
+        try:
+            return system_call("bpf", command, buffer, len(attributes))
+        except OSError as error:
+            if error.errno != errno.EAGAIN:  # the verifier stops for a signal
+                raise
 
 
 def element(call: BpfCall, command: Command, fd: int, key: int, value: int) -> int:
     """A command on one element; ``key`` and ``value`` are addresses."""
-    attributes = bytearray(_ATTRIBUTES)
-    _ELEMENT.pack_into(attributes, 0, fd, key, value, 0)
-    return call(command, attributes)
+    return call(command, packed(_ELEMENT, fd, key, value, 0))
 
 
 def info(fd: int, size: int) -> bytes:
     """The first ``size`` bytes of the kernel's information about a map or program. Raises `OSError`."""
     buffer = ctypes.create_string_buffer(size)
-    attributes = bytearray(_ATTRIBUTES)
-    _INFO.pack_into(attributes, 0, fd, size, ctypes.addressof(buffer))
-    number = kernel_call(Command.INFO, attributes)
-    if number:
-        raise OSError(number, os.strerror(number))
+    opened(Command.INFO, packed(_INFO, fd, size, ctypes.addressof(buffer)))
     return buffer.raw
 
 
@@ -90,12 +90,3 @@ def program_runs(fd: int) -> tuple[int, int]:
 def program_misses(fd: int) -> int:
     """How often the kernel skipped a program because it was already running (0 before 5.12). Raises `OSError`."""
     return int(struct.unpack_from("<Q", info(fd, 216), 208)[0])
-
-
-_kept: list[ctypes.CDLL] = []
-
-
-def _libc() -> ctypes.CDLL:
-    if not _kept:
-        _kept.append(ctypes.CDLL(None, use_errno=True))
-    return _kept[0]

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 
-MEMBARRIER = {"x86_64": 324, "aarch64": 283}
+from .system_call import system_call
+
 _GLOBAL = 1
 STORES_IN_ORDER = platform.machine() in ("x86_64", "i686")
 """Whether every CPU sees this CPU's writes in program order."""
@@ -19,7 +19,10 @@ def wait_for_programs() -> bool:
     membarrier(GLOBAL) is synchronize_rcu() for user space, and programs run inside RCU's read side. With one CPU it
     returns at once, and with nohz_full it is refused.
     """
-    if (os.cpu_count() or 1) < 2 or platform.machine() not in MEMBARRIER:
+    if (os.cpu_count() or 1) < 2:
         return False
-    libc = ctypes.CDLL(None, use_errno=True)
-    return bool(libc.syscall(MEMBARRIER[platform.machine()], _GLOBAL, 0, 0) == 0)
+    try:
+        system_call("membarrier", _GLOBAL)
+    except OSError:
+        return False
+    return True

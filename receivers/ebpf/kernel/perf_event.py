@@ -6,14 +6,14 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
-import platform
 import struct
 from dataclasses import dataclass
+
+from .system_call import system_call
 
 SOFTWARE_EVENT, TRACEPOINT_EVENT = 1, 2
 """PERF_TYPE_SOFTWARE, PERF_TYPE_TRACEPOINT."""
 
-_NUMBER = {"x86_64": 298, "aarch64": 241}
 _ATTRIBUTES = struct.Struct("<IIQQ32xQ8x")  # struct perf_event_attr: type, size, config, sample_period, config1
 _CLOSE_ON_EXEC = 8
 _SET_PROGRAM, _ENABLE = 0x40042408, 0x2400
@@ -36,11 +36,7 @@ class PerfEvent:
         address = ctypes.addressof(function) if self.function else 0
         packed = _ATTRIBUTES.pack(self.type, _ATTRIBUTES.size, self.config, 1, address)
         attributes = ctypes.create_string_buffer(packed)
-        libc = ctypes.CDLL(None, use_errno=True)
-        opened = int(libc.syscall(_NUMBER[platform.machine()], attributes, -1, cpu, -1, _CLOSE_ON_EXEC))
-        if opened < 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
+        opened = system_call("perf_event_open", attributes, -1, cpu, -1, _CLOSE_ON_EXEC)
         try:
             fcntl.ioctl(opened, _SET_PROGRAM, program)
             fcntl.ioctl(opened, _ENABLE, 0)

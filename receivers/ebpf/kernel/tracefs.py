@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+
+from ebpf_sidecar.pipeline.process.libc import libc_call
 
 PLACES = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
 _KPROBES = "bus/event_source/devices/kprobe"  # below /sys
@@ -128,15 +129,9 @@ def remount_command(group: int) -> str:
 
 def mount_tracefs(place: Path = PLACES[0]) -> None:
     """Mount tracefs for this process alone: the mount ends with it. Raises `OSError` if that is not permitted."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    _expect(libc.unshare(_NEW_MOUNTS), place)
+    libc_call("unshare", _NEW_MOUNTS)
     for above in (*reversed(place.parents), place):
         # fails where there is no mount point, as for "/" after chroot(2); a shared mount would expose ours to others
-        libc.mount(None, os.fsencode(above), None, _PRIVATE, None)
-    _expect(libc.mount(b"tracefs", os.fsencode(place), b"tracefs", 0, None), place)
-
-
-def _expect(answer: int, place: Path) -> None:
-    if answer != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), str(place))
+        with suppress(OSError):
+            libc_call("mount", None, os.fsencode(above), None, _PRIVATE, None)
+    libc_call("mount", b"tracefs", os.fsencode(place), b"tracefs", 0, None)

@@ -7,7 +7,7 @@ import ctypes
 import struct
 from dataclasses import dataclass
 
-from ebpf_sidecar.receivers.ebpf.kernel.bpf_syscall import Command, opened
+from ebpf_sidecar.receivers.ebpf.kernel.bpf_syscall import Command, opened, packed
 
 from .bytecode import MapLayout
 
@@ -27,7 +27,6 @@ _LOG_BYTES = 1 << 20
 _MAP_CREATE = struct.Struct("<5I8x16s")  # type, sizes of key and value, entries, flags; name
 _PROG_LOAD = struct.Struct("<IIQQIIQ8x16s4xI36xI")
 _TRACEPOINT_OPEN = struct.Struct("<QI4x")
-_ATTRIBUTES = 128
 
 
 class RefusedProgramError(OSError):
@@ -52,9 +51,7 @@ class Program:
 def create_map(layout: MapLayout) -> int:
     """A descriptor of a new map. Raises `OSError`."""
     sizes = (layout.type, layout.key_size, layout.value_size, layout.max_entries, layout.flags)
-    attributes = bytearray(_ATTRIBUTES)
-    _MAP_CREATE.pack_into(attributes, 0, *sizes, layout.name.encode()[:_NAME])
-    return opened(Command.MAP_CREATE, attributes)
+    return opened(Command.MAP_CREATE, packed(_MAP_CREATE, *sizes, layout.name.encode()[:_NAME]))
 
 
 def load_program(program: Program) -> int:
@@ -73,17 +70,14 @@ def load_program(program: Program) -> int:
 def open_tracepoint(program: int, event: str = "") -> int:
     """Attach to the raw tracepoint ``event``, or to the program's own target. Raises `OSError`."""
     name = ctypes.create_string_buffer(event.encode())
-    attributes = bytearray(_ATTRIBUTES)
-    _TRACEPOINT_OPEN.pack_into(attributes, 0, ctypes.addressof(name) if event else 0, program)
+    attributes = packed(_TRACEPOINT_OPEN, ctypes.addressof(name) if event else 0, program)
     return opened(Command.RAW_TRACEPOINT_OPEN, attributes)
 
 
 def _load(program: Program, log: ctypes.Array[ctypes.c_char] | None) -> int:
     code, licensed = ctypes.create_string_buffer(program.code), ctypes.create_string_buffer(program.license.encode())
-    attributes = bytearray(_ATTRIBUTES)
-    _PROG_LOAD.pack_into(
-        attributes,
-        0,
+    attributes = packed(
+        _PROG_LOAD,
         PROGRAM_TYPES[program.attach],
         len(program.code) // 8,
         ctypes.addressof(code),

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from ebpf_sidecar.pipeline.process.libc import libc_call
 from ebpf_sidecar.receivers.ebpf.kernel.diskstats import Disks
+from ebpf_sidecar.receivers.ebpf.kernel.system_call import system_call
 
 PAGE = mmap.PAGESIZE
-_CACHESTAT = 451  # on all architectures
 
 
 class Unavailable(Exception):  # noqa: N818 # an answer, not an error
@@ -138,8 +139,7 @@ def resident_pages(path: Path) -> int:
                                             prot=mmap.PROT_READ | mmap.PROT_WRITE) as view:  # fmt: skip
         there = ctypes.create_string_buffer(-(-size // PAGE))
         start = (ctypes.c_char * size).from_buffer(view)
-        if ctypes.CDLL(None, use_errno=True).mincore(start, ctypes.c_size_t(size), there) != 0:
-            raise OSError(ctypes.get_errno(), "mincore")
+        libc_call("mincore", start, size, there)
         del start  # otherwise the view cannot be closed
         return sum(byte & 1 for byte in there.raw)
 
@@ -163,10 +163,11 @@ def cache_of(path: Path) -> Cached | None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         whole, answer = struct.pack("<QQ", 0, 0), ctypes.create_string_buffer(40)
-        libc = ctypes.CDLL(None, use_errno=True)
-        failed = libc.syscall(_CACHESTAT, descriptor, ctypes.create_string_buffer(whole, 16), answer, 0)
+        system_call("cachestat", descriptor, whole, answer, 0)
+    except OSError as refusal:
+        if refusal.errno not in (errno.ENOSYS, errno.EPERM):
+            raise
+        return None
     finally:
         os.close(descriptor)
-    if failed and ctypes.get_errno() not in (errno.ENOSYS, errno.EPERM):
-        raise OSError(ctypes.get_errno(), "cachestat")
-    return None if failed else Cached(*struct.unpack("<3Q", answer.raw[:24]))
+    return Cached(*struct.unpack("<3Q", answer.raw[:24]))

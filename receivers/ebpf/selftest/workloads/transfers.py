@@ -56,6 +56,7 @@ def read_ahead(path: str, size: int, step: int) -> Facts:
     """Read pages in without accessing them."""
     source, end = os.open(path, os.O_RDONLY), min(size, MOST)
     for place in range(0, end, step):
+        # not by libc_call: workloads have the standard library alone
         ctypes.CDLL(None).readahead(source, ctypes.c_int64(place), ctypes.c_size_t(step))
     return {"pages": end // PAGE}
 
