@@ -12,12 +12,12 @@ exporter; all are medians. "ratio": folding and page over unfolded. MB: what is 
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Callable, Iterator
-from typing import TypeVar
+from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 from measuring.printing import table
+from measuring.timing import clocked
 
 from ebpf_sidecar.exporters.prometheus import FACTORY, PrometheusExporter
 from ebpf_sidecar.pipeline import ComponentKind, Frame, Frames, RowSet, Text
@@ -29,7 +29,6 @@ TICKS, EXPIRATION, INTERVAL = 15, 300.0, 10
 BOUNDS = tuple(4.0**n for n in range(9))
 LINES = len(BOUNDS) + 4
 MOST = 9_000
-Result = TypeVar("Result")
 
 
 def ticks(size: int, coming: int) -> Iterator[Frames]:
@@ -69,23 +68,14 @@ def served(exporter: PrometheusExporter, frames: Frames) -> bytes:
     return exporter.scrape(Request("GET", "/metrics", {})).body
 
 
-def timed(work: Callable[[], Result], times: list[float]) -> Result:
-    """What ``work`` returns; how long it took goes to ``times``, in milliseconds."""
-    started = time.perf_counter()
-    result = work()
-    times.append((time.perf_counter() - started) * 1e3)
-    return result
-
-
 def measured(size: int, budget: int, coming: int) -> list[object]:
     """A line of the table."""
     folding, folded, whole = Folding(budget, EXPIRATION, series), exporter(), exporter()
-    costs: dict[str, list[float]] = {"fold": [], "folded": [], "whole": []}
+    costs = []
     for tick, frames in enumerate(ticks(size, coming)):
-        shown = timed(lambda frames=frames, now=tick * INTERVAL: folding.fold(frames, float(now)), costs["fold"])
-        timed(lambda shown=shown: served(folded, shown), costs["folded"])
-        timed(lambda frames=frames: served(whole, frames), costs["whole"])
-    fold, page, without = (statistics.median(each[1:]) for each in costs.values())
+        took, shown = clocked(partial(folding.fold, frames, float(tick * INTERVAL)))
+        costs.append((took, clocked(partial(served, folded, shown))[0], clocked(partial(served, whole, frames))[0]))
+    fold, page, without = (statistics.median(each[1:]) for each in zip(*costs, strict=True))
     return [fold, page, without, (fold + page) / without, folding.memory() / 1e6]
 
 

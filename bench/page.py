@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import statistics
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from measuring.build_machine import INTERVAL, SETTLED, BuildMachine
 from measuring.printing import progress, table
+from measuring.timing import clocked
 
 from ebpf_sidecar.exporters.prometheus import FACTORY, PrometheusExporter
 from ebpf_sidecar.pipeline import ComponentKind, Frame, Kind
@@ -64,9 +64,9 @@ class Run:
         exporter = PrometheusExporter(FACTORY.settings(**self.settings), context)
         for tick in range(ticks + SHOWN_LATER):
             frames = machine.tick(tick, processes * min(tick + 1, ticks) // ticks)
-            self.exporting.append(milliseconds(lambda frames=frames: exporter.export(frames)))
+            self.exporting.append(clocked(lambda frames=frames: exporter.export(frames))[0])
             if (tick + 1) % SCRAPED == 0 or tick + 1 >= ticks:
-                self.scraping.append(milliseconds(lambda: exporter.scrape(PLAIN)))
+                self.scraping.append(clocked(lambda: exporter.scrape(PLAIN))[0])
                 self.page = exporter.scrape(PLAIN).body
                 self.series.append(series_of(self.page))
                 self._compare(shown(self.page.decode()))
@@ -85,13 +85,6 @@ class Run:
         times = [statistics.median(self.exporting), statistics.median(self.scraping)]
         sizes = [len(self.page) / 1e6, self.packed / 1e6]
         return [f"{self.series[-1]:,}", f"{max(self.series):,}", *sizes, *times, f"{self.lost:,}"]
-
-
-def milliseconds(work: Callable[[], object]) -> float:
-    """How long it takes."""
-    started = time.perf_counter()
-    work()
-    return 1e3 * (time.perf_counter() - started)
 
 
 def series_of(page: bytes) -> int:

@@ -7,11 +7,12 @@
 """
 
 import statistics
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 from measuring.printing import table
+from measuring.timing import clocked
 
 from ebpf_sidecar.pipeline import ComponentKind, Frames, RowSet, Text
 from ebpf_sidecar.pipeline.testing import NOON, fake_context, frame
@@ -49,12 +50,7 @@ def row_sets(size: int) -> tuple[RowSet, RowSet]:
 def milliseconds(process: Callable[[Frames], Frames], ticks: list[Frames]) -> float:
     """The median time of a tick, the first one left out."""
     process(ticks[0])
-    times = []
-    for frames in ticks[1:]:
-        started = time.perf_counter()
-        process(frames)
-        times.append(time.perf_counter() - started)
-    return statistics.median(times) * 1e3
+    return statistics.median(clocked(partial(process, frames))[0] for frames in ticks[1:])
 
 
 def times(name: str, size: int) -> Iterator[float]:

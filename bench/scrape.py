@@ -13,12 +13,13 @@ opentelemetry-exporter-prometheus ("otel"), and prometheus_client's `generate_la
 
 import statistics
 import sys
-import time
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from measuring.printing import table
+from measuring.timing import clocked
 from opentelemetry.exporter.prometheus import _CustomCollector
 from opentelemetry.sdk.metrics import export as sdk
 from opentelemetry.sdk.resources import Resource
@@ -79,12 +80,7 @@ def exporter() -> PrometheusExporter:
 
 def milliseconds(work: Callable[[int], object], runs: int = 5) -> float:
     """The median time of ``work``, which gets the run's number."""
-    times = []
-    for run in range(runs):
-        started = time.perf_counter()
-        work(run)
-        times.append(time.perf_counter() - started)
-    return 1000 * statistics.median(times)
+    return statistics.median(clocked(partial(work, run))[0] for run in range(runs))
 
 
 def measure(count: int) -> dict[str, float]:
@@ -98,13 +94,10 @@ def measure(count: int) -> dict[str, float]:
 
     def scrape(request: Request) -> float:
         made.export(ticks[6])  # so that nothing is kept from the scrape before
-        started = time.perf_counter()
-        made.scrape(request)
-        return time.perf_counter() - started
+        return clocked(partial(made.scrape, request))[0]
 
-    found["text"] = 1000 * statistics.median(scrape(TEXT) for _ in range(5))
-    found["om"] = 1000 * statistics.median(scrape(OPENMETRICS) for _ in range(5))
-    found["gzip"] = 1000 * statistics.median(scrape(GZIP) for _ in range(5))
+    for name, request in {"text": TEXT, "om": OPENMETRICS, "gzip": GZIP}.items():
+        found[name] = statistics.median(scrape(request) for _ in range(5))
     found["again"] = milliseconds(lambda _: made.scrape(TEXT))
     found["churn"] = milliseconds(lambda run: made.export(shifted[run]))
     return found

@@ -19,8 +19,7 @@ import os
 import statistics
 import struct
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +27,7 @@ from types import SimpleNamespace
 
 import numpy as np
 from measuring.printing import progress, table
+from measuring.timing import clocked
 from opentelemetry.exporter.prometheus import _CustomCollector
 from opentelemetry.sdk.metrics import export as sdk
 from opentelemetry.sdk.resources import Resource
@@ -149,13 +149,6 @@ def reading(shape: Shape, filled: Filled) -> Reading:
     )
     attribution = Attribution(Tree(), (GroupBy.CONTAINER, GroupBy.EXECUTABLE))
     return reading_of([probe], loaded, attribution, start=NOON, cleanup=MapCleanup(), limit=10**6)
-
-
-def clocked(work: Callable[[], object]) -> tuple[float, object]:
-    """Milliseconds, and the result."""
-    started = time.perf_counter()
-    found = work()
-    return (time.perf_counter() - started) * 1e3, found
 
 
 def one_tick(parts: SimpleNamespace, number: int) -> tuple[dict[str, float], list[Frame]]:

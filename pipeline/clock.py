@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Protocol
 
 
@@ -39,6 +40,11 @@ class SystemClock:
     def wait(self, stopped: threading.Event, seconds: float) -> bool:
         """Wait for ``seconds`` or until ``stopped`` is set; true when it was set."""
         return stopped.wait(max(0.0, seconds))
+
+
+def utc(seconds: float) -> str:
+    """``2026-11-23T04:05:06.789Z``, of seconds since the epoch."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ebpf_sidecar.receivers.ebpf.kernel.disk_folder import find_disk_folder
+from ebpf_sidecar.receivers.ebpf.selftest.workspace import forget
 
 from .limited import limited, why_no_limit
 
@@ -107,14 +108,6 @@ def read_whole(file: Path) -> None:
     with file.open("rb", buffering=0) as opened:
         while opened.readinto(buffer):
             pass
-
-
-def forget(file: Path) -> None:
-    """Write a file to disk and drop it from the page cache."""
-    descriptor = os.open(file, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-    os.close(descriptor)
 
 
 def fio(file: Path, operations: int, workload: Workload) -> float:

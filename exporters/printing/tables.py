@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import click
 
+from ebpf_sidecar.pipeline.clock import utc
 from ebpf_sidecar.pipeline.errors import printable
 from ebpf_sidecar.pipeline.frame import Frame, Frames, Kind, Temporality, points
 from ebpf_sidecar.pipeline.text_table import aligned
@@ -99,6 +99,4 @@ def _shown(row: Iterable[Cell]) -> list[Cell]:
 
 
 def _time(nanoseconds: int) -> str:
-    if not nanoseconds:
-        return "unknown"
-    return datetime.fromtimestamp(nanoseconds / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return utc(nanoseconds / 1e9) if nanoseconds else "unknown"

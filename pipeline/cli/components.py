@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import EntryPoint
@@ -16,6 +15,8 @@ from ebpf_sidecar.pipeline.plugins import Plugin, Plugins
 from ebpf_sidecar.pipeline.suggestions import did_you_mean
 from ebpf_sidecar.pipeline.telemetry.catalogue import catalogue
 from ebpf_sidecar.pipeline.text_table import aligned
+
+from .options import print_json
 
 _KINDS = (*(kind.value for kind in ComponentKind), "command", "probes")
 
@@ -37,7 +38,7 @@ def components(*, as_json: bool) -> None:
     """Print all installed components as a table or as JSON."""
     found = list(list_components(Plugins()))
     if as_json:
-        click.echo(json.dumps([asdict(each) for each in found], indent=2, ensure_ascii=False))
+        print_json([asdict(each) for each in found])
         return
     header = ("KIND", "TYPE", "STABILITY", "PACKAGE", "DESCRIPTION")
     rows = [
@@ -51,7 +52,7 @@ def metrics(*, as_json: bool) -> None:
     """Print every metric of the installed components, as a table or as JSON with all details."""
     found = list(catalogue(Plugins()))
     if as_json:
-        click.echo(json.dumps([asdict(each) for each in found], indent=2, ensure_ascii=False))
+        print_json([asdict(each) for each in found])
         return
     rows = [(each.name, each.kind.value, each.unit, each.made_by, each.description) for each in found]
     click.echo("\n".join(aligned([("METRIC", "KIND", "UNIT", "MADE BY", "DESCRIPTION"), *rows])))

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
@@ -23,7 +22,7 @@ from ebpf_sidecar.pipeline.plugins import Plugins
 from ebpf_sidecar.pipeline.secrets_in_text import known_secrets
 from ebpf_sidecar.pipeline.text_table import aligned
 
-from .options import print_stderr
+from .options import print_json, print_stderr
 
 
 def check(files: Sequence[str], overrides: Sequence[str]) -> None:
@@ -82,4 +81,4 @@ def _without_secrets_of(kind: ComponentKind, key: str, body: Any, plugins: Plugi
 
 def print_schema() -> None:
     """Print the JSON Schema of a configuration with all installed components."""
-    click.echo(json.dumps(schema(Plugins()), indent=2, ensure_ascii=False))
+    print_json(schema(Plugins()))

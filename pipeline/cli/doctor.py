@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,8 @@ from ebpf_sidecar.pipeline.config.locations import config_sources
 from ebpf_sidecar.pipeline.plugins import Plugins
 from ebpf_sidecar.pipeline.terminal import wants_colours
 from ebpf_sidecar.pipeline.text_table import aligned
+
+from .options import print_json
 
 JSON_VERSION = 1
 """Increased when a key of the JSON is removed or changes its meaning; keys may be added at any time."""
@@ -41,8 +42,10 @@ def doctor(files: Sequence[str], overrides: Sequence[str], *, as_json: bool) -> 
     plugins = Plugins()
     config = load(config_sources(files), overrides, plugins, os.environ)
     examined = list(examine(config, plugins))
-    text = json.dumps(as_data(examined), indent=2, ensure_ascii=False) if as_json else "\n".join(table(examined))
-    click.echo(text, color=wants_colours(sys.stdout))
+    if as_json:
+        print_json(as_data(examined))
+    else:
+        click.echo("\n".join(table(examined)), color=wants_colours(sys.stdout))
     return 1 if _problems(examined) else 0
 
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shared by several commands: the options that select a configuration, and messages on standard error."""
+"""Shared by several commands: the options that select a configuration, messages on standard error, and JSON."""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -17,6 +18,11 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 def print_stderr(prefix: str, message: str, *, colour: str) -> None:
     """Print one line on standard error, coloured only on a terminal and unless NO_COLOR is set."""
     click.echo(prefix + click.style(message, fg=colour), err=True, color=wants_colours(sys.stderr))
+
+
+def print_json(value: Any) -> None:
+    """Print a value of JSON's types on standard output."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def config_options(command: _Command) -> _Command:

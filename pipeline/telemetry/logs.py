@@ -9,11 +9,11 @@ import os
 import select
 import sys
 from collections.abc import Collection
-from datetime import UTC, datetime
 from typing import TextIO
 
 import click
 
+from ebpf_sidecar.pipeline.clock import utc
 from ebpf_sidecar.pipeline.secrets_in_text import redacted
 from ebpf_sidecar.pipeline.terminal import wants_colours
 
@@ -79,7 +79,7 @@ class ConsoleFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, and the traceback if there is one."""
-        line = f"{_timestamp(record)} {_level(record):<5} {record.getMessage()}"
+        line = f"{utc(record.created)} {_level(record):<5} {record.getMessage()}"
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
         line = redacted(line, self._secrets)
@@ -96,7 +96,8 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as JSON."""
-        entry = {"ts": _timestamp(record), "level": _level(record), "msg": redacted(record.getMessage(), self._secrets)}
+        text = redacted(record.getMessage(), self._secrets)
+        entry = {"ts": utc(record.created), "level": _level(record), "msg": text}
         if record.exc_info:
             entry["stacktrace"] = redacted(self.formatException(record.exc_info), self._secrets)
         return json.dumps(entry, ensure_ascii=False)
@@ -105,10 +106,6 @@ class JsonFormatter(logging.Formatter):
 def _level(record: logging.LogRecord) -> str:
     """The level's name as in the settings: a key of `LEVELS`, or Python's name for other levels."""
     return record.levelname.lower().replace("warning", "warn")
-
-
-def _timestamp(record: logging.LogRecord) -> str:
-    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def configure(level: str, encoding: str, stream: TextIO | None = None, secrets: Collection[str] = ()) -> None:

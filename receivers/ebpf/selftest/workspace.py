@@ -57,7 +57,7 @@ class Workspace:
 
 
 def forget(path: Path) -> None:
-    """Drop a file from the page cache."""
+    """Write a file to disk and drop it from the page cache."""
     descriptor = os.open(path, os.O_RDONLY)
     os.fsync(descriptor)
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
