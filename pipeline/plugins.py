@@ -216,7 +216,8 @@ def distribution_of(entry: EntryPoint) -> str:
 
 def _checked(factory: Factory, plugin: Plugin) -> Factory:
     """The factory, if its class, where it is known already, has the methods of its kind."""
-    problem = method_problem(factory.kind, factory.create) if isinstance(factory.create, type) else ""
+    create = factory.create
+    problem = method_problem(factory.kind, create, sends=factory.sends) if isinstance(create, type) else ""
     if problem:
         raise PluginError(f'{factory.kind} "{factory.type}" of {plugin.distribution}: {problem}; update or remove it')
     return factory

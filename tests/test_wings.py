@@ -20,8 +20,12 @@ EBPF = "receivers/ebpf"
 # a folder, or a file that stands above the folders beside it: what it imports besides its own folder
 WINGS = {
     "bpf": {"pipeline"},
-    "exporters": {"exporters/exposition", "exporters/printing", "pipeline"},
+    "exporters": {
+        "exporters/exposition", "exporters/otlp_transport", "exporters/printing", "pipeline",
+    },
     "exporters/exposition": {"pipeline", "pipeline/cardinality"},
+    "exporters/otlp_encoding": {"pipeline"},
+    "exporters/otlp_transport": {"exporters/otlp_encoding", "pipeline"},
     "exporters/printing": {"pipeline"},
     "pipeline": {"pipeline/process"},
     "pipeline/cardinality": {"pipeline"},

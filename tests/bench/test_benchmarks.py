@@ -39,6 +39,18 @@ def test_memory_by_step_only_grows_by_what_is_imported(bench):
     assert all(each["anon"] + each["file"] == pytest.approx(each["rss"], abs=0.5) for each in found.values())
 
 
+def test_requests_have_the_points_that_were_asked_for(bench):
+    """Ours and the official ones hold the same, every step takes time, and everything arrives."""
+    otlp = bench("otlp")
+    over = otlp.rows(990)
+    with otlp.server() as port:
+        points, *numbers = otlp.measured(1_000, port)
+
+    assert "990" == points
+    assert all(number > 0 for number in numbers)
+    assert 990 == sum(map(len, otlp.batch(over, 1))) == otlp.points_of(otlp.as_sdk(otlp.batch(over, 1)))
+
+
 @pytest.mark.parametrize("shape", [0, 1], ids=["page_cache", "syscalls"])
 def test_a_tick_has_the_series_that_were_asked_for(bench, shape):
     """Every step takes time, and the frames hold as many series as the table says."""
