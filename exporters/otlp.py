@@ -59,7 +59,7 @@ def _client(settings: OtlpGrpcSettings, context: Context) -> GrpcClient:
     def unchanged(problem: Exception) -> None:
         context.telemetry.error("certificates", problem)
 
-    certificates = Reloaded(settings.tls, lambda: channel_credentials(settings), context.clock, unchanged)
+    certificates = Reloaded(settings.tls, lambda: channel_credentials(settings.tls), context.clock, unchanged)
     return GrpcClient(settings, user_agent(), certificates, context.logger.warning)
 
 

@@ -7,7 +7,7 @@ from ebpf_sidecar.pipeline.component import ComponentKind
 from ebpf_sidecar.pipeline.plugins import Plugins
 from ebpf_sidecar.pipeline.testing import check_contract
 
-SETTINGS = {"rate": {"metrics": ["ebpf.*"]}}
+SETTINGS = {"rate": {"metrics": ["ebpf.*"]}, "skywalking_oap": {"cluster": "contract"}}
 COMPONENTS = [(kind, type_) for kind, type_, _ in Plugins().all()]
 
 

@@ -21,12 +21,14 @@ EBPF = "receivers/ebpf"
 WINGS = {
     "bpf": {"pipeline"},
     "exporters": {
-        "exporters/exposition", "exporters/otlp_transport", "exporters/printing", "pipeline",
+        "exporters/exposition", "exporters/otlp_encoding", "exporters/otlp_transport", "exporters/printing",
+        "exporters/skywalking", "pipeline",
     },
     "exporters/exposition": {"pipeline", "pipeline/cardinality"},
     "exporters/otlp_encoding": {"pipeline"},
     "exporters/otlp_transport": {"exporters/otlp_encoding", "pipeline"},
     "exporters/printing": {"pipeline"},
+    "exporters/skywalking": {"exporters/otlp_transport", "pipeline"},
     "pipeline": {"pipeline/process"},
     "pipeline/cardinality": {"pipeline"},
     "pipeline/cli": {

@@ -4,19 +4,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 
-from ebpf_sidecar.pipeline.payload import Payload
+from ebpf_sidecar.pipeline.payload import Payload, SendError
 
 from .certificates import Reloaded
 from .responses import grpc_problem, rejected_in_part, warning_of
-from .settings import OtlpGrpcSettings, split_target
+from .settings import TlsSettings, split_target
 
 _METHOD = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 _COMPRESSION = {"none": grpc.Compression.NoCompression, "gzip": grpc.Compression.Gzip}
@@ -24,17 +24,35 @@ _MAX_RECONNECT_MS = 10_000  # gRPC's own limit is two minutes; our retries shoul
 _DETAILS = "grpc-status-details-bin"
 
 
+class GrpcTarget(Protocol):
+    """The settings that the client reads."""
+
+    @property
+    def endpoint(self) -> str: ...  # noqa: D102 # as in `OtlpGrpcSettings`, and so are the others
+    @property
+    def tls(self) -> TlsSettings: ...  # noqa: D102
+    @property
+    def compression(self) -> str: ...  # noqa: D102
+    @property
+    def timeout(self) -> float: ...  # noqa: D102
+    @property
+    def is_insecure(self) -> bool: ...  # noqa: D102
+    def metadata(self) -> Sequence[tuple[str, str]]: ...  # noqa: D102
+
+
 @dataclass
 class GrpcClient:
     """One channel to the server, a new one when the certificates have changed. Calls may come from several threads.
 
-    ``warn``: called with what a server that takes everything has to say.
+    ``warn``: called with what a server that takes everything has to say. ``for_good``: codes that this kind of server
+    gives for failures that would repeat.
     """
 
-    settings: OtlpGrpcSettings
+    settings: GrpcTarget
     user_agent: str
     certificates: Reloaded[grpc.ChannelCredentials]
     warn: Callable[[str], None]
+    for_good: frozenset[str] = frozenset()
     _channel: grpc.Channel | None = None
     _credentials: grpc.ChannelCredentials | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -48,9 +66,9 @@ class GrpcClient:
         """Deliver within ``timeout``. Raises `SendError`, and `OSError` if the certificates cannot be read."""
         call = self._open().unary_unary(_METHOD, None, ExportMetricsServiceResponse.FromString)
         try:
-            response = call(payload.body, timeout=self.settings.timeout, metadata=self._metadata())
+            response = call(payload.body, timeout=self.settings.timeout, metadata=self.settings.metadata())
         except grpc.RpcError as cause:
-            raise _problem(cause) from cause
+            raise self._problem(cause) from cause
         if warning := warning_of(response):
             self.warn(warning)
         if rejected := rejected_in_part(response, payload):
@@ -62,6 +80,13 @@ class GrpcClient:
             channel, self._channel = self._channel, None
         if channel is not None:
             channel.close()
+
+    def _problem(self, error: Any) -> SendError:
+        """``error``: a `grpc.RpcError` of a call, whose methods gRPC does not declare."""
+        trailers = dict(error.trailing_metadata() or ())
+        code, message = error.code().name, error.details() or ""
+        problem = grpc_problem(code, message, trailers.get(_DETAILS, b""))
+        return SendError(str(problem)) if code in self.for_good else problem
 
     def _open(self) -> grpc.Channel:
         credentials = None if self.settings.is_insecure else self.certificates.current()
@@ -87,20 +112,10 @@ class GrpcClient:
             *([("grpc.ssl_target_name_override", name)] if name else []),
         ]
 
-    def _metadata(self) -> list[tuple[str, str]]:
-        return [(name.lower(), value.get_secret_value()) for name, value in self.settings.headers.items()]
 
-
-def channel_credentials(settings: OtlpGrpcSettings) -> grpc.ChannelCredentials:
+def channel_credentials(tls: TlsSettings) -> grpc.ChannelCredentials:
     """The certificates in the files of the settings. Raises `OSError` if one cannot be read."""
-    tls = settings.tls
     roots, key, chain = (
         Path(path).read_bytes() if path else None for path in (tls.ca_file, tls.key_file, tls.cert_file)
     )
     return grpc.ssl_channel_credentials(roots, key, chain)
-
-
-def _problem(error: Any) -> Exception:
-    """``error``: a `grpc.RpcError` of a call, whose methods gRPC does not declare."""
-    trailers = dict(error.trailing_metadata() or ())
-    return grpc_problem(error.code().name, error.details() or "", trailers.get(_DETAILS, b""))

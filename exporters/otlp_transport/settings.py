@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from ebpf_sidecar.pipeline.histogram_bounds import HistogramBounds
 from ebpf_sidecar.pipeline.push_settings import PushSettings
@@ -78,20 +78,19 @@ class OtlpGrpcSettings(OtlpSettings):
     compression: Literal["none", "gzip"] = "none"
     """How requests are compressed."""
 
-    @model_validator(mode="after")
-    def _endpoint_is_one(self) -> Self:
-        scheme, target = split_target(self.endpoint)
-        if scheme not in ("", "http", "https", "unix", "dns") or not target:
-            raise ValueError(f'endpoint: "{self.endpoint}" is not one; write "host:port", as in "collector:4317"')
-        if scheme in ("", "dns") and ":" not in target:
-            raise ValueError(f'endpoint: "{self.endpoint}" has no port; write "{self.endpoint}:4317"')
-        return self
+    @field_validator("endpoint")
+    @classmethod
+    def _endpoint_is_one(cls, written: str) -> str:
+        return valid_target(written, 4317)
 
     @property
     def is_insecure(self) -> bool:
         """Whether requests are sent without TLS."""
-        scheme = split_target(self.endpoint)[0]
-        return scheme in ("http", "unix") or (scheme != "https" and self.tls.insecure)
+        return is_insecure(self.endpoint, self.tls)
+
+    def metadata(self) -> Sequence[tuple[str, str]]:
+        """What every call says besides the request."""
+        return [(name.lower(), value.get_secret_value()) for name, value in self.headers.items()]
 
 
 class OtlpHttpSettings(OtlpSettings):
@@ -122,6 +121,22 @@ class OtlpHttpSettings(OtlpSettings):
     def url(self) -> str:
         """Where requests are posted."""
         return self.metrics_endpoint or f"{self.endpoint.rstrip('/')}/v1/metrics"
+
+
+def valid_target(endpoint: str, port: int) -> str:
+    """The gRPC endpoint as written. Raises ValueError with advice; ``port``: the usual one."""
+    scheme, target = split_target(endpoint)
+    if scheme not in ("", "http", "https", "unix", "dns") or not target:
+        raise ValueError(f'"{endpoint}" is not an endpoint; write "host:port", as in "collector:{port}"')
+    if scheme in ("", "dns") and ":" not in target:
+        raise ValueError(f'"{endpoint}" has no port; write "{endpoint}:{port}"')
+    return endpoint
+
+
+def is_insecure(endpoint: str, tls: TlsSettings) -> bool:
+    """Whether requests to a gRPC endpoint are sent without TLS."""
+    scheme = split_target(endpoint)[0]
+    return scheme in ("http", "unix") or (scheme != "https" and tls.insecure)
 
 
 def split_target(endpoint: str) -> tuple[str, str]:

@@ -26,6 +26,7 @@ def main() -> None:
     sys.path[:] = safe_import_path()  # many imports happen later
     # NumPy's linear algebra, unused here, would start a thread per CPU, and threads keep their capabilities
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its core writes to stderr what its callers are told as well
     from ebpf_sidecar.pipeline.output import flush_standard_streams, name_output_errors  # noqa: PLC0415
 
     from .commands import exit_code  # noqa: PLC0415

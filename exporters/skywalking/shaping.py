@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What OAP needs of a frame: names that a rule can name, milliseconds, few and finite points."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ebpf_sidecar.pipeline.bucket_merging import merged
+from ebpf_sidecar.pipeline.buckets import ExplicitBuckets
+from ebpf_sidecar.pipeline.deltas import without_empty
+from ebpf_sidecar.pipeline.frame import Frame, Kind
+from ebpf_sidecar.pipeline.row_merging import merging_without
+from ebpf_sidecar.pipeline.rows import Column, RowSet, once_per_row_set
+
+from .identity import RESOURCE, Identity
+from .settings import OapSettings, point_attributes
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_./]*")
+_SHARES = ("%", "1")
+_RESERVED = ("le", "quantile")
+_ENOUGH_SECONDS = 30.0
+_MILLISECONDS = 1e3
+LeftOut = Callable[[int, str], None]
+"""Called with a number of points, and why they are not sent."""
+
+
+@dataclass
+class Shaping:
+    """Shapes deltas and gauges for OAP."""
+
+    settings: OapSettings
+    left_out: LeftOut
+
+    def __post_init__(self) -> None:
+        self._described = once_per_row_set(Identity(self.settings, self.settings.pod()).described)
+        self._merging = merging_without(point_attributes(self.settings))
+        self._renamed = once_per_row_set(_without_dots)
+
+    def frames(self, frame: Frame) -> Iterator[Frame]:
+        """The frame as OAP should get it; none if it could do nothing with it."""
+        if not _NAME.fullmatch(frame.name):
+            self.left_out(len(frame), "name_not_allowed")
+            return
+        if frame.time_unix_nano <= 0:
+            self.left_out(len(frame), "no_time")
+            return
+        summed = self._summed(frame)
+        if summed is not None:
+            finite = self._finite(summed.with_rows(self._renamed(summed.rows)))
+            yield self._with_observations(_milliseconds(finite))
+
+    def _summed(self, frame: Frame) -> Frame | None:
+        described = frame.with_rows(self._described(frame.rows))
+        merging = self._merging(described.rows)
+        if merging.merges() and frame.kind is Kind.GAUGE and frame.unit in _SHARES:
+            self.left_out(len(frame), "share_of_a_part")  # the whole's share is made of its counters, in OAP's queries
+            return None
+        summed = merging.frame(described)
+        self.left_out(len(frame) - len(summed), "merged")
+        return summed
+
+    def _finite(self, frame: Frame) -> Frame:
+        """Without NaN, which OAP ignores, and infinite values, which it stores as the largest number there is."""
+        if frame.values.dtype.kind != "f":
+            return frame
+        finite = np.isfinite(frame.values)
+        if finite.all():
+            return frame
+        self.left_out(int((~finite).sum()), "not_finite")
+        return frame.take(finite)
+
+    def _with_observations(self, frame: Frame) -> Frame:
+        """Without histograms that observed nothing: their percentiles would be the lowest bound."""
+        kept = without_empty(frame)
+        self.left_out(len(frame) - len(kept), "empty")
+        return kept
+
+
+def _without_dots(rows: RowSet) -> RowSet:
+    """Attributes that a rule can name; up to 10.3 OAP keeps dots in those of points. The first of two alike is kept."""
+    columns: dict[str, Column] = {}
+    for name, column in rows.columns.items():
+        allowed = name if name in RESOURCE else re.sub(r"[^A-Za-z0-9_]", "_", name)
+        columns.setdefault(f"{allowed}_" if allowed in _RESERVED else allowed, column)
+    return RowSet(rows.ids, columns)
+
+
+def _milliseconds(frame: Frame) -> Frame:
+    """A histogram with about ten explicit buckets: of durations, in milliseconds up to at least 30 s."""
+    if frame.buckets is None or frame.sums is None:
+        return frame
+    bounds = frame.buckets.bounds
+    if frame.buckets.advised is not None:
+        frame = merged(frame, np.append(frame.buckets.advised, bounds[-1:]))
+        bounds = frame.buckets.bounds if frame.buckets else bounds
+    if frame.unit != "s":
+        return replace(frame, buckets=ExplicitBuckets(bounds))
+    if bounds[-1:] < _ENOUGH_SECONDS:
+        frame, bounds = _with_bound(frame, _ENOUGH_SECONDS), np.append(bounds, _ENOUGH_SECONDS)
+    sums = np.asarray(frame.sums) * _MILLISECONDS
+    return replace(frame, unit="ms", buckets=ExplicitBuckets(bounds * _MILLISECONDS), sums=sums)
+
+
+def _with_bound(frame: Frame, bound: float) -> Frame:
+    """What lies above the highest bound counts below a further one: in OAP, a percentile above all is 2 ** 63 - 1."""
+    assert frame.buckets is not None  # the caller looked
+    values = np.concatenate([frame.values, np.zeros((len(frame), 1), frame.values.dtype)], axis=1)
+    return replace(frame, values=values, buckets=ExplicitBuckets(np.append(frame.buckets.bounds, bound)))
