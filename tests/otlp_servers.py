@@ -2,11 +2,12 @@
 """OTLP servers that keep what they receive and answer as a test says, and certificates for them."""
 
 import gzip
+import socket
 import subprocess
 import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -43,14 +44,18 @@ def answer(rejected=0, message=""):
 
 
 def metrics_of(requests):
-    """The name and the values of each number metric in the requests, in their order."""
+    """The name and the values (of histograms: the counts) of each metric in the requests, in their order."""
     return [
-        (metric.name, [point.as_int for point in getattr(metric, metric.WhichOneof("data")).data_points])
+        (metric.name, [_value(point) for point in getattr(metric, metric.WhichOneof("data")).data_points])
         for request in requests
         for resource in request.resource_metrics
         for scope in resource.scope_metrics
         for metric in scope.metrics
     ]
+
+
+def _value(point):
+    return getattr(point, point.WhichOneof("value")) if hasattr(point, "as_int") else point.count
 
 
 @dataclass
@@ -121,9 +126,9 @@ class HttpServer:
 
 
 @contextmanager
-def http_server(script=(), context=None):
+def http_server(script=(), context=None, port=0):
     """An `HttpServer` that listens. ``context``: of TLS."""
-    taking = HttpServer(list(script))
+    taking, connections = HttpServer(list(script)), []
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -131,10 +136,14 @@ def http_server(script=(), context=None):
         def do_POST(self):  # the library's name
             taking.take(self)
 
+        def setup(self):
+            super().setup()
+            connections.append(self.connection)
+
         def log_message(self, *args):
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
     if context is not None:
         server.socket = context.wrap_socket(server.socket, server_side=True)
@@ -146,6 +155,9 @@ def http_server(script=(), context=None):
     finally:
         server.shutdown()
         thread.join()
+        for connection in connections:
+            with suppress(OSError):  # the client was first
+                connection.shutdown(socket.SHUT_RDWR)
         server.server_close()
 
 
