@@ -20,6 +20,7 @@ from ebpf_sidecar.pipeline.telemetry.catalogue import catalogue
 from ebpf_sidecar.pipeline.telemetry.exposition import SelfMetrics
 from ebpf_sidecar.pipeline.telemetry.ledger import COUNTERS, QUEUE_GAUGES, Instrument, Ledger
 from ebpf_sidecar.pipeline.testing import check_contract, fake_context, frame
+from ebpf_sidecar.receivers.ebpf.probe.shapes import SHAPES
 
 ROOT = Path(__file__).parents[1]
 MARKDOWN = sorted(path for path in ROOT.rglob("*.md") if not str(path.relative_to(ROOT)).startswith("."))
@@ -94,7 +95,8 @@ def test_everything_that_is_made_from_the_code_has_its_place():
     text = "\n".join(path.read_text(encoding="utf-8") for path in MARKDOWN)
     made = set(re.findall(r"\[\[\[cog print\(documents\.(\w+\((?:\"\w+\")?)", text))
     wanted = {f'components("{kind.value}"' for kind in ComponentKind}
-    wanted |= {f"{name}(" for name in documents.__all__ if name != "components"}
+    wanted |= {f'probe_keys("{shape}"' for shape in SHAPES}
+    wanted |= {f"{name}(" for name in documents.__all__ if name not in ("components", "probe_keys")}
 
     assert wanted == made
 

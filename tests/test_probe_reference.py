@@ -3,8 +3,11 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
-from ebpf_sidecar.receivers.ebpf.probe import file, model
+from ebpf_sidecar.receivers.ebpf.probe import model
+from ebpf_sidecar.receivers.ebpf.probe.shape import Shape
+from ebpf_sidecar.receivers.ebpf.probe.shapes import SHAPES, ProbeShape
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "bpf/WRITING_PROBES.md").read_text(encoding="utf-8")
@@ -15,20 +18,35 @@ def words_in_code():
     return set(re.findall(r"`([^`]+)`", PAGE))
 
 
-def known_keys():
-    """Every word in the tuples that the reader takes for keys, and those that it looks up."""
-    source = Path(file.__file__).read_text(encoding="utf-8")
-    tuples = re.findall(r"(?:only\(|keys = |needed = |_NEEDED = |_KEYS = )\(([^)]*)\)", source)
-    named = re.findall(r'"(\w+)"', " ".join(tuples))
-    return {*named, *model.ATTACH_KINDS, *model.CALL_FIELDS, *model.DECODERS, *model.KINDS, *map(str, model.Action)}
-
-
-def test_every_key_of_the_yaml_is_explained():
+def test_every_key_and_every_word_of_the_yaml_is_explained():
     """Authors need not read the reader's code."""
-    keys = known_keys()
+    keys = {name for shape in SHAPES.values() for name in shape.model_fields}
+    words = {
+        *get_args(model.MetricKind),
+        *model.CALL_FIELDS,
+        *model.DECODERS,
+        *model.PERF_EVENTS,
+        *map(str, model.Action),
+    }
 
-    assert {"summary", "alternatives", "shown_by", "default_exponents", "near", "minus"} <= keys
-    assert set() == keys - words_in_code()
+    assert {"summary", "alternatives", "shown_by", "default_exponents", "near", "minus", *model.ATTACH_KINDS} <= keys
+    assert set() == (keys | words) - words_in_code()
+
+
+def test_every_mapping_of_the_file_has_its_table():
+    """And every key in it says what it is for."""
+    assert set(SHAPES.values()) == set(shapes_below(ProbeShape))
+    assert [] == [name for shape in SHAPES.values() for name, key in shape.model_fields.items() if not key.description]
+
+
+def shapes_below(annotation):
+    """The classes of all mappings in what is written as ``annotation``."""
+    if isinstance(annotation, type) and issubclass(annotation, Shape):
+        yield annotation
+        for field in annotation.model_fields.values():
+            yield from shapes_below(field.annotation)
+    for part in get_args(annotation):
+        yield from shapes_below(part)
 
 
 def test_headers_and_functions_that_the_page_names_exist():

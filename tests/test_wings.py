@@ -49,7 +49,7 @@ WINGS = {
     "receivers": {"pipeline", "pipeline/recording"},
     EBPF: set(),
     f"{EBPF}/kernel": {"pipeline/process"},
-    f"{EBPF}/probe": {"pipeline"},
+    f"{EBPF}/probe": {"pipeline", "pipeline/config"},
     f"{EBPF}/maps": {"pipeline", f"{EBPF}/kernel"},
     f"{EBPF}/owners": {"pipeline", f"{EBPF}/kernel", f"{EBPF}/maps"},
     f"{EBPF}/frames": {"pipeline", f"{EBPF}/kernel", f"{EBPF}/maps", f"{EBPF}/owners", f"{EBPF}/probe"},

@@ -11,6 +11,7 @@ from .memory import map_memory
 from .metrics import added_by_rate, own_telemetry, receiver_metrics
 from .overview import benches, configurations, hooks, markers
 from .page import page_sizes
+from .probe_keys import probe_keys
 from .probes import probes
 from .sample import sample
 
@@ -25,6 +26,7 @@ __all__ = [
     "markers",
     "own_telemetry",
     "page_sizes",
+    "probe_keys",
     "probes",
     "receiver_metrics",
     "sample",

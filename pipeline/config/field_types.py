@@ -20,7 +20,8 @@ def types_at(annotation: Any, location: Location) -> Iterator[type]:
     elif isinstance(annotation, type) and origin is None:
         yield from () if location else (annotation,)
     elif isinstance(origin, type) and issubclass(origin, Collection):
-        yield from types_at(get_args(annotation)[-1], location[1:]) if location else (origin,)
+        item = [each for each in get_args(annotation) if each is not Ellipsis][-1]
+        yield from types_at(item, location[1:]) if location else (origin,)
     else:
         for member in get_args(annotation):
             yield from types_at(member, location)

@@ -34,7 +34,7 @@ from .expansion import expand, has_reference, unwrapped_tree
 from .service_section import read_service
 from .service_settings import PipelineId, PipelineSettings, ServiceSettings, listed_ids
 from .sources import ConfigSource, InlineSource, merged_document, source_name
-from .validation import Marks, mistake
+from .validation import Marks, in_order, mistake
 from .yaml_document import Document
 
 __all__ = [
@@ -105,7 +105,7 @@ def _load(
     more += conflicts(components, service, document.marks) if service else []
     mistakes += _without_consequences(mistakes, [*_unknown_sections(tree, document.marks), *wrong, *more])
     if mistakes or service is None:
-        raise ConfigError(_in_order(mistakes, document))
+        raise ConfigError(in_order(mistakes, document.marks))
     found = (*_unused(components, service, document), *_shadowed(components, plugins, document))
     warnings = tuple(warning.without_secrets() for warning in found)
     sections = {kind.section: MappingProxyType(components[kind]) for kind in ComponentKind}
@@ -126,7 +126,7 @@ def resolved(
     document = merged_document(sources, overrides)
     tree, mistakes = expand(document, environ, note_secret=note_secret)
     if mistakes:
-        raise ConfigError(_in_order(mistakes, document))
+        raise ConfigError(in_order(mistakes, document.marks))
     return unwrapped_tree(tree)
 
 
@@ -165,9 +165,3 @@ def _without_consequences(first: Iterable[Mistake], later: Iterable[Mistake]) ->
     """The mistakes of ``later``, without consequences of an unresolved reference at the same position."""
     places = {each.where for each in first} - {""}
     return [each for each in later if each.where not in places]
-
-
-def _in_order(mistakes: Iterable[Mistake], document: Document) -> list[Mistake]:
-    """In file order, each once."""
-    places = {str(mark): number for number, mark in enumerate(document.marks.values())}
-    return sorted(dict.fromkeys(mistakes), key=lambda each: places.get(each.where, len(places)))

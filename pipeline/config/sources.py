@@ -59,7 +59,7 @@ def source_name(source: ConfigSource) -> str:
 
 def _document(source: ConfigSource) -> Document:
     name = source_name(source)
-    document = parse(_text(source, name), name)
+    document = parse(source_text(source), name)
     if document.value is None:
         return Document({}, document.marks)
     if not isinstance(document.value, dict):
@@ -85,7 +85,9 @@ def _nested(path: Location, inner: Document, mark: Mark) -> Document:
     return Document(tree, {**{(*path, *at): mark for at, mark in inner.marks.items()}, **marks})
 
 
-def _text(source: ConfigSource, name: str) -> str:
+def source_text(source: ConfigSource) -> str:
+    """The text of a source. Raises `ConfigError`."""
+    name = source_name(source)
     try:
         content = source.content if isinstance(source, InlineSource) else read_file(source)
         return content.decode("utf-8-sig")

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ebpf_sidecar.pipeline.errors import Mistake
+from ebpf_sidecar.pipeline.errors import ConfigError, Mistake
 from ebpf_sidecar.pipeline.suggestions import did_you_mean
 
 from .expansion import Expanded, unwrapped_tree
@@ -31,16 +31,29 @@ _MAX_MESSAGE = 200  # characters of another program's message
 def mistake(at: Location, message: str, marks: Marks, place: Location | None = None) -> Mistake:
     """A mistake at a location; ``place``: the location to point to, if it is another one (an unknown key)."""
     place = at if place is None else place
-    known = next((marks[place[:end]] for end in range(len(place), 0, -1) if place[:end] in marks), "")
+    known = next((marks[place[:end]] for end in range(len(place), -1, -1) if place[:end] in marks), "")
     return Mistake("::".join(map(str, at)), message, str(known))
 
 
-def validated(model: type[Model], body: Any, at: Location, marks: Marks) -> tuple[Model | None, list[Mistake]]:
-    """``body`` (null: all defaults) as settings, or all mistakes in it, whatever ``model`` raises."""
+def validated(
+    model: type[Model], body: Any, at: Location, marks: Marks, *, noun: str = "setting"
+) -> tuple[Model | None, list[Mistake]]:
+    """``body`` (null: all defaults) as settings, or all mistakes in it, whatever ``model`` raises.
+
+    ``noun``: what messages call a key.
+    """
     try:
-        return _validated(model, body, at, marks)
+        return _validated(model, body, at, marks, noun)
+    except ConfigError as error:  # another file that the settings name is wrong
+        return None, list(error.mistakes)
     except Exception as error:  # noqa: BLE001 # a settings class is a plugin's code: its failure is one more mistake
         return None, [mistake(at, plugin_failure(error), marks)]
+
+
+def in_order(mistakes: Iterable[Mistake], marks: Marks) -> list[Mistake]:
+    """In the order of the file, each once."""
+    places = {str(mark): number for number, mark in enumerate(marks.values())}
+    return sorted(dict.fromkeys(mistakes), key=lambda each: places.get(each.where, len(places)))
 
 
 def plugin_failure(error: Exception) -> str:
@@ -49,7 +62,9 @@ def plugin_failure(error: Exception) -> str:
     return f"cannot be checked: {cause}; report this to the author of the component"
 
 
-def _validated(model: type[Model], body: Any, at: Location, marks: Marks) -> tuple[Model | None, list[Mistake]]:
+def _validated(
+    model: type[Model], body: Any, at: Location, marks: Marks, noun: str
+) -> tuple[Model | None, list[Mistake]]:
     tree = {} if body is None else body
     if not isinstance(unwrapped_tree(tree), dict):
         return None, [mistake(at, f"{quoted(unwrapped_tree(tree))} is not a mapping; write {{key: value}}", marks)]
@@ -57,7 +72,7 @@ def _validated(model: type[Model], body: Any, at: Location, marks: Marks) -> tup
     if settings is None and (repaired := _repaired(tree, errors)) != tree:
         tree = repaired  # values that are still refused are quoted as the user wrote them
         settings, errors = _tried(model, tree)
-    return settings, list(_mistakes(model, tree, errors, at, marks))
+    return settings, list(_mistakes(model, tree, errors, at, marks, noun=noun))
 
 
 def _tried(model: type[Model], tree: Any) -> tuple[Model | None, list[ErrorDetails]]:
@@ -98,18 +113,14 @@ def _walked(tree: Any, loc: Sequence[str | int]) -> Location:
     walked: list[str | int] = []
     for part in loc:
         tree = tree.value if isinstance(tree, Expanded) else tree
-        if isinstance(tree, dict) and part in tree:
-            tree = tree[str(part)]
-        elif isinstance(tree, list) and isinstance(part, int) and part < len(tree):
+        if part in (tree if isinstance(tree, dict) else range(len(tree)) if isinstance(tree, list) else ()):
             tree = tree[part]
-        else:
-            continue
-        walked.append(part)
+            walked.append(part)
     return tuple(walked)
 
 
 def _mistakes(
-    model: type[BaseModel], tree: Any, errors: Sequence[ErrorDetails], at: Location, marks: Marks
+    model: type[BaseModel], tree: Any, errors: Sequence[ErrorDetails], at: Location, marks: Marks, *, noun: str
 ) -> Iterable[Mistake]:
     placed = [(_walked(tree, error["loc"]), error) for error in errors]
     deepest = [(location, error) for location, error in placed if not _is_other_branch(location, error, placed)]
@@ -118,10 +129,10 @@ def _mistakes(
         where = (*at, *location)
         if found[0]["type"] == "extra_forbidden":
             hint = did_you_mean(str(location[-1]), known_settings(model, location[:-1])) or "; remove it"
-            yield mistake(where[:-1], f'unknown setting "{location[-1]}"{hint}', marks, where)
+            yield mistake(where[:-1], f'unknown {noun} "{location[-1]}"{hint}', marks, where)
         elif found[0]["type"] == "missing":
             name = found[0]["loc"][-1]
-            yield mistake(where, f'setting "{name}" is missing; add it', marks, (*where, name))
+            yield mistake(where, f'{noun} "{name}" is missing; add it', marks, (*where, name))
         else:
             secret = any(is_secret_name(str(part)) for part in location) or is_secret_field(model, location)
             yield mistake(where, message_for(found, secret=secret), marks)

@@ -15,7 +15,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from ebpf_sidecar.pipeline.errors import ConfigError, Mistake
 
-from .yaml_scalars import SCALARS, TAG, Loader
+from .yaml_scalars import SCALARS, TAG, compose
 
 Location = tuple[str | int, ...]
 """The keys and list positions that lead to a value."""
@@ -52,13 +52,18 @@ class NotYamlError(ConfigError):
     """Text that is not YAML at all, unlike YAML with wrong content."""
 
 
-def parse(text: str, source: str) -> Document:
+def parse(text: str, source: str, *, number_keys: bool = False, fast: bool = False) -> Document:
     """The document in ``text``. Raises `ConfigError` with all mistakes, as ``source:line:column``; `NotYamlError` if
-    the text may not be meant as YAML."""
-    builder = _Builder(source)
+    the text may not be meant as YAML.
+
+    ``number_keys``: whether keys may be whole numbers; in a configuration, all are text. ``fast``: for long files, see
+    `compose`.
+    """
+    builder = _Builder(source, {"str": "text", "int": "a whole number"} if number_keys else {"str": "text"})
     try:
-        node = yaml.compose(text, Loader)
+        node = compose(text, fast=fast)
         value = None if node is None else builder.build(node, ())
+        builder.marks.setdefault((), Mark(source))
     except yaml.MarkedYAMLError as error:
         raise NotYamlError([_not_yaml(error, text, source)]) from error
     except yaml.reader.ReaderError as error:
@@ -90,8 +95,9 @@ def _unprintable(error: yaml.reader.ReaderError, text: str, source: str) -> Mist
 class _Builder:
     """Turns PyYAML's nodes into values, collecting mistakes instead of stopping at the first."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, key_types: Mapping[str, str]) -> None:
         self.source = source
+        self.key_types = key_types
         self.marks: dict[Location, Mark] = {}
         self.mistakes: list[Mistake] = []
         self._open: set[int] = set()
@@ -122,25 +128,28 @@ class _Builder:
             return [self.build(item, (*at, position)) for position, item in enumerate(node.value)]
         return self._scalar(node, at)
 
-    def _mapping(self, node: MappingNode, at: Location) -> dict[str, Any]:
-        merged: dict[str, Any] = {}
-        own: dict[str, Any] = {}
+    def _mapping(self, node: MappingNode, at: Location) -> dict[str | int, Any]:
+        merged: dict[str | int, Any] = {}
+        own: dict[str | int, Any] = {}
         for key, value in node.value:
             if key.tag == f"{TAG}merge":
                 merged = {**self._merged(value, at), **merged}
-            elif key.tag != f"{TAG}str":
-                self._wrong(key, at, f'the key "{_shown(key)}" is not text; write it in quotes')
-            elif key.value in own:
-                self._wrong(key, at, f'"{key.value}" is written twice; keep one of them')
-            elif (name := self._text(key, at)) is not None:
+            elif key.tag.removeprefix(TAG) not in self.key_types:
+                wanted = " or ".join(self.key_types.values())
+                self._wrong(key, at, f'the key "{_shown(key)}" is not {wanted}; write it in quotes')
+            elif (name := self._scalar(key, at)) is None:
+                continue
+            elif name in own:
+                self._wrong(key, at, f'"{name}" is written twice; keep one of them')
+            else:
                 self.marks[(*at, name)] = self._mark(key)
                 own[name] = self.build(value, (*at, name))
         return {**merged, **own}
 
-    def _merged(self, node: Node, at: Location) -> dict[str, Any]:
+    def _merged(self, node: Node, at: Location) -> dict[str | int, Any]:
         """The mapping from ``<<: *anchor`` or ``<<: [*first, *second]``; the first of a list wins."""
         sources = node.value if isinstance(node, SequenceNode) else [node]
-        brought: dict[str, Any] = {}
+        brought: dict[str | int, Any] = {}
         for source in sources:
             value = self.build(source, at)
             if not isinstance(value, dict):

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from ebpf_sidecar.pipeline.config.pydantic_messages import quoted
+from ebpf_sidecar.pipeline.errors import ConfigError, Mistake
 from ebpf_sidecar.pipeline.plugins import Plugins
 from ebpf_sidecar.pipeline.settings import Bytes, Settings, Share, Within
 from ebpf_sidecar.pipeline.suggestions import did_you_mean
@@ -18,6 +20,7 @@ from ebpf_sidecar.receivers.ebpf.loading.map_sizing import BUDGET
 from ebpf_sidecar.receivers.ebpf.loading.targets import TargetSettings
 from ebpf_sidecar.receivers.ebpf.owners.attribution import GroupBy
 from ebpf_sidecar.receivers.ebpf.probe.file import find_probes, read_probe
+from ebpf_sidecar.receivers.ebpf.probe.model import Probe
 
 DEFAULT_PROBES = ("page_cache", "block_io", "syscalls")
 SHED_ORDER = ("page_faults", "block_waits", "syscalls", "block_io", "page_cache", "memory")
@@ -95,12 +98,13 @@ class EbpfSettings(Settings):
         plugins = Plugins()
         found = find_probes(plugins.probe_folders())
         mistakes = []
+        probes = _read_all(path for name, path in found.items() if name in value)
         for name, chosen in value.items():
             if name not in found:
                 mistakes.append(f'unknown probe "{name}"{did_you_mean(name, found)}')
                 mistakes += [f"it may belong to a broken plugin: {broken}" for broken in plugins.broken_probes()]
             elif chosen:
-                mistakes += check_settings(read_probe(found[name]), chosen)
+                mistakes += check_settings(probes[name], chosen)
         if mistakes:
             raise ValueError("; ".join(mistakes))
         return value
@@ -142,6 +146,20 @@ class EbpfSettings(Settings):
         if len(set(value)) < len(value):
             raise ValueError("a part is listed twice; list each once")
         return value
+
+
+def _read_all(paths: Iterable[Path]) -> dict[str, Probe]:
+    """The probes by name. Raises `ConfigError` with the mistakes in all of their files."""
+    found: dict[str, Probe] = {}
+    mistakes: list[Mistake] = []
+    for path in paths:
+        try:
+            found[path.stem] = read_probe(path)
+        except ConfigError as error:
+            mistakes += error.mistakes
+    if mistakes:
+        raise ConfigError(mistakes)
+    return found
 
 
 def _written(body: Any) -> Any:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The content of a probe's YAML as immutable data. `file.py` reads it; nothing here knows the kernel."""
+"""The content of a probe's YAML as immutable data. `file.py` reads it; nothing here knows the kernel.
+
+The loader child imports this, so it must not import pydantic: how the YAML is written is in `shapes.py`.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +11,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 MetricKind = Literal["counter", "gauge", "histogram", "updowncounter"]
 AttachKind = Literal["tracepoint", "raw_tracepoint", "kprobe", "kretprobe", "fentry", "fexit", "perf_event"]
 SettingType = Literal["syscalls", "words", "integer"]
-SETTING_TYPES: tuple[SettingType, ...] = ("syscalls", "words", "integer")
-KINDS: tuple[MetricKind, ...] = ("counter", "gauge", "histogram", "updowncounter")
-ATTACH_KINDS: tuple[AttachKind, ...] = (
-    "tracepoint", "raw_tracepoint", "kprobe", "kretprobe", "fentry", "fexit", "perf_event"
-)  # fmt: skip
+CallField = Literal["follow", "cause", "timed", "direction", "advice", "restarts", "resumes", "descriptor"]
+ATTACH_KINDS: tuple[AttachKind, ...] = get_args(AttachKind)
 ON_FUNCTIONS: tuple[AttachKind, ...] = ("kprobe", "kretprobe", "fentry", "fexit")
 PERF_EVENTS: Mapping[str, int] = {"page_faults_min": 5, "page_faults_maj": 6}
 """The kernel's software events that a program can count one by one (perf_event_open(2))."""
-CALL_FIELDS = ("follow", "cause", "timed", "direction", "advice", "restarts", "resumes", "descriptor")
+CALL_FIELDS: tuple[CallField, ...] = get_args(CallField)
 """The bytes of ``struct call`` in bpf/thread.h that a probe may set, in their order."""
 BY_BTF: tuple[AttachKind, ...] = ("fentry", "fexit")
 """Types of attach points at functions that the kernel finds by BTF; the program is loaded for one function."""

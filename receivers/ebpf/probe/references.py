@@ -3,54 +3,79 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from ebpf_sidecar.pipeline.config.validation import Marks, mistake
+from ebpf_sidecar.pipeline.config.yaml_document import Location
+from ebpf_sidecar.pipeline.errors import Mistake
 from ebpf_sidecar.pipeline.suggestions import did_you_mean
 
-from .model import Probe, ProbeHook
+from .model import Metric, Probe, ProbeHook
+
+Wrong = Iterator[tuple[Location, str]]
 
 
-def wrong_references(probe: Probe) -> list[str]:
-    """The wrong references between the parts of a probe, each with its path."""
+def wrong_references(probe: Probe, marks: Marks) -> Iterable[Mistake]:
+    """The wrong references between the parts of a probe."""
+    return (mistake(at, message, marks) for at, message in _wrong(probe))
+
+
+def _wrong(probe: Probe) -> Wrong:
     hooks, maps = [hook.name for hook in probe.hooks], [spec.name for spec in probe.maps]
     settings = [f"${setting.name}" for setting in probe.settings]
-    found: list[str] = []
+    metrics = [metric.name for metric in probe.metrics]
     for i, metric in enumerate(probe.metrics):
-        found += _unknown(f"metrics[{i}]::map", [metric.map], maps)
-        found += _unknown(f"metrics[{i}]::hooks", metric.hooks, hooks)
-        for j, attribute in enumerate(metric.attributes):
-            only = [attribute.only] if attribute.only else []
-            found += _unknown(f"metrics[{i}]::attributes[{j}]::only", only, settings)
+        yield from _wrong_metric(("metrics", i), metric, hooks, maps, settings)
     for i, hook in enumerate(probe.hooks):
-        moved = hook.canary.moves.partition(".")[0] if hook.canary else ""
-        found += _unknown(f"hooks[{i}]::canary::moves", [moved] if moved else [], maps)
-        found += _wrong_shown(f"hooks[{i}]::canary::shown_by", probe, hook)
+        if hook.canary and hook.canary.moves:
+            yield from _unknown(("hooks", i, "canary", "moves"), hook.canary.moves.partition(".")[0], maps)
+        yield from _wrong_shown(("hooks", i, "canary", "shown_by"), probe, hook)
     for i, calls in enumerate(probe.calls):
-        found += _unknown(f"calls[{i}]::names", [calls.names] if isinstance(calls.names, str) else [], settings)
-    found += _twice("hooks", hooks) + _twice("maps", maps) + _twice("metrics", [each.name for each in probe.metrics])
+        if isinstance(calls.names, str):
+            yield from _unknown(("calls", i, "names"), calls.names, settings)
+    for section, names in (("hooks", hooks), ("maps", maps), ("metrics", metrics)):
+        yield from _twice(section, names)
     for setting in probe.settings:
-        default = setting.default if setting.type == "words" and isinstance(setting.default, tuple) else ()
-        found += _unknown(f"settings::{setting.name}::default", default, setting.words)
-    return [f"{probe.path.name}::{mistake}" for mistake in found]
+        words = setting.default if setting.type == "words" and isinstance(setting.default, tuple) else ()
+        yield from _each_unknown(("settings", setting.name, "default"), words, setting.words)
 
 
-def _wrong_shown(path: str, probe: Probe, hook: ProbeHook) -> list[str]:
+def _wrong_metric(
+    at: Location, metric: Metric, hooks: Sequence[str], maps: Sequence[str], settings: Sequence[str]
+) -> Wrong:
+    yield from _unknown((*at, "map"), metric.map, maps)
+    yield from _each_unknown((*at, "hooks"), metric.hooks, hooks)
+    for j, attribute in enumerate(metric.attributes):
+        if attribute.only:
+            yield from _unknown((*at, "attributes", j, "only"), attribute.only, settings)
+
+
+def _wrong_shown(at: Location, probe: Probe, hook: ProbeHook) -> Wrong:
     shown = hook.canary.shown_by if hook.canary else None
     if shown is None:
-        return []
+        return
     metric = next((each for each in probe.metrics if each.name == shown.metric), None)
     if metric is None:
-        return _unknown(f"{path}::metric", [shown.metric], [each.name for each in probe.metrics])
-    if hook.name not in metric.hooks:
-        return [f'{path}::metric: "{shown.metric}" does not depend on the hook "{hook.name}"; name one that does']
-    return _unknown(f"{path}::where", shown.where, [each.name for each in metric.attributes])
+        yield from _unknown((*at, "metric"), shown.metric, [each.name for each in probe.metrics])
+    elif hook.name not in metric.hooks:
+        yield (*at, "metric"), f'"{shown.metric}" does not depend on the hook "{hook.name}"; name one that does'
+    else:
+        known = [each.name for each in metric.attributes]
+        for name in shown.where:
+            yield from _unknown((*at, "where", name), name, known)
 
 
-def _unknown(path: str, words: Iterable[str], known: Sequence[str]) -> list[str]:
-    return [f'{path}: unknown "{word}"{did_you_mean(word, known)}' for word in words if word not in known]
+def _unknown(at: Location, word: str, known: Collection[str]) -> Wrong:
+    if word not in known:
+        yield at, f'unknown "{word}"{did_you_mean(word, known) or "; remove it"}'
 
 
-def _twice(path: str, names: Sequence[Any]) -> list[str]:
-    return [f'{path}: "{name}" occurs {count} times; keep one' for name, count in Counter(names).items() if count > 1]
+def _each_unknown(at: Location, words: Sequence[str], known: Collection[str]) -> Wrong:
+    for i, word in enumerate(words):
+        yield from _unknown((*at, i), word, known)
+
+
+def _twice(section: str, names: Sequence[str]) -> Wrong:
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            yield (section, i, "name"), f'"{name}" is already the name of another; choose another name'

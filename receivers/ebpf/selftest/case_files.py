@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from ebpf_sidecar.pipeline.config.sources import source_text
 from ebpf_sidecar.pipeline.config.validation import Marks, mistake, validated
 from ebpf_sidecar.pipeline.config.yaml_document import Document, Location, parse
-from ebpf_sidecar.pipeline.errors import ConfigError, Mistake, ProbeError
+from ebpf_sidecar.pipeline.errors import ConfigError, Mistake
 from ebpf_sidecar.pipeline.suggestions import did_you_mean
 from ebpf_sidecar.receivers.ebpf.probe.model import Metric, Probe, Spread
 
@@ -25,7 +26,7 @@ _SUFFIX = ".selftest.yaml"
 def cases_of(probes: Sequence[Probe]) -> CaseFile:
     """The cases of ``probes``: those that come with the product, and those next to a probe.
 
-    Raises `ProbeError` listing every mistake in the latter, one per line, as ``file:line:column: where: what``.
+    Raises `ConfigError` with every mistake in the latter.
     """
     whole = read_cases(probe.name for probe in probes if not _beside(probe).exists())
     mistakes: list[Mistake] = []
@@ -35,7 +36,7 @@ def cases_of(probes: Sequence[Probe]) -> CaseFile:
             mistakes += wrong
             whole = _joined(whole, file)
     if mistakes:
-        raise ProbeError("\n".join(map(str, mistakes)))
+        raise ConfigError(mistakes)
     return whole
 
 
@@ -54,11 +55,9 @@ def _joined(whole: CaseFile, file: CaseFile) -> CaseFile:
 def _read(probe: Probe, others: Mapping[str, Workload]) -> tuple[CaseFile, list[Mistake]]:
     path = _beside(probe)
     try:
-        document = parse(path.read_text(encoding="utf-8"), str(path))
+        document = parse(source_text(path), str(path))
     except ConfigError as error:
         return CaseFile(), list(error.mistakes)
-    except (OSError, ValueError) as error:
-        return CaseFile(), [Mistake("", f"cannot be read: {error}; save it as UTF-8 text", str(path))]
     file, mistakes = validated(CaseFile, document.value, (), document.marks)
     if file is None or mistakes:
         return CaseFile(), mistakes

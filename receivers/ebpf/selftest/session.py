@@ -46,7 +46,7 @@ class Session:
 
     def run(self) -> Report:
         """Test, and leave nothing behind. A refusal to load is part of the report; raises `ProbeError` for anything
-        else."""
+        else, and `ConfigError` if the cases next to a probe are wrong."""
         system = os.uname()
         report = Report(version("ebpf-sidecar"), system.release, system.machine, bcc_version())
         started = time.monotonic()

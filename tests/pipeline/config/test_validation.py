@@ -10,6 +10,7 @@ from pydantic import field_validator, model_validator
 
 from ebpf_sidecar.pipeline.config.validation import validated
 from ebpf_sidecar.pipeline.config.yaml_document import Mark
+from ebpf_sidecar.pipeline.errors import ConfigError, Mistake
 from ebpf_sidecar.pipeline.settings import Settings
 
 AT = ("receivers", "x")
@@ -57,3 +58,33 @@ def test_what_is_right_for_it_is_taken():
     settings, mistakes = validated(Fragile, {"value": "a"}, AT, MARKS)
 
     assert (1, []) == (settings.value, mistakes)
+
+
+def test_mistakes_in_another_file_are_reported_as_they_are():
+    """A setting may name a file, whose mistakes are not those of the settings class."""
+
+    class Named(Settings):
+        probe: str = ""
+
+        @field_validator("probe")
+        @classmethod
+        def _read(cls, value):
+            raise ConfigError([Mistake("maps::0", "wrong; correct it", f"{value}:3:5")])
+
+    assert (None, [Mistake("maps::0", "wrong; correct it", "x.yaml:3:5")]) == validated(
+        Named, {"probe": "x.yaml"}, ("receivers", "ebpf"), {}
+    )
+
+
+def test_what_stands_in_a_list_of_mappings_gets_suggestions():
+    """Each entry of the list has the settings of its class."""
+
+    class Entry(Settings):
+        reason: str = ""
+
+    class Listed(Settings):
+        entries: tuple[Entry, ...] = ()
+
+    _, [found] = validated(Listed, {"entries": [{"reasn": "x"}]}, (), {}, noun="key")
+
+    assert 'entries::0: unknown key "reasn"; did you mean "reason"?' == str(found)

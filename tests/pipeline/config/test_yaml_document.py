@@ -7,6 +7,7 @@ import math
 from contextlib import suppress
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -109,3 +110,65 @@ def test_fifty_levels_are_read():
 def test_two_escapes_may_be_one_character():
     """JSON writes what is beyond 16 bits so, and JSON is YAML."""
     assert "\U0001f600" == parse(r'"\uD83D\uDE00"', "f").value
+
+
+def test_whole_numbers_are_keys_only_where_that_is_asked_for():
+    """In a configuration all keys are text; the tables of a probe are from numbers to words."""
+    text = "{1: a, 0x10: b, -1: c, '2': d}"
+
+    assert {1: "a", 16: "b", -1: "c", "2": "d"} == parse(text, "f", number_keys=True).value
+    with pytest.raises(ConfigError, match=r'f:1:2: the key "1" is not text; write it in quotes'):
+        parse(text, "f")
+
+
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        ("{1: a, 0x1: b}", '^f:1:8: "1" is written twice'),
+        ("{1.5: a}", '^f:1:2: the key "1.5" is not text or a whole number; write it in quotes'),
+        ("{true: a}", '^f:1:2: the key "true" is not text or a whole number'),
+        ("{[1]: a}", '^f:1:2: the key "…" is not text or a whole number'),
+    ],
+)
+def test_keys_that_are_no_whole_numbers_are_refused(text, mistake):
+    """Two ways to write the same number are the same key."""
+    with pytest.raises(ConfigError, match=mistake):
+        parse(text, "f", number_keys=True)
+
+
+@given(TREES)
+def test_libyaml_reads_the_same_with_the_same_places(tree):
+    """It is only faster."""
+    text = dump({"tree": tree})
+
+    assert parse(text, "f") == parse(text, "f", fast=True)
+
+
+def outcome(text, **how):
+    """What is read, or why it is refused."""
+    try:
+        return [parse(text, "f", **how).value]
+    except ConfigError as error:
+        return error.mistakes
+
+
+@given(st.text(st.sampled_from("ab\u00e91 :-?[]{},#&*|>'\"%@`\n\u2028\U0001f600")))
+def test_what_pyyaml_reads_libyaml_reads_as_well(text):
+    """And what both refuse has the same message. Only a tag without a value, ``!``, is null for one and empty text for
+    the other."""
+    slow, fast = outcome(text), outcome(text, fast=True)
+
+    assert slow == fast or not isinstance(slow, list)
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, "- " * 5000, "{a: " * 5000])
+def test_libyaml_is_not_led_too_deep(text):
+    """Its own composer would need more stack than there is."""
+    assert outcome(text) == outcome(text, fast=True)
+
+
+def test_without_libyaml_the_same_is_read(monkeypatch):
+    """PyYAML may be installed without it."""
+    monkeypatch.setattr(yaml, "__with_libyaml__", False)
+
+    assert {"a": 1} == parse("a: 1", "f", fast=True).value

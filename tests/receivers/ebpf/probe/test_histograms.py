@@ -4,9 +4,7 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
-from ebpf_sidecar.pipeline.errors import ProbeError
 from ebpf_sidecar.receivers.ebpf.probe.file import find_probes, read_probe
 from ebpf_sidecar.receivers.ebpf.probe.model import Slots
 
@@ -59,28 +57,3 @@ def test_every_default_bound_is_counted():
 
     assert SLOTS.keys() == ends.keys()
     assert all(value.default_exponents[-1] <= ends[name] for name, (value, _) in shipped())
-
-
-@pytest.mark.parametrize(
-    ("exponents", "mistake"),
-    [
-        ([7, 10], ": must ascend, from 8 or above to at most 63"),
-        ([10, 9], ": must ascend, from 8 or above to at most 63"),
-        ([10, 10], ": must ascend, from 8 or above to at most 63"),
-        ([10, 64], ": must ascend, from 8 or above to at most 63"),
-        (["10"], '[0]: "10" must be a whole number, not negative'),
-        (10, ': "10" must be a list of whole numbers'),
-    ],
-)
-def test_default_exponents_are_those_of_bounds(tmp_path, exponents, mistake):
-    """In the order of the bounds, so that each is named once."""
-    document = yaml.safe_load((BPF / "syscalls.yaml").read_text())
-    [place] = [n for n, metric in enumerate(document["metrics"]) if metric["name"] == "ebpf.syscall.duration"]
-    document["metrics"][place]["value"]["histogram"]["default_exponents"] = exponents
-    path = tmp_path / "syscalls.yaml"
-    path.write_text(yaml.safe_dump(document))
-
-    with pytest.raises(ProbeError) as caught:
-        read_probe(path)
-
-    assert f"syscalls.yaml::metrics[{place}]::value::histogram::default_exponents{mistake}" == str(caught.value)

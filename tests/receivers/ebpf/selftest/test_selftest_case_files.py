@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ebpf_sidecar.pipeline.errors import ProbeError
+from ebpf_sidecar.pipeline.errors import ConfigError
 from ebpf_sidecar.receivers.ebpf.probe.file import find_probes, read_probe
 from ebpf_sidecar.receivers.ebpf.selftest.case_files import cases_of
 
@@ -61,7 +61,7 @@ def test_a_file_of_cases_is_no_probe():
         (", fact: started", "", 'cases::0: the oracle "known" needs a fact; name one of the numbers'),
         ("metric: forks.children", "metric: forks.child", 'unknown "forks.child"; did you mean "forks.children"?'),
         ("workload: starting", "workload: stating", '::0::workload: unknown "stating"; did you mean "starting"?'),
-        ("fact: started", "fakt: started", 'cases::0: unknown setting "fakt"; remove it'),
+        ("fact: started", "fakt: started", 'cases::0: unknown setting "fakt"; did you mean "fact"?'),
         ("script: starting.py", "script: gone.py", 'script: there is no "gone.py"; put it next to this file'),
         ("workloads: {starting", "workloads: {synced", "another probe has a workload of this name; choose another"),
         ("fact: started}", "fact: started, attributes: {x: y}}", 'cases::0::attributes::x: unknown "x"'),
@@ -73,7 +73,7 @@ def test_a_mistake_is_refused_with_place_and_repair(probe_with, right, wrong, re
     """Before anything is loaded; the file is named."""
     probe = probe_with(RIGHT.replace(right, wrong))
 
-    with pytest.raises(ProbeError, match=r"forks\.selftest\.yaml") as caught:
+    with pytest.raises(ConfigError, match=r"forks\.selftest\.yaml") as caught:
         cases_of([probe])
 
     assert reported in str(caught.value)
@@ -83,7 +83,7 @@ def test_all_mistakes_are_told_at_once(probe_with):
     """One a line."""
     text = RIGHT.replace("oracle: known", "oracle: x").replace("metric: forks.children", "metric: y")
 
-    with pytest.raises(ProbeError) as caught:
+    with pytest.raises(ConfigError) as caught:
         cases_of([probe_with(text)])
 
     assert 2 == len(str(caught.value).splitlines())
@@ -94,5 +94,5 @@ def test_a_file_that_is_no_text_is_named(probe_with):
     probe = probe_with("")
     probe.path.with_suffix(".selftest.yaml").write_bytes(b"\xff\xfe")
 
-    with pytest.raises(ProbeError, match=r"forks\.selftest\.yaml: cannot be read: .*; save it as UTF-8 text"):
+    with pytest.raises(ConfigError, match=r"forks\.selftest\.yaml:1:1: not UTF-8: byte 0xff; save the file as UTF-8"):
         cases_of([probe])
