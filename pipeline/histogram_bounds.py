@@ -18,7 +18,7 @@ from pydantic import PlainValidator, WithJsonSchema
 
 from .bucket_merging import merged, positions_of
 from .frame import Frame
-from .settings import format_bytes, parse_bytes, parse_duration
+from .settings import PlacedError, format_bytes, parse_bytes, parse_duration
 from .suggestions import did_you_mean
 
 SECONDS, BYTES = "s", "By"
@@ -71,16 +71,16 @@ def _instead(word: str) -> str:
 
 def _by_unit(entries: Iterable[object]) -> dict[str, set[float]]:
     found: dict[str, set[float]] = {}
-    mistakes = []
-    for entry in entries:
+    mistakes: list[tuple[tuple[int], str]] = []
+    for position, entry in enumerate(entries):
         try:
             unit, bound = _bound(entry)
         except ValueError as mistake:
-            mistakes.append(str(mistake))
+            mistakes.append(((position,), str(mistake)))
         else:
             found.setdefault(unit, set()).add(bound)
     if mistakes:
-        raise ValueError(" ".join(each if each.endswith("?") else f"{each}." for each in mistakes).removesuffix("."))
+        raise PlacedError(mistakes)
     return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -34,6 +35,17 @@ class Settings(BaseModel):
     """Settings of a component: unknown keys are refused, and instances are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class PlacedError(ValueError):
+    """Several mistakes in one setting, for its validator to raise: each is reported at its own place.
+
+    ``mistakes``: the keys and positions below the setting, and what is wrong there.
+    """
+
+    def __init__(self, mistakes: Sequence[tuple[tuple[str | int, ...], str]]) -> None:
+        self.mistakes = mistakes
+        super().__init__("; ".join(message for _, message in mistakes))
 
 
 def parse_duration(text: object) -> float:

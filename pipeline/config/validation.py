@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from ebpf_sidecar.pipeline.errors import ConfigError, Mistake
+from ebpf_sidecar.pipeline.settings import PlacedError
 from ebpf_sidecar.pipeline.suggestions import did_you_mean
 
 from .expansion import Expanded, unwrapped_tree
@@ -135,7 +136,11 @@ def _mistakes(
             yield mistake(where, f'{noun} "{name}" is missing; add it', marks, (*where, name))
         else:
             secret = any(is_secret_name(str(part)) for part in location) or is_secret_field(model, location)
-            yield mistake(where, message_for(found, secret=secret), marks)
+            cause = found[0].get("ctx", {}).get("error")
+            if isinstance(cause, PlacedError) and not secret:
+                yield from (mistake((*where, *below), message, marks) for below, message in cause.mistakes)
+            else:
+                yield mistake(where, message_for(found, secret=secret), marks)
 
 
 def _is_other_branch(location: Location, error: ErrorDetails, placed: Sequence[tuple[Location, ErrorDetails]]) -> bool:

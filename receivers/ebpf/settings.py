@@ -10,9 +10,10 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationInfo, field_validator
 
 from ebpf_sidecar.pipeline.config.pydantic_messages import quoted
+from ebpf_sidecar.pipeline.config.yaml_document import Location
 from ebpf_sidecar.pipeline.errors import ConfigError, Mistake
 from ebpf_sidecar.pipeline.plugins import Plugins
-from ebpf_sidecar.pipeline.settings import Bytes, Settings, Share, Within
+from ebpf_sidecar.pipeline.settings import Bytes, PlacedError, Settings, Share, Within
 from ebpf_sidecar.pipeline.suggestions import did_you_mean
 from ebpf_sidecar.receivers.ebpf.loader.program_cache import DEFAULT_FOLDER
 from ebpf_sidecar.receivers.ebpf.loading.build_request import check_settings, sizes_of
@@ -97,16 +98,17 @@ class EbpfSettings(Settings):
         """Every probe is installed and accepts its settings."""
         plugins = Plugins()
         found = find_probes(plugins.probe_folders())
-        mistakes = []
+        mistakes: list[tuple[Location, str]] = []
         probes = _read_all(path for name, path in found.items() if name in value)
         for name, chosen in value.items():
             if name not in found:
-                mistakes.append(f'unknown probe "{name}"{did_you_mean(name, found)}')
-                mistakes += [f"it may belong to a broken plugin: {broken}" for broken in plugins.broken_probes()]
+                unknown = [f'unknown probe "{name}"{did_you_mean(name, found)}']
+                unknown += [f"it may belong to a broken plugin: {broken}" for broken in plugins.broken_probes()]
+                mistakes.append(((name,), "; ".join(unknown)))
             elif chosen:
-                mistakes += check_settings(probes[name], chosen)
+                mistakes += (((name, *at), message) for at, message in check_settings(probes[name], chosen))
         if mistakes:
-            raise ValueError("; ".join(mistakes))
+            raise PlacedError(mistakes)
         return value
 
     @field_validator("max_map_memory")

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ebpf_sidecar.pipeline.config.pydantic_messages import quoted
-from ebpf_sidecar.pipeline.errors import ProbeError
+from ebpf_sidecar.pipeline.config.yaml_document import Location
+from ebpf_sidecar.pipeline.errors import ConfigError, Mistake, ProbeError
 from ebpf_sidecar.pipeline.suggestions import did_you_mean
 from ebpf_sidecar.receivers.ebpf.kernel.refusals import release_of
 from ebpf_sidecar.receivers.ebpf.kernel.syscall_table import SyscallTable, known_syscalls, syscall_table
@@ -45,7 +46,8 @@ def request_for(
     targets: KernelTargets = ALL_TARGETS,
     program_cache: str | None = None,
 ) -> LoadRequest:
-    """The request for ``probes``. Raises `ProbeError` with all mistakes in ``chosen`` and ``budget``, one per line.
+    """The request for ``probes``. Raises `ConfigError` with all mistakes in ``chosen``, and `ProbeError` if
+    ``budget`` is too small.
 
     ``budget``: bytes of kernel memory for all maps. ``machine``: the machine to size maps for, by default this one.
     ``targets``: what to measure. ``program_cache``: as in `LoadRequest`.
@@ -94,9 +96,13 @@ def _with_own(request: LoadRequest, name: str, hooks: tuple[HookRequest, ...]) -
 
 
 def _refuse_mistakes(probes: Sequence[Probe], chosen: Chosen) -> None:
-    mistakes = [mistake for probe in probes for mistake in check_settings(probe, chosen.get(probe.name, {}))]
+    mistakes = [
+        Mistake("::".join(map(str, (probe.name, *at))), message)
+        for probe in probes
+        for at, message in check_settings(probe, chosen.get(probe.name, {}))
+    ]
     if mistakes:
-        raise ProbeError("\n".join(mistakes))
+        raise ConfigError(mistakes)
 
 
 def this_machine() -> SizingMachine:
@@ -123,15 +129,16 @@ def calls_for(probes: Sequence[Probe], chosen: Chosen) -> Mapping[int, Mapping[s
     return _calls(probes, values, syscall_table())
 
 
-def check_settings(probe: Probe, chosen: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the user's settings for ``probe``, each as ``setting: what; what to do``."""
+def check_settings(probe: Probe, chosen: Mapping[str, Any]) -> list[tuple[Location, str]]:
+    """What is wrong with the user's settings for ``probe``: where below them, and ``what; what to do``."""
     known = {setting.name: setting for setting in probe.settings}
-    mistakes = []
+    mistakes: list[tuple[Location, str]] = []
     for name, value in chosen.items():
         if name in known:
-            mistakes += _check(known[name], value)
+            mistakes += (((name, *at), message) for at, message in _check(known[name], value))
         else:
-            mistakes.append(f'unknown setting "{name}" of probe "{probe.name}"{did_you_mean(name, known)}')
+            message = f'unknown setting "{name}" of probe "{probe.name}"{did_you_mean(name, known)}'
+            mistakes.append(((name,), message))
     return mistakes
 
 
@@ -155,34 +162,33 @@ def _kept(decode: str | Mapping[int | str, str], words: Sequence[str]) -> str | 
     return {value: word for value, word in decode.items() if not word or word in words}
 
 
-def _check(setting: Setting, value: Any) -> list[str]:
+def _check(setting: Setting, value: Any) -> Iterator[tuple[Location, str]]:
     if setting.type == "integer":
-        good = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _INTEGER_LIMIT
-        return [] if good else [f"{setting.name}: {quoted(value)} is not a whole number below 2^63; write digits"]
-    return _wrong_words(setting, value) if setting.type == "words" else _wrong_calls(setting, value)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _INTEGER_LIMIT:
+            yield (), f"{quoted(value)} is not a whole number below 2^63; write digits"
+    else:
+        yield from (_wrong_words if setting.type == "words" else _wrong_calls)(setting, value)
 
 
-def _wrong_words(setting: Setting, value: Any) -> list[str]:
+def _wrong_words(setting: Setting, value: Any) -> Iterator[tuple[Location, str]]:
     if not isinstance(value, list | tuple):
         advice = value if value in setting.words else ", ".join(setting.words)
-        return [f"{setting.name}: {quoted(value)} is not a list of words; write [{advice}]"]
-    return [
-        f"{setting.name}: unknown word {quoted(word)}{did_you_mean(str(word), setting.words)}"
-        for word in value
-        if word not in setting.words
-    ]
+        yield (), f"{quoted(value)} is not a list of words; write [{advice}]"
+        return
+    for position, word in enumerate(value):
+        if word not in setting.words:
+            yield (position,), f"unknown word {quoted(word)}{did_you_mean(str(word), setting.words)}"
 
 
-def _wrong_calls(setting: Setting, value: Any) -> list[str]:
+def _wrong_calls(_: Setting, value: Any) -> Iterator[tuple[Location, str]]:
     if not isinstance(value, list | tuple):
         advice = value if isinstance(value, str) else "read, write"
-        return [f"{setting.name}: {quoted(value)} is not a list of system calls; write [{advice}]"]
+        yield (), f"{quoted(value)} is not a list of system calls; write [{advice}]"
+        return
     known = known_syscalls()
-    return [
-        f"{setting.name}: unknown system call {quoted(name)}{did_you_mean(str(name), known) or '; remove it'}"
-        for name in value
-        if not isinstance(name, str) or name not in known
-    ]
+    for position, name in enumerate(value):
+        if not isinstance(name, str) or name not in known:
+            yield (position,), f"unknown system call {quoted(name)}{did_you_mean(str(name), known) or '; remove it'}"
 
 
 def _with_defaults(probe: Probe, chosen: Mapping[str, Any]) -> Mapping[str, Any]:

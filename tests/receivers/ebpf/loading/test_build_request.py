@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ebpf_sidecar.pipeline.errors import ProbeError
+from ebpf_sidecar.pipeline.errors import ConfigError, ProbeError
 from ebpf_sidecar.receivers.ebpf.kernel.syscall_table import syscall_table
 from ebpf_sidecar.receivers.ebpf.loading.build_request import check_settings, request_for, with_settings
 from ebpf_sidecar.receivers.ebpf.loading.map_sizing import BUDGET, SizingMachine
@@ -98,24 +98,29 @@ def test_drops_are_told_apart_by_map(probes):
     ("chosen", "mistakes"),
     [
         ({"syscalls": ["fsync", "futex"]}, []),
-        ({"syscals": []}, ['unknown setting "syscals" of probe "syscalls"; did you mean "syscalls"?']),
-        ({"syscalls": ["fsink"]}, ['syscalls: unknown system call "fsink"; did you mean "fspick"?']),
-        ({"syscalls": "fsync"}, ['syscalls: "fsync" is not a list of system calls; write [fsync]']),
-        ({"syscalls": 5}, ['syscalls: "5" is not a list of system calls; write [read, write]']),
+        ({"syscals": []}, [(("syscals",), 'unknown setting "syscals" of probe "syscalls"; did you mean "syscalls"?')]),
+        ({"syscalls": ["fsink"]}, [(("syscalls", 0), 'unknown system call "fsink"; did you mean "fspick"?')]),
+        ({"syscalls": "fsync"}, [(("syscalls",), '"fsync" is not a list of system calls; write [fsync]')]),
+        ({"syscalls": 5}, [(("syscalls",), '"5" is not a list of system calls; write [read, write]')]),
         ({"duration_file_types": []}, []),
-        ({"duration_file_types": ["sokcet"]}, ['duration_file_types: unknown word "sokcet"; did you mean "socket"?']),
+        (
+            {"duration_file_types": ["file", "sokcet"]},
+            [(("duration_file_types", 1), 'unknown word "sokcet"; did you mean "socket"?')],
+        ),
         (
             {"duration_file_types": "all"},
-            ['duration_file_types: "all" is not a list of words; write [file, block, pipe, socket, tty, other]'],
+            [(("duration_file_types",), '"all" is not a list of words; write [file, block, pipe, socket, tty, other]')],
         ),
         (
             {"duration_file_types": ["everything"]},
             [
-                'duration_file_types: unknown word "everything"; '
-                'choose "block", "file", "other", "pipe", "socket" or "tty"',
+                (
+                    ("duration_file_types", 0),
+                    'unknown word "everything"; choose "block", "file", "other", "pipe", "socket" or "tty"',
+                ),
             ],
         ),
-        ({"syscalls": [["read"]]}, ['syscalls: unknown system call a list; did you mean "read"?']),
+        ({"syscalls": [["read"]]}, [(("syscalls", 0), 'unknown system call a list; did you mean "read"?')]),
     ],
 )
 def test_the_users_mistakes_are_named_with_a_repair(probes, chosen, mistakes):
@@ -125,7 +130,7 @@ def test_the_users_mistakes_are_named_with_a_repair(probes, chosen, mistakes):
 
 def test_a_request_with_mistakes_is_refused(probes):
     """Before anything is started."""
-    with pytest.raises(ProbeError, match="unknown system call"):
+    with pytest.raises(ConfigError, match=r'^syscalls::syscalls::0: unknown system call "fsink"'):
         request_for([probes["syscalls"]], {"syscalls": {"syscalls": ["fsink"]}})
 
 
