@@ -34,6 +34,8 @@ class GrpcTarget(Protocol):
     @property
     def compression(self) -> str: ...  # noqa: D102
     @property
+    def balancer_name(self) -> str: ...  # noqa: D102
+    @property
     def timeout(self) -> float: ...  # noqa: D102
     @property
     def is_insecure(self) -> bool: ...  # noqa: D102
@@ -107,6 +109,7 @@ class GrpcClient:
         name = self.settings.tls.server_name_override
         return [
             ("grpc.primary_user_agent", self.user_agent),
+            ("grpc.lb_policy_name", self.settings.balancer_name),
             ("grpc.max_send_message_length", -1),  # the server's limit counts, see max_request_size
             ("grpc.max_reconnect_backoff_ms", _MAX_RECONNECT_MS),
             *([("grpc.ssl_target_name_override", name)] if name else []),

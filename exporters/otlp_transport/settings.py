@@ -77,6 +77,8 @@ class OtlpGrpcSettings(OtlpSettings):
     """`host:port`, or a URL whose scheme says whether TLS is used."""
     compression: Literal["none", "gzip"] = "none"
     """How requests are compressed."""
+    balancer_name: Literal["pick_first", "round_robin"] = "round_robin"
+    """How requests are spread over the addresses of a host name: all of them in turn, or the first that answers."""
 
     @field_validator("endpoint")
     @classmethod
@@ -126,7 +128,7 @@ class OtlpHttpSettings(OtlpSettings):
 def valid_target(endpoint: str, port: int) -> str:
     """The gRPC endpoint as written. Raises ValueError with advice; ``port``: the usual one."""
     scheme, target = split_target(endpoint)
-    if scheme not in ("", "http", "https", "unix", "dns") or not target:
+    if scheme not in ("", "http", "https", "unix", "dns", "ipv4", "ipv6") or not target:
         raise ValueError(f'"{endpoint}" is not an endpoint; write "host:port", as in "collector:{port}"')
     if scheme in ("", "dns") and ":" not in target:
         raise ValueError(f'"{endpoint}" has no port; write "{endpoint}:{port}"')
@@ -146,6 +148,6 @@ def split_target(endpoint: str) -> tuple[str, str]:
         parts = urlsplit(endpoint)
         port = "" if ":" in parts.netloc.rpartition("]")[2] else f":{443 if scheme == 'https' else 80}"
         return scheme, f"{parts.netloc}{port}" if parts.netloc else ""
-    if not separator and endpoint.startswith("unix:"):
-        return "unix", endpoint
+    if not separator and endpoint.partition(":")[0] in ("ipv4", "ipv6", "unix"):
+        return endpoint.partition(":")[0], endpoint
     return (scheme, rest.lstrip("/") and endpoint) if separator else ("", endpoint)

@@ -28,6 +28,8 @@ class OapSettings(PushSettings):
     """The token of `SW_AUTHENTICATION`, if the server wants one."""
     compression: Literal["none", "gzip"] = "none"
     """How requests are compressed."""
+    balancer_name: Literal["pick_first", "round_robin"] = "round_robin"
+    """How requests are spread over the addresses of a host name: all of them in turn, or the first that answers."""
     cluster: str = Field(min_length=1)
     """The name of the service in OAP: for BanyanDB, that of the cluster in its own metrics."""
     pod_name: str = ""

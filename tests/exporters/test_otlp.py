@@ -162,6 +162,19 @@ def test_a_server_that_is_away_is_tried_again_and_found_when_it_is_back():
     assert server.requests
 
 
+@pytest.mark.parametrize(("balancer", "all_of_them"), [("round_robin", True), ("pick_first", False)])
+def test_requests_are_spread_over_the_addresses_of_a_name(balancer, all_of_them):
+    """So that connections that stay open for days do not load one gateway alone."""
+    with grpc_server() as first, grpc_server() as second:
+        endpoint = f"ipv4:127.0.0.1:{first.port},127.0.0.1:{second.port}"
+        with exporter(endpoint=endpoint, tls={"insecure": True}, balancer_name=balancer) as made:
+            for value in range(40):
+                send(made, frame("work", [value]))
+
+    assert 40 == len(first.requests) + len(second.requests)
+    assert all_of_them == (min(len(first.requests), len(second.requests)) > 10)
+
+
 def test_a_name_that_cannot_be_resolved_is_a_failure_that_may_pass():
     """DNS comes and goes, too."""
     with exporter(endpoint="http://no-such-host.invalid:4317") as made, pytest.raises(SendError) as raised:
