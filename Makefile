@@ -8,7 +8,7 @@ TOOLS = fio gcc libc6-dev e2fsprogs
 # side by side, see CONTRIBUTING.md; the last word counts, so that ARGS may say -n 0
 PARALLEL = -n $(shell expr $$(nproc) + 1) --dist loadfile --no-loadscope-reorder
 COG = -P -I .ci -p "import documents" --verbosity=1
-MARKDOWN = $(wildcard *.md */*.md)
+MARKDOWN = $(wildcard *.md */*.md deploy/*/*.md)
 ARGS ?=
 # what Python compiled is kept, whatever the environment says: else each of the thousand processes compiles it anew
 unexport PYTHONDONTWRITEBYTECODE

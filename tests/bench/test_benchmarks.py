@@ -51,6 +51,16 @@ def test_requests_have_the_points_that_were_asked_for(bench):
     assert 990 == sum(map(len, otlp.batch(over, 1))) == otlp.points_of(otlp.as_sdk(otlp.batch(over, 1)))
 
 
+def test_what_a_node_sends_grows_with_its_programs(bench):
+    """And ids that differ compress less."""
+    gateway = bench("gateway")
+    (few, plain, packed), (more, larger, packed_more) = gateway.node(2), gateway.node(12)
+
+    assert 10 * 51 == more - few
+    assert 200 < (larger - plain) / (more - few) < 400
+    assert 0 < packed < packed_more < larger / 5
+
+
 @pytest.mark.parametrize("shape", [0, 1], ids=["page_cache", "syscalls"])
 def test_a_tick_has_the_series_that_were_asked_for(bench, shape):
     """Every step takes time, and the frames hold as many series as the table says."""

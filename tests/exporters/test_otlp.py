@@ -2,44 +2,24 @@
 """The exporter ``otlp`` against servers that answer whatever the specification allows."""
 
 import time
-from contextlib import contextmanager
 
 import grpc
 import pytest
 from grpc import StatusCode
+from otlp_senders import send, sender
 from otlp_servers import answer, grpc_server, make_certificates, metrics_of
 
-from ebpf_sidecar.exporters.otlp import OtlpExporter, register_components
-from ebpf_sidecar.pipeline import ComponentKind, SendError, SidecarError
-from ebpf_sidecar.pipeline.testing import NOON, FakeClock, fake_context, frame
+from ebpf_sidecar.pipeline import SendError, SidecarError
+from ebpf_sidecar.pipeline.testing import NOON, frame
 
-[FACTORY] = register_components()
 SECOND = 10**9
-
-
-@contextmanager
-def exporter(**settings):
-    """An exporter with these settings, started."""
-    context = fake_context(ComponentKind.EXPORTER, "otlp", clock=FakeClock())
-    made = OtlpExporter(FACTORY.settings.model_validate(settings), context)
-    made.start()
-    try:
-        yield made
-    finally:
-        made.shutdown()
-
-
-def send(made, *frames):
-    """Encode the frames and send every payload."""
-    for payload in made.encode(frames):
-        made.send(payload)
 
 
 def problem(script, **settings):
     """How the exporter reports that answer."""
     with (
         grpc_server([script]) as server,
-        exporter(endpoint=f"http://127.0.0.1:{server.port}", **settings) as made,
+        sender("otlp", endpoint=f"http://127.0.0.1:{server.port}", **settings) as made,
         pytest.raises(SendError) as raised,
     ):
         send(made, frame("work", [1, 2, 3]))
@@ -52,7 +32,7 @@ def test_what_is_exported_arrives(compression):
     with grpc_server() as server:
         endpoint = f"127.0.0.1:{server.port}"
         settings = {"tls": {"insecure": True}, "headers": {"Authorization": "Bearer x"}, "compression": compression}
-        with exporter(endpoint=endpoint, **settings) as made:
+        with sender("otlp", endpoint=endpoint, **settings) as made:
             send(made, frame("work", [1, 2, 3]))
 
     assert [("work", [1, 2, 3])] == metrics_of(server.requests)
@@ -67,7 +47,7 @@ def test_a_batch_beyond_the_largest_request_is_split():
     limit = ("grpc.max_receive_message_length", 4096)
     with (
         grpc_server(options=[limit]) as server,
-        exporter(endpoint=f"http://127.0.0.1:{server.port}", max_request_size=4096) as made,
+        sender("otlp", endpoint=f"http://127.0.0.1:{server.port}", max_request_size=4096) as made,
     ):
         send(made, frame("work", list(range(100)), rows))
 
@@ -79,7 +59,7 @@ def test_deltas_continue_from_request_to_request():
     """Each says what was counted since the one before."""
     with (
         grpc_server() as server,
-        exporter(endpoint=f"http://127.0.0.1:{server.port}", temporality="delta") as made,
+        sender("otlp", endpoint=f"http://127.0.0.1:{server.port}", temporality="delta") as made,
     ):
         for second, value in ((1, 5), (2, 7), (3, 7)):
             when = {"time_unix_nano": NOON + second * SECOND, "start_time_unix_nano": NOON}
@@ -137,7 +117,7 @@ def test_a_warning_of_the_server_is_no_failure(caplog):
     """It took everything, and has something to say."""
     with (
         grpc_server([answer(message="use other names")]) as server,
-        exporter(endpoint=f"http://127.0.0.1:{server.port}") as made,
+        sender("otlp", endpoint=f"http://127.0.0.1:{server.port}") as made,
     ):
         send(made, frame("work", [1]))
 
@@ -148,7 +128,7 @@ def test_a_server_that_is_away_is_tried_again_and_found_when_it_is_back():
     """Without a restart of ours, and soon: gRPC by itself waits up to two minutes between attempts to connect."""
     with grpc_server() as server:
         port = server.port
-    with exporter(endpoint=f"http://127.0.0.1:{port}") as made:
+    with sender("otlp", endpoint=f"http://127.0.0.1:{port}") as made:
         with pytest.raises(SendError) as raised:
             send(made, frame("work", [1]))
         assert raised.value.retry
@@ -167,7 +147,7 @@ def test_requests_are_spread_over_the_addresses_of_a_name(balancer, all_of_them)
     """So that connections that stay open for days do not load one gateway alone."""
     with grpc_server() as first, grpc_server() as second:
         endpoint = f"ipv4:127.0.0.1:{first.port},127.0.0.1:{second.port}"
-        with exporter(endpoint=endpoint, tls={"insecure": True}, balancer_name=balancer) as made:
+        with sender("otlp", endpoint=endpoint, tls={"insecure": True}, balancer_name=balancer) as made:
             for value in range(40):
                 send(made, frame("work", [value]))
 
@@ -177,7 +157,7 @@ def test_requests_are_spread_over_the_addresses_of_a_name(balancer, all_of_them)
 
 def test_a_name_that_cannot_be_resolved_is_a_failure_that_may_pass():
     """DNS comes and goes, too."""
-    with exporter(endpoint="http://no-such-host.invalid:4317") as made, pytest.raises(SendError) as raised:
+    with sender("otlp", endpoint="http://no-such-host.invalid:4317") as made, pytest.raises(SendError) as raised:
         send(made, frame("work", [1]))
 
     assert raised.value.retry
@@ -210,7 +190,7 @@ def test_requests_are_encrypted(certificates, mutual):
     tls = client_files(certificates) if mutual else {"ca_file": certificates.file("ca.pem")}
     with (
         grpc_server(credentials=credentials(certificates, mutual=mutual)) as server,
-        exporter(endpoint=f"localhost:{server.port}", tls=tls) as made,
+        sender("otlp", endpoint=f"localhost:{server.port}", tls=tls) as made,
     ):
         send(made, frame("work", [1]))
 
@@ -221,7 +201,7 @@ def test_a_server_whose_certificate_nobody_knows_gets_nothing(certificates):
     """It stays a failure that may pass: certificates are replaced while we run."""
     with (
         grpc_server(credentials=credentials(certificates)) as server,
-        exporter(endpoint=f"https://localhost:{server.port}") as made,
+        sender("otlp", endpoint=f"https://localhost:{server.port}") as made,
         pytest.raises(SendError) as raised,
     ):
         send(made, frame("work", [1]))
@@ -236,7 +216,7 @@ def test_new_certificates_are_used_without_a_restart(certificates, tmp_path):
     authority.write_bytes(make_certificates(tmp_path / "other").read("ca.pem"))
     with (
         grpc_server(credentials=credentials(certificates)) as server,
-        exporter(endpoint=f"localhost:{server.port}", tls={"ca_file": str(authority)}) as made,
+        sender("otlp", endpoint=f"localhost:{server.port}", tls={"ca_file": str(authority)}) as made,
     ):
         with pytest.raises(SendError):
             send(made, frame("work", [1]))
@@ -252,6 +232,6 @@ def test_a_certificate_that_is_missing_keeps_the_service_from_starting(tmp_path)
     path = tmp_path / "ca.pem"
     with (
         pytest.raises(SidecarError, match=rf'tls: a certificate or key "{path}" cannot be used: No such file'),
-        exporter(endpoint="localhost:4317", tls={"ca_file": str(path)}),
+        sender("otlp", endpoint="localhost:4317", tls={"ca_file": str(path)}),
     ):
         pass

@@ -1,37 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """The exporter ``skywalking_oap`` against a server of the protocol; a real OAP is in the tests marked ``peer``."""
 
-from contextlib import contextmanager
-
 import pytest
 from grpc import StatusCode
+from otlp_senders import send, sender
 from otlp_servers import grpc_server
 
-from ebpf_sidecar.exporters.skywalking_oap import OapExporter, register_components
-from ebpf_sidecar.pipeline import ComponentKind, SendError
-from ebpf_sidecar.pipeline.testing import NOON, FakeClock, fake_context, frame
+from ebpf_sidecar.pipeline import SendError
+from ebpf_sidecar.pipeline.testing import NOON, frame
 
-[FACTORY] = register_components()
 SECOND = 10**9
 
 
-@contextmanager
-def exporter(port, **settings):
+def to_oap(port, **settings):
     """An exporter that sends to that port."""
-    context = fake_context(ComponentKind.EXPORTER, "skywalking_oap", clock=FakeClock())
-    written = {"endpoint": f"http://127.0.0.1:{port}", "cluster": "c", "pod_name": "p", **settings}
-    made = OapExporter(FACTORY.settings.model_validate(written), context)
-    made.start()
-    try:
-        yield made
-    finally:
-        made.shutdown()
-
-
-def send(made, *frames):
-    """Encode the frames and send every payload."""
-    for payload in made.encode(frames):
-        made.send(payload)
+    return sender("skywalking_oap", endpoint=f"http://127.0.0.1:{port}", cluster="c", pod_name="p", **settings)
 
 
 def counted(second, values, rows):
@@ -46,7 +29,7 @@ def test_each_container_is_a_resource_with_its_deltas():
         {"container.id": "a" * 64, "process.executable.name": "y", "error.type": "EIO"},
         {"container.id": "b" * 64, "process.executable.name": "x", "error.type": "EIO"},
     ]
-    with grpc_server() as server, exporter(server.port, authentication="secret") as made:
+    with grpc_server() as server, to_oap(server.port, authentication="secret") as made:
         send(made, counted(1, [1, 2, 3], rows))
         send(made, counted(2, [2, 4, 6], rows))
 
@@ -74,7 +57,7 @@ def test_each_container_is_a_resource_with_its_deltas():
 def test_a_request_has_at_most_a_thousand_points_of_a_metric_and_instance():
     """OAP takes quadratic time."""
     rows = [{"container.id": "a", "syscall": f"call{number}"} for number in range(2500)]
-    with grpc_server() as server, exporter(server.port) as made:
+    with grpc_server() as server, to_oap(server.port) as made:
         send(made, counted(1, [1] * 2500, rows))
 
     sizes = [
@@ -88,7 +71,7 @@ def test_what_may_be_counted_in_part_is_not_sent_again(code):
     """A second delta would be added to the first."""
     with (
         grpc_server([(code, "no", None)]) as server,
-        exporter(server.port) as made,
+        to_oap(server.port) as made,
         pytest.raises(SendError, match=code.name) as raised,
     ):
         send(made, counted(1, [1], [{}]))
@@ -98,7 +81,7 @@ def test_what_may_be_counted_in_part_is_not_sent_again(code):
 
 def test_a_request_that_timed_out_is_sent_again_and_counted_as_possibly_doubled():
     """OAP may have counted it before."""
-    with grpc_server([(StatusCode.DEADLINE_EXCEEDED, "slow", None)]) as server, exporter(server.port) as made:
+    with grpc_server([(StatusCode.DEADLINE_EXCEEDED, "slow", None)]) as server, to_oap(server.port) as made:
         with pytest.raises(SendError) as raised:
             send(made, counted(1, [1, 2], [{"op": "a"}, {"op": "b"}]))
         telemetry = made._context.telemetry

@@ -46,13 +46,12 @@ def request_for(
     targets: KernelTargets = ALL_TARGETS,
     program_cache: str | None = None,
 ) -> LoadRequest:
-    """The request for ``probes``. Raises `ConfigError` with all mistakes in ``chosen``, and `ProbeError` if
-    ``budget`` is too small.
+    """The request to measure ``targets``. Raises `ConfigError` with all mistakes in ``chosen``, `ProbeError` if the budget
+    is too small.
 
-    ``budget``: bytes of kernel memory for all maps. ``machine``: the machine to size maps for, by default this one.
-    ``targets``: what to measure. ``program_cache``: as in `LoadRequest`.
+    ``budget``: bytes of kernel memory for all maps. ``machine``: the one to size maps for, by default this one.
     """
-    chosen, table, machine = chosen or {}, syscall_table(), machine or this_machine()
+    chosen, machine = chosen or {}, machine or this_machine()
     _refuse_mistakes(probes, chosen)
     sizes = _sizes(probes, budget, machine, targets)
     values = {probe.name: _with_defaults(probe, chosen.get(probe.name, {})) for probe in probes}
@@ -61,10 +60,10 @@ def request_for(
         files=_files(probes),
         headers=str(_HEADERS),
         hooks=tuple(_hook(probe, i) for probe in probes for i in range(len(probe.hooks))),
-        maps=tuple(dict.fromkeys([*_SHARED_MAPS, *_target_maps(targets), *_own_maps(probes)])),
+        maps=_maps(probes, targets),
         macros={**_macros(probes, values, sizes, machine), **targets.macros},
-        btf=tuple(dict.fromkeys([*OWN_BTF, *targets.btf, *(field for probe in probes for field in _fields(probe))])),
-        calls=_calls(probes, values, table),
+        btf=_btf(probes, targets),
+        calls=_calls(probes, values, syscall_table()),
         drop_reasons=_drop_reasons(probes),
         cgroup_hierarchy=cgroup_hierarchy,
         by_process=by_process,
@@ -75,6 +74,14 @@ def request_for(
         parts={probe.name: Part(_files([probe]), _own_maps([probe])) for probe in probes},
     )
     return _with_own(request, NEW_CGROUPS, (NEW_CGROUPS_HOOK,))
+
+
+def _maps(probes: Sequence[Probe], targets: KernelTargets) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*_SHARED_MAPS, *_target_maps(targets), *_own_maps(probes)]))
+
+
+def _btf(probes: Sequence[Probe], targets: KernelTargets) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*OWN_BTF, *targets.btf, *(field for probe in probes for field in _fields(probe))]))
 
 
 def with_names(request: LoadRequest) -> LoadRequest:

@@ -2,15 +2,12 @@
 """The eBPF receiver's life: readings on time, failures counted, a last reading before the end."""
 
 import re
-from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from ebpf_sidecar.pipeline.component import ComponentKind, MapCleanup
-from ebpf_sidecar.pipeline.config.load import InlineSource, load
-from ebpf_sidecar.pipeline.errors import ConfigError, ProbeError
-from ebpf_sidecar.pipeline.plugins import Plugins
+from ebpf_sidecar.pipeline.errors import ProbeError
 from ebpf_sidecar.pipeline.testing import FakeClock, RecordedHeartbeat, RecordedTelemetry, Sink, fake_context, frame
 from ebpf_sidecar.receivers.ebpf import receiver as module
 from ebpf_sidecar.receivers.ebpf.loading import build_request
@@ -20,7 +17,6 @@ from ebpf_sidecar.receivers.ebpf.owners.attribution import GroupBy
 from ebpf_sidecar.receivers.ebpf.receiver import EbpfReceiver
 from ebpf_sidecar.receivers.ebpf.settings import EbpfSettings
 
-WRONG = Path(__file__).parents[2] / "data" / "probes" / "wrong"
 NAMING = ("program_starts", "name_taken", "process_moved")
 
 
@@ -279,45 +275,3 @@ def test_a_wrong_limit_is_one_mistake_and_not_two():
 
     assert [("max_overhead",)] == [error["loc"] for error in caught.value.errors()]
     assert ("syscalls",) == EbpfSettings(max_overhead="2%", shed=["syscalls"]).shed
-
-
-def test_the_mistakes_in_all_probes_that_are_named_are_reported(tmp_path, monkeypatch):
-    """At their places in the probes' own files, by every command that reads a configuration."""
-    for name in ("metric_without_hooks", "value_of_no_form", "empty"):
-        (tmp_path / f"{name}.yaml").write_bytes((WRONG / f"{name}.yaml").read_bytes())
-        (tmp_path / f"{name}.c").touch()
-    monkeypatch.setattr(Plugins, "probe_folders", lambda self: (tmp_path,))
-    config = (
-        "{receivers: {ebpf: {probes: [metric_without_hooks, value_of_no_form]}}, exporters: {debug: }, service: {}}"
-    )
-
-    with pytest.raises(ConfigError) as caught:
-        load([InlineSource(config.encode())], [], Plugins(), {})
-
-    files = [str(tmp_path / name) for name in ("metric_without_hooks.yaml:48:5", "value_of_no_form.yaml:38:5")]
-    assert set(files) <= {mistake.where for mistake in caught.value.mistakes}
-    assert "empty.yaml" not in str(caught.value)
-
-
-def test_each_mistake_in_a_probes_settings_is_reported_at_its_place():
-    """Rather than all of them in one line, at the first probe."""
-    config = """
-receivers:
-  ebpf:
-    probes:
-      syscalls: {syscals: [], syscalls: [read, raed]}
-      page_cach:
-exporters: {debug: {histogram_bounds: [1ms, 1.024us, soon]}}
-service: {pipelines: {metrics: {receivers: [ebpf], exporters: [debug]}}}
-"""
-    with pytest.raises(ConfigError) as caught:
-        load([InlineSource(config.encode(), "f")], [], Plugins(), {})
-
-    places = [str(mistake).partition(': "')[0].partition(": unknown")[0] for mistake in caught.value.mistakes]
-    assert [
-        "f:5:18: receivers::ebpf::probes::syscalls::syscals",
-        "f:5:48: receivers::ebpf::probes::syscalls::syscalls::1",
-        "f:6:7: receivers::ebpf::probes::page_cach",
-        "f:7:40: exporters::debug::histogram_bounds::0",
-        "f:7:54: exporters::debug::histogram_bounds::2",
-    ] == places
