@@ -103,7 +103,7 @@ class _Scheduling(LoadFileScheduling):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
-    """Who has which test."""
+    """Assign test files to processes."""
     return _Scheduling(config, log)
 
 

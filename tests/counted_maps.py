@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A kernel map that tests count into, and its way to totals; shared by several test files."""
+"""A kernel map that tests count into, and the totals made from it; shared by several test files."""
 
 import numpy as np
 from hypothesis import strategies as st

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-IMAGE = 320 << 20  # xfs takes no less
+IMAGE = 320 << 20  # the least that xfs takes
 MAKING = {"ext2": ["-q", "-F"], "ext4": ["-q", "-F"], "xfs": ["-q"], "btrfs": ["-q"]}
 
 
@@ -23,7 +23,7 @@ def done(*command):
 
 @contextmanager
 def mounted(kind, above, options="loop", making=()):
-    """A file system of its own in a new folder; ``making``: more words for mkfs."""
+    """A separate file system in a new folder; ``making``: more arguments for mkfs."""
     image, folder = above / "image", above / "mounted"
     folder.mkdir()
     with image.open("wb") as file:

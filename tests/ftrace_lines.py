@@ -11,7 +11,7 @@ _LINE = re.compile(r"-(\d+)\s+\[\d+\].*?\s(\d+)\.(\d{6}): (\w+): (.*)")
 
 
 def thread_of(line):
-    """Whom a line is about."""
+    """The thread that a line is about."""
     return int(_LINE.search(line)[1])
 
 
@@ -21,7 +21,7 @@ def event_of(line):
 
 
 def request_of(line):
-    """Device and first sector, which a request to a disk keeps while nothing is put before it."""
+    """Device and first sector, which identify a request until another one is merged in front of it."""
     return re.search(r"(\d+,\d+) .* (\d+) \+ \d+", _LINE.search(line)[5]).groups()
 
 

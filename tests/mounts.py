@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is mounted, for a command or a test alone: the machine may have tracefs mounted or not, and stays as it is."""
+"""Mounts of one command or test alone: the machine may have tracefs mounted or not, and stays as it is."""
 
 import ctypes
 import functools

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Queues that record what happens to what they are given; shared by several test files."""
+"""Queues that record what happens to their batches; shared by several test files."""
 
 import threading
 from collections import Counter

@@ -69,7 +69,7 @@ def first_answer(address, expression, accept, seconds=30):
     """The result of a query as soon as it is accepted, or the last one when time is up."""
     deadline, pause = time.monotonic() + seconds, threading.Event()
     while not accept(result := query(address, expression)) and time.monotonic() < deadline:
-        pause.wait(0.2)  # a real server in real time: there is nothing to be notified by
+        pause.wait(0.2)  # a real server in real time: there is no notification to wait for
     return result
 
 

@@ -50,14 +50,14 @@ def test_no_name_is_used_twice():
     assert [] == [name for name, number in names.items() if number > 1]
 
 
-def test_every_metric_says_what_it_is_and_who_makes_it():
+def test_every_metric_has_its_description_and_its_maker():
     """Nothing is left out where dashboards and rules are made from it."""
     missing = [each.name for each in METRICS.values() if not (each.description and each.made_by and each.since)]
 
     assert [] == missing
 
 
-def test_it_has_what_the_receiver_says_about_its_own_work():
+def test_it_has_what_the_receiver_reports_about_its_own_work():
     """With one map, one hook and one reason, none of them in a kernel."""
     kernel_map = SimpleNamespace(max_entries=1, memory=lambda: 0, read=lambda: ([], []))
     drops = SimpleNamespace(reasons=("map",), read=lambda: {"map": 0})

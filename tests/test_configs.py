@@ -33,7 +33,7 @@ def test_every_ready_configuration_passes_the_check_without_a_warning(file, caps
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
-def test_every_ready_configuration_begins_with_whom_it_is_for(file):
+def test_every_ready_configuration_starts_with_its_audience(file):
     """The first line says it."""
     assert file.read_text(encoding="utf-8").startswith("# For ")
 

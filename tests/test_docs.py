@@ -81,7 +81,7 @@ def test_the_generated_parts_are_fresh(monkeypatch, capsys):
     assert 0 == Cog().main(["cog", *options, "--check", *files]), f"run make docs:\n{capsys.readouterr().out}"
 
 
-def test_make_looks_at_all_documents():
+def test_make_checks_all_documents():
     """One in a new place is not forgotten."""
     patterns = re.search(r"^MARKDOWN = \$\(wildcard (.*)\)$", read("Makefile"), re.MULTILINE)[1].split()
 
@@ -110,7 +110,7 @@ def test_the_names_that_users_rely_on_hold():
     assert set() == expected - actual
 
 
-def test_the_own_telemetry_is_called_on_the_page_what_the_table_says():
+def test_internal_telemetry_has_its_documented_names_on_the_page():
     """The table's names are made by our translation, the page's by OpenTelemetry's package."""
     ledger = Ledger()
     metrics = SelfMetrics(ledger, {})
@@ -130,7 +130,7 @@ def test_the_own_telemetry_is_called_on_the_page_what_the_table_says():
     assert [] == [name for name in reported if f"\n{name} 1.0\n" not in text]
 
 
-def test_every_make_target_says_what_it_does():
+def test_every_make_target_has_a_description():
     """Where a contributor looks for it: in its own line, which `make help` prints."""
     lines = re.findall(r"^[a-z][a-z-]*:.*$", read("Makefile"), re.MULTILINE)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The shape of the house: links, names, sizes, licences."""
+"""The layout of the repository: links, names, sizes, licences."""
 
 import ast
 import re
@@ -51,12 +51,12 @@ def by_file(found):
     return {str(path.relative_to(ROOT)): each for path, each in found if each}
 
 
-def test_the_rules_below_look_at_files():
+def test_the_rules_below_apply_to_files():
     """An empty list of files would keep every rule."""
     assert all(5 < len(paths) for paths in (SOURCES, TESTS, BENCHES, PROGRAMS))
 
 
-def test_nobody_imports_a_folder_by_its_short_name():
+def test_no_file_imports_a_folder_by_its_short_name():
     """``import pipeline`` would make a second copy of each class."""
     short = ((path, [n for n in imports(path) if n.split(".")[0] in FOLDERS]) for path in SOURCES + TESTS + BENCHES)
 

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A stranger's processor and probe, in a distribution of their own, really installed into a fresh environment and run
-there."""
+"""A third party's processor and probe, in a distribution that is really installed into a fresh environment."""
 
 import importlib.util
 import json
@@ -139,7 +138,7 @@ def test_it_changes_data_in_a_running_pipeline(pages):
 @pytest.mark.kernel
 @pytest.mark.parallel
 @pytest.mark.skipif(os.geteuid() != 0 or importlib.util.find_spec("bcc") is None, reason="needs root and python3-bpfcc")
-def test_a_strangers_probe_is_proved_by_the_cases_that_it_brings(python, tmp_path):
+def test_a_third_party_probe_is_proved_by_its_own_cases(python, tmp_path):
     """Compiled with our headers and run here, with the workload beside it: 23 children are counted as 23."""
     reported = json.loads(command(python, "selftest", "--probe", "forks", "--quick", "--json", cwd=tmp_path))
     [hook], [checked] = reported["hooks"], reported["metrics"]
@@ -152,7 +151,7 @@ def test_a_strangers_probe_is_proved_by_the_cases_that_it_brings(python, tmp_pat
 @pytest.mark.kernel
 @pytest.mark.parallel
 @pytest.mark.skipif(os.geteuid() != 0 or importlib.util.find_spec("bcc") is None, reason="needs root and python3-bpfcc")
-def test_a_strangers_probe_works_beside_ours(python, tmp_path):
+def test_a_third_party_probe_works_beside_ours(python, tmp_path):
     """All in one object: headers that both include are there once."""
     chosen = ("--probe", "forks", "--probe", "syscalls")
     reported = json.loads(command(python, "selftest", *chosen, "--quick", "--json", cwd=tmp_path))

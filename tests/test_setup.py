@@ -18,7 +18,7 @@ def script(file, text):
 
 
 @pytest.mark.parametrize(("status", "code", "old"), [(3, 1, True), (1, 1, False), (130, 130, False)])
-def test_only_a_python_that_is_too_old_is_called_so(tmp_path, status, code, old):
+def test_only_an_outdated_python_is_reported_as_outdated(tmp_path, status, code, old):
     """Neither one that fails nor one that Ctrl-C ends; both end the set-up."""
     (tmp_path / ".ci").mkdir()
     python = script(tmp_path / "python", f"exit {status}")

@@ -69,7 +69,7 @@ def test_only_what_disturbs_waits(turns, waits, first, second):
 
 
 @pytest.mark.parametrize(("many", "one"), [(ANY, ALONE), (KERNEL, KERNEL_ALONE), (KERNEL_ALONE, ALONE)])
-def test_nobody_overtakes_one_that_waits_to_be_alone(turns, waits, many, one):
+def test_no_turn_overtakes_one_that_waits_to_be_alone(turns, waits, many, one):
     """Otherwise overlapping others would keep it waiting until all have ended."""
     ours = turns()
     ours.begin(many)

@@ -32,7 +32,7 @@ class FairLock:
 
     def enter(self, lock: int) -> None:
         """Wait until all holders share it, or until there are none."""
-        # whoever waits inside of the door keeps others from coming first for ever
+        # whoever waits inside the door keeps others from overtaking for ever
         flock(self._door, lock)
         flock(self._room, lock)
         flock(self._door, LOCK_UN)
@@ -43,14 +43,14 @@ class FairLock:
 
 
 class Turns:
-    """The machine, and the kernel as a room inside of it."""
+    """The machine, and the kernel as a room inside it."""
 
     def __init__(self, machine: FairLock, kernel: FairLock) -> None:
         self._machine, self._kernel = machine, kernel
         self._now: Turn | None = None
 
     def begin(self, turn: Turn) -> None:
-        """Wait for the turn; at once where it still lasts."""
+        """Wait for the turn; return at once if it still lasts."""
         if self._now is turn:
             return
         self.end()

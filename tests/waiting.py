@@ -5,7 +5,7 @@ import time
 
 
 def until(condition, seconds=60):
-    """What a condition gives once it is true, or at the end of that time."""
+    """The result of a condition once it is true, or when the time is up."""
     deadline = time.monotonic() + seconds
     while not (found := condition()) and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each benchmark gives numbers that can be true, on sizes that take no time."""
+"""Each benchmark gives plausible numbers, on sizes that take no time."""
 
 import os
 import shutil
@@ -62,7 +62,7 @@ def test_what_a_node_sends_grows_with_its_programs(bench):
 
 
 @pytest.mark.parametrize("shape", [0, 1], ids=["page_cache", "syscalls"])
-def test_a_tick_has_the_series_that_were_asked_for(bench, shape):
+def test_a_tick_has_as_many_series_as_requested(bench, shape):
     """Every step takes time, and the frames hold as many series as the table says."""
     tick = bench("tick")
     found, frames = tick.measure(tick.SHAPES[shape], 200)
@@ -99,7 +99,7 @@ def test_folding_is_measured_beside_a_page(bench):
 
 @kernel
 @pytest.mark.parallel
-def test_a_real_map_is_read_whole(bench):
+def test_a_real_map_is_read_completely(bench):
     """The benchmark's own map holds what was put into it, and a reading takes time."""
     tick = bench("tick")
 
@@ -153,7 +153,7 @@ def test_a_request_costs_runs_of_each_variants_programs(bench):
 
 
 def test_a_programs_mean_counts_one_operation_of_each_workload_alike(bench):
-    """Not one run more than another's, and who is above the target is named."""
+    """Every workload has the same weight, and programs above the target are named."""
     cost = bench("probe_cost")
     measured = {
         "often": [cost.Cost("returns", 90.0, 30.0, 3.0), cost.Cost("enters", 50.0, 30.0, 1.0)],
@@ -204,7 +204,7 @@ def test_a_slowdown_is_measured_in_pairs(bench):
 
 @pytest.mark.full_length
 @kernel
-def test_who_is_left_out_pays_less_than_who_is_measured(bench):
+def test_excluded_processes_pay_less_than_measured_ones(bench):
     """At entry and return, as the kernel counts it; the same loop for both."""
     targets = bench("targets")
     choices = targets.choices()
@@ -217,7 +217,7 @@ def test_who_is_left_out_pays_less_than_who_is_measured(bench):
     assert 0 < left_out[2] < measured[2]
 
 
-def test_a_round_is_compared_with_its_own_beginning(bench):
+def test_a_round_is_compared_with_its_own_baseline(bench):
     """Ratio and difference are medians over the rounds, not of medians; bars are as long as the numbers say."""
     end = bench("end_to_end")
     times = {"nothing": [100.0, 200.0, 400.0], "the service": [200.0, 300.0, 800.0]}
@@ -233,7 +233,7 @@ def test_a_round_is_compared_with_its_own_beginning(bench):
 @pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler")
 @pytest.mark.parallel
 def test_the_service_and_its_controls_are_measured_side_by_side(bench):
-    """One round with nothing, with the service and with empty programs: times that can be true, in a table."""
+    """One round with nothing, with the service and with empty programs: plausible times, in a table."""
     end = bench("end_to_end")
     chosen = {name: each for name, each in end.variants().items() if name != "bpftrace"}
     with end.machine() as place:
@@ -246,8 +246,8 @@ def test_the_service_and_its_controls_are_measured_side_by_side(bench):
 
 @kernel
 @pytest.mark.parallel
-def test_programs_that_trace_are_told_apart(bench):
-    """Loading empty programs adds as many tracing programs as are said to be attached."""
+def test_tracing_programs_are_counted(bench):
+    """Loading empty programs adds as many tracing programs as are reported as attached."""
     attached, empty = bench("measuring.attached"), bench("measuring.empty_programs")
     with empty.empty_programs(("syscalls",)) as loaded:
         kinds = {attached._type(each) for each in attached.tracing_programs()}

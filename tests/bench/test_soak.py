@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The soak: the slope is the one that is there, what grows is named, and the workload leaves nothing."""
+"""The soak finds the true slope, names what grows, and its workload leaves nothing."""
 
 import importlib.util
 import os
@@ -39,7 +39,7 @@ def trends():
 
 @given(st.floats(-1e3, 1e3), st.floats(-1e6, 1e6), st.lists(st.integers(0, 10**4), min_size=2, unique=True))
 def test_a_straight_line_has_its_own_slope(trends, slope, start, moments):
-    """Whatever the moments: per hour, and as growth from the first to the last."""
+    """Whatever the sampling times: per hour, and as growth from the first to the last."""
     moments = sorted(moments)
     line = trends.trend(moments, [start + slope * reading_time for reading_time in moments])
 
@@ -86,8 +86,8 @@ def test_the_warm_up_is_left_out(bench):
     assert [] == bench("soak").report(early)[1]
 
 
-def test_processes_that_the_service_leaves_behind_are_measured_too(bench):
-    """Children and theirs, as long as they live."""
+def test_child_processes_of_the_service_are_measured_too(bench):
+    """Children and grandchildren, as long as they live."""
     nested = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'])"
     parent = subprocess.Popen([sys.executable, "-c", nested], stdin=subprocess.PIPE)
     found = until(lambda: len(family := bench("soak").family(parent.pid)) == 2 and family, 10)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is made from the code leaves nothing out."""
+"""The generated parts of the documents are complete."""
 
 import documents
 import pytest

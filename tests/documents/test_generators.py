@@ -58,7 +58,7 @@ def test_the_sample_is_the_same_every_time():
 
 
 def test_tables_are_aligned_and_keep_their_columns():
-    """A bar inside of a cell does not make another one."""
+    """A bar inside a cell does not make another one."""
     expected = "| a   | b   |\n| --- | - |\n| xyz | 1\\|2 |".replace("| b   |", "| b |")
 
     assert expected == table(("a", "b"), [("xyz", "1|2")])

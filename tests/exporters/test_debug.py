@@ -73,8 +73,8 @@ def test_the_limit_can_be_lifted(capsys):
 
 
 @pytest.mark.parametrize(("asked", "buckets"), [(None, [1, 2, 3]), ("full", [1, 2, 3]), ("default", [3, 3])])
-def test_all_buckets_are_written_unless_fewer_are_asked_for(capsys, asked, buckets):
-    """Who looks at what flows through a pipeline wants to see all of it."""
+def test_all_buckets_are_written_unless_fewer_are_requested(capsys, asked, buckets):
+    """Whoever inspects a pipeline wants to see everything."""
     histogram = frame("wait", [[1, 2, 3]], buckets=ExplicitBuckets([0.001, 1], [1.0]))
     exporter(format="json", **({"histogram_bounds": asked} if asked else {})).export([histogram])
 

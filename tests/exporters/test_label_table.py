@@ -28,7 +28,7 @@ def test_labels_are_sorted_and_absent_attributes_left_out():
     ).blocks
 
 
-def test_numbers_and_truths_become_text():
+def test_numbers_and_booleans_become_text():
     """Integers stay exact."""
     rows = RowSet(
         np.arange(2, dtype=np.uint64),
@@ -76,7 +76,7 @@ def test_rows_with_the_same_labels_are_one_series():
     assert [1, 2] == same.selection.tolist()
 
 
-def test_text_of_rows_that_did_not_change_is_used_again():
+def test_text_of_unchanged_rows_is_reused():
     """Not an equal text, but the same object; an enriched row is rendered again."""
     before = RowSet(np.array([1, 2, 3], dtype=np.uint64), {"a": Text.of("xyz"), "c": Text.of(["", "k", "k"])})
     after = RowSet(np.array([3, 2, 4], dtype=np.uint64), {"a": Text.of("zyw"), "c": Text.of(["k", "found", ""])})
@@ -103,7 +103,7 @@ def test_rows_with_other_columns_have_changed(columns):
     assert 0 == len(unchanged_rows(after, before.ids, before.columns)[0])
 
 
-def test_numbers_that_stayed_are_used_again_too():
+def test_unchanged_numbers_are_reused_too():
     """A number column is compared as numbers."""
     before = RowSet(np.array([1, 2], dtype=np.uint64), {"pid": np.array([10, 20])})
     after = RowSet(np.array([2, 1], dtype=np.uint64), {"pid": np.array([20, 11])})
@@ -115,7 +115,7 @@ def test_numbers_that_stayed_are_used_again_too():
 
 
 @given(row_sets(), row_sets(), st.booleans())
-def test_what_is_used_again_equals_what_would_be_rendered(before, after, short):
+def test_reused_text_equals_newly_rendered_text(before, after, short):
     """Whatever happened to the rows in between, also when another source has the same ids."""
     writer = LabelWriter({"c": "d"}, short)
 

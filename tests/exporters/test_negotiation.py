@@ -40,7 +40,7 @@ PROMETHEUS_PROTOBUF = (
         (";;,=,q", False),
     ],
 )
-def test_the_format_is_the_one_liked_best(accept, openmetrics):
+def test_the_scrapers_preferred_format_is_chosen(accept, openmetrics):
     """Text 0.0.4 unless OpenMetrics is requested."""
     assert openmetrics == wants_openmetrics(accept)
 
@@ -58,7 +58,7 @@ def test_the_format_is_the_one_liked_best(accept, openmetrics):
         ("", False),
     ],
 )
-def test_created_timestamps_go_to_who_likes_protobuf_best(accept, taken):
+def test_created_timestamps_go_to_scrapers_that_prefer_protobuf(accept, taken):
     """Prometheus does so if configured to use them; others would store each as a series."""
     assert taken == takes_created(accept)
 

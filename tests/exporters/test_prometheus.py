@@ -89,7 +89,7 @@ def test_deltas_of_histograms_are_added_up(served):
     assert ['wait_bucket{le="1.0"} 3', 'wait_bucket{le="+Inf"} 9', "wait_sum 1.5", "wait_count 9"] == served.samples()
 
 
-def test_the_answer_says_what_it_is(served):
+def test_response_headers_describe_the_page(served):
     """Type, encoding, and what it depends on."""
     answer = served.context.routes.get("/metrics", {**OPENMETRICS, "accept-encoding": "gzip"})
 

@@ -59,7 +59,7 @@ def test_deltas_are_added_up_in_the_buckets_that_are_shown():
 
 
 @pytest.mark.parametrize("settings", [{}, {"histogram_bounds": "full"}, {"histogram_bounds": ["262.144us"]}])
-def test_what_advises_nothing_is_shown_whole(settings):
+def test_a_histogram_without_advised_bounds_is_shown_with_all_buckets(settings):
     """A histogram of a third party has bounds of its own."""
     served = ServedExporter(settings)
     served.export(frame("age", [[1, 2, 3]], bounds=[1, 5], unit="d"))

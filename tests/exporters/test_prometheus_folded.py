@@ -45,7 +45,7 @@ class Builds:
         return [durations, moved, rates]
 
     def owners(self, processes):
-        """Short processes are in one cgroup, that of the build."""
+        """Short-lived processes are in one cgroup, that of the build."""
         numbers = processes.tolist()
         cgroups = (f"/system.slice/service-{n % CGROUPS if n < PAIRS else 0}.service" for n in numbers)
         names = {"process.executable.name": Text.of(f"program-{n}" for n in numbers)}
@@ -59,7 +59,7 @@ def moved(page):
 
 
 def test_a_busy_build_machine_has_ten_thousand_series_and_two_megabytes():
-    """And all together show in each interval what was counted in it."""
+    """Together they show in each interval exactly what was counted in it."""
     served = ServedExporter({"start_at_zero": False})
     builds, before, counted = Builds(), {}, 0
     for number in range(TICKS):
@@ -91,7 +91,7 @@ def test_prometheus_finds_every_count_by_increase(served):
     assert int(builds.counts[:, 0].sum()) - past == increase
 
 
-def test_what_was_folded_is_shown_and_said_once(caplog):
+def test_what_was_folded_is_published_and_logged_once(caplog):
     """How many process names, and how to see more; and what has lost even its cgroup."""
     served = ServedExporter({"fold_beyond": 1000})
     gauges = served.context.telemetry.gauges
@@ -124,7 +124,7 @@ def test_fewer_than_a_thousand_series_are_refused():
         FACTORY.settings(fold_beyond=999)
 
 
-def test_series_that_begin_with_0_and_rows_that_are_shared_add_up_together():
+def test_series_that_start_at_0_and_shared_rows_add_up():
     """A scraper of each reading sees everything counted as increases; new series follow one interval later."""
     random, served = np.random.default_rng(2), ServedExporter({"fold_beyond": 1000, "metric_expiration": "60s"})
     totals, starts, changed, last, increases = {}, {}, {}, {}, 0
@@ -141,7 +141,7 @@ def test_series_that_begin_with_0_and_rows_that_are_shared_add_up_together():
         rows, begun = RowSet(np.array(shown, np.uint64), columns), np.array([starts[p] for p in shown], np.uint64)
         served.export(frame("work", [totals[p] for p in shown], rows, time_unix_nano=time, start_time_unix_nano=begun))
         for name, value in (line.rsplit(" ", 1) for line in served.samples() if line.startswith("work")):
-            # what returns begins anew, at 0
+            # what returns starts again at 0
             increases += int(value) - last.get(name, int(value)) if int(value) >= last.get(name, 0) else int(value)
             last[name] = int(value)
         served.clock.advance(10)

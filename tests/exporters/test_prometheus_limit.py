@@ -69,7 +69,7 @@ def test_a_page_never_has_more_than_its_limit(exported, series, size):
     assert set(served.drops) <= {"page limit", "duplicate series", "conflicting name", "conflicting type"}
 
 
-def test_an_ordinary_line_is_hardly_overrated():
+def test_the_size_of_an_ordinary_line_is_hardly_overestimated():
     """Numbers are a small part of a line, so a limit in bytes is fairly accurate."""
     served = ServedExporter({"created_timestamps": False})
     attributes = {"container.id": "f" * 64, "k8s.pod.uid": "e" * 36, "process.executable.name": "postgres"}

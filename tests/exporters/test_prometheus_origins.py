@@ -32,7 +32,7 @@ def work(value, rows, source, **parts):
     return frame("work", [value] * len(rows), rows, source=source, **parts)
 
 
-def test_two_receivers_of_one_metric_stand_side_by_side(served):
+def test_two_receivers_of_one_metric_are_shown_side_by_side(served):
     """Their rows have the same ids but are others; each export changes only its own."""
     left, right = people("a"), people("b")
     for number in range(3):
@@ -43,7 +43,7 @@ def test_two_receivers_of_one_metric_stand_side_by_side(served):
     assert {} == served.drops
 
 
-def test_two_frames_of_one_reading_stand_side_by_side(served):
+def test_two_frames_of_one_reading_are_shown_side_by_side(served):
     """A receiver may show a metric in two parts; the second does not replace the first, whatever their row ids."""
     for number in range(3):
         served.export(work(number, people("a"), LEFT), work(number, people("b"), LEFT))
@@ -79,7 +79,7 @@ def test_two_receivers_with_the_same_labels_are_named_once(served, caplog):
 
 
 def test_a_receiver_that_stopped_leaves_its_series_to_the_other(served):
-    """Long before they expire; and one that is slower gets them back no more."""
+    """Long before they expire; a slower one does not get them back."""
     served.export(work(1, people("a", "b"), LEFT))
     for number in (5, 6, 7):
         served.clock.advance(1)

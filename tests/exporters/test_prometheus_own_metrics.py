@@ -15,7 +15,7 @@ OWN = {
 }
 
 
-def test_our_own_metrics_stand_at_the_end_of_the_page():
+def test_our_own_metrics_are_at_the_end_of_the_page():
     """In either format, before the EOF."""
     served = ServedExporter(self_metrics=OWN.get)
     served.export(frame("work", [1]))
@@ -25,7 +25,7 @@ def test_our_own_metrics_stand_at_the_end_of_the_page():
 
 
 @pytest.mark.parametrize("headers", [{}, OPENMETRICS])
-def test_families_of_our_own_metrics_that_use_a_taken_name_stay_outside(headers):
+def test_families_of_our_own_metrics_with_a_taken_name_are_left_out(headers):
     """A family twice on a page would make it unreadable."""
     served = ServedExporter(self_metrics=OWN.get)
     served.export(frame("own", [1]))
@@ -62,7 +62,7 @@ def test_our_own_metrics_are_fresh_on_a_page_from_the_cache():
     assert plain[:-1] == gzip.decompress(packed[1]).decode().splitlines()[:-1]
 
 
-def test_our_own_target_info_does_not_stand_there_twice():
+def test_our_own_target_info_is_not_repeated():
     """The SDK's reader may bring one."""
     own = b"# TYPE target_info gauge\ntarget_info 1\n"
     served = ServedExporter(self_metrics=lambda openmetrics: own, resource={"a": "b"})

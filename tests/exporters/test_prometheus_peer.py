@@ -106,7 +106,7 @@ def test_a_real_prometheus_scrapes_us_and_answers_queries(tmp_path):
 
 @pytest.mark.skipif(CURRENT is None, reason=f"there is no current Prometheus; {MAKE}")
 def test_a_current_prometheus_makes_native_histograms_of_ours(tmp_path):
-    """One series each, with our own bounds and without loss, because it is told to; we speak no protobuf for that."""
+    """One series each, with our own bounds and without loss, as configured there; this needs no protobuf."""
     native, name = {"convert_classic_histograms_to_nhcb": True}, "ebpf_block_io_duration_seconds"
     with counting() as target, prometheus(tmp_path, target, program=CURRENT, more=native) as address:
         first_answer(address, name, bool)

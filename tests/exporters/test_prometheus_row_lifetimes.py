@@ -40,7 +40,7 @@ def level(second, values, rows, name="level", **parts):
 
 @pytest.mark.parametrize("kind", [Kind.GAUGE, Kind.UPDOWNCOUNTER])
 def test_what_was_not_measured_disappears_with_the_reading(served, kind):
-    """A row of a metric, or the whole metric: a percentage of the last minute's work is no news of this one."""
+    """A row of a metric, or the whole metric: the last minute's percentage says nothing about this minute."""
     served.export(level(0, [1, 2], people("a", "b"), kind=kind), frame("work", [1], people("a")))
     served.export(level(1, [3], people("b", first_id=1), kind=kind))
     one = served.samples()
@@ -117,8 +117,8 @@ def test_a_silent_receivers_gauges_disappear(served):
     assert ["work_total 1"] == served.samples()
 
 
-def test_rows_that_return_go_on(served):
-    """There is one of them, with the new value."""
+def test_rows_that_return_continue(served):
+    """There is one series, with the new value."""
     both = people("a", "b")
     served.export(frame("work", [1, 2], both, time_unix_nano=NOON))
     served.export(frame("work", [3], people("b", first_id=1), time_unix_nano=NOON + SECOND))

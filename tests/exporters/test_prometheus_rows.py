@@ -68,7 +68,7 @@ def test_rows_that_exchange_their_labels_keep_their_values(served):
     assert {"b": 2, "a": 20} == shown(served)
 
 
-def test_rows_that_come_to_have_the_same_labels_leave_nothing_behind(served):
+def test_rows_that_get_the_same_labels_leave_no_stale_series(served):
     """One of them is shown and the other counted; both earlier series are gone."""
     served.export(work(0, {1: ("a", 1), 2: ("b", 10)}))
     served.export(work(1, {1: ("c", 2), 2: ("c", 20)}))

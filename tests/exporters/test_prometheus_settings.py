@@ -7,7 +7,7 @@ from served_exporter import OPENMETRICS, SECOND, ServedExporter, people
 from ebpf_sidecar.pipeline.testing import NOON, frame
 
 
-def test_the_resource_stands_in_target_info():
+def test_the_resource_is_in_target_info():
     """First on the page, with every attribute."""
     served = ServedExporter(resource={"service.name": "s", "host.name": 'h"'})
     served.export(frame("a", [1]))
@@ -18,7 +18,7 @@ def test_the_resource_stands_in_target_info():
     assert served.page().startswith("# HELP target_info Target metadata\n# TYPE target_info gauge\ntarget_info{")
 
 
-def test_resource_attributes_become_labels_where_asked_for():
+def test_resource_attributes_become_labels_on_request():
     """Beside the row's own."""
     served = ServedExporter({"resource_to_telemetry_conversion": {"enabled": True}}, resource={"host.name": "h"})
     rows = people("a")
@@ -48,7 +48,7 @@ def test_labels_can_be_short_and_constant_ones_added():
     assert ['work_total{cluster="blue",namespace="n",pod="p"} 1'] == served.samples()
 
 
-def test_timestamps_are_written_where_asked_for():
+def test_timestamps_are_written_on_request():
     """Milliseconds in 0.0.4, seconds in OpenMetrics; what vanished keeps the time at which it was read."""
     served = ServedExporter({"send_timestamps": True})
     served.export(frame("work", [1, 2], people("a", "b"), time_unix_nano=NOON))
@@ -64,7 +64,7 @@ USES_CREATED = {"accept": f"application/vnd.google.protobuf;q=0.6,{OPENMETRICS['
 @pytest.mark.parametrize(
     ("setting", "asked"), [(None, USES_CREATED), ("auto", USES_CREATED), (True, OPENMETRICS), (True, USES_CREATED)]
 )
-def test_created_timestamps_go_to_who_uses_them(setting, asked):
+def test_created_timestamps_go_to_scrapers_that_use_them(setting, asked):
     """Or to all where that is set; in OpenMetrics only, and of what is known to start then."""
     parts = {"start_time_unix_nano": NOON - SECOND // 2}
     served = ServedExporter({} if setting is None else {"created_timestamps": setting})
@@ -77,7 +77,7 @@ def test_created_timestamps_go_to_who_uses_them(setting, asked):
 
 
 def test_no_created_timestamps_where_they_are_turned_off():
-    """Whoever asks."""
+    """For any scraper."""
     served = ServedExporter({"created_timestamps": False})
     served.export(frame("work", [1], start_time_unix_nano=NOON))
 

@@ -104,8 +104,8 @@ def test_what_is_gone_by_the_next_reading_shows_its_value_afterwards(scraped):
     assert {} == shown(served)
 
 
-def test_a_value_that_shows_itself_later_carries_a_later_time():
-    """Prometheus refuses another value for a time that it has one of."""
+def test_a_value_that_appears_later_has_a_later_time():
+    """Prometheus refuses a second value for the same time."""
     served = ServedExporter({"send_timestamps": True})
     receiver = Counting(served)
     receiver.counts(1, 500)
@@ -117,7 +117,7 @@ def test_a_value_that_shows_itself_later_carries_a_later_time():
     assert f'work_total{{who="left1"}} 500 {NOON // 10**6 + 2000}' in served.samples()
 
 
-def test_what_counted_before_the_page_was_there_is_no_news():
+def test_counts_older_than_the_page_are_not_new():
     """A kernel counter since boot, or a page that is created later: 0 first would count everything again."""
     served = ServedExporter()
     served.export(frame("work", [500], [{"who": "a"}], start_time_unix_nano=NOON - SECOND))
@@ -127,7 +127,7 @@ def test_what_counted_before_the_page_was_there_is_no_news():
     assert 'unknown_total{who="a"} 500' in served.samples()
 
 
-def test_a_row_that_returns_goes_on_with_its_value():
+def test_a_row_that_returns_continues_with_its_value():
     """It was withdrawn and expired; Prometheus still has its last value, and 0 would look like a restart."""
     served = ServedExporter()
     receiver = Counting(served)
@@ -162,7 +162,7 @@ def test_a_row_that_is_given_another_name_is_counted_once(scrapes):
     assert 500 == sum(last - first for first, last in highest.values())
 
 
-def test_where_the_receiver_falls_silent_values_are_shown():
+def test_values_are_shown_when_the_receiver_falls_silent():
     """No reading is expected after three intervals; nor is one if there never was a second."""
     for readings, seconds in ((2, 3.0), (1, 300.0)):
         served = ServedExporter()
@@ -206,7 +206,7 @@ KINDS = st.sampled_from([{}, {"bounds": [np.inf]}])
 
 @given(st.data(), KINDS)
 @settings(max_examples=60)
-def test_a_value_is_zero_or_true_and_true_in_time_and_never_falls(data, parts):
+def test_a_value_is_zero_or_correct_is_correct_in_time_and_never_falls(data, parts):
     """For two receivers, rows that come, go and return, and scrapes at any time."""
     served = ServedExporter()
     receivers = [Counting(served, source, **parts) for source in SOURCES]
@@ -248,7 +248,7 @@ ACTS = st.dictionaries(st.integers(1, 4), st.integers(1, 9))
 
 @given(st.lists(st.tuples(ACTS, st.sets(st.integers(1, 4)), st.booleans(), st.integers(0, 2)), max_size=12), KINDS)
 @settings(max_examples=60)
-def test_the_increases_of_somebody_who_looks_at_each_reading_are_all_that_happened(readings, parts):
+def test_a_scraper_of_each_reading_sees_everything_as_increases(readings, parts):
     """Whatever is new, idle, withdrawn and expired, and returns; however many others look, too."""
     served, last, increases, withdrawn = ServedExporter(), {}, 0, set()
     receiver = Counting(served, **parts)

@@ -117,7 +117,7 @@ def run():
 
 @pytest.fixture(scope="session")
 def handled(tmp_path_factory):
-    """Run an action of handlers.c: handlers that do what no Python can."""
+    """Run an action of handlers.c: signal handlers that Python cannot have."""
     program, compiler = tmp_path_factory.mktemp("handlers") / "handlers", shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler (cc) is installed")
@@ -262,7 +262,7 @@ def traced(tracefs):
 
 @pytest.fixture
 def frozen(tmp_path):
-    """Keep a process from running, by cgroup v1: what kills it meanwhile has to wait."""
+    """Freeze a process with cgroup v1: a signal that kills it has to wait."""
     root, ours = Path("/sys/fs/cgroup/freezer"), tmp_path / "freezer"
     if not root.exists():
         root = ours
@@ -286,7 +286,7 @@ def frozen(tmp_path):
 
 @pytest.fixture
 def dying(frozen):
-    """A process that holds so much memory of a cgroup, and was killed, but cannot end until the kernel lets it."""
+    """A killed process that holds so much of a cgroup's memory, and cannot end before the kernel thaws it."""
 
     def dying(cgroup, mebibytes):
         command = [sys.executable, "-S", "-E", WORKLOADS / "pressure.py", "holds", cgroup, str(mebibytes)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The canary on the running kernel: real hooks fire, one that cannot is found out."""
+"""The canary on the running kernel: real hooks fire, and one that cannot is detected."""
 
 import time
 from contextlib import nullcontext
@@ -51,7 +51,7 @@ def test_every_hook_of_ours_that_can_be_triggered_fires(all_probes):
     assert 10 < sum(each.live is True for each in found.values())
 
 
-def test_without_counted_runs_maps_tell_of_most(all_probes):
+def test_without_run_counts_maps_are_the_evidence_for_most_hooks(all_probes):
     """Hooks without evidence are unknown, not dead."""
     found = examine(*all_probes, Actions().do, NO_STATISTICS)
 
@@ -62,7 +62,7 @@ def test_without_counted_runs_maps_tell_of_most(all_probes):
     assert found["syscalls", "signal"].live is None
 
 
-def test_runs_are_counted_only_while_somebody_asks(all_probes):
+def test_runs_are_counted_only_while_requested(all_probes):
     """Counting costs every program on the machine some nanoseconds."""
     if Path("/proc/sys/kernel/bpf_stats_enabled").read_text().strip() == "1":
         pytest.skip("the administrator has switched counting on")

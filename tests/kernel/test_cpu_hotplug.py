@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Page faults on a processor that comes while the probe is at work, or comes back."""
+"""Page faults on a processor that comes online, or returns, while the probe runs."""
 
 import errno
 import mmap
@@ -42,7 +42,7 @@ def sys(tmp_path):
 
 @pytest.fixture
 def come_back(attach, sys):
-    """The probe without its events of the last processor, which then comes: what is left, the watch and warnings."""
+    """The probe without its events of the last processor, which then comes online: probe, watch and warnings."""
 
     def come_back(**more):
         loaded, file, warnings = attach("page_faults"), sys / "devices/system/cpu/online", []
@@ -58,7 +58,7 @@ def come_back(attach, sys):
 
 
 def faults(rows, loaded):
-    """Touch fresh pages: how many faults the kernel says and how many the probe."""
+    """Touch fresh pages: the faults that the kernel counted, and the probe."""
     before, counted = resource.getrusage(resource.RUSAGE_SELF).ru_minflt, rows(loaded, "fault_stats", os.getpid())
     with mmap.mmap(-1, PAGES * mmap.PAGESIZE) as memory:
         memory.madvise(mmap.MADV_NOHUGEPAGE)
@@ -82,8 +82,8 @@ def opener(request):
         broker.close()
 
 
-def test_a_processor_that_comes_is_given_its_own_events(come_back, last, rows, opener):
-    """Without them nothing is counted there; with them all that the kernel says, and it is stated once."""
+def test_a_processor_that_comes_online_gets_its_own_events(come_back, last, rows, opener):
+    """Without them nothing is counted there; with them as much as the kernel counts, and it is logged once."""
     loaded, cpu_hotplug, warnings = come_back(open=opener)
     assert 0 == faults(rows, loaded)[1]
 
@@ -99,7 +99,7 @@ def test_a_processor_that_comes_is_given_its_own_events(come_back, last, rows, o
 
 
 def test_where_its_events_are_refused_the_probe_is_turned_off(come_back):
-    """Numbers that are too small would be shown otherwise."""
+    """Otherwise the numbers would be too small."""
 
     def refuse(*_):
         raise OSError(errno.EACCES, os.strerror(errno.EACCES))

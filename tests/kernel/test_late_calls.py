@@ -54,13 +54,13 @@ def test_a_refusal_has_the_kernels_number(late):
         assert not counting
 
 
-def test_a_program_that_is_none_is_refused(late):
+def test_a_descriptor_that_is_no_program_is_refused(late):
     """Whatever descriptor is passed."""
     with Path(os.devnull).open() as nothing, pytest.raises(OSError, match="Invalid argument"):
         late(*LOADING).open_event(nothing.fileno(), 2, 0)
 
 
-def test_what_reading_takes_is_known_here(attach):
+def test_the_rights_needed_for_reading_are_known(attach):
     """From 5.19 on nothing; before, where the sysctl says so, CAP_BPF."""
     release = tuple(map(int, os.uname().release.split(".")[:2]))
     restricted = Path("/proc/sys/kernel/unprivileged_bpf_disabled").read_text().strip() != "0"
@@ -69,7 +69,7 @@ def test_what_reading_takes_is_known_here(attach):
 
 
 def test_a_child_that_does_not_answer_is_an_error_with_a_reason():
-    """Whoever shows it shows its text."""
+    """Its text is what users see."""
 
     class Mute:
         def run(self, module, channel, log):

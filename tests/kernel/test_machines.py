@@ -20,7 +20,7 @@ from ebpf_sidecar.receivers.ebpf.probe.file import find_probes, read_probe
 
 BPF = Path(__file__).parents[2] / "bpf"
 
-# what BPF cannot do, as to keep more than 512 bytes on the stack, ends the process
+# what BPF cannot do, such as keeping more than 512 bytes on the stack, ends the process
 _COMPILES = """
 import json, sys
 from bcc import BPF

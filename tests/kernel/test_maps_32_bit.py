@@ -31,8 +31,8 @@ def run_elf(tmp_path):
     return run_elf
 
 
-def test_32_bit_programs_are_not_taken_for_what_their_numbers_mean_elsewhere(attach_once, run_elf):
-    """23 times getpid, and exit, elsewhere write, are set aside and counted."""
+def test_32_bit_calls_are_not_taken_for_64_bit_calls_of_the_same_number(attach_once, run_elf):
+    """23 times getpid, and exit (write elsewhere), are counted separately."""
     loaded = attach_once("syscalls")
     before = loaded.drops.read()["compat_calls"]
 
@@ -43,7 +43,7 @@ def test_32_bit_programs_are_not_taken_for_what_their_numbers_mean_elsewhere(att
 
 
 def test_each_call_of_a_64_bit_program_counts_by_the_way_it_came(attach_once, run_elf):
-    """In turn 23 times getpid by int $0x80, which is set aside, and writev on no descriptor, which fails."""
+    """Alternately getpid by int $0x80, counted separately, and writev on no descriptor, which fails: 23 times each."""
     loaded = attach_once("syscalls")
     before = loaded.drops.read()["compat_calls"]
 

@@ -69,7 +69,7 @@ def test_requests_and_bytes_equal_what_fio_and_the_kernel_count(attach, rows, tm
     assert (1000, 1000 * block) == reported
     assert reported == (sum(counted["duration"]), counted["size_sum"][0])
     assert {upper_bound_of(block): 1000} == {i: count for i, count in enumerate(counted["size"]) if count}
-    # others use the disk as well: the kernel was asked before and after each of our two moments
+    # others use the disk as well: the kernel's counters were read before and after each of our two readings
     hidden = 4 + missed(loaded)  # and what ends just while one of both is read
     assert after[0] - before[0] - hidden <= sum(everyone["duration"]) <= last[0] - first[0] + hidden
     assert after[1] - before[1] - hidden * 2048 <= everyone["size_sum"][0] / 512 <= last[1] - first[1] + hidden * 2048
@@ -146,14 +146,14 @@ def test_a_failed_request_is_an_error_of_its_owner(attach, broken_disk):
 
 
 def deep(folder, *more):
-    """Many requests of one process at once by fio of one process at once, not yet waited for."""
+    """Many concurrent requests of one fio process."""
     command = ["fio", "--name=test", f"--directory={folder}", "--filename=fio.data", "--ioengine=libaio", "--direct=1"]
     return subprocess.Popen([*command, "--iodepth=16", "--thread", *more], stdout=subprocess.DEVNULL)
 
 
 @pytest.mark.skipif(shutil.which("fio") is None, reason="fio is not installed")
 def test_merges_equal_what_the_kernel_counts(attach, rows, tmp_path):
-    """Neighbouring small writes, handed over 16 at a time: each is merged, or a request, or known to be missing."""
+    """Adjacent small writes, submitted 16 at a time: each is merged, is a request, or is known to be missing."""
     fio(tmp_path, "write", 65536, 256)
     os.sync()
     device, stat = device_of(tmp_path)
@@ -196,5 +196,5 @@ def test_requests_in_flight_are_as_many_as_are_waited_for(attach, rows, tmp_path
 
 
 def in_flight(counted):
-    """As the metric says."""
+    """As the metric shows it."""
     return counted["issued"][0] - sum(counted["duration"]) - counted["requeued"][0] - counted["lost"][0]

@@ -126,7 +126,7 @@ def large(disk):
 
 
 def writeback(disk):
-    """Neighbouring dirty pages in one go."""
+    """Adjacent dirty pages at once."""
     with disk.path.open("r+b") as file:
         file.write(os.urandom(4 * MIB))
         file.flush()
@@ -216,8 +216,8 @@ def test_seconds_that_requests_wait_equal_those_that_the_kernel_traces(attach, r
 
 
 @pytest.mark.skipif(shutil.which("fio") is None, reason="fio is not installed")
-def test_what_is_in_flight_is_what_the_kernel_says(attach, rows, disk):
-    """Looked at in turn while fio keeps 16 reads going: the same on average, and nothing at the end."""
+def test_requests_in_flight_equal_the_kernels_count(attach, rows, disk):
+    """Read alternately while fio keeps 16 reads going: the same on average, and nothing at the end."""
     mine = disk("--direct-io=on")
     loaded = attach("block_io")
     command = ["fio", "--name=x", f"--filename={mine.path}", "--rw=randread", "--ioengine=libaio", "--direct=1"]
@@ -234,12 +234,12 @@ def test_what_is_in_flight_is_what_the_kernel_says(attach, rows, disk):
 
 
 def in_flight(counted):
-    """As the metric says."""
+    """As the metric shows it."""
     return counted["issued"][0] - sum(counted["duration"]) - counted["requeued"][0] - counted["lost"][0]
 
 
-def test_a_request_that_is_done_in_parts_counts_once_with_all_its_bytes(attach, rows, disk):
-    """The disk's file ends in the midst of a request: one half comes, the rest is given back, and fails."""
+def test_a_request_completed_in_parts_counts_once_with_all_its_bytes(attach, rows, disk):
+    """The disk's file ends in the middle of a request: one half is read, the rest is requeued and fails."""
     mine = disk("--direct-io=on")
     os.truncate(mine.file, MIB + 65536)
     loaded = attach("block_io")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whose a request is: I/O that waits for its cgroup's limit is handed to the disk by a kernel thread."""
+"""Owners of requests: I/O that waits for its cgroup's limit is passed to the disk by a kernel thread."""
 
 import os
 import subprocess
@@ -98,7 +98,7 @@ def test_reads_that_wait_for_a_limit_belong_to_the_cgroup_of_the_reader(attach_o
     assert 0 < own[limited[1].stat().st_ino, False] < READS
 
 
-def test_of_readers_in_several_cgroups_of_one_limit_the_row_is_that_of_the_limit(attach_once, disk, limited):
+def test_readers_that_share_a_limit_share_the_row_of_the_limited_cgroup(attach_once, disk, limited):
     """They cannot be distinguished then: the id is one of io's hierarchy, and is marked as such."""
     if limited[0] == limited[1]:
         pytest.skip("io and rows are of one hierarchy here")
@@ -123,9 +123,7 @@ def test_of_readers_in_several_cgroups_of_one_limit_the_row_is_that_of_the_limit
     [({"cgroups": ["/sidecar-*"]}, READS), ({"executables": ["nobody"]}, 0)],
     ids=["cgroup", "name"],
 )
-def test_what_is_handed_on_for_a_cgroup_is_chosen_with_it_and_has_no_name_to_be_chosen_by(
-    attach, disk, limited, chosen, expected
-):
+def test_io_passed_on_for_a_cgroup_is_chosen_by_the_cgroup_and_never_by_name(attach, disk, limited, chosen, expected):
     """Kernel threads are never targets, but what they do on behalf of a cgroup belongs to it."""
     settings, rows = TargetSettings(kernel_threads=False, **chosen), find_hierarchy(ROOT)
     loaded = attach("block_io", by_process=False, targets=kernel_targets(settings, Path("/proc")))

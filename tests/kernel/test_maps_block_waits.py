@@ -35,7 +35,7 @@ def read_at_once(disk, readers):
 
 
 def read_in_one_call(disk):
-    """Ask for all of the disk by a single io_submit, past the cache, each part for itself."""
+    """Read the whole disk by a single io_submit, past the cache, one request per part."""
     options = {"name": "x", "filename": disk, "rw": "randread", "bs": LARGE, "direct": 1, "ioengine": "libaio"}
     options |= {"iodepth": READS, "iodepth_batch_submit": READS, "iodepth_batch_complete_min": READS}
     subprocess.run(["fio", *(f"--{name}={value}" for name, value in options.items())], check=True, capture_output=True)
@@ -62,7 +62,7 @@ def four_requests(disk):
     yield
 
 
-def test_every_request_has_had_its_wait_where_all_are_counted(attach_once, disk):
+def test_every_request_has_one_wait_where_all_are_counted(attach_once, disk):
     """As many as the disk counts, whichever thread submitted them."""
     loaded = attach_once("block_waits", chosen={"block_waits": {"shortest_wait": 0}})
     before, counted = completed(disk), waits(loaded, disk)[0]
@@ -85,7 +85,7 @@ def test_seconds_waited_for_a_request_equal_those_that_the_kernel_traces(attach_
     number = disk.stat().st_rdev
     mine = [line for line in lines if f" {os.major(number)},{os.minor(number)} " in line]
     waited = durations_between(mine, request_of, "bio_queue", "getrq")
-    missing = 1000 * READS  # the trace tells microseconds
+    missing = 1000 * READS  # the trace is in microseconds
     assert (READS, True) == (len(waited), sum(waited) > 10 * missing)
     assert sum(waited) == pytest.approx(waits(loaded, disk)[1] - before, rel=0.05, abs=missing)
 

@@ -56,7 +56,7 @@ def test_all_maps_filled_for_real_stay_below_the_budget(attach, budget, prealloc
         used = {name: kernel_map.memory() for name, kernel_map in loaded.maps.items()}
         full = {name: m.entries() / m.max_entries for name, m in loaded.maps.items() if not gives_up_the_oldest(m)}
         if min(full.values()) > 0.98:
-            break  # else threads ended meanwhile, which give theirs back
+            break  # otherwise threads ended meanwhile, and freed theirs
 
     assert {} == {name: share for name, share in full.items() if share < 0.98}
     assert budget / 3 < sum(used.values()) <= budget

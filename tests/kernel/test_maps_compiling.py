@@ -22,7 +22,7 @@ NONSENSE = "\nint broken(void) { return nonsense; }\n"
 pytestmark = pytest.mark.parallel
 
 
-def test_a_mistake_in_c_shows_what_clang_says(tmp_path):
+def test_a_mistake_in_c_shows_clangs_message(tmp_path):
     """With the file and the line as written."""
     shutil.copytree(BPF, tmp_path / "bpf")
     broken = tmp_path / "bpf" / "page_cache.c"
@@ -39,7 +39,7 @@ def test_a_mistake_in_c_shows_what_clang_says(tmp_path):
 
 
 def test_a_probe_that_does_not_compile_stops_no_other(tmp_path, rows, run, file_of):
-    """Its hooks say why; the shared programs work for the others."""
+    """Its hooks give the reason; the shared programs work for the others."""
     shutil.copytree(BPF, tmp_path / "bpf")
     broken = tmp_path / "bpf" / "syscalls.c"
     broken.write_text(broken.read_text() + NONSENSE)

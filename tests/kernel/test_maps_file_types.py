@@ -16,7 +16,7 @@ pytestmark = pytest.mark.parallel
 
 @pytest.fixture
 def typed(attach_once, run):
-    """What a workload says, and how many of its calls had each type, by call."""
+    """What a workload reports, and how many of its calls had each type, by call."""
 
     def typed(probes, action, path):
         loaded = attach_once(*probes)
@@ -27,7 +27,7 @@ def typed(attach_once, run):
 
 
 @pytest.mark.parametrize("probes", PROBES, ids="+".join)
-def test_each_type_of_file_is_told(attach_once, window, tmp_path, probes):
+def test_each_file_type_is_recognized(attach_once, window, tmp_path, probes):
     """Files on disk and in memory, direct reads, pipes, FIFOs, sockets, a terminal, devices, events, /proc and /sys."""
     loaded, file = attach_once(*probes), tmp_path / "data"
     file.write_bytes(b"x" * 8192)
@@ -40,7 +40,7 @@ def test_each_type_of_file_is_told(attach_once, window, tmp_path, probes):
 
 @pytest.mark.parametrize("probes", PROBES, ids="+".join)
 def test_copying_calls_have_the_type_of_what_they_read(typed, probes, file_of):
-    """Splice that of the end which is no pipe, if there is one."""
+    """Splice has the type of the end that is no pipe, if there is one."""
     reported, counted = typed(probes, "copied", file_of(8192))
 
     assert {"file": reported["sendfile"]} == counted[NUMBER["sendfile"]]

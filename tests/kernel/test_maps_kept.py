@@ -27,7 +27,7 @@ def without_bcc(tmp_path, monkeypatch):
 
 @pytest.fixture
 def cache(tmp_path):
-    """A folder that is not there yet."""
+    """A folder that does not exist yet."""
     return str(tmp_path / "programs")
 
 
@@ -37,8 +37,8 @@ def read(run, file_of):
     return lambda size: run("files.py", "sequential", file_of(size), 1, 4096)["pid"]
 
 
-def test_what_was_kept_is_what_was_compiled(attach, rows, read, cache, without_bcc):
-    """All hooks, by the same ways, count the same; no compiler takes part, which is seen from there being none."""
+def test_the_cached_object_is_the_compiled_one(attach, rows, read, cache, without_bcc):
+    """All hooks, by the same ways, count the same; no compiler takes part, because there is none."""
     compiled = attach(*NAMES, program_cache=cache)
     without_bcc()
 
@@ -56,8 +56,8 @@ def test_what_was_kept_is_what_was_compiled(attach, rows, read, cache, without_b
         attach(*NAMES, program_cache="")
 
 
-def test_what_was_damaged_is_compiled_anew(attach, tmp_path):
-    """And kept again."""
+def test_a_damaged_object_is_compiled_again(attach, tmp_path):
+    """And cached again."""
     cache = tmp_path / "programs"
     attach("page_faults", program_cache=str(cache))
     (file,) = cache.iterdir()

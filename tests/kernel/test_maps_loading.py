@@ -68,7 +68,7 @@ def test_every_probe_works_alone(attach, lacking, name):
     assert {hook.hook for hook in loaded.hooks if not hook.attached} <= lacking
 
 
-def test_the_loader_is_quick_and_leaves_no_compiler_behind(attach):
+def test_the_loader_is_quick_and_leaves_no_compiler_in_memory(attach):
     """It takes LLVM's memory and gives it back; this process holds descriptors only."""
     before = resident()
 
@@ -134,7 +134,7 @@ def refused():
 
 
 def test_a_program_that_the_verifier_refuses_stops_no_other(refused):
-    """It says no with the errno of missing rights; the message names the program and the place in C."""
+    """It refuses with the errno of missing rights; the message names the program and the place in C."""
     with load([refused], request_for([refused])) as loaded:
         reasons = {hook.hook: hook.reason for hook in loaded.hooks}
 
@@ -145,7 +145,7 @@ def test_a_program_that_the_verifier_refuses_stops_no_other(refused):
 
 
 def test_where_the_verifier_refuses_everything_it_is_named(refused):
-    """Not rights, which are all there."""
+    """No missing rights are blamed: all are there."""
     request = request_for([refused])
     enter = tuple(hook for hook in request.hooks if hook.name == "enter")
 
@@ -165,8 +165,8 @@ def test_without_the_ancestors_of_cgroups_block_io_goes_on_without_the_owners_of
     assert len(reported) == len(request.btf) - 2
 
 
-def test_what_is_the_readers_own_and_does_not_compile_stops_no_probe(page_cache, tmp_path):
-    """Its hook says so, and the maps of the probe are there."""
+def test_a_reader_program_that_does_not_compile_stops_no_probe(page_cache, tmp_path):
+    """Its hook gives the reason, and the maps of the probe are there."""
     request, broken = request_for([page_cache], program_cache=""), tmp_path / "broken.c"
     broken.write_text("int program(void *ctx) { return nothing_of_this_name; }")
     files = (*request.files, str(broken))
@@ -228,7 +228,7 @@ def test_no_program_is_skipped(attach, run, file_of):
     assert {0} == {program.missed() for program in loaded.programs}
 
 
-def test_a_seccomp_filter_is_told_from_missing_rights(restricted):
+def test_a_seccomp_filter_is_distinguished_from_missing_rights(restricted):
     """Root with all capabilities, but bpf(2) is filtered."""
     reported = restricted("seccomp")
 

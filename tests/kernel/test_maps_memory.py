@@ -135,7 +135,7 @@ def test_seconds_of_stalls_equal_those_that_the_kernel_traces(attach_once, rows,
     assert sum(stalls) == pytest.approx(counted["duration_sum"][0], rel=0.1)
 
 
-def test_stalled_processes_are_told_apart_and_leave_no_stall_open(attach, rows, cgroup, press, file_of):
+def test_stalled_processes_are_distinguished_and_leave_no_stall_open(attach, rows, cgroup, press, file_of):
     """Two processes, each with its own entries."""
     loaded, path = attach("memory", by_process=False), file_of(64 * MIB)
     cgroup.limit(16)
@@ -170,7 +170,7 @@ def test_an_oom_kill_belongs_to_the_victim(attach_once, rows, cgroup, press, act
 
 @pytest.mark.parametrize("chosen", [True, False])
 def test_pressure_and_page_faults_are_counted_for_chosen_cgroups_only(attach, cgroup, press, file_of, chosen):
-    """Who is passed over leaves no row."""
+    """All others leave no row."""
     pattern = f"/{cgroup.folder.name if chosen else 'another'}"
     targets = kernel_targets(TargetSettings(cgroups=[pattern], kernel_threads=False), Path("/proc"))
     loaded, path = attach("memory", "page_faults", by_process=False, targets=targets), file_of(64 * MIB)
@@ -185,8 +185,8 @@ def test_pressure_and_page_faults_are_counted_for_chosen_cgroups_only(attach, cg
     assert dict.fromkeys(maps, {cgroup.folder.stat().st_ino} if chosen else set()) == counted
 
 
-def test_who_is_dying_already_is_not_killed_once_more(attach, rows, cgroup, press, dying):
-    """The kernel chooses a process that we have killed, and lets it die with the rest of the memory: no kill of its."""
+def test_a_dying_process_is_not_counted_as_killed_again(attach, rows, cgroup, press, dying):
+    """The kernel picks a process that we have already killed, and only lets it end: that is no OOM kill."""
     loaded = attach("memory")
     cgroup.limit(16)
     process = dying(cgroup.folder, 10)

@@ -44,7 +44,7 @@ def cgroups():
 
 @pytest.fixture
 def faulter(file_of, tmp_path):
-    """A process that waits for its steps without a call that is followed: take one."""
+    """A process that makes no followed call between its steps; the function takes one step."""
 
     @contextmanager
     def faulter(folder):
@@ -96,7 +96,7 @@ def test_faults_after_a_move_are_the_new_cgroups(attach, cgroups, faulter):
     assert FAULTS <= after[1] < 2 * FAULTS
 
 
-def test_a_thread_that_only_faults_is_judged_anew_where_it_is_moved_to(attach, cgroups, faulter):
+def test_a_thread_that_only_faults_is_checked_again_after_a_move(attach, cgroups, faulter):
     """Out of the chosen cgroup nothing is counted, and in it again all."""
     old, new = cgroups
     settings = TargetSettings(cgroups=[f"/{old.name}"])

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.kernel_alone
 
 
 @pytest.mark.parametrize("budget", [512 << 10, 16 << 20])
-def test_more_threads_than_places_are_told_apart(attach, rows, budget, tmp_path):
+def test_more_threads_than_places_are_distinguished(attach, rows, budget, tmp_path):
     """200 threads at once, with 128 places for their states and with 2048: every read counts once."""
     loaded = attach("page_cache", "syscalls", budget=budget)
     (tmp_path / "file").write_bytes(bytes(4096))
@@ -44,7 +44,7 @@ def test_more_threads_than_places_are_told_apart(attach, rows, budget, tmp_path)
     assert {} == {name: lost for name, lost in loaded.drops.read().items() if lost}
 
 
-def test_rows_beyond_the_places_go_on_in_the_hash_map(attach, run):
+def test_rows_beyond_the_places_are_in_the_hash_map(attach, run):
     """200 processes with a row each in 128 places: all are there, and none twice."""
     loaded = attach("page_cache", "syscalls", budget=1 << 20)
 
@@ -79,7 +79,7 @@ def test_each_processor_counts_a_row_in_a_place_of_its_own(attach, rows, tmp_pat
 
 
 def bytes_of_mine(kernel_map, keys, values):
-    """Of each entry about this process and pread."""
+    """The bytes in each entry of this process and pread."""
     mine = (keys["tgid"] == os.getpid()) & (keys["syscall"] == PREAD)
     return values[mine][:, kernel_map.value_fields["bytes"]].ravel().tolist()
 

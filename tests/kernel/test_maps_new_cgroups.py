@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cgroups on the running kernel that are gone before any process looks: what ran in them has their paths."""
+"""Cgroups on the running kernel that are gone before anything reads them: what ran in them has their paths."""
 
 import os
 import subprocess
@@ -57,7 +57,7 @@ def test_what_ran_in_cgroups_that_are_gone_has_their_paths(attach_once, parent):
     }
 
 
-def test_what_is_made_in_another_hierarchy_is_none_of_ours(attach_once, parent):
+def test_cgroups_of_other_hierarchies_are_ignored(attach_once, parent):
     """The kernel reports each separately, and ids are unique in one of them only."""
     others = [place for place in (HIERARCHY.root.parent / "pids", HIERARCHY.root.parent / "unified") if place.exists()]
     if HIERARCHY.controller == "v2" or not others:
@@ -74,7 +74,7 @@ def test_what_is_made_in_another_hierarchy_is_none_of_ours(attach_once, parent):
     assert not set(names) & set(reported)
 
 
-def test_an_id_on_cgroup_v2_is_told_too(attach):
+def test_ids_on_cgroup_v2_are_reported_too(attach):
     """Also next to v1 controllers, where the tree is a different one."""
     roots = [
         place
@@ -115,7 +115,7 @@ def test_more_than_there_is_room_for_is_counted_and_what_lives_is_found(attach, 
 
 @pytest.mark.parametrize("pattern", ["/{}", "/{}*/*"], ids=["parent", "children"])
 def test_a_chosen_cgroup_that_comes_and_goes_between_two_readings_is_counted(attach, parent, pattern):
-    """What it is nested in was chosen, or all that is made there; it is left in no set when it has gone."""
+    """Its parent was chosen, or whatever is made there; no set keeps it when it has gone."""
     parent.mkdir()
     targets = kernel_targets(TargetSettings(cgroups=[pattern.format(parent.name)]), Path("/proc"))
     loaded = attach("syscalls", by_process=False, targets=targets)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names of full length on the running kernel: who took them, and in which way."""
+"""Names of full length on the running kernel: which process took them, and how."""
 
 import os
 import subprocess
@@ -50,7 +50,7 @@ def program(tmp_path):
     return program
 
 
-def test_all_ways_to_a_name_of_full_length_are_told(cgroup, program):
+def test_all_ways_to_take_a_full_length_name_are_reported(cgroup, program):
     """Programs and scripts by their full names, including bytes that are not text; processes that rename themselves or
     are moved."""
     probes = [read_probe(BPF / "page_faults.yaml")]

@@ -99,7 +99,7 @@ def test_eight_threads_are_one_process(measure, startup, big_file):
     assert near(fetched) == adds[READ]
 
 
-def test_asking_for_more_than_the_file_has_counts_only_what_is_there(measure, startup, tmp_path):
+def test_a_read_beyond_the_end_counts_only_existing_pages(measure, startup, tmp_path):
     """A read of 1 MiB of a file of one page looks up one page."""
     (tmp_path / "small").write_bytes(b"x" * PAGE)
 
@@ -108,7 +108,7 @@ def test_asking_for_more_than_the_file_has_counts_only_what_is_there(measure, st
     assert 23 == lookups - startup
 
 
-def test_removes_are_counted_for_who_removes(measure, big_file):
+def test_removes_belong_to_the_process_that_removes(measure, big_file):
     """fadvise(DONTNEED) of a whole file removes all its pages."""
     _, _, removes, _ = measure("dropped", big_file, SIZE, 1 << 20, cold=False)
 

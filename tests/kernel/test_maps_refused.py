@@ -34,7 +34,7 @@ def counted(rows):
 
 
 def test_refused_calls_count_with_their_error(attach_once, window, counted, tmp_path):
-    """Not those that are pretended, which return 0: for all that can be seen they may be anything."""
+    """Not those that seccomp answers with 0: nothing shows that they were refused."""
     loaded, pids = attach_once("syscalls", "page_cache"), []
 
     ended = window("typed.py", "refused", tmp_path, look=pids.append)
@@ -54,7 +54,7 @@ def test_a_new_threads_first_call_counts_when_it_is_refused(attach_once, run, co
     assert (0, times, {errno.EACCES: times}) == counted(loaded, reported["pid"], "fdatasync")
 
 
-def test_a_call_that_began_before_attaching_is_not_taken_for_a_refused_one(attach, counted):
+def test_a_call_that_started_before_attaching_is_not_taken_for_a_refused_one(attach, counted):
     """A read under a filter fails after attaching; the next call, which is refused, counts."""
     here, there = socket.socketpair()
     with here, there:

@@ -63,7 +63,7 @@ def test_23_calls_of_each_system_call_count_23(attach_once, run, rows):
     assert dict.fromkeys(numbers, TIMES) == {n: failed.get((n, reported["result"][str(n)])) for n in numbers}
 
 
-def test_calls_that_nobody_asked_for_are_not_counted(attach_once, run):
+def test_calls_that_are_not_configured_are_not_counted(attach_once, run):
     """The setting replaces the default list."""
     loaded = attach_once("syscalls", chosen={"syscalls": {"syscalls": ["fdatasync"]}})
 
@@ -163,7 +163,7 @@ def test_a_signal_within_a_handler_does_not_end_the_call(attach_once, handled, r
 
 
 @pytest.mark.parametrize("name", [name for name in ("poll", "clock_nanosleep") if name in NUMBER])
-def test_a_call_that_goes_on_as_restart_syscall_counts_once_under_its_own_name(attach_once, run, rows, name):
+def test_a_call_continued_by_restart_syscall_counts_once_under_its_own_name(attach_once, run, rows, name):
     """Waits of 0.3 s that SIGSTOP and SIGCONT interrupt: the kernel continues with what is left of the time."""
     loaded = attach_once("syscalls", chosen={"syscalls": {"syscalls": [name]}})
 

@@ -172,7 +172,7 @@ def test_a_cgroup_made_later_is_picked_up_with_the_processes_that_run_in_it(choo
 
 
 @pytest.mark.skipif(not UNIFIED, reason="no cgroup v2 hierarchy is mounted")
-def test_a_process_that_is_moved_is_judged_anew(choose, cgroup, reader):
+def test_a_moved_process_is_checked_again(choose, cgroup, reader):
     """On cgroup v2 at its next call, into a chosen cgroup and out of it; on v1 only at exec."""
     [root] = UNIFIED
     chosen, other = cgroup("sidecar-chosen", root), cgroup("sidecar-other", root)

@@ -44,13 +44,13 @@ def loaded():
     return loaded
 
 
-def test_tracefs_is_mounted_when_it_is_not_and_nobody_sees_it(loaded):
+def test_a_missing_tracefs_is_mounted_privately(loaded):
     """In its own mount namespace; none is left where the loader was started."""
     assert {"hooks": len(read_probe(PROBE).hooks)} == loaded()
 
 
 @pytest.mark.parametrize("propagation", ["private", "shared"])
-def test_after_chroot_nobody_sees_it_either(loaded, tmp_path, propagation):
+def test_after_chroot_the_mount_is_private_too(loaded, tmp_path, propagation):
     """A root that is no mount point, as debootstrap makes it, and where systemd shares what is mounted below it."""
     before = CHROOT.format(root=tmp_path, propagation=propagation)
 

@@ -28,7 +28,7 @@ def path(file_of):
 
 @pytest.fixture
 def ways(path):
-    """The probe at work."""
+    """The loaded probe."""
     probes = [read_probe(PROBE)]
     with load(probes, request_for(probes, by_process=True)) as loaded:
         yield loaded
@@ -74,7 +74,7 @@ def test_an_event_of_all_processors_is_counted_each_time(ways, path, rows):
     assert faults == runs(ways, rows, 4)
 
 
-def test_a_hook_tells_the_way_that_it_took(ways):
+def test_a_hook_reports_the_way_that_it_took(ways):
     """As the self-test and the kernel matrix show it."""
     assert "perf_event page_faults_maj" == status(ways, "perf_event").way
     assert all(bool(hook.way) == hook.attached for hook in ways.hooks)

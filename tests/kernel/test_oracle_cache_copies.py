@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls that read one file and write another: what comes in from where."""
+"""Calls that copy from one file to another: which pages come from where."""
 
 import mmap
 import os
@@ -39,7 +39,7 @@ def data(tmp_path, forget):
 
 
 def maps_included(pages):
-    """What the disk gives for so many pages of files: maps of their blocks, and of free ones, too."""
+    """What the disk reads for so many pages of files, including maps of their blocks and of free ones."""
     return pytest.approx(pages, rel=0.01, abs=64)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which pages that reads ask for are misses, and which faults on mapped files; what writes have to read."""
+"""Which requested pages are misses, and which faults on mapped files; what writes have to read."""
 
 import mmap
 
@@ -29,15 +29,15 @@ def cold(file_of):
 
 
 @pytest.mark.parametrize("action", ["heads", "later", "by_another", "after_a_mapping", "rewritten"])
-def test_a_page_that_was_brought_in_is_a_miss_of_the_first_read_that_asks(loaded, observe, cold, action):
-    """However long before, and for whatever process; reads of pages that a fault or a write read in are not misses."""
+def test_a_page_read_ahead_is_a_miss_of_the_first_read_that_requests_it(loaded, observe, cold, action):
+    """However long ago it came in, for whichever process; pages that a fault or a write brought in are no misses."""
     seen = observe(loaded, "asking.py", action, cold, size=SIZE, step=STEP)
 
     assert near(seen.facts["pages"]) == seen.lookups
     assert near(seen.facts["misses"]) == seen.misses
 
 
-def test_pages_that_nobody_asks_for_are_adds_and_no_misses(loaded, observe, cold):
+def test_read_ahead_pages_that_are_never_read_are_adds_and_no_misses(loaded, observe, cold):
     """Of the first pages of a hundred files, the kernel reads in more than is requested."""
     seen = observe(loaded, "asking.py", "heads", cold)
 
@@ -46,7 +46,7 @@ def test_pages_that_nobody_asks_for_are_adds_and_no_misses(loaded, observe, cold
 
 
 @pytest.mark.parametrize("megabytes", [8, 32])
-def test_one_call_may_ask_for_a_whole_file(loaded, observe, file_of, megabytes):
+def test_one_call_may_read_a_whole_file(loaded, observe, file_of, megabytes):
     """Beyond 16 MiB pages are charged when they come."""
     size = megabytes << 20
 
@@ -88,7 +88,7 @@ def test_faults_on_pages_that_are_in_the_cache_are_no_misses(loaded, observe, co
     assert [near(0)] * 2 == [seen.mapped_misses, seen.faults[1]]
 
 
-def test_what_a_write_has_to_read_first_has_a_cause_of_its_own(loaded, observe, cold):
+def test_pages_that_a_write_has_to_read_first_have_their_own_cause(loaded, observe, cold):
     """Pages that are written in part: the disk gives the rest, for no read."""
     seen = observe(loaded, "transfers.py", "patched", cold, size=SIZE)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every way into the page cache: looked up as the code says, added as the kernel says."""
+"""Every way into the page cache: lookups as the workload requests, adds as the kernel counts them."""
 
 import mmap
 import os
@@ -51,12 +51,12 @@ def data(tmp_path, forget):
 
 
 def roughly(pages):
-    """As `near`; older kernels cannot keep threads from being charged with the same pages at the same moment."""
+    """As `near`; on older kernels several threads may be charged with the same pages at the same time."""
     return near(pages) if release_of(os.uname().release) >= (5, 18) else pytest.approx(pages, rel=0.05)
 
 
 def maps_included(pages):
-    """What the disk gives for so many pages of files: maps of their blocks, and of free ones, too."""
+    """What the disk reads for so many pages of files, including maps of their blocks and of free ones."""
     return pytest.approx(pages, rel=0.01, abs=64)
 
 
@@ -76,7 +76,7 @@ def test_reads_of_any_kind_count_alike(loaded, observe, data, way, cold):
 
 
 @pytest.mark.parametrize(("script", "action"), [("transfers.py", "read_ahead"), ("ways.py", "willneed")])
-def test_what_is_only_brought_in_is_added_and_not_looked_up(loaded, observe, data, script, action):
+def test_prefetched_pages_are_added_and_not_looked_up(loaded, observe, data, script, action):
     """By readahead and fadvise(WILLNEED): no read has requested them yet."""
     seen = observe(loaded, script, action, data(cold=True), size=SIZE, step=STEP)
 
@@ -86,7 +86,7 @@ def test_what_is_only_brought_in_is_added_and_not_looked_up(loaded, observe, dat
     assert near(PAGES) == seen.adds[READ]
 
 
-def test_holes_are_misses_that_no_disk_gave(loaded, observe, data):
+def test_holes_are_misses_without_disk_reads(loaded, observe, data):
     """A sparse file's pages come into the cache as others do, filled with zeros."""
     path = data(cold=False)
 
@@ -100,13 +100,13 @@ def test_holes_are_misses_that_no_disk_gave(loaded, observe, data):
 @pytest.mark.parametrize(
     ("script", "action"), [("transfers.py", "past_end"), ("ways.py", "ends"), ("ways.py", "direct")]
 )
-def test_only_what_is_in_the_file_is_looked_up(loaded, observe, data, script, action):
+def test_only_existing_pages_of_a_file_are_looked_up(loaded, observe, data, script, action):
     """Behind the end, of length 0, up to the end, and past the cache (O_DIRECT)."""
     seen = observe(loaded, script, action, data(cold=False), size=SIZE, step=STEP)
 
     made_behind = 23 if action == "past_end" and release_of(os.uname().release) < (5, 12) else 0
     assert near(seen.facts.get("pages", 0)) == seen.lookups
-    assert near(made_behind) == sum(seen.adds)  # kernels made a page before they looked where the end is
+    assert near(made_behind) == sum(seen.adds)  # some kernels add a page before they check for the end of the file
 
 
 def test_direct_io_adds_nothing(loaded, observe, data):
@@ -134,7 +134,7 @@ def test_reads_that_may_not_wait_count_what_they_find(loaded, observe, data, col
     assert cold or not seen.facts["waits"]  # a disk that is as quick as memory leaves nothing to wait for
 
 
-def test_what_is_cut_off_while_others_read_it_is_counted_as_far_as_it_was_there(loaded, observe, data):
+def test_a_file_truncated_while_it_is_read_counts_what_was_there(loaded, observe, data):
     """Four readers, a fifth thread truncates: lookups are near what the reads returned, pages come and go."""
     seen = observe(loaded, "ways.py", "truncated", data(cold=True), size=SIZE // 4, step=STEP)
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.parallel
 
 
 def maps_included(pages):
-    """What the disk gives when so many pages of a file are read: maps of its blocks and checksums, too."""
+    """What the disk reads for so many pages of a file, including maps of its blocks and checksums."""
     return pytest.approx(pages, rel=0.02, abs=64)
 
 
@@ -98,7 +98,7 @@ def half_compressed(tmp_path_factory, forget):
         yield path
 
 
-def test_what_direct_reads_get_past_the_cache_is_not_looked_up(loaded, observe, half_compressed):
+def test_direct_reads_past_the_cache_are_not_looked_up(loaded, observe, half_compressed):
     """Btrfs reads the compressed half of each through the cache, and the other one from the disk."""
     seen = observe(loaded, "ways.py", "direct", half_compressed, size=SIZE, step=STEP)
 
@@ -129,7 +129,7 @@ def test_files_in_memory_are_neither_looked_up_nor_added(loaded, observe, memory
 
 
 def test_pages_of_files_in_memory_count_when_they_are_removed(loaded, observe, memory):
-    """The kernel reports that as of any file's."""
+    """The kernel reports that as for any file."""
     seen = observe(loaded, "files.py", "unlinked", memory)
 
     assert near(PAGES) == seen.removes

@@ -52,7 +52,7 @@ def data(tmp_path, forget):
 
 @pytest.mark.parametrize("cold", [True, False], ids=["cold", "warm"])
 @pytest.mark.parametrize("use", READING)
-def test_reads_belong_to_who_asks(loaded, observe, data, use, cold):
+def test_reads_belong_to_the_requesting_process(loaded, observe, data, use, cold):
     """Inline, by workers, and polled: lookups as requested, misses as in /proc/<pid>/io and the cache itself."""
     seen = observe(loaded, "rings.py", use, data(cold=cold), size=SIZE, step=4096)
 

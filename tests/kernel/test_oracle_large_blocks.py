@@ -37,7 +37,7 @@ def cold(folder, forget):
 
 
 @pytest.mark.parametrize("begin", [0, PAGE, 2 * PAGE, 3 * PAGE, 100, BLOCK - 100])
-def test_pages_of_blocks_count_as_they_are_asked_for(loaded, observe, cold, begin):
+def test_pages_of_large_blocks_count_when_requested(loaded, observe, cold, begin):
     """By every call that reads; at the first time and at the second, when they are hits."""
     first, second = (observe(loaded, "ways.py", "in_blocks", cold, size=SIZE, step=begin) for _ in range(2))
 
@@ -46,7 +46,7 @@ def test_pages_of_blocks_count_as_they_are_asked_for(loaded, observe, cold, begi
     assert near(first.grown) == first.adds[READ]
 
 
-def test_what_is_left_of_blocks_is_a_miss_of_who_asks_for_it(loaded, observe, cold):
+def test_the_rest_of_a_block_is_a_miss_of_the_read_that_requests_it(loaded, observe, cold):
     """A page of each, and then all."""
     some = observe(loaded, "ways.py", "in_blocks", cold, size=SIZE, step=PAGE)
     all_of_it = observe(loaded, "files.py", "sequential", cold, size=SIZE, step=65536)

@@ -115,7 +115,7 @@ def test_with_the_least_capabilities_all_numbers_are_checked():
     assert [] == [hook for hook in reported["hooks"] if hook["live"] is False]
 
 
-def test_without_rights_the_loader_says_what_is_missing():
+def test_without_rights_the_loader_names_what_is_missing():
     """For people one line, for programs the same in JSON; the exit code is 1."""
     if shutil.which("setpriv") is None:
         pytest.skip("setpriv is not installed")

@@ -40,7 +40,7 @@ def processes_in(folder):
 
 
 def behind(script, *before):
-    """The answer of a run started by a shell script, in separate namespaces."""
+    """The result of a run started by a shell script, in separate namespaces."""
     line = [*PRIVATE, "sh", "-c", f'{script} && exec "$@"', "sh", *before, *QUICK]
     done = subprocess.run(line, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert done.stdout, done.stderr
@@ -120,8 +120,8 @@ def test_a_full_disk_is_named_and_nothing_is_left_on_it(tmp_path):
 
 @needs_tools
 @pytest.mark.full_length
-def test_where_nothing_can_be_written_to_that_is_said():
-    """Before it is tried, and with what to do."""
+def test_a_missing_writable_folder_is_reported():
+    """Before anything is tried, with the remedy."""
     script = f"{READ_ONLY} && for at in /dev /dev/shm /run; do mount -o remount,bind,ro $at; done 2>/dev/null; true"
     line = [*PRIVATE, "sh", "-c", f'{script}; exec "$@"', "sh", *COMMAND, "--quick"]
     done = subprocess.run(line, capture_output=True, text=True, timeout=SECONDS, check=False, cwd="/")
@@ -142,7 +142,7 @@ def test_whatever_is_seen_of_cgroups_the_numbers_are_the_same(mount):
 
 
 @needs_tools
-def test_in_a_user_namespace_it_says_that_capabilities_count_for_nothing():
+def test_in_a_user_namespace_it_reports_that_capabilities_do_not_count():
     """As in a rootless container, where all of them seem to be there."""
     line = ["unshare", "--user", "--map-root-user", *COMMAND]
     done = subprocess.run(line, capture_output=True, text=True, timeout=SECONDS, check=False)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Guests of another architecture: which kernels are theirs, what they run on, and that they cannot harm it."""
+"""Guests of another architecture: which kernels they get, what they run on, and that they cannot harm this machine."""
 
 import hashlib
 import subprocess

@@ -59,7 +59,7 @@ def test_modules_are_loaded_in_the_order_of_their_numbers(tmp_path):
 
 
 def test_a_kernel_that_was_cached_for_other_modules_is_not_used(tmp_path):
-    """Else a guest would lack what the runner has learnt to need."""
+    """Otherwise a guest would lack modules that are needed now."""
     fill(tmp_path / "6.1")
     (tmp_path / "6.1/wanted").write_text("ext4")
 
@@ -133,7 +133,7 @@ def test_packages_without_a_kernel_are_named(tmp_path, soon):
         images.keep_image(tmp_path, "7.3.4", tmp_path / "kept", soon)
 
 
-def test_a_kernel_of_this_week_is_not_looked_up(tmp_path, soon):
+def test_a_kernel_cached_this_week_is_not_looked_up_again(tmp_path, soon):
     """No mirror is asked: there is none in an empty environment."""
     fill(tmp_path / "images/6.1")
     written = (tmp_path / "images/6.1/release").stat().st_mtime
@@ -141,7 +141,7 @@ def test_a_kernel_of_this_week_is_not_looked_up(tmp_path, soon):
     assert "6.1.0-56-amd64" == Images(tmp_path, soon, now=lambda: written + 6 * 24 * 3600).get("6.1").release
 
 
-def test_an_old_kernel_is_used_when_no_newer_one_can_be_had(tmp_path):
+def test_an_old_kernel_is_used_when_no_newer_one_is_available(tmp_path):
     """A table of last month's kernel is better than none. No time is left to ask a mirror here."""
     fill(tmp_path / "images/6.1")
     written = (tmp_path / "images/6.1/release").stat().st_mtime
@@ -149,7 +149,7 @@ def test_an_old_kernel_is_used_when_no_newer_one_can_be_had(tmp_path):
     assert "6.1.0-56-amd64" == Images(tmp_path, Deadline(0), now=lambda: written + 8 * 24 * 3600).get("6.1").release
 
 
-def test_a_kernel_that_is_neither_cached_nor_to_be_had_says_why(tmp_path):
+def test_a_kernel_neither_cached_nor_available_has_the_reason(tmp_path):
     """A row of the table reports it."""
     with pytest.raises(Unavailable, match=r"no time left for apt-get|not installed"):
         Images(tmp_path, Deadline(0)).get("6.1")
@@ -203,13 +203,13 @@ def test_a_program_that_is_missing_is_named(soon):
 
 
 def test_a_program_that_fails_is_quoted(soon):
-    """Its last line is the one that tells."""
+    """Its last line has the reason."""
     with pytest.raises(Unavailable, match=r"sh .*: the reason$"):
         output(["sh", "-c", "echo first >&2; echo the reason >&2; exit 3"], soon)
 
 
 def test_a_deadline_is_never_negative():
-    """Programs would take a negative time for none at all."""
+    """Programs would take a negative timeout for no timeout."""
     times = iter([100.0, 103.0, 111.0])
     deadline = Deadline(10, now=lambda: next(times))
 

@@ -94,14 +94,14 @@ def test_a_metric_whose_hook_is_refused_is_absent():
     assert HookOutcome("", None, "no tracepoint") == found.hooks["page_cache.page_lookup"]
 
 
-def test_a_hook_that_is_not_known_to_fire_says_why():
+def test_a_hook_that_is_not_known_to_fire_has_the_reason():
     """Attached is not the same as firing."""
     found = outcome_of(report(hooks=[hook("page_add", live=False, live_reason="its counter stayed")]), "6.1.0")
 
     assert HookOutcome("tracepoint a:b", live=False, reason="its counter stayed") == found.hooks["page_cache.page_add"]
 
 
-def test_of_a_long_reason_begin_and_end_are_kept():
+def test_the_start_and_end_of_a_long_reason_are_kept():
     """A verifier's complaint says where at the start and what at the end."""
     text = f"block_rq_issue: {'log ' * 200}R2 unbounded memory access"
     reason = outcome_of(report(hooks=[hook("x", attached=False, reason=text)]), "").hooks["page_cache.x"].reason
@@ -119,7 +119,7 @@ def test_of_a_long_reason_begin_and_end_are_kept():
         (report(error="cannot load probes"), "", "cannot load probes"),
     ],
 )
-def test_a_selftest_that_finds_nothing_out_is_a_problem_of_the_product(printed, reported, problem):
+def test_a_selftest_without_results_is_a_problem_of_the_product(printed, reported, problem):
     """It answered, so a table that once had an answer has become worse."""
     found = outcome_of(printed, "6.1.0", reported)
 
@@ -128,7 +128,7 @@ def test_a_selftest_that_finds_nothing_out_is_a_problem_of_the_product(printed, 
 
 
 @pytest.mark.parametrize("problem", ["no suite has it any longer", "the guest did not finish after 300 s"])
-def test_a_guest_that_could_not_be_had_or_did_not_end_is_not_worse(problem):
+def test_a_guest_that_was_unavailable_or_did_not_end_is_not_worse(problem):
     """It is a row that says so: not the product's fault."""
     assert [] == kinds(GOOD, Outcome("6.1.0", problem))
 
@@ -203,7 +203,7 @@ def test_other_numbers_of_checks_are_a_difference_and_nothing_bad():
 
 
 @given(outcomes, outcomes)
-def test_of_two_looks_the_better_is_never_worse_than_either(one, other):
+def test_the_better_of_two_runs_is_never_worse_than_either(one, other):
     """What is wrong only once is an accident."""
     better = better_of(one, other)
 
@@ -211,18 +211,18 @@ def test_of_two_looks_the_better_is_never_worse_than_either(one, other):
 
 
 @pytest.mark.parametrize("second", [Outcome("6.1", "the guest died"), Outcome("6.1", "no", answered=True)])
-def test_a_second_look_that_sees_nothing_changes_nothing(second):
-    """Neither a guest that died nor a selftest that failed proves the first look wrong."""
+def test_a_second_run_without_results_changes_nothing(second):
+    """Neither a guest that died nor a selftest that failed proves the first run wrong."""
     assert GOOD == better_of(GOOD, second)
 
 
-def test_a_second_look_that_ends_replaces_a_selftest_that_failed():
-    """It has shown that the product can."""
+def test_a_second_run_that_ends_replaces_a_selftest_that_failed():
+    """It has shown that the product works there."""
     assert GOOD == better_of(Outcome("6.1", "it printed nothing", answered=True), GOOD)
 
 
-def test_the_second_look_has_as_many_checks_wrong_as_the_better_of_both():
-    """Otherwise the table would report a wrong check and of no wrong metric."""
+def test_the_second_run_has_as_many_wrong_checks_as_the_better_of_both():
+    """Otherwise the table would report a wrong check, but no wrong metric."""
     seen = [replace(GOOD, checks={"ok": right, "wrong": 9 - right}) for right in (7, 9)]
 
     assert [9, 9] == [better_of(*pair).checks["ok"] for pair in (seen, seen[::-1])]
@@ -251,7 +251,7 @@ def test_the_committed_file_is_as_the_program_writes_it(path):
     assert all(outcome.answered for outcome in committed.values())
 
 
-def test_totals_tell_attached_firing_and_right():
+def test_totals_show_attached_firing_and_right():
     """Metrics that were not compared are not counted as tried."""
     metrics = {**GOOD.metrics, "n": Checked("unchecked"), "o": Checked("wrong")}
     tried = replace(GOOD, metrics=metrics, checks={"ok": 5, "wrong": 1})
@@ -275,7 +275,7 @@ def test_what_only_a_guest_can_prove_is_right_in_the_table():
 
 
 def test_the_table_has_a_column_for_each_kernel_and_a_row_for_each_way():
-    """A kernel without a way in says so in the hook's first row, and its reason stands below."""
+    """A kernel without a way in says so in the hook's first row; the reason is below."""
     old = with_hook(GOOD, "block_io.issue", HookOutcome("", None, "refused"))
     new = with_hook(GOOD, "block_io.issue", HookOutcome("kprobe other", live=False, reason="silence"))
     text = "\n\n".join(matrix_parts({"5.10": old, "6.1": GOOD, "7.3": new, "gone": Outcome(problem="not available")}))

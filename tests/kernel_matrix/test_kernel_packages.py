@@ -54,13 +54,13 @@ def test_modules_without_a_kernel_are_no_kernel():
     assert "7.2" not in [package.series for package in kernel_packages(LISTED)]
 
 
-def test_a_series_that_the_mirror_has_no_more_is_told():
+def test_a_series_that_the_mirror_no_longer_has_is_reported():
     """It becomes a row that says so."""
     assert newest_of("6.18", kernel_packages(LISTED)) is None
 
 
 def test_newest_is_newer_than_all_that_are_wanted_by_name():
-    """Else one kernel would be tried twice."""
+    """Otherwise one kernel would be tried twice."""
     assert newest_of(NEWEST, kernel_packages(["linux-image-6.18.15+deb13-amd64"])) is None
 
 
@@ -82,7 +82,7 @@ def test_the_mirror_is_the_one_that_the_system_uses():
 
 
 @pytest.mark.parametrize("targets", ["", "http://a/ubuntu noble\n", "http://c/sec bookworm-security"])
-def test_without_a_debian_mirror_it_says_what_is_missing(targets):
+def test_a_missing_debian_mirror_is_reported(targets):
     """On another distribution there is no mirror to take kernels from."""
     with pytest.raises(Unavailable, match="add one to the machine's sources"):
         mirrors(targets)

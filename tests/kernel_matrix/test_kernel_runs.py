@@ -60,7 +60,7 @@ def ended(**changes):
     return GuestResult(**{**usual, **changes})
 
 
-def test_each_kernel_has_its_row_in_the_order_asked_for(run, tmp_path):
+def test_each_kernel_has_its_row_in_the_requested_order(run, tmp_path):
     """The running kernel is measured first, undisturbed, and reported where it was requested; all reports are kept."""
     found = run("6.18", "6.1", RUNNING, ended=ended())
 
@@ -72,7 +72,7 @@ def test_each_kernel_has_its_row_in_the_order_asked_for(run, tmp_path):
 
 @pytest.mark.parametrize(("codes", "tries"), [("0", 1), ("1 0", 2), ("1 1 1 0", 3), ("2 0", 1)])
 def test_what_fails_in_a_guest_is_tried_twice_more_there(tmp_path, codes, tries):
-    """And nothing else is; a pytest that cannot start is not asked again."""
+    """And nothing else is; a pytest that cannot start is not started again."""
     (tmp_path / "codes").write_text("\n".join(codes.split()))
     python = tmp_path / "python"
     python.write_text(f"""#!/bin/sh
@@ -93,8 +93,8 @@ exit $code
     assert {"tests/kernel/guest"} == {words.split()[-1] for words in asked}
 
 
-def test_progress_is_told_for_each_kernel(run, heard):
-    """Who waits for minutes wants to see for what."""
+def test_progress_is_reported_for_each_kernel(run, heard):
+    """Whoever waits for minutes wants to see progress."""
     run("6.1", "6.18", ended=ended())
 
     assert {
@@ -117,7 +117,7 @@ def test_progress_is_told_for_each_kernel(run, heard):
         ({"code": 1, "output": "", "errors": "Error: no"}, "the selftest failed: Error: no", True),
     ],
 )
-def test_a_guest_that_brings_no_report_says_how_it_ended(run, how, problem, answered):
+def test_a_guest_without_a_report_is_described_by_how_it_ended(run, how, problem, answered):
     """Only a selftest that ended by itself has answered."""
     found = run("6.1", ended=ended(**{"code": None, "output": "", **how}))
 
@@ -131,7 +131,7 @@ def test_a_guest_for_which_no_time_is_left_is_not_started(tmp_path):
     assert Outcome(problem="no time was left for it") == found["6.1"]
 
 
-def test_without_rights_the_running_kernel_is_a_row_that_says_so(run, monkeypatch, tmp_path):
+def test_without_rights_the_running_kernels_row_has_the_reason(run, monkeypatch, tmp_path):
     """Guests continue: there one is root in any case."""
     monkeypatch.setattr("os.geteuid", lambda: 1000)
 
@@ -149,7 +149,7 @@ def test_a_selftest_that_hangs_here_is_ended(monkeypatch, tmp_path):
     assert "the selftest did not finish in time" == found[RUNNING].problem
 
 
-def test_what_the_guest_says_is_heard():
+def test_the_guests_console_is_reported():
     """Its console shows when the work starts."""
     reported = []
     console, in_time = emulate(["sh", "-c", "echo guest: booted; echo guest: running; echo bye"], 60, reported.append)
@@ -186,7 +186,7 @@ def test_a_regression_fails_and_is_named(committed, capsys):
 
 @pytest.fixture
 def looks(committed):
-    """Look at 6.1 as often as requested, and find these outcomes: what is taken, and how often it was looked."""
+    """Run 6.1 as often as requested, with these outcomes: the outcome that is kept, and the number of runs."""
 
     def looks(*outcomes):
         left = list(outcomes)
@@ -203,12 +203,12 @@ def looks(committed):
 @pytest.mark.parametrize(
     ("seen", "taken", "times"), [((GOOD,), GOOD, 1), ((SILENT, GOOD), GOOD, 2), ((SILENT, SILENT), SILENT, 2)]
 )
-def test_what_is_worse_is_looked_at_once_more(looks, seen, taken, times):
+def test_a_regression_is_run_once_more(looks, seen, taken, times):
     """Only what is worse twice is a regression: a gate must not be a coin toss."""
     assert (taken, times) == looks(*seen)
 
 
-def test_what_was_worse_only_once_is_told(looks, capsys):
+def test_a_regression_that_is_not_repeated_is_reported(looks, capsys):
     """It may be an accident of the machine, or a race in a probe."""
     looks(SILENT, GOOD)
 
@@ -231,7 +231,7 @@ def test_kernels_are_kept_outside_the_tree(environment, folder):
     assert folder == str(cache_folder(environment))
 
 
-def test_an_improvement_asks_for_an_update(committed, capsys):
+def test_an_improvement_requests_an_update(committed, capsys):
     """It does not fail: a newer kernel may bring it from outside."""
     write_committed({"6.1": SILENT}, committed)
 
@@ -239,8 +239,8 @@ def test_an_improvement_asks_for_an_update(committed, capsys):
     assert "run make kernel-matrix ARGS=--update" in capsys.readouterr().out
 
 
-def test_when_nothing_is_different_nothing_is_asked(committed, capsys):
-    """Kernels that was not available neither fail nor ask; they are rows that say so."""
+def test_without_differences_no_update_is_requested(committed, capsys):
+    """Kernels that are not available neither fail nor request one; their rows say so."""
     gone = Outcome(problem="not available")
 
     assert 0 == settle({"6.1": GOOD, "5.10": gone}, update=False, path=committed)
@@ -249,7 +249,7 @@ def test_when_nothing_is_different_nothing_is_asked(committed, capsys):
     ]
 
 
-def test_an_update_keeps_what_could_not_be_had(committed):
+def test_an_update_keeps_unavailable_kernels(committed):
     """A mirror that is down must not empty the table."""
     assert 0 == settle({"6.1": Outcome(problem="down"), RUNNING: SILENT}, update=True, path=committed)
     assert {"6.1": GOOD, RUNNING: SILENT} == read_committed(committed)
@@ -262,7 +262,7 @@ def test_another_machine_is_not_compared_with_the_one_of_the_table(committed):
     assert 0 == settle({RUNNING: other}, update=False, path=committed)
 
 
-def test_a_run_takes_away_what_a_killed_one_left(monkeypatch, tmp_path, capsys):
+def test_a_run_removes_what_a_killed_one_left(monkeypatch, tmp_path, capsys):
     """A guest's disk is half a gigabyte. Nothing can be measured without rights, and that alone is no failure."""
     monkeypatch.setenv("EBPF_SIDECAR_KERNELS", str(tmp_path))
     monkeypatch.setattr("os.geteuid", lambda: 1000)

@@ -73,7 +73,7 @@ def test_bounds_that_differ_in_their_last_digits_are_the_same():
 
 @pytest.mark.parametrize("last", [34, 35])
 def test_a_back_end_chooses_a_set_of_its_own(last):
-    """One that has no bucket without a bound asks for the kernel's last one, 34.36 s, and few are beyond it."""
+    """One without an unbounded bucket takes the kernel's last bound, 34.36 s; few values are beyond it."""
     wanted = 1e-9 * 2.0 ** np.array([10, 20, 30, last])
     fewer = merged(frame("wait", [[1] * 29], bounds=KERNEL), wanted)
 

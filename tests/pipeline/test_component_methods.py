@@ -66,8 +66,8 @@ class NotCallable:
         (PROCESSOR, ForgetsToReturn, "ForgetsToReturn.process returns None; a processor has process(frames)"),
     ],
 )
-def test_what_is_wrong_with_a_component_is_said(kind, component, problem, made):
-    """Of what was made, and of a class before anything is made."""
+def test_mistakes_of_a_component_are_reported(kind, component, problem, made):
+    """Of an instance, and of a class before there is one."""
     assert problem == method_problem(kind, component() if made else component)
 
 
@@ -154,7 +154,7 @@ class Leaves(Untyped):
         (lambda settings, context: Leaves(), "cannot start"),
     ],
 )
-def test_whose_component_raises_or_exits_is_said(install, create, said):
+def test_a_component_that_raises_or_exits_is_named_with_its_package(install, create, said):
     """The package can be updated or removed; the type alone does not identify it."""
     config = configured(install, create)
 
@@ -165,8 +165,8 @@ def test_whose_component_raises_or_exits_is_said(install, create, said):
     assert "mine" == problem.value.component
 
 
-def test_what_a_function_makes_is_looked_at_when_the_graph_is_built(install):
-    """Before anything starts, not by a warning a batch."""
+def test_the_result_of_a_function_is_checked_when_the_graph_is_built(install):
+    """Before anything starts, not by a warning for each batch."""
     config = configured(install, lambda settings, context: Empty())
 
     with pytest.raises(
@@ -196,5 +196,5 @@ class OnlySends:
     ],
 )
 def test_the_settings_decide_whether_an_exporter_must_send(component, sends, problem):
-    """Whose settings have a queue needs the methods that a queue calls."""
+    """If its settings have a queue, it needs the methods that a queue calls."""
     assert problem == method_problem(EXPORTER, component(), sends=sends)

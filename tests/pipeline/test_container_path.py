@@ -146,7 +146,7 @@ BELOW = ["", "/container", "/init.scope", "/system.slice/nginx.service", "/a/b/c
 
 
 @pytest.mark.parametrize(("path", "id_", "runtime", "uid", "qos"), SHAPES)
-def test_a_path_tells_container_runtime_pod_and_class(path, id_, runtime, uid, qos):
+def test_a_path_gives_container_runtime_pod_and_class(path, id_, runtime, uid, qos):
     """Every shape that a runtime and a driver make is understood."""
     assert Container(path, id_, runtime, uid, qos) == container_of(path)
 

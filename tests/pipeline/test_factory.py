@@ -62,7 +62,7 @@ def test_a_component_without_its_method_fails_in_mypy(tmp_path):
     assert [*range(first, first + 5)] == sorted(lines), said
 
 
-def test_the_method_says_the_kind_and_a_sender_has_a_queue():
+def test_the_method_sets_the_kind_and_a_sender_has_a_queue():
     """Omitted fields have their defaults."""
     sender = Factory.sender("s", lambda settings, context: FakeSender())
     kinds = [

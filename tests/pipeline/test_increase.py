@@ -38,7 +38,7 @@ class Meter:
         return self._increases.of(made)
 
 
-def test_the_first_batch_tells_nothing():
+def test_the_first_batch_has_no_increase():
     """There is no interval before the second read."""
     assert Meter()(0, {1: 23}) is None
 
@@ -62,7 +62,7 @@ def test_a_metric_that_was_not_in_the_batch_before_was_zero():
     assert [None] * 2 == unknown
 
 
-def test_growth_and_its_time_are_told_by_row():
+def test_increases_and_durations_are_given_by_row():
     """The second frame gives what each row gained, whatever the order of the rows."""
     meter = Meter()
     meter(0, {1: 10, 2: 20})
@@ -91,7 +91,7 @@ def test_a_new_row_was_zero_before():
     assert [4.0, 4.0] == grown.seconds.tolist()
 
 
-def test_a_row_that_returns_goes_on_from_where_it_was():
+def test_a_row_that_returns_continues_from_where_it_was():
     """A row that was withdrawn while idle does not bring its whole past with it."""
     meter = Meter()
     for second, values in enumerate([{1: 100, 2: 1}, {2: 2}, {2: 3}]):

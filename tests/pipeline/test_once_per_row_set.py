@@ -18,7 +18,7 @@ from ebpf_sidecar.processors.container import ContainerProcessor, ContainerSetti
 
 @dataclass
 class Holding:
-    """An answer that holds its row set."""
+    """A result that holds its row set."""
 
     rows: RowSet
 
@@ -51,7 +51,7 @@ def no_collection():
 
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
-def test_no_answer_keeps_its_row_set_alive(answer):
+def test_no_result_keeps_its_row_set_alive(answer):
     """Whatever it is, and although the function lives on."""
     derived, rows = once_per_row_set(answer), some_rows()
     watched = ref(rows)
@@ -64,7 +64,7 @@ def test_no_answer_keeps_its_row_set_alive(answer):
 
 
 @pytest.mark.parametrize("answer", [ANSWERS["itself"], ANSWERS["another row set"]])
-def test_the_usual_answers_do_not_wait_for_the_garbage_collector(answer):
+def test_the_usual_results_do_not_wait_for_the_garbage_collector(answer):
     """A description is the row set itself or another one: neither makes a circle."""
     derived, rows = once_per_row_set(answer), some_rows()
     watched = ref(rows)
@@ -75,8 +75,8 @@ def test_the_usual_answers_do_not_wait_for_the_garbage_collector(answer):
         assert watched() is None
 
 
-def test_answers_go_with_the_function():
-    """A row set that stays for weeks does not collect the answers for components that a reload has replaced."""
+def test_results_go_with_the_function():
+    """A row set that stays for weeks does not collect results for components that a reload has replaced."""
     rows = some_rows()
     for _ in range(3):
         once_per_row_set(Holding)(rows)
@@ -85,8 +85,8 @@ def test_answers_go_with_the_function():
     assert 0 == len(rows.derived)
 
 
-def test_the_same_object_is_asked_about_once_whatever_the_answer():
-    """None is an answer, too, and functions do not see each other's answers."""
+def test_a_result_is_computed_once_per_object_whatever_it_is():
+    """None is a result, too, and functions do not see each other's results."""
     calls = Counter()
     for name, answer in ANSWERS.items():
         rows = some_rows()
@@ -98,8 +98,8 @@ def test_the_same_object_is_asked_about_once_whatever_the_answer():
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3))))
-def test_an_answer_is_made_anew_for_another_version(steps):
-    """And never more often; each row set has the answer of the version at which it was last asked about."""
+def test_a_result_is_computed_again_for_another_version(steps):
+    """And never more often; each row set keeps the result of the version that was last requested."""
     version, calls = [0], []
     derived = once_per_row_set(lambda rows: calls.append(rows) or (version[0], len(calls)), version=lambda: version[0])
     row_sets, latest = [some_rows() for _ in range(3)], {}

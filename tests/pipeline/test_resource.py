@@ -34,7 +34,7 @@ def test_equality_is_that_of_the_mappings(one, other):
     assert (one == other) is (Resource(one) == Resource(other)) is (Resource(one) == other)
 
 
-def test_nobody_can_change_it():
+def test_a_resource_cannot_be_changed():
     """Neither the mapping that it was made from nor the frame's own."""
     attributes = {"host.name": "a"}
     made = frame("c", [1], resource=attributes)
@@ -69,7 +69,7 @@ def test_copies_are_the_same_object():
     assert resource is copy.copy(resource) is copy.deepcopy(resource) is pickle.loads(pickle.dumps(resource))
 
 
-def test_resources_that_nobody_uses_are_not_kept():
+def test_unused_resources_are_not_kept():
     """Senders come and go."""
     before = len(Resource._interned)
     kept = [Resource({"host.name": f"unused {number}"}) for number in range(20)]

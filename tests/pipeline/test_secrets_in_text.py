@@ -44,7 +44,7 @@ WORD = st.from_regex(r"[A-Za-z0-9+/=_.-]{8,40}", fullmatch=True)
         ("token_file=/x", "token_file=/x"),
     ],
 )
-def test_what_a_secret_looks_like(text, seen):
+def test_secrets_are_recognized_by_their_form(text, seen):
     """And what only looks alike."""
     assert seen == redacted_value(text)
 
@@ -104,7 +104,7 @@ def test_time_grows_as_the_text_does(piece):
     assert time.thread_time() - begin < 20
 
 
-def test_errors_say_no_secrets():
+def test_errors_contain_no_secrets():
     """By their form, and known ones wherever the error comes from."""
     url = "cannot reach http://bob:hunter2@db:80/"
     with pytest.raises(SidecarError, match=re.escape("cannot open [REDACTED]")), redacting(["s3cret"]):

@@ -33,7 +33,7 @@ def test_the_contract_accepts_a_good_component():
 
 
 class Beep:
-    """A receiver that passes on one frame when started, and again where ``after`` is asked."""
+    """A receiver that passes on one frame when started, and again after shutdown where ``after`` is set."""
 
     after = False
 

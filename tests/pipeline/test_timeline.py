@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The moments of readings, whatever happens to the wall clock."""
+"""The times of readings, whatever happens to the wall clock."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +12,7 @@ jumps = st.sampled_from([0.0, 0.0, -0.5, -3600.0, -20 * 365 * 86400.0, 5 * 86400
 
 
 @given(st.lists(st.tuples(st.floats(0.001, 100), jumps, st.booleans()), min_size=1, max_size=20))
-def test_a_moment_is_never_before_a_start_that_was_given_out(steps):
+def test_a_time_is_never_before_a_published_start(steps):
     """It follows the wall clock if possible, and otherwise continues on the monotonic clock."""
     clock, telemetry = FakeClock(), RecordedTelemetry()
     timeline = Timeline(clock, telemetry)

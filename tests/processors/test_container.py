@@ -35,7 +35,7 @@ def test_the_contract_is_kept():
     check_contract(FACTORY, {"keep_cgroup": True})
 
 
-def test_rows_say_their_container_and_pod(tmp_path):
+def test_rows_carry_their_container_and_pod(tmp_path):
     """Ids and runtime come from the path, which is removed if it says no more; services keep theirs."""
     expected = [
         POD_WORDS,

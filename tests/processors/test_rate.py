@@ -112,7 +112,7 @@ def test_the_first_calls_of_a_machine_have_a_rate():
     assert expected == run(made(metrics=["*.calls"]), idle, burst)
 
 
-def test_a_clock_set_back_is_counted_and_forgiven():
+def test_a_clock_set_back_is_counted_and_costs_one_interval():
     """The interval is absent and the problem named; later intervals are right again."""
     telemetry = RecordedTelemetry()
     processor = made(telemetry, metrics=["c"])
@@ -125,7 +125,7 @@ def test_a_clock_set_back_is_counted_and_forgiven():
     assert "clock" in telemetry.recoveries
 
 
-def test_a_wish_that_no_metric_answers_is_named_once(caplog):
+def test_a_pattern_without_a_metric_is_named_once(caplog):
     """A misspelt metric is not silently ignored."""
     processor = made(metrics=["ebpf.block.io.sizes", "ebpf.block.*"])
     with caplog.at_level(logging.INFO):
@@ -140,7 +140,7 @@ def test_a_wish_that_no_metric_answers_is_named_once(caplog):
     assert [expected] == caplog.messages
 
 
-def test_an_empty_wish_is_refused():
+def test_an_empty_pattern_is_refused():
     """A name of no characters is a mistake."""
     with pytest.raises(ValidationError):
         RateSettings(metrics=[""])

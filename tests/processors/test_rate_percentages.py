@@ -8,7 +8,7 @@ from ebpf_sidecar.pipeline import Kind, RowSet, Temporality
 from ebpf_sidecar.pipeline.testing import NOON
 
 
-def test_the_hit_rate_is_about_pages_that_reads_asked_for():
+def test_the_hit_rate_is_about_pages_that_reads_requested():
     """Misses over attempts, both of the interval."""
     before, after = page_cache(0, [100, 50], [20, 7]), page_cache(10, [300, 54], [70, 11])
 
@@ -94,7 +94,7 @@ def test_percentages_can_be_left_out():
     assert {} == run(made(percentages=False), *ticks)
 
 
-def test_a_percentage_says_what_it_is():
+def test_a_percentage_is_a_complete_metric():
     """Unit, kind, time, resource and scope make a good metric of it."""
     resource = {"host.name": "a"}
     processor = made()

@@ -64,7 +64,7 @@ def test_a_pause_is_kept_to_its_end(path):
     ],
 )
 def test_the_pace_can_be_chosen(path, settings, pause):
-    """Speed and interval set how far batches are apart, and how often a sign of life is due."""
+    """Speed and interval set how far batches are apart, and how often a heartbeat is due."""
     stage = ReplaySetup(path, **settings)
     expected = {0: 1, pause: 2, 2 * pause: 3, 3 * pause: 4}
 
@@ -100,7 +100,7 @@ def test_a_batch_that_cannot_be_moved_in_time_is_reported_and_the_next_one_playe
 
 
 def test_without_loop_it_ends(path, caplog):
-    """Played once, no sign of life is owed any more."""
+    """Played once, no heartbeat is expected any more."""
     stage = ReplaySetup(path, loop=False)
     with caplog.at_level(logging.INFO):
         stage.receiver.start(stage.sink)
@@ -162,8 +162,8 @@ def test_the_info_metric_keeps_its_rows(path):
     assert 1 == len({id(batch[-1].rows) for batch in stage.sink.batches})
 
 
-def test_signs_of_life_follow_the_pace(path):
-    """A beat is promised for each interval, given for each batch, and no longer promised after the end."""
+def test_heartbeats_follow_the_pace(path):
+    """A beat is expected for each interval, sent for each batch, and no longer expected after the end."""
     stage = ReplaySetup(path, speed=2)
     stage.receiver.start(stage.sink)
     promised = stage.heartbeat.expected
@@ -184,7 +184,7 @@ def test_a_recording_cut_off_is_played_up_to_there_and_counted(path):
 
 
 def test_a_recording_that_goes_away_ends_unhealthy(path):
-    """When the file cannot be read again, the missing signs of life show it, and the error says why."""
+    """When the file cannot be read again, the missing heartbeats show it, and the error has the reason."""
     stage = ReplaySetup(path)
     stage.receiver.start(stage.sink)
     for number in (1, 2):
@@ -204,7 +204,7 @@ def test_a_recording_that_goes_away_ends_unhealthy(path):
 @pytest.mark.parametrize(
     "settings", [{"speed": 0}, {"speed": 1e-9}, {"speed": 1e9}, {"speed": "inf"}, {"collection_interval": "0s"}]
 )
-def test_a_pace_that_is_none_is_refused(settings):
+def test_an_invalid_pace_is_refused(settings):
     """Speed is between a thousandth and a million, and an interval above zero."""
     with pytest.raises(
         ValueError, match=r"greater than or equal to 0.001|less than or equal to 1000000|at least 1ms|finite"
@@ -229,7 +229,7 @@ def test_the_packaged_recording_is_good():
     assert {"ebpf.cache.read_attempts", "ebpf.block.io.duration", "ebpf.syscall.duration"} <= names
 
 
-def test_the_packaged_recording_names_nobody_who_is_not_in_it():
+def test_the_packaged_recording_names_no_process_that_is_not_in_it():
     """Words that no row has would be names of other processes of the machine it was made on."""
     for batch in Recording(PACKAGED).batches(pytest.fail):
         columns = [column for each in batch.frames for column in each.rows.columns.values() if isinstance(column, Text)]

@@ -19,7 +19,7 @@ def replayed(speed=1.0, resource=None):
 
 
 def at(second):
-    """A moment so long after noon."""
+    """A time so long after noon."""
     return Instant(NOON + second * SECOND, second * SECOND)
 
 
@@ -50,7 +50,7 @@ def test_a_start_moves_with_the_speed():
     assert [NOON + 4 * SECOND, NOON + 5 * SECOND, 0] == made.start_time_unix_nano.tolist()
 
 
-def test_counters_go_on_when_the_recording_begins_again():
+def test_counters_continue_when_the_recording_starts_again():
     """Each repetition adds the total of the recording, for rows that ended before its end, too; start times stay."""
     replay, start = replayed(), {"start_time_unix_nano": RECORDED}
     ticks = [({1: 1, 2: 10}), ({1: 4}), ({1: 9, 3: 5})]
@@ -71,7 +71,7 @@ def test_counters_go_on_when_the_recording_begins_again():
     assert {NOON} == {start for _, starts in seen for start in starts}
 
 
-def test_histograms_go_on_with_their_sums():
+def test_histograms_continue_with_their_sums():
     """Buckets and sums are carried on alike."""
     replay = replayed()
     parts = {"values": [[1, 2]], "bounds": [0.5], "sums": [7.0]}

@@ -50,7 +50,7 @@ def live_ones(service):
 
 
 def test_a_hook_that_falls_silent_is_found_out_and_one_that_comes_back_too(serve):
-    """The canary looks again at each interval; the log says it once."""
+    """The canary checks again at each interval; it is logged once."""
     service = serve(probes="[page_faults]", canary_interval="1s")
     assert until(lambda: live_ones(service) == {"major": 1, "minor": 1}), live_ones(service)
 
@@ -65,7 +65,7 @@ def test_a_hook_that_falls_silent_is_found_out_and_one_that_comes_back_too(serve
 @pytest.mark.skipif(MEMORY is None, reason="no memory cgroups here")
 @pytest.mark.kernel_alone
 def test_hooks_of_memory_pressure_are_live_once_there_was_some(serve, tmp_path):
-    """Nobody makes any on purpose, so that nothing is reported about them before."""
+    """The canary causes none, so nothing is reported about them before."""
     file, folder = tmp_path / "pages", MEMORY / f"sidecar-canary-{os.getpid()}"
     file.write_bytes(bytes(32 << 20))
     with file.open("rb") as pages:

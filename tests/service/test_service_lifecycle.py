@@ -30,7 +30,7 @@ pytestmark = pytest.mark.parallel
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_drains_and_exits_with_0(serve, number):
-    """Whatever the signal, the service stops in order and says so."""
+    """Whatever the signal, the service shuts down in order and logs it."""
     service = serve()
     service.process.send_signal(number)
 
@@ -39,7 +39,7 @@ def test_a_signal_drains_and_exits_with_0(serve, number):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_to_everybody_while_probes_are_loaded_is_no_failure(command, tmp_path, number):
+def test_a_signal_to_all_processes_while_probes_are_loaded_is_no_failure(command, tmp_path, number):
     """Ctrl-C reaches the compiler's process as well; nothing reports that it died."""
     config, log = tmp_path / "config.yaml", tmp_path / "log"
     config.write_text(LOADING)
@@ -174,7 +174,7 @@ def stuck(command, tmp_path):
 
 
 def test_a_second_signal_exits_at_once(stuck):
-    """Who cannot wait for the drain need not."""
+    """Users need not wait for the drain."""
     stuck.send_signal(signal.SIGTERM)
     while "stopping" not in stuck.stderr.readline():
         pass

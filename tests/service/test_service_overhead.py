@@ -23,9 +23,8 @@ def _load():
 
 
 @pytest.mark.usefixtures("_load")
-def test_probes_go_in_the_declared_order_and_everybody_is_told(serve):
-    """With a limit that nothing can keep: those that are named go, the other stays and is reported to be too
-    expensive."""
+def test_probes_are_turned_off_in_the_declared_order_and_reported(serve):
+    """With a limit that nothing can meet: the named ones are turned off, the other is reported as too expensive."""
     service = serve(max_overhead="0.0001%", shed=f"[{', '.join(ORDER)}]")
     stuck = until(lambda: "and all probes in shed are off; add probes to shed" in service.log.read_text())
     page = service.settled()
@@ -42,7 +41,7 @@ def test_probes_go_in_the_declared_order_and_everybody_is_told(serve):
     assert 1 == service.log.read_text().count("and all probes in shed are off")
 
 
-def test_unless_told_otherwise_what_others_tell_as_well_goes_first(serve):
+def test_by_default_what_other_tools_report_too_is_turned_off_first(serve):
     """System calls, then block I/O; what no other tool reports goes last."""
     service = serve(max_overhead="0.0001%")
     wanted = ["syscalls", "block_io", "page_cache"]

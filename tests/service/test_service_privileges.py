@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the processes that stay may still do, and that everything works nevertheless."""
+"""The privileges that long-running processes keep, and that everything works with them."""
 
 import os
 import re
@@ -38,7 +38,7 @@ def state(thread):
 
 
 def broker_of(pid):
-    """The one child that stays."""
+    """The only child that keeps running."""
     (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     assert b"broker_process.py" in Path(f"/proc/{child}/cmdline").read_bytes()
     return int(child)
@@ -113,7 +113,7 @@ def everybodys():
 
 
 @pytest.mark.parametrize("user", ["0", "65534"])
-def test_names_of_other_peoples_executables_are_completed(serve, everybodys, user):
+def test_names_of_other_users_executables_are_completed(serve, everybodys, user):
     """Without privileges no user may read ``exe`` of another user, nor root without capabilities that of a daemon."""
     work = everybodys / LONG_NAME
     shutil.copy("/usr/bin/dd", work)
@@ -146,14 +146,14 @@ for name in sys.argv[1:]:
 
 
 def attempts(*calls):
-    """What the kernel says to root under the filter, by call; ``=``: the first argument."""
+    """The kernel's answers to root under the filter, by call; ``=``: the first argument."""
     line = [sys.executable, "-c", ATTEMPTS, os.pathsep.join(sys.path), *calls]
     done = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=True)
     return dict(line.split() for line in done.stdout.splitlines())
 
 
-def test_the_filter_refuses_with_eperm_what_even_root_shall_not_do():
-    """bpf(2) still reads maps (EFAULT, EBADF or EINVAL: it was let in), but makes and loads nothing."""
+def test_the_filter_refuses_with_eperm_what_even_root_may_not_do():
+    """bpf(2) still reads maps (EFAULT, EBADF or EINVAL: it passed the filter), but creates and loads nothing."""
     refused = ["ptrace", "mount", "umount2", "unshare=131072", "setns", "kexec_load", "init_module", "reboot", "bpf=0",
                "bpf=5", "bpf=28", "bpf=99", "perf_event_open", "io_uring_setup", "userfaultfd", "keyctl", "setuid",
                "settimeofday", "swapon", "open_by_handle_at", "process_vm_readv", "clone=268435456"]  # fmt: skip
@@ -164,8 +164,8 @@ def test_the_filter_refuses_with_eperm_what_even_root_shall_not_do():
     assert {found[call] for call in ("bpf=1", "bpf=15", "bpf=24")} <= {"EFAULT", "EBADF", "EINVAL"}
 
 
-def test_a_service_that_was_told_to_keeps_everything(serve, command, tmp_path):
-    """For plugins that need it: drop off, and as before there is no broker."""
+def test_a_service_keeps_all_privileges_when_configured(serve, command, tmp_path):
+    """For plugins that need them: without the drop there is no broker."""
     config, log = tmp_path / "config.yaml", tmp_path / "log"
     config.write_text(
         "receivers: {replay: {}}\nexporters: {debug: {}}\nservice: {privileges: {drop: false}, pipelines: {metrics: "
@@ -184,7 +184,7 @@ def test_a_service_that_was_told_to_keeps_everything(serve, command, tmp_path):
 
 @pytest.mark.parametrize("keep", [False, True])
 def test_a_port_below_1024_takes_a_right_that_can_be_kept(command, tmp_path, keep):
-    """Without it the message says what to write."""
+    """Without it the message names the setting."""
     log, port = tmp_path / "log", 81
     more = ["--set", "service.privileges.keep=[NET_BIND_SERVICE]"] if keep else []
     exporter = ["--set", f"exporters.prometheus.endpoint=127.0.0.1:{port}", "--set", "receivers.ebpf.probes=[syscalls]"]
@@ -258,7 +258,7 @@ def replayed(command, tmp_path):
 
 
 def test_every_exporter_and_extension_lives_with_the_filter(replayed):
-    """Pages, status pages and gRPC, by libraries that we do not know inside."""
+    """Pages, status pages and gRPC, by libraries whose system calls we do not choose."""
     grpc, health = pytest.importorskip("grpc"), pytest.importorskip("grpc_health.v1.health_pb2")
     stubs = pytest.importorskip("grpc_health.v1.health_pb2_grpc")
     ports, process = replayed()

@@ -89,6 +89,6 @@ def test_a_current_prometheus_sees_the_errors_of_a_second(answers, name):
 
 
 @needs_current
-def test_a_current_prometheus_sees_nothing_where_it_is_told_nothing(answers):
-    """Neither a 0 nor since when it counts."""
+def test_a_current_prometheus_sees_nothing_without_a_zero_or_a_start_time(answers):
+    """With neither of them it misses the errors."""
     assert [500, 0, 0, 0] == answers["current_at_once"]

@@ -57,7 +57,7 @@ class CommandResult:
 
     @property
     def attached(self):
-        """How many hooks were attached; None when it did not come to that."""
+        """How many hooks were attached; None when it failed before."""
         found = re.search(r"attached (\d+) of \d+ hooks", self.log)
         return int(found[1]) if found else None
 

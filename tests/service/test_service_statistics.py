@@ -39,7 +39,7 @@ def test_each_call_is_a_run_of_the_programs_at_its_entry_and_return(serve, tmp_p
 
 
 @pytest.mark.kernel_alone
-def test_without_asking_there_are_no_run_statistics(serve):
+def test_run_statistics_are_off_by_default(serve):
     """Counting costs time in every program of the machine; skipped runs cost nothing to count."""
     page = serve().settled()
 
@@ -51,7 +51,7 @@ def test_without_asking_there_are_no_run_statistics(serve):
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv (util-linux) is not installed")
 @pytest.mark.skipif(bool(why_no_tracefs()), reason=why_no_tracefs())
 @pytest.mark.kernel_alone
-def test_without_the_right_to_ask_they_are_absent_with_the_reason(serve):
+def test_without_the_right_run_statistics_are_absent_with_the_reason(serve):
     """Never zero."""
     service = serve(before=in_mounts(WITH_TRACEFS, WITHOUT_SYS_ADMIN), probe_statistics="true")
     page = service.settled()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A hook that this kernel lacks, as a user meets it: on the page, in the log, by the doctor, and with strict."""
+"""A hook that this kernel lacks, as a user sees it: on the page, in the log, by the doctor, and with strict."""
 
 import json
 import subprocess
@@ -41,7 +41,7 @@ def _installed(tmp_path, monkeypatch):
 
 @pytest.fixture
 def asked(command, tmp_path):
-    """What a command says about the probe: exit code, output, errors."""
+    """What a command prints about the probe: exit code, output, errors."""
     if why_no_tracefs():
         pytest.skip(why_no_tracefs())
 
@@ -55,7 +55,7 @@ def asked(command, tmp_path):
     return asked
 
 
-def test_a_missing_hook_leaves_its_metrics_absent_and_says_why(serve, work):
+def test_a_missing_hook_leaves_its_metrics_absent_with_the_reason(serve, work):
     """Absent, not zero; the other hook of the same probe counts."""
     service = serve(probes="[partial]")
     work("partial-test", "calls.py", "failing", 3)
@@ -81,8 +81,8 @@ def test_with_strict_the_service_does_not_start(asked):
 
 
 @pytest.mark.parametrize(("strict", "verdict", "code"), [("false", "note", 0), ("true", "problem", 1)])
-def test_the_doctor_says_the_same_beforehand(asked, strict, verdict, code):
-    """A problem where the service would not start; otherwise worth knowing."""
+def test_the_doctor_reports_it_beforehand(asked, strict, verdict, code):
+    """A problem where the service would not start; otherwise a note."""
     exit_code, reported, _ = asked("doctor", "--json", strict=strict)
     [finding] = [each for each in json.loads(reported)["findings"] if each["subject"] == "partial::imagined"]
 

@@ -49,7 +49,7 @@ def own_cgroup(folder):
     return folder.parent / next(path for _, names, path in lines if wanted in names.split(",")).lstrip("/")
 
 
-def test_a_cgroup_that_comes_later_is_measured_and_nobody_else(serve, cgroup, work, work_in, tmp_path):
+def test_a_cgroup_that_comes_later_is_measured_and_nothing_else(serve, cgroup, work, work_in, tmp_path):
     """The first reading after it was made is enough; its absence before was reported."""
     service = serve(targets=f"{{cgroups: [/{NAME}], kernel_threads: false}}")
     path = tmp_path / "file"

@@ -31,7 +31,7 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Nowhere but in a guest."""
+    """Skip them outside a guest."""
     if PROOFS not in os.environ:
         for item in items:
             if Path(__file__).parent in item.path.parents:
@@ -71,7 +71,7 @@ def which(result):
 
 @pytest.fixture(scope="session")
 def load_once():
-    """Load probes until the last test ended: compiling takes a guest a quarter of a minute."""
+    """Load probes once for all tests: compiling takes a quarter of a minute in a guest."""
     opened = {}
 
     def load_once(*names):
@@ -89,7 +89,7 @@ def load_once():
 
 @pytest.fixture(scope="session")
 def hunger():
-    """Start programs that use memory up, each with its words, and end them when all have: their exit codes and ids."""
+    """Start programs that use up memory, and end them once all of them have: their exit codes and ids."""
     Path("/proc/self/oom_score_adj").write_text("-1000")
     script = Path(__file__).parents[1] / "workloads" / "hunger.py"
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whose I/O is where memory and io are of the second version, as in guests: against io.stat of the cgroups."""
+"""Owners of I/O where memory and io are on cgroup v2, as in guests: against io.stat of the cgroups."""
 
 import os
 import subprocess
@@ -84,7 +84,7 @@ def test_written_back_pages_belong_to_the_cgroup_that_dirtied_them(load_once, di
 
 
 @pytest.mark.proves("ebpf.block.io.size", oracle="rbytes and wbytes in io.stat")
-def test_where_io_is_not_enabled_the_submitters_cgroup_says_more(load_once, disk, tmp_path):
+def test_without_io_enabled_own_requests_belong_to_the_submitters_cgroup(load_once, disk, tmp_path):
     """The bio's cgroup is the parent: the process's own requests are its own, writeback is the parent's."""
     loaded = load_once("block_io")
     with cgroup(ROOT) as above:
@@ -117,7 +117,7 @@ def test_reads_that_wait_for_a_limit_belong_to_the_cgroup_of_the_reader(load_onc
 
 @pytest.mark.proves("ebpf.block.io.throttle.duration", oracle="the caller's own clock")
 def test_the_wait_for_a_limit_is_what_the_reads_take(load_once, disk, tmp_path):
-    """One after the other, at a rate that is nothing to the disk; all but the first few have to wait."""
+    """One after the other, at a rate far below the disk's own; all but the first few have to wait."""
     loaded, file = load_once("block_waits"), tmp_path / "file"
     file.write_bytes(bytes(SIZE // 8))
     os.sync()

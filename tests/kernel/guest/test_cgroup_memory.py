@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A cgroup at its limit, with the controller's second version, which guests have: against the cgroup's own files."""
+"""A cgroup at its limit, on cgroup v2 as in guests: against the cgroup's own files."""
 
 import json
 import os
@@ -106,8 +106,8 @@ def test_a_victim_is_named_after_a_cgroup_that_is_gone(load_once, cgroup):
 
 
 @pytest.mark.proves("ebpf.memory.oom_kills", oracle="memory.events")
-def test_who_is_dying_already_is_not_killed_once_more(load_once, rows, cgroup, dying):
-    """The kernel chooses a process that we have killed, and lets it die with the rest of the memory: no kill of its."""
+def test_a_dying_process_is_not_counted_as_killed_again(load_once, rows, cgroup, dying):
+    """The kernel picks a process that we have already killed, and only lets it end: that is no OOM kill."""
     loaded = load_once("memory")
     (before,) = rows(loaded, "memory_stats")["oom_kills"]
     process = dying(cgroup, 22)

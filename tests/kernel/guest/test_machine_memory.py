@@ -15,7 +15,7 @@ DIRECT_RECLAIM = ("vmscan/mm_vmscan_direct_reclaim_begin", "vmscan/mm_vmscan_dir
 
 @pytest.fixture
 def spent(load_once, rows, vmstat):
-    """Do something: what the kernel and what the probe counted of it, each by name."""
+    """Do something: what the kernel and the probe counted meanwhile, each by name."""
     loaded = load_once("memory")
 
     def counted():
@@ -46,7 +46,7 @@ def clean_file(tmp_path):
 
 
 def free_mebibytes():
-    """What could be had without reclaim."""
+    """Memory available without reclaim."""
     Path("/proc/sys/vm/drop_caches").write_text("3")
     return os.sysconf("SC_AVPHYS_PAGES") * 4096 // MIB
 
@@ -78,7 +78,7 @@ def test_pages_scanned_and_reclaimed_by_kswapd_equal_vmstat(spent, hunger, clean
 
 @pytest.fixture
 def narrow():
-    """The kernel keeps so little memory in hand that kswapd wakes too late."""
+    """Let the kernel keep so little memory in reserve that kswapd wakes too late."""
     lowest = {"min_free_kbytes": "1024", "watermark_scale_factor": "1"}
     before = {path: path.read_text() for path in map(Path("/proc/sys/vm").joinpath, lowest)}
     for path in before:
@@ -108,7 +108,7 @@ def shortage(hunger, clean_file, vmstat):
 @pytest.mark.proves("ebpf.memory.direct_reclaim.processes", oracle="mm_vmscan_direct_reclaim_begin")
 @pytest.mark.proves("ebpf.memory.direct_reclaim.duration", oracle="mm_vmscan_direct_reclaim_begin and _end")
 def test_stalls_their_seconds_and_pages_of_direct_reclaim_equal_the_kernels(spent, shortage, load_once, traced):
-    """Two processes need at once what is full of a file's pages."""
+    """Two processes at once need memory that is full of a file's pages."""
     loaded = load_once("memory")
     before = stalled(loaded)
 
@@ -133,7 +133,7 @@ def stalled(loaded):
 
 @pytest.fixture
 def unmoved():
-    """All that we need stays in memory: else the guest spends a minute with fetching it again before it kills."""
+    """Lock what we need in memory: otherwise the guest spends a minute fetching it again before it kills."""
     library = ctypes.CDLL(None, use_errno=True)
     if library.mlockall(1):
         pytest.skip(os.strerror(ctypes.get_errno()))
@@ -174,7 +174,7 @@ def test_compaction_stalls_equal_those_that_the_kernel_traces(spent, hunger, tra
             kernel, probe = spent(lambda: hunger(("fragments", share)))
         assert compactions(events) == probe["compaction_stalls"] <= kernel["compact_stall"]
         if compactions(events):
-            break  # else all were put off, because some before were in vain
+            break  # otherwise all would be deferred, because earlier ones failed
 
     assert compactions(events)
 

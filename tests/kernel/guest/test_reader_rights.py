@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What has to be kept to read maps differs from kernel to kernel: it is enough, and nothing else is needed."""
+"""The rights needed to read maps differ from kernel to kernel: those that are kept are enough."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def counted_without_rights(loaded, rows):
 
 
 @pytest.mark.proves("ebpf.syscall.duration", oracle="known number")
-def test_whoever_gave_up_all_other_rights_reads_the_maps(load_once, rows):
+def test_the_kept_rights_are_enough_to_read_the_maps(load_once, rows):
     """None since 5.19; before, CAP_BPF if the sysctl requires it."""
     loaded = load_once("page_cache", "syscalls")
     ours, theirs = os.pipe()

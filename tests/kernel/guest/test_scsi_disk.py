@@ -33,7 +33,7 @@ def disk():
         pytest.skip(f"the guest has no modules in {MODULES}")
     for module in (
         modules if not DRIVER.exists() else ()
-    ):  # what failed is tried again, by a new pytest in the same guest
+    ):  # failed tests are run again, by a new pytest in the same guest
         words = ["dev_size_mb=8", "statistics=1", "delay=0"] if "scsi_debug" in module.name else []
         subprocess.run(["insmod", module, *words], check="scsi_debug" in module.name, capture_output=True)
     until = time.monotonic() + 60
@@ -45,7 +45,7 @@ def disk():
 
 @contextmanager
 def misbehaving(how, every=1):
-    """The disk does so at every nth command."""
+    """Let the disk misbehave at every nth command."""
     (DRIVER / "opts").write_text(hex(how))
     (DRIVER / "every_nth").write_text(str(every))
     try:
@@ -56,7 +56,7 @@ def misbehaving(how, every=1):
 
 
 def read_pages(disk, offsets, meanwhile=None):
-    """Read a page at each offset past the cache, ``meanwhile`` something else holds: the numbers of the errors."""
+    """Read a page at each offset past the cache, in the context ``meanwhile``: the numbers of the errors."""
     descriptor, buffer, failed = os.open(disk, os.O_RDONLY | os.O_DIRECT), mmap.mmap(-1, PAGE), []
     with meanwhile or nullcontext():
         for offset in offsets:
@@ -228,7 +228,7 @@ def test_merges_equal_what_the_kernel_counts_for_the_disk(disk, load_once, rows,
         assert 0 < after[1] - before[1] == counted["merged"] == 64 - counted["duration"]
         ways |= {event_of(line) for line in lines}
         if ways == WAYS_TO_MERGE:
-            break  # else the kernel took them in too good an order
+            break  # otherwise the kernel handled them in order
 
     assert ways == WAYS_TO_MERGE
 

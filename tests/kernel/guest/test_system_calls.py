@@ -22,7 +22,7 @@ def loaded(load_once):
 
 @pytest.mark.proves("ebpf.syscall.calls", oracle="known number")
 def test_copying_calls_have_the_type_of_what_they_read(loaded, run, file_of):
-    """Splice that of the end which is no pipe, if there is one."""
+    """Splice has the type of the end that is no pipe, if there is one."""
     reported = run("descriptors.py", "copied", file_of(8192))
 
     counted, done = types_of(loaded, reported["pid"]), reported["result"]
@@ -52,7 +52,7 @@ def test_a_new_threads_first_call_counts_when_it_is_refused(loaded, run, rows):
 @pytest.mark.proves("ebpf.syscall.calls", "ebpf.syscall.errors", oracle="known number")
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the program is for x86")
 def test_each_call_of_a_64_bit_program_counts_by_the_way_it_came(loaded, rows, tmp_path):
-    """In turn getpid by int $0x80, which is set aside, and writev, which has the same number and fails."""
+    """Alternately getpid by int $0x80, which is counted separately, and writev, which has the same number and fails."""
     program, before = tmp_path / "mixed32", loaded.drops.read()["compat_calls"]
     program.write_bytes(elf64(INTERRUPT + SYSCALL))
     program.chmod(0o755)

@@ -34,7 +34,7 @@ def cold(file_of):
 @pytest.mark.proves("ebpf.cache.read_attempts", oracle="known number")
 @pytest.mark.proves("ebpf.page_cache.adds", "ebpf.cache.misses", oracle="mincore(2)")
 @pytest.mark.parametrize("use", ["one", "many", "workers", "workers_one_by_one", "kernel_polls", "user_polls"])
-def test_cold_reads_through_io_uring_count_once_for_who_asks(loaded, observe, cold, use):
+def test_cold_reads_through_io_uring_count_once_for_the_requester(loaded, observe, cold, use):
     """Each requests its pages up to three times, and kernel workers do some of the work."""
     seen = observe(loaded, "rings.py", use, cold, size=SIZE, step=PAGE)
 
@@ -44,8 +44,8 @@ def test_cold_reads_through_io_uring_count_once_for_who_asks(loaded, observe, co
 
 @pytest.mark.proves("ebpf.cache.misses", oracle="known number")
 @pytest.mark.parametrize("action", ["heads", "later", "by_another", "after_a_mapping", "rewritten"])
-def test_a_page_that_was_brought_in_is_a_miss_of_the_first_read_that_asks(loaded, observe, cold, action):
-    """However long before, and for whatever process; reads of pages that a fault or a write read in are not misses."""
+def test_a_page_read_ahead_is_a_miss_of_the_first_read_that_requests_it(loaded, observe, cold, action):
+    """However long ago it came in, for whichever process; pages that a fault or a write brought in are no misses."""
     seen = observe(loaded, "asking.py", action, cold, size=SIZE, step=65536)
 
     assert near(seen.facts["misses"]) == seen.misses
@@ -63,7 +63,7 @@ def test_faults_on_mapped_files_are_those_that_the_kernel_counts(loaded, observe
 
 
 @pytest.mark.proves("ebpf.page_cache.adds", oracle="read_bytes in /proc/<pid>/io")
-def test_what_a_write_has_to_read_first_has_a_cause_of_its_own(loaded, observe, cold):
+def test_pages_that_a_write_has_to_read_first_have_their_own_cause(loaded, observe, cold):
     """A hundred bytes of every eighth page."""
     seen = observe(loaded, "transfers.py", "patched", cold, size=SIZE)
 
@@ -73,7 +73,7 @@ def test_what_a_write_has_to_read_first_has_a_cause_of_its_own(loaded, observe, 
 
 
 @pytest.mark.proves("ebpf.page_cache.adds", "ebpf.page_cache.dirtied", oracle="mincore(2)")
-def test_what_io_uring_writes_is_no_miss(loaded, observe, tmp_path):
+def test_writes_through_io_uring_are_no_misses(loaded, observe, tmp_path):
     """A new file."""
     seen = observe(loaded, "rings.py", "written", tmp_path / "new", size=SIZE, step=65536)
 
@@ -84,7 +84,7 @@ def test_what_io_uring_writes_is_no_miss(loaded, observe, tmp_path):
 @pytest.mark.proves("ebpf.cache.read_attempts", oracle="known number")
 @pytest.mark.parametrize("cached", [0, PAGES // 2, PAGES])
 def test_reads_that_may_not_wait_count_what_they_find(loaded, observe, cold, cached):
-    """RWF_NOWAIT, by 64 KiB. A guest's disk may be so quick that what is read ahead is there at once."""
+    """RWF_NOWAIT, 64 KiB at a time. A guest's disk may be so quick that read-ahead is there at once."""
     with cold.open("rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
         file.read(cached * PAGE)
@@ -95,7 +95,7 @@ def test_reads_that_may_not_wait_count_what_they_find(loaded, observe, cold, cac
 
 
 @pytest.mark.proves("ebpf.cache.read_attempts", "ebpf.page_cache.removes", oracle="known number")
-def test_what_is_cut_off_while_others_read_it_is_counted_as_far_as_it_was_there(loaded, observe, cold):
+def test_a_file_truncated_while_it_is_read_counts_what_was_there(loaded, observe, cold):
     """Four readers, a fifth thread truncates."""
     seen = observe(loaded, "ways.py", "truncated", cold, size=SIZE // 4, step=65536)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pages on their way to disk, of the whole machine: against the kernel's own count of those that have arrived."""
+"""Pages written back, of the whole machine: against the kernel's own count."""
 
 import os
 import time
@@ -28,7 +28,7 @@ def settings():
 
 @pytest.fixture
 def written(load_once, rows):
-    """Pages so far, when nothing more has to be written: by the kernel's count, by the probe's, and those of ours."""
+    """Pages so far, once nothing is left to write: by the kernel's count, by the probe's, and our own ones."""
 
     def written():
         until = time.monotonic() + 60
@@ -74,7 +74,7 @@ def test_pages_that_fsync_writes_equal_vmstat_and_are_the_callers(written, setti
 
 @pytest.mark.proves("ebpf.page_cache.written_back", oracle="nr_written in /proc/vmstat")
 def test_pages_that_the_flusher_writes_equal_vmstat_and_are_not_the_callers(written, settings, tmp_path):
-    """It looks ten times a second for what has become old."""
+    """It looks for old pages ten times a second."""
     os.sync()
     before = written()
     settings(dirty_writeback_centisecs=10, dirty_expire_centisecs=10)

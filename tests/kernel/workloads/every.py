@@ -123,7 +123,7 @@ class Stage:
 
 
 def plan_for(stage, names):
-    """(name, arguments, result or None for any, errno or 0): the n-th name n + 2 times well, n + 1 times badly."""
+    """(name, arguments, result or None for any, errno or 0): the n-th name succeeds n + 2 times, fails n + 1 times."""
     moving, others, refused = stage.moving(), stage.others(), stage.refused()
     for place, name in enumerate(names):
         for _ in range(place + 2):
@@ -136,7 +136,7 @@ def plan_for(stage, names):
 
 
 def passed(arguments):
-    """For the C library: words of the machine's size, and texts as they are."""
+    """For the C library: words of the machine's size, and bytes unchanged."""
     return [each if isinstance(each, bytes) else ctypes.c_long(each) for each in arguments]
 
 

@@ -16,7 +16,7 @@ PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
 
 
 def first_to_go():
-    """Nobody else is to be killed."""
+    """Be the OOM killer's first choice."""
     Path("/proc/self/oom_score_adj").write_text("1000")
 
 

@@ -33,7 +33,7 @@ def takes(megabytes, path):
 
 
 def holds(megabytes, path):
-    """The same, end the line when it is done, and keep it."""
+    """The same, then print the end of the line and keep the memory."""
     view = mmap.mmap(-1, megabytes * MIB, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     touch(view, 0, 1)
     print(flush=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 SCRIPTS = Path(__file__).parents[3] / "receivers" / "ebpf" / "selftest" / "workloads"
 sys.path.insert(0, str(SCRIPTS))
-sys.dont_write_bytecode = True  # these scripts leave nothing beside them
+sys.dont_write_bytecode = True  # no __pycache__ next to these scripts
 from refusing import FDATASYNC, call, refuse  # noqa: E402  # it is there alone that it can be found
 
 TIMES = 23

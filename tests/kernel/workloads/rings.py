@@ -18,7 +18,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Ring:
-    """A ring of 64 requests. Its two queues are in one mapping; places in it are those that the kernel names."""
+    """A ring of 64 requests. Its two queues are in one mapping, at the offsets that the kernel gives."""
 
     def __init__(self, flags=0):
         reported = ctypes.create_string_buffer(struct.pack("5I", 0, 0, flags, 0, 50), 120)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows of owners that have none of their own."""
+"""Shared rows, for owners that have none of their own."""
 
 from dataclasses import replace
 
@@ -78,7 +78,7 @@ def test_beyond_rows_of_cgroups_there_is_one_overflow_row():
     assert 100 - len(folded) < folding.overflowed
 
 
-def test_who_is_unfolded_begins_at_0_and_the_shared_row_keeps_the_past():
+def test_an_unfolded_row_starts_at_0_and_the_shared_row_keeps_the_past():
     """In the interval of the change, too, all is counted once."""
     folding, rows, shown = Folding(7, EXPIRATION), crowd(11), {}
     for second in range(0, 200, 10):
@@ -111,7 +111,7 @@ def test_an_own_row_goes_with_its_last_value_and_takes_nothing_with_it():
         assert 4 * 10_000 + 8 == sum(grown.values())  # all that was done
 
 
-def test_start_times_say_since_when_each_row_counts():
+def test_each_row_has_its_own_start_time():
     """A row that was unfolded since then; others keep theirs, and shared ones have that of what they count first."""
     folding, rows, frames = Folding(7, EXPIRATION), crowd(11), {}
     for second in range(0, 200, 10):
@@ -218,7 +218,7 @@ def test_what_cannot_be_judged_passes_and_is_reported():
     assert 6 >= len(folded)
 
 
-def test_other_buckets_begin_anew():
+def test_other_buckets_start_from_zero():
     """Values of other bounds cannot be added up; what was counted before is not counted again."""
     folding, rows = Folding(26, EXPIRATION, lambda each: len(each.bounds) + 3), crowd(12)
     folding.fold([at(0, "time", [[5, 5]] * 12, rows, bounds=[1.0])], 0)
@@ -230,7 +230,7 @@ def test_other_buckets_begin_anew():
     assert [12 - (len(second) - 1), 0, 0] == second.values[-1].tolist()
 
 
-def test_numbers_that_are_none_are_nobodys():
+def test_infinite_numbers_are_left_out():
     """A receiver may send infinite floats: what was folded stays finite, and nothing fails."""
     folding, rows = Folding(6, EXPIRATION), crowd(12)
     for second, value in ((0, 1.0), (10, np.inf), (20, np.nan), (30, 5.0)):

@@ -53,7 +53,7 @@ def grown(frame, before):
 
 @pytest.mark.parametrize("budget", [1000, 9700])
 def test_the_sums_of_increases_are_the_kernels_in_every_interval_and_memory_is_flat(budget, monkeypatch):
-    """Of 20,000 processes; once as many rows are remembered as may be, nothing grows."""
+    """Of 20,000 processes; once the bound of remembered rows is reached, nothing grows."""
     monkeypatch.setattr(row_table, "MAX_ABSENT_ROWS", 5000)
     folding, churn, calls, moved, kept = Folding(budget, EXPIRATION, lines), Churn(), {}, {}, []
     for number in range(TICKS):

@@ -46,7 +46,7 @@ def test_rows_that_were_forgotten_before_the_buckets_changed_are_not_counted_twi
 
 
 @pytest.mark.parametrize("step", ["_follow", "_growth"])
-def test_a_stream_that_fails_half_way_begins_anew_with_its_next_frame(step, monkeypatch):
+def test_a_stream_that_fails_half_way_starts_again_with_its_next_frame(step, monkeypatch):
     """Its leftovers do not make later batches fail, and its past is not counted twice."""
     causes = []
     folding, rows = Folding(6, EXPIRATION, failed=causes.append), crowd(40)

@@ -51,7 +51,7 @@ def test_the_three_busiest_of_each_cgroup_have_names(ranks, budget):
 
 @settings(max_examples=15)
 @given(st.randoms(use_true_random=False))
-def test_those_who_are_about_as_busy_do_not_take_turns(random):
+def test_owners_of_similar_activity_do_not_take_turns(random):
     """Once owners are chosen, they keep their rows until another one is twice as active."""
     machine, page, decided = Machine(), Page(100), []
     for _ in range(20):

@@ -62,7 +62,7 @@ def test_version_and_help_import_nothing_heavy():
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_code_names_the_command_and_asks_it(shell, capsys):
+def test_completion_code_names_and_calls_the_command(shell, capsys):
     """The code that the shells evaluate."""
     assert 0 == exit_code(["completion", shell])
     code = capsys.readouterr().out

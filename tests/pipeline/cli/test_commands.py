@@ -60,7 +60,7 @@ def run(monkeypatch, plugins, tmp_path, capsys):
     return command
 
 
-def test_check_says_ok_and_draws_the_pipelines(run):
+def test_check_prints_ok_and_draws_the_pipelines(run):
     """Branches on both sides, in characters that every terminal has."""
     expected = """\
 ok
@@ -172,7 +172,7 @@ def test_the_environment_may_name_the_files(run, monkeypatch):
     assert 0 == run("check", text=BRANCHED)[0]
 
 
-def test_print_config_masks_secrets_by_name_type_and_look(run, monkeypatch):
+def test_print_config_masks_secrets_by_name_type_and_form(run, monkeypatch):
     """Whatever is printed, no secret is; the rest is expanded, and still printed where a component is unknown."""
     monkeypatch.setenv("OWNER", "me")
     monkeypatch.setenv("PASSWORD", "p4ss")
@@ -211,7 +211,7 @@ def test_components_lists_all_and_explains_the_broken(run):
     assert 'registers no processor of type "elsewhere"' in elsewhere[column:]
 
 
-def test_components_as_json_says_the_same(run):
+def test_components_as_json_has_the_same_content(run):
     """For scripts: an empty ``error`` means that the component can be used."""
     code, out, _ = run("components", "--json")
     by_name = {f"{each['kind']}.{each['type']}": each for each in json.loads(out)}
@@ -257,7 +257,7 @@ def test_record_refuses_what_is_no_duration(run, duration):
     assert not Path("x").exists()
 
 
-def test_record_hands_over_what_was_asked_for(run, monkeypatch):
+def test_record_passes_its_options_on(run, monkeypatch):
     """Configuration, file and seconds; progress goes to standard error."""
     asked = []
 

@@ -31,7 +31,7 @@ class ClockSettings(Settings):
 
 
 def look(settings):
-    """Bad above a minute; what is configured is what is judged."""
+    """A problem above a minute; the configured value is checked."""
     verdict = Verdict.PROBLEM if settings.drift > 60 else Verdict.NOTE
     drift = Finding("clock", "drift", verdict, f"{settings.drift} s", "chronyc makestep")
     source = Finding("clock", "source", Verdict.OK, "tsc")
@@ -39,7 +39,7 @@ def look(settings):
 
 
 class Clock:
-    """A receiver that brings a check for itself, and one for somebody else."""
+    """A receiver that brings a check for itself, and one for another component."""
 
     @hookimpl
     def register_components(self):
@@ -119,7 +119,7 @@ def test_without_a_problem_the_exit_code_is_0(doctor):
     assert "ok" == json.loads(doctor("--json", "--set", "receivers.clock/late.drift=3")[1])["verdict"]
 
 
-def test_a_configuration_whose_components_bring_no_checks_says_so(doctor):
+def test_a_configuration_whose_components_have_no_checks_is_reported(doctor):
     """Nothing to check is not a problem."""
     config = CONFIG.replace("clock: {drift: 3}, clock/late: {drift: 90}", "plain: ").replace(
         "clock, clock/late", "plain"
@@ -172,5 +172,5 @@ def test_a_plugin_with_broken_checks_is_named(install, plugin, cause):
 
 
 def test_checks_of_a_component_that_is_not_installed_are_none():
-    """The configuration's own check speaks of it."""
+    """The configuration's own check reports it."""
     assert () == Plugins([]).checks(ComponentKind.RECEIVER, "clock")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The process around the command line: interrupted at any moment, and with outputs that are full, closed or missing."""
+"""The process around the command line: interrupted at any time, and with outputs that are full, closed or missing."""
 
 import os
 import signal

@@ -74,7 +74,7 @@ def test_a_plugins_command_runs_like_our_own(bring, capsys):
         (Silent(), 'plugin "command.greet" of unknown distribution registers no command "greet"'),
     ],
 )
-def test_a_broken_command_says_why_when_it_is_called(bring, capsys, plugin, cause):
+def test_a_broken_command_reports_its_cause_when_it_is_called(bring, capsys, plugin, cause):
     """And only then: help and other commands still work."""
     bring("command.greet", plugin)
 

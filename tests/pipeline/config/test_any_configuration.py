@@ -89,7 +89,7 @@ same_plugins = settings(suppress_health_check=[HealthCheck.function_scoped_fixtu
 
 
 @pytest.mark.parametrize("text", ODDITIES, ids=lambda text: text[:20])
-def test_every_oddity_ends_in_mistakes_wherever_it_stands(plugins, text):
+def test_every_oddity_is_a_mistake_wherever_it_is(plugins, text):
     """Those that random trees may miss, in each kind of place."""
     ids = {"receivers": [text], "exporters": [text, "x"]}
     tree = {

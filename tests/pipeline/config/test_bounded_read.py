@@ -49,7 +49,7 @@ def test_files_of_the_kernel_that_have_no_length_are_read():
     assert read_file("/proc/self/status").startswith(b"Name:")
 
 
-def test_what_cannot_be_opened_says_why(tmp_path):
+def test_what_cannot_be_opened_is_reported_with_the_reason(tmp_path):
     """With the system's error message."""
     for path, reason in (
         (tmp_path / "missing", "no such file or directory"),
@@ -79,7 +79,7 @@ def test_a_named_pipe_waits_for_its_writer(tmp_path):
     assert b"first " + b"x" * 100_000 == content
 
 
-def test_a_pipe_that_says_nothing_is_given_up(tmp_path):
+def test_a_silent_pipe_times_out(tmp_path):
     """Without a writer, and with one that has it open but writes nothing."""
     os.mkfifo(tmp_path / "pipe")
     reading, writing = os.pipe()

@@ -56,7 +56,7 @@ def mistakes(plugins=INSTALLED, text=FILE, **written):
     return []
 
 
-def test_components_may_share_a_port_and_ask_for_the_same_cleanup():
+def test_components_may_share_a_port_and_request_the_same_cleanup():
     """Each has paths of its own."""
     assert [] == mistakes()
 
@@ -92,12 +92,12 @@ def test_components_may_share_a_port_and_ask_for_the_same_cleanup():
     ],
     ids=["path", "status page", "address", "protocol", "cleanup"],
 )
-def test_a_conflict_is_told_at_the_later_of_two(written, expected):
+def test_a_conflict_is_reported_at_the_later_of_two(written, expected):
     """And names the earlier one."""
     assert [expected] == mistakes(**written)
 
 
-def test_all_conflicts_are_told_at_once_and_with_other_mistakes():
+def test_all_conflicts_are_reported_at_once_and_with_other_mistakes():
     """Each component that has to change is named once."""
     found = mistakes(path="/metrics", fourth="127.0.0.1:1", processors="map_cleanup/other, map_cleanup, nobody")
 
@@ -115,7 +115,7 @@ HOSTS = ["", "0.0.0.0", "127.0.0.1", "127.0.0.2", "localhost", "[::]", "[::1]", 
 
 
 @pytest.mark.parametrize(("one", "other"), list(permutations(HOSTS, 2)))
-def test_addresses_overlap_where_the_kernel_says_so(one, other):
+def test_addresses_overlap_as_in_the_kernel(one, other):
     """Against real sockets; where the machine has IPv6."""
     if not socket.has_dualstack_ipv6():
         pytest.skip("no IPv6 here")
@@ -201,7 +201,7 @@ class Page:
         pass
 
 
-def test_the_contract_asks_for_claims():
+def test_the_contract_requires_claims():
     """So that an author who forgets them notices."""
     page = Factory(ComponentKind.EXPORTER, "page", Page, description="Serves a page")
     with pytest.raises(AssertionError, match=r"\('127.0.0.1:5', '/mine'\).* not among the factory's claims"):

@@ -133,7 +133,7 @@ def test_a_file_that_is_no_text_is_a_mistake(tmp_path):
     assert (None, f'"{tmp_path}/key" is not UTF-8; save it as UTF-8') == (tree, mistake.message)
 
 
-def test_a_default_is_not_looked_at_when_it_is_not_needed():
+def test_an_unneeded_default_is_not_evaluated():
     """Errors in an unused default are not mistakes."""
     assert "plain" == expanded("${WORD:-${env:UNSET}}")
 
@@ -149,7 +149,7 @@ def test_long_chains_of_references_are_refused_and_short_ones_followed():
     assert "end" == expand(Document("${env:C560}"), chain)[0]
 
 
-def test_structures_put_into_one_another_end_somewhere():
+def test_nesting_of_structures_is_limited():
     """Each variable holds a list in lists, in which the next one stands."""
     chain = {f"C{n}": "[" * 9 + f"'${{env:C{n + 1}}}'" + "]" * 9 for n in range(40)} | {"C40": "end"}
     _, [mistake] = expand(Document("${env:C0}"), chain)

@@ -37,7 +37,7 @@ def judge(plugins):
     return Draft202012Validator(schema(plugins))
 
 
-def test_the_schema_is_one():
+def test_the_schema_is_valid():
     """It follows the dialect that it names, for everything that is really installed."""
     Draft202012Validator.check_schema(schema(Plugins()))
 

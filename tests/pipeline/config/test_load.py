@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Configurations that are right, or nearly."""
+"""Configurations that load, with or without warnings."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def ebpf(config):
     return config.receivers[EBPF].settings
 
 
-def test_a_users_configuration_loads_as_it_stands(loaded):
+def test_a_users_configuration_loads_unchanged(loaded):
     """The example of the documentation: ids, order and settings arrive, and the unused exporter is a warning."""
     config = loaded(USERS)
     pipeline = config.service.pipelines[PipelineId()]
@@ -179,7 +179,7 @@ def test_a_mistake_names_the_source_that_made_it(loaded):
 
 
 @pytest.mark.parametrize("override", ["receivers", "=5", "a..b=1", ".a=1", ".".join("a" * 51) + "=1", "a={b: 1, b: 2}"])
-def test_overrides_that_are_none_are_mistakes(loaded, override):
+def test_invalid_overrides_are_mistakes(loaded, override):
     """Each is reported as such, and nothing else."""
     with pytest.raises(ConfigError) as caught:
         loaded(SMALL, overrides=[override])

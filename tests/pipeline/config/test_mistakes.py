@@ -34,12 +34,12 @@ def told(file: Path, plugins) -> str:
 
 
 @pytest.mark.parametrize("file", sorted(WRONG.glob("*.yaml")), ids=lambda file: file.stem)
-def test_what_is_wrong_is_told_with_its_place_and_repair(file, plugins, golden):
+def test_mistakes_are_reported_with_place_and_remedy(file, plugins, golden):
     """The messages for a wrong file are the reviewed ones."""
     golden(file.with_suffix(".txt"), told(file, plugins))
 
 
-def test_messages_keep_the_style_of_the_house():
+def test_messages_follow_the_house_style():
     """Each message says what to do after a semicolon, ends without a full stop, and quotes no pydantic and no path."""
     files = sorted(WRONG.glob("*.txt"))
     lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]

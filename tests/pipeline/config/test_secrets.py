@@ -82,7 +82,7 @@ def test_errors_do_not_quote_secrets(setting, plugins):
     assert "[REDACTED]" in str(caught.value)
 
 
-def test_an_override_that_is_none_does_not_show_its_secret(plugins):
+def test_an_invalid_override_does_not_show_its_secret(plugins):
     """What is typed on a command line gets into logs of CI."""
     with pytest.raises(ConfigError, match=r'"\.password=\[REDACTED\]" is not a setting'):
         load([InlineSource(b"a: 1")], [".password=hunter2"], plugins, {})

@@ -44,7 +44,7 @@ class Endless(Settings):
     ],
 )
 def test_what_a_settings_class_raises_is_one_mistake(model, value, cause):
-    """With its place, its cause and whom to tell; secrets are masked."""
+    """With its place, its cause and the package to blame; secrets are masked."""
     settings, [mistake] = validated(model, {"value": value}, AT, MARKS)
 
     assert settings is None

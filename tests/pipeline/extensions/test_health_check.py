@@ -45,12 +45,12 @@ def server(clock):
 
 
 def asked(port):
-    """What the service says about itself."""
+    """The health status of the service."""
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         return health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5).status
 
 
-def test_grpc_says_serving_once_the_service_is_ready(server, clock):
+def test_grpc_reports_serving_once_the_service_is_ready(server, clock):
     """The answer follows readiness within a second."""
     before = asked(server.port)
     server._context.problems = []
@@ -60,7 +60,7 @@ def test_grpc_says_serving_once_the_service_is_ready(server, clock):
     assert [NOT_SERVING, SERVING] == [before, asked(server.port)]
 
 
-def test_a_watcher_is_told_when_the_service_goes(server, clock):
+def test_a_watcher_is_notified_when_the_service_stops(server, clock):
     """Watch streams every change, the last being that the service stops."""
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         changes = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=10)
@@ -85,7 +85,7 @@ def test_a_grpc_port_in_use_is_named(clock):
     server.shutdown()
 
 
-def test_without_grpc_the_start_says_so_and_the_end_is_quiet(monkeypatch):
+def test_missing_grpc_is_reported_at_the_start_and_the_end_is_quiet(monkeypatch):
     """An error with the repair, and no second one from shutting down what never ran."""
     monkeypatch.setitem(sys.modules, "grpc", None)
     settings, routes = HealthCheckSettings(grpc=GrpcSettings()), RecordedRoutes()
@@ -98,7 +98,7 @@ def test_without_grpc_the_start_says_so_and_the_end_is_quiet(monkeypatch):
     assert {} == routes.handlers
 
 
-def test_http_is_opened_where_the_file_says_so():
+def test_http_is_opened_where_configured():
     """The endpoint gets an index of all that is served there, whoever shares it."""
     routes = RecordedRoutes()
     context = fake_context(ComponentKind.EXTENSION, "health_check", routes=routes)
@@ -113,7 +113,7 @@ def test_http_is_opened_where_the_file_says_so():
     assert {} == routes.handlers
 
 
-def test_no_endpoint_is_opened_that_nobody_asked_for():
+def test_only_configured_endpoints_are_opened():
     """Null closes HTTP, and gRPC is only served where it is written."""
     routes = RecordedRoutes()
     extension = HealthCheck(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much memory answers under way hold together."""
+"""The memory that pending responses hold together."""
 
 import io
 import tracemalloc
@@ -51,7 +51,7 @@ def kept():
 
 
 def begin(answers, body, closed=None):
-    """An answer that closes itself when given up, as a connection does, and notes that."""
+    """A response that closes itself when given up, as a connection does, and records that."""
     under_way = []
 
     def give_up():
@@ -63,7 +63,7 @@ def begin(answers, body, closed=None):
     return answer
 
 
-def test_those_who_take_the_same_page_share_one_copy(answers):
+def test_clients_of_the_same_page_share_one_copy(answers):
     """A hundred of them hold no more memory than one."""
     body = page(LIMIT)
     tracemalloc.start()
@@ -112,7 +112,7 @@ def test_the_oldest_stalled_ones_are_given_up_for_a_new_one(answers, time):
     assert stalled == closed
 
 
-def test_who_goes_on_taking_is_kept_for_a_while(answers, time):
+def test_a_client_that_keeps_reading_is_kept_for_a_while(answers, time):
     """Until a scraper would have given up, too."""
     closed = []
     slow, other = begin(answers, page(), closed), begin(answers, page(), closed)

@@ -74,7 +74,7 @@ def test_head_has_the_headers_of_get_and_no_body(servers):
     assert (200, "5", b"") == (status, headers["Content-Length"], body)
 
 
-def test_an_unknown_path_is_told_the_known_ones(servers):
+def test_an_unknown_path_is_answered_with_the_known_ones(servers):
     """404 helps a person who mistyped."""
     servers.add(ANY, "/metrics", answering(b""))
     servers.add(ANY, "/health", answering(b""))
@@ -152,7 +152,7 @@ def test_what_is_no_request_is_answered_counted_and_logged_once(servers, caplog,
     assert 1 == len(caplog.records)
 
 
-def test_a_status_that_is_none_is_a_failure_of_its_handler(servers):
+def test_an_invalid_status_is_a_failure_of_its_handler(servers):
     """500 and one line, as for an exception."""
     servers.add(ANY, "/metrics", lambda request: Response(b"", 999))
 

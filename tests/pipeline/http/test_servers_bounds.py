@@ -90,7 +90,7 @@ class Gate:
 
 def test_clients_that_never_read_cannot_multiply_the_page(serving, clients):
     """Each second page is another; what is beyond the bound gets 503, and probes are answered."""
-    answers = PendingResponses(4_000_000, clock=lambda: 0.0)  # nobody is ever stalled, so nobody is given up
+    answers = PendingResponses(4_000_000, clock=lambda: 0.0)  # no client is ever stalled, so none is given up
     servers = serving(lambda request: Response(bytes(1_500_000)), pending=answers)
     for number in range(1, 3):
         clients(servers.bound(ANY), GET % b"/metrics")
@@ -105,7 +105,7 @@ def test_clients_that_never_read_cannot_multiply_the_page(serving, clients):
 
 
 def test_a_recent_page_is_shared_where_no_other_fits(serving, clients):
-    """By those for whom it is the same: never between different headers that count, queries, or users."""
+    """By clients for whom it is the same: never across different queries, users or relevant headers."""
     answers, made = PendingResponses(4_000_000, clock=lambda: 0.0), count(1)
 
     def handler(request):
@@ -141,7 +141,7 @@ def test_stalled_clients_make_room_for_those_who_read(serving, clients):
     assert until(lambda: answers.bytes_held == 1_500_000)
 
 
-def test_what_was_sent_is_let_go(serving):
+def test_what_was_sent_is_released(serving):
     """Also where the connection stays."""
     answers = PendingResponses()
     servers = serving(pending=answers)

@@ -19,7 +19,7 @@ from ebpf_sidecar.pipeline.process.isolation import bare_python, python_code, py
 ROOT = Path(__file__).parents[3]
 TOP = Path(ebpf_sidecar.__file__).parents[1]
 PLANTED = sorted({*sys.stdlib_module_names, "bcc", "click", "numpy", "pydantic", "waitress", "yaml", "ebpf_sidecar"})
-# as pip writes it; its own folder comes first on the path, the current one does not come at all
+# as pip writes it; its own folder is first on the path, the current one is not on it
 SCRIPT = "import sys\nfrom ebpf_sidecar.pipeline.cli.main import main\nsys.exit(main())\n"
 COMMANDS = [
     "check", "completion bash", "components", "doctor", "print-config", "schema", "version", "--help",

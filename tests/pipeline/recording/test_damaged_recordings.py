@@ -255,7 +255,7 @@ def test_a_full_disk_is_named():
         write(Path("/dev/full"), [frame("a", [1] * 2000)])
 
 
-def test_a_file_that_may_not_be_read_says_who_must_be_able_to(tmp_path, monkeypatch):
+def test_an_unreadable_file_names_the_user_that_must_read_it(tmp_path, monkeypatch):
     """Root is refused, too, once it has dropped the privilege to read everything."""
     path = write(tmp_path / "x", [frame("a", [1])])
 

@@ -54,7 +54,7 @@ def any_frames(draw):
     )
 
 
-def test_batches_are_as_far_apart_as_the_clock_that_never_jumps_says(tmp_path):
+def test_batches_are_as_far_apart_as_on_the_monotonic_clock(tmp_path):
     """The wall clock's times where a recording has no others."""
     moments = ((0, None), (90, None), (100, 5), (40, 8))
     written = [[frame("c", [1], time_unix_nano=NOON + time * 10**9, monotonic_nano=moment and moment * 10**9)]

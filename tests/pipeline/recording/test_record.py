@@ -69,7 +69,7 @@ class Untouched:
 
 
 def configured(kind, type_, part, settings=None):
-    """A component that is made before the graph asks for it."""
+    """A component that is made before the graph needs it."""
 
     def create(settings, context):
         part.finished = context.finished
@@ -165,7 +165,7 @@ def test_rows_of_two_receivers_stay_apart(tmp_path):
     assert 4 == len({*ids[0], *ids[2]})
 
 
-def test_a_recording_tells_where_it_is_from_but_not_from_whom(tmp_path, quiet):
+def test_a_recording_names_its_kernel_but_not_its_machine(tmp_path, quiet):
     """Kernel, architecture, time and interval are in the header; names of machines are nowhere."""
     Scene([Source("a")]).run(tmp_path / "x")
     recording = Recording(tmp_path / "x")
@@ -180,7 +180,7 @@ def test_a_recording_tells_where_it_is_from_but_not_from_whom(tmp_path, quiet):
     assert 2.0 == header.interval
 
 
-def test_progress_is_told_in_ten_steps(tmp_path, quiet):
+def test_progress_is_reported_in_ten_steps(tmp_path, quiet):
     """How long it takes, how far it is, and what was made."""
     scene = Scene([Source("a")])
     scene.run(tmp_path / "x")
@@ -263,7 +263,7 @@ def test_an_interrupt_keeps_what_was_recorded(tmp_path, quiet):
 
 
 def test_the_end_of_all_data_ends_the_recording(tmp_path, quiet):
-    """Nobody waits for a receiver that has nothing more."""
+    """A receiver without more data is not waited for."""
     scene = Scene([Source("a", ends=True), Source("b", ends=True)])
     scene.run(tmp_path / "x", steps=0)
 

@@ -40,7 +40,7 @@ def streams():
 
 
 @pytest.mark.parametrize("own", [False, True])
-def test_a_module_is_run_and_its_exit_status_told(broker, own):
+def test_a_module_is_run_and_its_exit_status_returned(broker, own):
     """By the broker and without one alike; its output goes to the log."""
     with streams() as (_, theirs, log):
         task = (DirectOperations() if own else broker).run(ZEN, theirs.fileno(), log.fileno())
@@ -53,7 +53,7 @@ def test_a_module_is_run_and_its_exit_status_told(broker, own):
 
 
 @pytest.mark.parametrize("own", [False, True])
-def test_a_task_that_goes_on_is_killed_on_request(broker, own):
+def test_a_running_task_is_killed_on_request(broker, own):
     """``code`` reads its input, which is our socket, until somebody ends it."""
     with streams() as (_, theirs, log):
         task = (DirectOperations() if own else broker).run("code", theirs.fileno(), log.fileno())
@@ -81,14 +81,14 @@ def test_other_requests_are_errors_and_the_broker_lives(broker, request_):
     assert PYTHON == broker.executable(broker.pid)
 
 
-def test_executables_are_told_and_what_there_is_not_is_an_error(broker):
+def test_executables_are_returned_and_a_missing_one_is_an_error(broker):
     """As `os.readlink` does."""
     assert PYTHON == broker.executable(broker.pid)
     with pytest.raises(FileNotFoundError):
         broker.executable(1 << 22)
 
 
-def test_an_answer_that_nobody_waited_for_is_not_taken_for_the_next(broker):
+def test_an_abandoned_answer_is_not_taken_for_the_next(broker):
     """A signal may have interrupted the caller."""
     broker._channel.send(b"interrupted exe 1")
 
@@ -125,8 +125,8 @@ def test_it_cannot_gain_rights_and_has_none_that_it_was_not_given(broker):
     assert "NoNewPrivs:\t1" in status
 
 
-def test_a_dead_broker_is_an_error_of_those_who_ask_and_reported_once():
-    """Nobody hangs."""
+def test_a_dead_broker_fails_requests_and_is_reported_once():
+    """No caller hangs."""
     broker, ledger = BrokerClient([ZEN], []), Ledger()
     rights = ServicePrivileges(broker)
     rights.check(ledger)

@@ -108,7 +108,7 @@ print(json.dumps([before, resident(), pieces[0] == bytes([399 % 256]) * 50_000])
 
 
 def test_free_memory_below_what_is_still_used_is_given_back():
-    """20 MB of which only the last piece lives: the heap keeps all of it, until it is told."""
+    """20 MB of which only the last piece lives: the heap keeps all of it until it is trimmed."""
     done = subprocess.run([sys.executable, "-c", FRAGMENTED], stdout=subprocess.PIPE, check=True)
     before, after, intact = json.loads(done.stdout)
 
@@ -137,7 +137,7 @@ done.set()
 """
 
 
-def test_threads_share_one_heap_once_told():
+def test_threads_share_one_heap_once_configured():
     """By default each of several threads opens a heap of its own."""
     heaps = [
         int(subprocess.run([sys.executable, "-c", THREADS, *told], stdout=subprocess.PIPE, check=True).stdout)

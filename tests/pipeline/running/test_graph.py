@@ -142,7 +142,7 @@ def test_a_receiver_that_has_no_maps_is_not_disturbed():
     assert [] == recorded.events
 
 
-def test_two_pipelines_that_ask_for_different_cleanups_are_a_mistake():
+def test_two_pipelines_that_request_different_cleanups_are_a_mistake():
     """One receiver cannot follow both, and both pipelines are named."""
     recorded = RecordedGraph()
     parts = {"c": {"part": Cleaning("c", [])}, "d": {"part": Emptying("d", [])}}

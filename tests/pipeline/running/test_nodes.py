@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the places where data passes put on it."""
+"""What the nodes of a pipeline add to the data that passes."""
 
 from types import SimpleNamespace
 
@@ -26,7 +26,7 @@ class Kept(Sink):
     consume = Sink.__call__
 
 
-def test_frames_say_which_receiver_made_them_whatever_a_component_says():
+def test_frames_carry_their_receiver_whatever_a_component_sets():
     """Row ids have a meaning within one receiver only; what a processor makes is about the same rows."""
     r, q = (ComponentId(ComponentKind.RECEIVER, "r", name) for name in ("", "q"))
     ledger, kept = Ledger(), Kept()

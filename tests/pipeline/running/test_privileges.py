@@ -56,7 +56,7 @@ finally:
 
 
 @ROOT_ONLY
-def test_for_a_moment_none_can_be_used_and_then_all_again():
+def test_capabilities_can_be_disabled_temporarily():
     """Trying what a process without rights may do."""
     code = """
 before = capability_sets(here)
@@ -87,7 +87,7 @@ except OSError as error:
 
 
 @pytest.mark.parametrize("text", ["net_bind_service", "CAP_NET_BIND_SERVICE", "NET_BIND_SERVICE"])
-def test_capabilities_are_written_as_one_likes(text):
+def test_capabilities_are_accepted_in_every_usual_spelling(text):
     """As Docker, Kubernetes and the kernel do."""
     assert ("NET_BIND_SERVICE",) == PrivilegeSettings(keep=[text]).keep
 
@@ -98,7 +98,7 @@ def test_an_unknown_capability_is_named():
         PrivilegeSettings(keep=["NET_BIND_SERVIC"])
 
 
-def test_a_component_needs_nothing_unless_it_says_so():
+def test_a_component_needs_no_capabilities_unless_declared():
     """So that a plugin works as it did, with no broker for its sake."""
     factory = Factory(ComponentKind.EXPORTER, "x", lambda *_: None)
 

@@ -155,7 +155,7 @@ def test_without_environment_the_service_has_its_own_name(monkeypatch):
 
 
 @pytest.mark.parametrize("encoding", ["console", "json"])
-def test_the_log_says_when_how_bad_and_what(root_logger, encoding):
+def test_log_lines_have_time_level_and_message(root_logger, encoding):
     """A line for people, an object for machines; no colours without a terminal."""
     stream = io.StringIO()
     logs.configure("info", encoding, stream)

@@ -39,7 +39,7 @@ def handlers():
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_start_is_interrupted_and_a_running_service_is_asked(handlers, number):
+def test_a_start_is_interrupted_and_a_running_service_gets_a_request(handlers, number):
     """Whoever waits for a compiler or a name server need not wait for its end."""
     starting, running = StopRequest(), StopRequest()
     starting.handle_signals()
@@ -81,7 +81,7 @@ def test_a_hang_up_ends_what_was_started_on_the_terminal_that_has_gone(handlers,
     assert ends == request.asked.is_set()
 
 
-def test_the_first_to_ask_decides_about_the_exit_code():
+def test_the_first_request_sets_the_exit_code():
     """A signal afterwards, or another component, changes nothing."""
     request = StopRequest()
     request.ask(141)
@@ -153,7 +153,7 @@ class AllRights:
 
 
 def test_a_signal_between_a_start_that_failed_and_the_next_ends_the_command(handlers, root_logger, monkeypatch):
-    """``run --or-replay`` starts twice; what asks in between is no exception, and the second service never starts."""
+    """``run --or-replay`` starts twice; a request in between counts, and the second service never starts."""
     config = load([InlineSource(REPLAY.encode(), "replay.yaml")], [], Plugins(), {})
     request, started = StopRequest(), []
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One batch on its way to a back end: encoded once, tried again where that can help, each point settled once."""
+"""One batch on its way to a back end: encoded once, retried where that can help, each point accounted for once."""
 
 from itertools import repeat
 
@@ -10,7 +10,7 @@ from ebpf_sidecar.pipeline.payload import Payload, SendError
 from ebpf_sidecar.pipeline.testing import FakeClock, FakeSender, frame
 
 
-def test_a_failure_for_the_moment_is_tried_again_with_the_same_bytes():
+def test_a_temporary_failure_is_retried_with_the_same_bytes():
     """A batch is encoded once, delivered once the back end is there again, and the recovery is reported."""
     sender, clock = FakeSender([DOWN, DOWN]), FakeClock()
     queue = ObservedQueue(sender, clock, initial_interval="1s", multiplier=2)
@@ -63,7 +63,7 @@ def test_what_was_rejected_in_part_cannot_be_sent_again_as_it_was():
         SendError("in part", retry=True, rejected={"bad_value": 2})
 
 
-def test_a_failure_for_good_loses_that_batch_alone():
+def test_a_permanent_failure_loses_that_batch_alone():
     """What a back end refuses is counted, and the next batch goes through."""
     sender = FakeSender([SendError("refused"), RuntimeError("bug")])
     queue = ObservedQueue(sender)
@@ -129,7 +129,7 @@ def test_trying_again_has_an_end(retry, reason):
     assert {reason: 1} == queue.telemetry.drops
 
 
-def test_a_stopped_queue_tries_once_more_what_had_failed_for_the_moment():
+def test_a_stopped_queue_retries_temporary_failures_once():
     """A back end that is available again gets the last values; otherwise it does not block the service."""
     for problems, expected in ((1, {"sent": 1}), (9, {"send_failed": 1})):
         sender, clock = FakeSender([DOWN] * problems), FakeClock()
@@ -154,7 +154,7 @@ def test_a_sender_that_ends_its_thread_loses_that_batch_alone():
     assert {"refused": 1} == queue.telemetry.drops
 
 
-def test_what_cannot_be_encoded_is_lost_and_named_and_nothing_else():
+def test_only_what_cannot_be_encoded_is_lost_and_it_is_named():
     """Also in the middle of a batch: earlier payloads were sent."""
 
     class Breaks(FakeSender):

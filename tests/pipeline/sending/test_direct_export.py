@@ -107,7 +107,7 @@ def test_what_hangs_at_the_end_is_lost_once_and_what_comes_later_too():
     assert {"shutdown": 3} == export.telemetry.drops
 
 
-def test_a_batch_that_waits_behind_one_that_hangs_is_not_exported_after_the_end():
+def test_a_batch_that_waits_for_one_that_hangs_is_not_exported_after_the_end():
     """The exporter was shut down meanwhile; both batches are lost, once."""
     sink = Hanging()
     export = Direct(sink)

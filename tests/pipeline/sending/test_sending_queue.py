@@ -65,7 +65,7 @@ def test_a_queue_that_blocks_loses_nothing():
     assert {"sent": 4} == queue.accounting
 
 
-def test_without_a_queue_who_offers_waits_for_the_delivery():
+def test_without_a_queue_the_caller_waits_for_the_delivery():
     """It is there when the call returns, in the same thread."""
     sender = FakeSender()
     queue = ObservedQueue(sender, queue={"enabled": False})
@@ -167,7 +167,7 @@ def test_an_offer_after_shutdown_is_counted():
 
 
 class Ordered(FakeSender):
-    """A back end that treats one payload after the other as the test orders, once it has."""
+    """A back end that handles each payload as the test decides, once it has decided."""
 
     def __init__(self):
         super().__init__()
@@ -188,13 +188,13 @@ ORDERS = {
 
 
 def unaccounted(queue, offered):
-    """How many points are nowhere, at one moment."""
+    """How many points are unaccounted for at this time."""
     with queue._changed:
         return offered - sum(queue.accounting.values()) - queue.queued_points()
 
 
 @given(st.lists(st.one_of(st.integers(0, 5), st.sampled_from(sorted(ORDERS))), max_size=20), st.integers(1, 3))
-def test_every_offered_point_is_sent_failed_given_up_or_queued_at_every_moment(steps, capacity):
+def test_every_offered_point_is_always_sent_failed_dropped_or_queued(steps, capacity):
     """Conservation: with a batch in flight, across retries, at the end, and when a delivery ends after the end."""
     sender, offered = Ordered(), 0
     queue = ObservedQueue(sender, queue={"queue_size": capacity}, initial_interval="1ms")

@@ -24,7 +24,7 @@ def started(clock):
 
 
 def test_a_receiver_that_was_silent_for_three_intervals_makes_the_service_unhealthy():
-    """Three missed beats are bearable, a moment more is not."""
+    """Three missed beats are tolerated, not a second more."""
     clock = FakeClock()
     health = started(clock)
     clock.advance(3.0)

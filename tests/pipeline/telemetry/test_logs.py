@@ -55,7 +55,7 @@ def test_lines_come_out_one_by_one(log):
     assert ("a \\udcff é", ["b"]) == (first, log.read())
 
 
-def test_a_log_that_nobody_reads_blocks_nobody_and_says_what_is_missing(log):
+def test_an_unread_log_blocks_no_thread_and_reports_what_is_missing(log):
     """Logging continues; once there is room again, the number of missing lines is in their place."""
     for number in range(3000):
         log.logger.warning("line %d", number)
@@ -99,7 +99,7 @@ def test_what_a_full_disk_takes_in_part_is_cut_off_and_counted(tmp_path):
 
 
 def test_a_reader_that_is_gone_is_no_error(log):
-    """The service works on."""
+    """The service continues."""
     with Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), log.reader)
     log.logger.warning("nobody hears it")
@@ -115,7 +115,7 @@ def test_a_stream_in_memory_is_written_as_it_is():
     assert "a\n" == stream.getvalue()
 
 
-def test_a_receiver_does_not_wait_for_a_log_that_nobody_reads(log):
+def test_a_receiver_does_not_wait_for_an_unread_log(log):
     """It offers to a full queue, whose first loss is logged, while standard error is blocked."""
     while log.logger.handlers[0]._lost == 0:
         log.logger.warning("fills the pipe")

@@ -1,6 +1,6 @@
 import os
 
-import window  # comes with ebpf-sidecar: says when to begin, and takes the numbers
+import window  # comes with ebpf-sidecar: says when to start, and takes the numbers
 
 
 def children(path, size, step):

@@ -34,7 +34,7 @@ def is_open(descriptor):
     return Path(f"/proc/self/fd/{descriptor}").is_symlink()
 
 
-def test_what_fails_after_loading_leaves_nothing_in_the_kernel(monkeypatch):
+def test_a_failure_after_loading_leaves_nothing_in_the_kernel(monkeypatch):
     """Programs would run on, and each attempt would add more of them."""
     pipe = os.pipe()
 
@@ -54,7 +54,7 @@ def test_what_fails_after_loading_leaves_nothing_in_the_kernel(monkeypatch):
     assert not any(map(is_open, pipe))
 
 
-def test_memory_that_somebody_still_looks_at_does_not_keep_the_rest_open():
+def test_memory_that_is_still_in_use_does_not_keep_the_rest_open():
     """As an exception's traceback may; the memory goes with it."""
     with tempfile.TemporaryFile() as file:
         file.truncate(4096)

@@ -107,7 +107,7 @@ def test_a_row_counts_since_the_reading_before_its_first():
     assert {"1": NOON, "2": NOON + 10 * SECOND, "3": NOON + 20 * SECOND} == starts
 
 
-def test_a_wall_clock_that_was_set_back_is_followed_again_however_many_rows_begin():
+def test_a_wall_clock_that_was_set_back_is_followed_again_however_many_rows_start():
     """As long as it was set back by, times continue from where they were; new rows must not make that last forever."""
     clock, kernel_map, ahead = FakeClock(NOON), FakeMap(), []
     timeline = Timeline(clock, RecordedTelemetry())

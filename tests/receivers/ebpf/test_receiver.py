@@ -67,7 +67,7 @@ def parts(monkeypatch):
     receiver.shutdown()
 
 
-def test_what_cannot_begin_leaves_nothing_in_the_kernel(parts, monkeypatch):
+def test_a_failed_start_leaves_nothing_in_the_kernel(parts, monkeypatch):
     """Otherwise programs would keep running; and there is no thread to wait for."""
     *_, receiver = parts
     collection = parts[1]
@@ -137,7 +137,7 @@ def test_readings_that_take_too_long_are_skipped_and_counted(parts):
     assert 25.0 == telemetry.gauges["ebpf_sidecar.receiver.collection_duration"]()
 
 
-def test_what_is_absent_is_said_with_its_reason(parts, caplog):
+def test_absent_metrics_are_logged_with_the_reason(parts, caplog):
     """A hook that this kernel does not have is a line in the log, once."""
     _, _, _, _, sink, receiver = parts
     with caplog.at_level("INFO"):
@@ -150,7 +150,7 @@ def test_what_is_absent_is_said_with_its_reason(parts, caplog):
     assert not any("page_lookup" in message for message in caplog.messages)
 
 
-def test_what_is_missing_without_hooks_of_no_probe_is_said_once_each(parts, caplog):
+def test_what_is_missing_without_the_readers_hooks_is_logged_once_each(parts, caplog):
     """Three hooks serve one purpose; the first that is not attached says why."""
     parts[1].own_hooks = [HookStatus("", name, "", "no such event") for name in ("cgroup_made", *NAMING)]
     with caplog.at_level("WARNING"):
@@ -163,8 +163,8 @@ def test_what_is_missing_without_hooks_of_no_probe_is_said_once_each(parts, capl
     ] == reported
 
 
-def test_what_was_compiled_before_is_said_to_be(parts, caplog):
-    """Nobody has to wonder why the start took no time."""
+def test_a_cached_program_is_logged_as_such(parts, caplog):
+    """It explains a start that took no time."""
     _, collection, *_, sink, receiver = parts
     collection.kept = True
 
@@ -229,7 +229,7 @@ def test_wrong_settings_are_refused_with_the_repair(wrong, message):
     assert message in str(caught.value)
 
 
-def test_a_budget_that_the_message_asks_for_is_taken():
+def test_a_budget_that_the_message_suggests_is_accepted():
     """Chosen cgroups take their part of it."""
     chosen = {"probes": ["block_io"], "targets": {"cgroups": ["/app"]}}
     with pytest.raises(ValidationError, match='"1024" bytes are too few') as caught:

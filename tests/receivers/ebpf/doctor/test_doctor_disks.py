@@ -59,7 +59,7 @@ def test_devices_that_take_bios_are_named_with_their_use_and_what_is_below(host)
     assert seen.fix.startswith("read the rows of the devices below them (sda2, sdb, sdc); ")
 
 
-def test_the_hosts_mounts_are_looked_at_where_they_can_be_seen(host):
+def test_the_hosts_mounts_are_read_where_they_are_visible(host):
     """With the host's process ids, from a container."""
     device(host, "dm-0", "253:0")
     host.write("proc/1/mountinfo", "30 1 253:0 / / rw - ext4 /dev/mapper/root rw\n")
@@ -69,7 +69,7 @@ def test_the_hosts_mounts_are_looked_at_where_they_can_be_seen(host):
 
 
 @pytest.mark.parametrize("probes", [["syscalls"], ["page_cache"]])
-def test_who_does_not_measure_disks_is_told_nothing(host, probes):
+def test_without_block_io_nothing_is_reported_about_disks(host, probes):
     """The line is about rows of block_io."""
     device(host, "zram0", "252:0")
     host.write("proc/swaps", f"{SWAPS}/dev/zram0\tpartition\t1024\t0\t100\n")

@@ -42,7 +42,7 @@ def test_a_hook_that_this_kernel_lacks_names_the_metrics_that_are_absent(host):
     assert set() == seen.problems
 
 
-def test_a_hook_that_is_missing_is_a_problem_where_everything_is_asked_for(host):
+def test_a_missing_hook_is_a_problem_with_strict(host):
     """The receiver does not start with strict then."""
     seen = host.remove(FOLDER).examine(strict=True)
 
@@ -85,7 +85,7 @@ def test_only_configured_probes_are_examined(host, name):
 FILE_TYPE = ("attribute", "syscalls::file.type")
 
 
-def test_an_attribute_that_the_kernels_types_do_not_tell_is_said_to_be_absent(host):
+def test_an_attribute_missing_from_the_kernels_types_is_reported_as_absent(host):
     """A note: its metrics are there without it."""
     seen = host.remove("sys/kernel/btf/vmlinux").examine(probes=["syscalls"])
 

@@ -90,8 +90,8 @@ def test_an_option_that_something_is_lost_without_is_a_note(host):
         ("page_faults", {"CONFIG_BPF_JIT"}),
     ],
 )
-def test_options_are_missed_by_those_who_use_them(host, probe, missed):
-    """And what no configured probe uses is not spoken of."""
+def test_a_missing_option_is_reported_for_the_probes_that_use_it(host, probe, missed):
+    """What no configured probe uses is not mentioned."""
     host.write("proc/config.gz", gzip.compress("".join(f"{name}=y\n" for name in NEEDED).encode()))
     found = [each for each in host.examine(probes=[probe]).examination.findings if each.subject in USEFUL]
 
@@ -140,7 +140,7 @@ def test_without_btf_probes_that_do_not_need_it_go_on(host):
 
 
 def test_without_tracefs_and_the_right_to_mount_it_the_command_is_given(without_tracefs):
-    """Nothing was mounted by looking; the hooks are unknown then."""
+    """The check mounts nothing; the hooks are then unknown."""
     seen = without_tracefs.process(("BPF", "PERFMON")).examine()
 
     assert "mount -t tracefs tracefs /sys/kernel/tracing" in seen[TRACEFS].fix
@@ -157,7 +157,7 @@ def test_tracefs_that_will_be_mounted_is_no_problem(without_tracefs):
     assert set() == seen.problems
 
 
-def test_tracefs_that_may_not_be_read_is_told_from_one_that_is_not_mounted(host):
+def test_an_unreadable_tracefs_is_distinguished_from_an_unmounted_one(host):
     """It is open to root only, unless it is mounted otherwise."""
     machine = replace(host.on(user=65534, group=100).machine(), tracefs=None, tracing=Tracing.UNREADABLE)
     found = next(each for each in examine_host(EbpfSettings(), machine).findings if each.subject == "tracefs")
@@ -177,7 +177,7 @@ def test_a_tracefs_that_may_not_be_read_where_we_mount_it_is_a_problem(host):
     assert found.fix.endswith("or grant CAP_DAC_READ_SEARCH as well")
 
 
-def test_a_tracefs_that_was_mounted_for_this_look_shows_the_hooks(host):
+def test_a_tracefs_mounted_for_the_check_shows_the_hooks(host):
     """As the receiver mounts it; that no other process sees it is not a problem."""
     machine = replace(host.machine(), tracing=Tracing.NOT_MOUNTED)
     findings = examine_host(EbpfSettings(), machine).findings
@@ -197,7 +197,7 @@ def test_a_tracefs_whose_folders_alone_can_be_read_cannot_be_read(host):
     assert Tracing.UNREADABLE is host.machine().tracing
 
 
-def test_a_tracefs_that_shows_no_events_is_told_by_the_list_of_mounts(host):
+def test_a_tracefs_without_visible_events_is_found_in_the_list_of_mounts(host):
     """As seen by users who may not read it."""
     assert Tracing.UNREADABLE is host.remove("sys/kernel/tracing/events").machine().tracing
 
@@ -217,7 +217,7 @@ def test_lockdown_for_confidentiality_forbids_everything(host):
     assert "boot with lockdown=integrity" in seen[LOCKDOWN].fix
 
 
-def test_unknown_lockdown_is_said_to_be_unknown(host):
+def test_unknown_lockdown_is_reported_as_unknown(host):
     """Containers do not see it."""
     config = "".join(f"{name}=y\n" for name in (*NEEDED, "CONFIG_SECURITY_LOCKDOWN_LSM"))
     seen = host.remove("sys/kernel/security").write("proc/config.gz", gzip.compress(config.encode())).examine()

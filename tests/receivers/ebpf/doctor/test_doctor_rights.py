@@ -50,7 +50,7 @@ def test_a_missing_capability_is_named_with_its_reason_and_its_probes(host, left
     )
 
 
-def test_cap_sys_admin_stands_for_both(host):
+def test_cap_sys_admin_includes_both(host):
     """As it did before 5.8."""
     assert set() == host.process(("SYS_ADMIN",)).examine().problems
 
@@ -71,7 +71,7 @@ def test_each_way_into_the_kernel_has_its_own_reason(host):
     assert set(ATTACH_KINDS) == set(_ATTACHING)
 
 
-def test_a_container_with_dockers_defaults_hears_of_everything_it_lacks(container):
+def test_everything_that_a_container_with_dockers_defaults_lacks_is_reported(container):
     """The filter is not blamed: it lets through what the capabilities allow."""
     seen = container.examine()
     expected = {
@@ -117,7 +117,7 @@ def test_a_filter_that_lets_the_calls_through_is_fine(host):
     assert set() == seen.problems
 
 
-def test_ubuntus_perf_event_paranoid_asks_for_cap_sys_admin(host):
+def test_ubuntus_perf_event_paranoid_requires_cap_sys_admin(host):
     """It refuses an empty request with EACCES; Linux itself never does."""
     host.write("proc/sys/kernel/perf_event_paranoid", "4\n").process(("BPF", "PERFMON"))
     seen = host.on(answers={"bpf": errno.EINVAL, "perf_event_open": errno.EACCES}).examine()
@@ -186,7 +186,7 @@ def test_low_memlock_matters_before_5_11(host):
         (("BPF", "PERFMON"), "5.11.0", 65536, "65536 bytes; maps are charged to the cgroup"),
     ],
 )
-def test_memlock_that_does_not_matter_says_why(host, capabilities, release, memlock, words):
+def test_memlock_that_does_not_matter_has_the_reason(host, capabilities, release, memlock, words):
     """Enough, lifted, or no longer required."""
     seen = host.process(capabilities).on(release=release, memlock=memlock).examine()
 
@@ -235,7 +235,7 @@ def test_unreadable_files_are_unknown_and_no_problem(host):
     assert set() == seen.problems
 
 
-def test_a_process_of_which_nothing_is_known_has_no_rights(host):
+def test_an_unknown_process_has_no_rights(host):
     """No status file: better a false alarm than a false promise."""
     assert {"rights CAP_BPF", "rights CAP_PERFMON"} == host.remove("proc/self/status").examine().problems
 
@@ -248,7 +248,7 @@ def test_a_process_of_which_nothing_is_known_has_no_rights(host):
         ({"max_overhead": "1%", "probe_statistics": True}, Verdict.PROBLEM, "max_overhead has no effect"),
     ],
 )
-def test_run_statistics_that_are_asked_for_and_refused_are_a_problem(host, settings, verdict, reported):
+def test_requested_run_statistics_that_are_refused_are_a_problem(host, settings, verdict, reported):
     """With the sysctl that helps, which the host's root sets once."""
     two = host.process(("BPF", "PERFMON"))
     finding = two.examine(**settings)["rights", "run statistics"]
@@ -259,7 +259,7 @@ def test_run_statistics_that_are_asked_for_and_refused_are_a_problem(host, setti
 
 
 @pytest.mark.parametrize(("names", "shown"), [((), "none"), (("BPF",), "CAP_BPF")])
-def test_what_the_running_service_keeps_is_told(host, names, shown):
+def test_the_rights_that_the_running_service_keeps_are_reported(host, names, shown):
     """It depends on the kernel."""
     finding = host.on(to_read=names).examine()["rights", "kept"]
 
@@ -267,7 +267,7 @@ def test_what_the_running_service_keeps_is_told(host, names, shown):
     assert Verdict.OK is finding.verdict
 
 
-def test_without_libseccomp_the_doctor_says_what_is_missing(host):
+def test_a_missing_libseccomp_is_reported(host):
     """The service runs nevertheless."""
     finding = host.on(libseccomp=False).examine()["rights", "kept"]
 

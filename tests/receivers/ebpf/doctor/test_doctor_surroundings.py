@@ -36,7 +36,7 @@ def test_version_1_without_btf_cannot_name_containers(host, hybrid):
 
 
 def test_without_cgroups_nothing_can_be_attributed(host):
-    """One line says so; the view is not spoken of."""
+    """One line says so; the view is not mentioned."""
     seen = host.remove("sys/fs/cgroup").examine()
 
     assert {"cgroup version"} == seen.problems
@@ -74,7 +74,7 @@ def test_a_pid_namespace_costs_only_long_names(host):
     assert set() == seen.problems
 
 
-def test_namespaces_that_cannot_be_read_are_said_to_be_unknown(host):
+def test_namespaces_that_cannot_be_read_are_reported_as_unknown(host):
     """Neither fine nor a problem."""
     seen = host.remove("proc/self/ns").examine()
 

@@ -34,7 +34,7 @@ def test_bcc_is_not_imported_here():
     assert "bcc" not in sys.modules
 
 
-def test_a_child_that_fails_tells_the_last_line(monkeypatch):
+def test_a_child_that_fails_is_explained_by_its_last_line(monkeypatch):
     """The exception, without its traceback."""
     monkeypatch.setattr(system, "_BCC", "raise ImportError('no libbcc.so.0')")
     monkeypatch.setattr(system, "system_folder", lambda: "/there/bcc")
@@ -42,7 +42,7 @@ def test_a_child_that_fails_tells_the_last_line(monkeypatch):
     assert Bcc(cause="ImportError: no libbcc.so.0", folder="/there/bcc") == this_system().bcc
 
 
-def test_a_child_that_says_nothing_has_its_exit_code_told(monkeypatch):
+def test_a_silent_child_is_explained_by_its_exit_code(monkeypatch):
     """A crash inside a library prints nothing."""
     monkeypatch.setattr(system, "_BCC", "import os; os._exit(3)")
     monkeypatch.setattr(system, "system_folder", str)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Of how much of what was counted the cgroup is known."""
+"""The share of what was counted whose cgroup is known."""
 
 from math import isclose
 
@@ -24,7 +24,7 @@ def rows_of(counted):
 
 @given(st.lists(COUNTED, max_size=4))
 def test_it_is_the_mean_of_the_counters_shares(counters):
-    """Row by row, in whole numbers; a counter of which nothing happened says nothing."""
+    """Row by row, in whole numbers; a counter without events has no part in it."""
     frames = [frame(f"c{n}", [count for _, count in each], rows_of(each)) for n, each in enumerate(counters)]
     totals = [sum(count for _, count in each) for each in counters]
     known = [sum(count for path, count in each if path) for each in counters]
@@ -58,7 +58,7 @@ def test_counts_near_the_largest_are_exact():
     assert 1.0 == coverage([frame("c", [2**62, 1, 0], rows)])
 
 
-def test_what_tells_no_cgroup_or_is_no_counter_is_left_out():
+def test_frames_without_a_cgroup_or_counter_are_left_out():
     """Histograms, gauges, rows without the attribute, and a cgroup that is a number."""
     rows, without = RowSet.of([{CGROUP: POD}]), RowSet.of([{"device": "sda"}])
     numbers = RowSet(without.ids, {CGROUP: np.array([7])})

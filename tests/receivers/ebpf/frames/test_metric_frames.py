@@ -45,7 +45,7 @@ def test_a_sum_adds_columns_and_elements_of_arrays(snapshot):
     assert {"service.name": "x"} == frame.resource
 
 
-def test_what_is_taken_away_never_leaves_less_than_nothing(snapshot):
+def test_a_difference_is_never_negative(snapshot):
     """A map changes while it is read, so that an end can be seen before its start."""
     shown, empty = (Sum(names, ("adds[1]",)) for names in (("lookups", "adds[2]"), ("lookups",)))
 
@@ -104,7 +104,7 @@ def test_a_histogram_advises_the_bounds_of_its_default_exponents(snapshot):
 
 
 def test_each_row_has_its_own_start(snapshot):
-    """As it was given out once, whatever the wall clock shows now."""
+    """As it was first published, whatever the wall clock shows now."""
     frame = frame_maker(metric(Sum(("lookups",))), COLUMNS)(snapshot, READING_TIME)
 
     assert snapshot.starts.tolist() == frame.start_times().tolist()

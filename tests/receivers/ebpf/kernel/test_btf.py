@@ -101,5 +101,5 @@ def test_other_bytes_are_refused(data):
 
 
 def test_a_kernel_without_type_information_is_none(tmp_path):
-    """So that the caller must think of it."""
+    """So that the caller must handle it."""
     assert Btf.of_kernel(tmp_path / "vmlinux") is None

@@ -34,7 +34,7 @@ def test_requests_and_bytes_of_whole_disks_are_added_up(tree):
     assert {"vda", "cciss!c0d0"} == set(names_of_disks(tree))
 
 
-def test_one_disk_is_asked_alone(tree):
+def test_one_disk_can_be_read_alone(tree):
     """What others do is no evidence about it."""
     assert {"reads": 100, "writes": 200} == read_disk(tree / "block" / "vda", tree).operations
     assert {"reads": 1, "writes": 2} == read_disk(tree / "block" / "cciss!c0d0", tree).operations

@@ -38,7 +38,7 @@ def allowed(soft):
 
 
 def test_all_are_closed_also_where_one_cannot_be():
-    """And the one is not kept quiet."""
+    """And the failure is reported."""
     first, second = os.pipe()
     with pytest.raises(OSError, match="Bad file descriptor"):
         close_all([first, 99_999_999, second])
@@ -46,7 +46,7 @@ def test_all_are_closed_also_where_one_cannot_be():
     assert not {first, second} & in_use()
 
 
-def test_a_limit_that_is_reached_is_told_and_leaves_nothing_open():
+def test_a_limit_that_is_reached_is_reported_and_leaves_nothing_open():
     """The kernel hands over as many as fit and drops the rest in silence."""
     ours, theirs = socket.socketpair()
     with ours, theirs, Path(os.devnull).open("rb") as nothing:

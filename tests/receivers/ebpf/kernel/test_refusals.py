@@ -28,7 +28,7 @@ def privileges(capabilities=ALL, seccomp=0, release=(6, 18), memlock=-1):
         (BPF | PERFMON, (5, 4), ("CAP_SYS_ADMIN",)),
     ],
 )
-def test_the_missing_capabilities_are_those_the_kernel_asks_for(capabilities, release, missing):
+def test_the_missing_capabilities_are_those_the_kernel_requires(capabilities, release, missing):
     """CAP_SYS_ADMIN includes the newer two, which kernels before 5.8 do not know."""
     assert missing == refusals.missing_capabilities(privileges(capabilities, release=release))
 
@@ -41,7 +41,7 @@ def test_the_missing_capabilities_are_those_the_kernel_asks_for(capabilities, re
         (privileges(BPF | PERFMON, release=(5, 10), memlock=65536), Failure.MEMLOCK, "ulimit -l unlimited"),
     ],
 )
-def test_what_must_fail_is_said_before_it_is_tried(known, failure, words):
+def test_what_must_fail_is_reported_without_trying(known, failure, words):
     """Each cause has its own kind and says what to do."""
     problem = refusals.before_loading(known)
 
@@ -80,7 +80,7 @@ def test_what_can_work_is_tried(known):
         (errno.EMFILE, privileges(), Failure.DESCRIPTORS, "ulimit -n 65536"),
     ],
 )
-def test_a_refusal_is_told_from_others_that_look_alike(number, known, failure, words):
+def test_a_refusal_is_distinguished_from_others_that_look_alike(number, known, failure, words):
     """EPERM alone says little; with capabilities and seccomp mode it says what to change."""
     problem = refusals.after_refusal("bpf", number, known)
 
@@ -152,14 +152,14 @@ def test_what_the_verifier_refuses_is_no_lack_of_rights(number, seccomp):
     ],
 )
 def test_a_lack_of_rights_is_no_fault_of_the_program(known, log, failure, words):
-    """Nothing but the headline is no reason; without CAP_PERFMON the verifier refuses what it else allows."""
+    """A bare headline is no reason; without CAP_PERFMON the verifier refuses what it otherwise allows."""
     problem = refusals.after_load("count", errno.EACCES, known, log)
 
     assert failure == problem.failure
     assert words in problem.message
 
 
-def test_in_a_user_namespace_capabilities_count_for_nothing():
+def test_in_a_user_namespace_capabilities_do_not_count():
     """All of them are there, whatever seccomp does besides."""
     problem = refusals.after_refusal("bpf", errno.EPERM, replace(privileges(seccomp=2), confined=True))
 
@@ -177,7 +177,7 @@ def test_in_a_user_namespace_that_is_why_tracefs_cannot_be_mounted():
     assert Failure.TRACEFS == other.failure
 
 
-def test_what_bcc_says_of_an_attachment_is_kept():
+def test_bccs_message_about_an_attachment_is_kept():
     """It names the file that could not be used."""
     problem = refusals.after_refusal(
         "perf_event_open", errno.ENOENT, privileges(), "perf_event_open(x): no such file\n"
@@ -217,7 +217,7 @@ def test_bcc_that_only_this_environment_does_not_see_is_not_to_be_installed():
 @pytest.mark.parametrize(
     ("code", "found"), [("echo /there/bcc", "/there/bcc"), ("echo no >&2; exit 1", ""), ("exec /no/such/program", "")]
 )
-def test_the_systems_python_is_asked_where_bcc_is(tmp_path, code, found):
+def test_the_systems_python_finds_bcc(tmp_path, code, found):
     """Whatever it answers."""
     python = tmp_path / "python3"
     python.write_text(f"#!/bin/sh\n{code}\n")

@@ -31,7 +31,7 @@ def test_only_loads_of_maps_are_changed():
     assert load(FROM_MAP, 31) + looks_like_one == made.linked("program", [30, 31])
 
 
-def test_a_map_that_nobody_described_is_an_error():
+def test_an_undescribed_map_is_an_error():
     """It would be loaded with another process's descriptor."""
     with pytest.raises(KeyError):
         bytecode({5: LAYOUTS[0]}, {"program": load(FROM_MAP, 6)}, "GPL")

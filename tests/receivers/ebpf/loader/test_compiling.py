@@ -52,7 +52,7 @@ def compiler(bad, failure=Failure.COMPILE):
 
 @given(st.sets(st.sampled_from(NAMES), max_size=2))
 def test_probes_that_compile_are_compiled_whatever_the_others(bad):
-    """And each of the others says in one line the compiler's message."""
+    """And each of the others has the compiler's message in one line."""
     done = compile_working_probes(REQUEST, compiler(bad))
 
     assert {name: f"probe {name} does not compile: {name}.c:3:1: error: bad" for name in bad} == done.broken
@@ -72,7 +72,7 @@ def test_what_probes_share_stays_for_those_that_are_left():
     assert (("three.c",), ("control", "three_stats"), {}) == (three.files, three.maps, three.calls)
 
 
-def test_when_none_compiles_the_first_complaint_is_kept():
+def test_when_none_compiles_the_first_error_is_kept():
     """There is nothing to continue with."""
     with pytest.raises(LoadRefused, match=r"one\.c:3:1"):
         compile_working_probes(REQUEST, compiler(NAMES))
@@ -80,8 +80,8 @@ def test_when_none_compiles_the_first_complaint_is_kept():
 
 @pytest.mark.parametrize("bad", [set(), {"two"}])
 @pytest.mark.parametrize("trial", [False, True])
-def test_what_is_the_readers_own_takes_no_probe_with_it(bad, trial):
-    """It is left out with its hooks and maps, and says why; probes that do not compile are reported as well."""
+def test_a_reader_program_that_does_not_compile_takes_no_probe_with_it(bad, trial):
+    """It is left out with its hooks and maps, with the reason; probes that do not compile are reported as well."""
     compile_all = compiler({"new", *bad})
     done = compile_working_probes(WITH_OWN, compile_all, compile_all if trial else None)
 
@@ -90,20 +90,20 @@ def test_what_is_the_readers_own_takes_no_probe_with_it(bad, trial):
     assert ((), False, False) == (done.request.own_hooks, "new" in done.request.maps, "new.c" in done.result)
 
 
-def test_the_readers_own_stays_where_it_compiles():
+def test_reader_programs_stay_where_they_compile():
     """Also where a probe does not, and after a trip through JSON."""
     done = compile_working_probes(LoadRequest.from_json(WITH_OWN.to_json()), compiler({"two"}))
 
     assert ("", WITH_OWN.own_hooks, WITH_OWN.own) == (done.own_broken, done.request.own_hooks, done.request.own)
 
 
-def test_when_nothing_compiles_without_the_readers_own_either_the_first_complaint_is_kept():
-    """That of the whole."""
+def test_when_nothing_compiles_without_reader_programs_either_the_first_error_is_kept():
+    """The one about all of it."""
     with pytest.raises(LoadRefused, match=r"one\.c:3:1"):
         compile_working_probes(WITH_OWN, compiler({"call", *NAMES}))
 
 
-def test_another_refusal_is_not_looked_into():
+def test_other_refusals_are_passed_on_at_once():
     """Rights that are missing are missing for all."""
     with pytest.raises(LoadRefused) as caught:
         compile_working_probes(REQUEST, compiler({"one"}, Failure.RIGHTS))

@@ -14,7 +14,7 @@ ADVICE = {
 
 
 @pytest.mark.parametrize("number", ADVICE, ids=errno.errorcode.get)
-def test_a_map_that_cannot_be_filled_says_what_to_do(number, monkeypatch):
+def test_a_map_that_cannot_be_filled_is_reported_with_the_remedy(number, monkeypatch):
     """No program may decide by half a set, so nothing is attached."""
     monkeypatch.setattr(filling, "element", lambda *_: number)
     with pytest.raises(LoadRefused) as caught:

@@ -118,7 +118,7 @@ def test_the_least_recently_used_go_first(tmp_path):
     assert MAX_FILES == len(list(cache.folder.iterdir()))
 
 
-def test_what_cannot_be_replaced_leaves_nothing_behind(cache):
+def test_a_file_that_cannot_be_replaced_leaves_no_other(cache):
     """A folder in the file's place: the attempt is taken away."""
     other = key_of(["other"])
     (cache.folder / other).mkdir()
@@ -128,7 +128,7 @@ def test_what_cannot_be_replaced_leaves_nothing_behind(cache):
     assert {KEY, other} == {file.name for file in cache.folder.iterdir()}
 
 
-def test_what_a_killed_writer_left_is_in_nobodys_way(cache):
+def test_leftovers_of_a_killed_writer_do_no_harm(cache):
     """In a container the next one has the same process id."""
     other = key_of(["other"])
     (cache.folder / f"{other}.{os.getpid()}").write_bytes(b"half")
@@ -139,7 +139,7 @@ def test_what_a_killed_writer_left_is_in_nobodys_way(cache):
 
 
 def test_the_same_programs_are_found_under_another_host_name(tmp_path, monkeypatch):
-    """A pod has a new one at each start; another kernel is another matter."""
+    """A pod has a new one at each start; another kernel needs other programs."""
     here, request, tracefs = os.uname(), LoadRequest((), (), str(tmp_path), (), (), {}, (), {}, ()), Tracefs(tmp_path)
 
     def key_on(**differences):

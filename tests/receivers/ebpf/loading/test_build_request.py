@@ -86,7 +86,7 @@ def test_a_budget_that_is_too_small_is_refused(probes):
         request_for([probes["page_cache"]], budget=1000)
 
 
-def test_drops_are_told_apart_by_map(probes):
+def test_drops_are_distinguished_by_map(probes):
     """Each map, then the other reasons, without repeating."""
     reasons = request_for([probes["page_cache"], probes["syscalls"]]).drop_reasons
 

@@ -131,7 +131,7 @@ def test_a_budget_that_no_kernel_can_use_is_refused():
         sizes_for(ALL, 100 << 40, SizingMachine(2))
 
 
-def test_a_map_that_tells_no_size_is_taken_for_a_large_one():
+def test_a_map_without_a_size_is_taken_for_a_large_one():
     """A third party's probe cannot break the budget by silence."""
     silent = [MapSpec("silent", "silent", 1 << 20, "no size told")]
 

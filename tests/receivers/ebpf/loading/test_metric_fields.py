@@ -45,6 +45,6 @@ def test_a_metric_whose_fields_are_there_can_be_made(good):
 
 
 @pytest.mark.parametrize("reported", BAD)
-def test_a_metric_whose_fields_are_not_there_says_which(reported):
+def test_the_missing_fields_of_a_metric_are_named(reported):
     """Instead of failing at each reading, or of showing another column."""
     assert f'map "stats": {reported}' in why_not_made(BAD[reported], MAP)

@@ -160,7 +160,7 @@ def test_otherwise_ids_are_those_of_v2(hierarchy, types):
     assert "CGROUP_SUBSYSTEM" not in plan.macros
 
 
-def test_keys_by_process_are_asked_for():
+def test_keys_by_process_are_made_on_request():
     """They cost an entry per process."""
     assert "1" == make_plan(replace(REQUEST, by_process=True), EVENTS, TYPES, NEW).macros["KEY_BY_PROCESS"]
 
@@ -189,7 +189,7 @@ def test_a_raw_tracepoint_must_pass_what_its_program_reads():
     assert ((CLASSIC,), "block:rq_done passes no task_struct on this kernel") == (choice.usable, choice.reason)
 
 
-def test_saved_registers_are_looked_for_in_the_stack_where_no_helper_finds_them():
+def test_saved_registers_are_found_on_the_stack_where_no_helper_finds_them():
     """Without type information it is unknown where the stack is."""
     types = FakeTypes({"task_struct.stack": 24})
 
@@ -226,7 +226,7 @@ def test_a_way_is_left_from_a_release_on(release, points):
     assert [point.program for point in points] == [point.program for point in choice.usable]
 
 
-def test_the_same_way_can_stand_last_without_a_limit():
+def test_the_same_way_can_be_last_without_a_limit():
     """Losing a few events is better than having none."""
     choice = chosen(replace(RAW, until="7.0"), FUNCTION, RAW, release=(7, 3))
 

@@ -86,7 +86,7 @@ def inodes(*folders):
     return {folder.stat().st_ino for folder in folders}
 
 
-def test_cgroups_that_come_and_go_are_told_to_the_kernel(watched):
+def test_the_kernel_gets_cgroups_that_come_and_go(watched):
     """Threads are checked again only when one came."""
     root, watch, kernel, control, _ = watched
     (root / "other").mkdir()
@@ -104,7 +104,7 @@ def test_cgroups_that_come_and_go_are_told_to_the_kernel(watched):
     assert [(1, 1)] == control.writes
 
 
-def test_of_a_cgroup_all_of_whose_children_are_chosen_the_kernel_is_told(tmp_path):
+def test_the_kernel_gets_cgroups_whose_children_are_all_chosen(tmp_path):
     """It then chooses those that are made in it, however short they live, but never the cgroup itself."""
     kernel = PlayedMap()
     watch = CgroupWatch(["/docker/*", "/x*/*"], tmp_path, kernel, SimpleNamespace(control=PlayedMap()), print)
@@ -130,7 +130,7 @@ def test_what_the_kernel_chose_by_itself_is_taken_back_when_it_is_gone(watched):
     assert inodes(root / "app-1") == kernel.keys
 
 
-def test_a_pattern_that_matches_nothing_is_said_once(watched):
+def test_a_pattern_that_matches_nothing_is_logged_once(watched):
     """It may be a mistake, or a container that starts later."""
     _, watch, _, _, warnings = watched
     watch.update()
@@ -139,7 +139,7 @@ def test_a_pattern_that_matches_nothing_is_said_once(watched):
     assert ['targets::cgroups: no cgroup matches "/app*" now; it will be measured once it exists'] == warnings
 
 
-def test_more_cgroups_than_there_is_room_for_are_said_once(watched):
+def test_more_cgroups_than_there_is_room_for_are_logged_once(watched):
     """Those that are measured already continue, wherever in the tree the others come."""
     root, watch, kernel, _, warnings = watched
     kernel.max_entries = 2
@@ -157,7 +157,7 @@ def test_more_cgroups_than_there_is_room_for_are_said_once(watched):
     ] == warnings
 
 
-def test_nothing_chosen_tells_the_kernel_nothing(tmp_path):
+def test_without_targets_the_kernel_gets_nothing(tmp_path):
     """Then no code for it is compiled."""
     assert KernelTargets() == kernel_targets(TargetSettings(), tmp_path)
 

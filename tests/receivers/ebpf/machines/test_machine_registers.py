@@ -76,7 +76,7 @@ def reading(macro, field, values):
         ("x86_64", "cs", [0x33], [0x23]),
     ],
 )
-def test_programs_of_32_bit_are_told_apart(compiled, architecture, field, of_64_bit, of_32_bit):
+def test_programs_of_32_bit_are_recognized(compiled, architecture, field, of_64_bit, of_32_bit):
     """Their call numbers mean something else: on arm64 3 is io_cancel, to an AArch32 program it is read."""
     reported = compiled(architecture, reading("!!IS_32_BIT", field, of_64_bit + of_32_bit))
 

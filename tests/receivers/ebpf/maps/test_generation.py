@@ -19,7 +19,7 @@ class Control:
         self.written.append((key, value))
 
 
-def test_a_generation_that_the_kernel_refuses_has_not_begun():
+def test_a_generation_that_the_kernel_refuses_is_not_used():
     """Programs continue with the old one: retiring the other would remove unread entries."""
     control = Control()
     generation = Generation(control)

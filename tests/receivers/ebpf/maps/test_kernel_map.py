@@ -132,7 +132,7 @@ def test_deleting_passes_over_keys_that_are_gone():
     assert [8, 9] == reader.read()[0]["cgroup"].tolist()
 
 
-def test_deleting_nothing_asks_nobody():
+def test_deleting_nothing_makes_no_call():
     """An empty selection is no mistake."""
     kernel = FakeKernel([])
 

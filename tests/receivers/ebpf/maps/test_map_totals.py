@@ -141,7 +141,7 @@ class Names:
         return 0
 
 
-def test_a_version_that_views_share_is_asked_for_once_a_reading():
+def test_a_version_that_views_share_is_read_once_a_reading():
     """It asks the kernel who took a name, which takes two system calls."""
     names = Names()
     views = [View((name,), lambda keys: [(who,) for who in keys["who"].tolist()], names.version) for name in "abc"]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 
-def test_beyond_the_limit_newcomers_share_the_overflow_row():
+def test_beyond_the_limit_new_groups_share_the_overflow_row():
     """Nothing is lost when there are too many groups: they are counted together and marked."""
     kernel_map = FakeMap()
     map_totals = tally_of(kernel_map, limit=3)
@@ -20,7 +20,7 @@ def test_beyond_the_limit_newcomers_share_the_overflow_row():
     assert 2 == map_totals.overflowed
 
 
-def test_a_group_beyond_the_limit_is_told_once_however_often_it_returns():
+def test_a_group_beyond_the_limit_is_reported_once_however_often_it_returns():
     """Its entries come and go with each clearing."""
     kernel_map = FakeMap()
     map_totals = tally_of(kernel_map, limit=1)
@@ -115,7 +115,7 @@ def test_a_row_that_readers_may_still_show_never_gives_way():
     assert (1, 0) == (map_totals.overflowed, map_totals.forgotten)
 
 
-def test_groups_are_not_told_to_overflow_once_there_is_room():
+def test_no_overflow_is_reported_once_there_is_room():
     """A number that stayed high would ask for more rows for ever."""
     kernel_map = FakeMap()
     map_totals = tally_of(kernel_map, limit=2, stale_after=5.0, forget_after=10.0)

@@ -70,7 +70,7 @@ def test_nothing_is_lost_and_nothing_counts_twice(events):
 
 
 @given(st.lists(keys_of), st.lists(keys_of), st.sets(keys_of))
-def test_a_released_place_begins_anew_and_the_others_stay(before, after, gone):
+def test_a_released_place_starts_from_zero_and_the_others_stay(before, after, gone):
     """Also for keys that are in no place."""
     programs, near = Programs(), Programs.near
     for key in before:

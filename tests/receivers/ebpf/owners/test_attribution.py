@@ -120,7 +120,7 @@ def test_an_unknown_cgroup_is_empty_text_and_walked_for_once(tree, monkeypatch):
     assert [1] == walks
 
 
-def test_several_unknown_cgroups_are_walked_for_once_each_however_they_are_asked_for(tree, monkeypatch):
+def test_several_unknown_cgroups_are_walked_for_once_each_however_they_are_requested(tree, monkeypatch):
     """One after the other, as names are reported, or together; ids that never return are forgotten."""
     monkeypatch.setattr(module, "MAX_ASKED", 8)
     attribution = Attribution(tree, [GroupBy.CGROUP])

@@ -16,7 +16,7 @@ def hierarchies(root, *names):
 
 
 def number(path):
-    """By which the kernel knows the directory."""
+    """The number by which the kernel knows the directory."""
     return path.stat().st_ino
 
 

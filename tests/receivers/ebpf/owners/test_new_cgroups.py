@@ -68,14 +68,14 @@ def test_what_came_and_went_between_two_readings_has_its_path(kernel, tree):
     assert {} == kernel.made
 
 
-def test_paths_begin_where_the_reader_sees_the_hierarchy_begin(kernel, tree):
+def test_paths_start_where_the_reader_sees_the_hierarchy_start(kernel, tree):
     """In a cgroup namespace the root has a parent that is not seen: what is made there stays unknown."""
     foreign, ours = kernel.make(2**40, 7, b"foreign"), kernel.make(2**40 + 1, root_of(tree), b"ours")
 
     assert ["", "/ours"] == paths(tree, foreign, ours)
 
 
-def test_a_parent_of_which_nobody_told_is_looked_for(kernel, tree):
+def test_an_unreported_parent_is_searched_for(kernel, tree):
     """The kernel's map may have been full when it was made."""
     (tree.hierarchy.root / "pod").mkdir()
     child = kernel.make(2**40, (tree.hierarchy.root / "pod").stat().st_ino, b"container")
@@ -126,7 +126,7 @@ def test_what_is_made_in_the_hierarchy_of_io_is_found_there(kernel, tree):
     assert {here} == both.start_reading()
 
 
-def test_where_the_kernel_does_not_tell_nothing_is_taken():
+def test_without_the_kernels_reports_nothing_is_taken():
     """The tree is then walked for unknown ids, as for those that were there before."""
     assert [] == NewCgroups().take()
 

@@ -48,7 +48,7 @@ def test_two_programs_of_one_name_have_what_they_share(names, first_seen):
     assert int(first_seen) <= names.names.version
 
 
-def test_who_came_to_the_name_in_another_way_may_be_anything(names):
+def test_a_process_that_took_the_name_otherwise_may_be_any_program(names):
     """It called itself so, or was moved there; a start of a program takes the name, too, and is no such case."""
     names.start(MAIN)
     names.take_name(1)
@@ -74,7 +74,7 @@ def test_a_program_that_is_starting_at_a_reading_has_its_name_at_the_next_one(na
     assert version < names.names.version
 
 
-def test_who_has_not_started_by_the_next_reading_came_in_another_way(names):
+def test_a_process_not_started_by_the_next_reading_took_its_name_otherwise(names):
     """Whatever is reported later: what it did is in the row."""
     names.start(MAIN)
     names.take_name(1)
@@ -86,7 +86,7 @@ def test_who_has_not_started_by_the_next_reading_came_in_another_way(names):
     assert COMM == names.full()
 
 
-def test_who_was_counted_before_anybody_told_is_not_who_comes_later(names):
+def test_a_process_counted_before_any_report_is_not_a_later_one(names):
     """A fork that was made elsewhere, or a kernel thread."""
     before = names.full()
     names.start(MAIN)
@@ -105,7 +105,7 @@ def test_after_a_loss_nothing_known_is_certain(names):
     assert (COMM, BACKUP) == (lost, names.full(THERE))
 
 
-def test_where_not_all_are_told_of_no_name_is_completed():
+def test_no_name_is_completed_where_reports_are_incomplete():
     """A cgroup that was there before, in a PID namespace that shows only some processes."""
     names = ReportedNames()
     names.names = ProgramNames(names.take, lambda: 0, complete=lambda cgroup: cgroup == 2)

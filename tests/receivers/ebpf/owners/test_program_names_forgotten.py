@@ -14,7 +14,7 @@ def names():
     return ReportedNames()
 
 
-def test_beyond_a_bound_names_stay_cut_and_that_is_said_once(names, monkeypatch):
+def test_beyond_a_bound_names_stay_cut_and_that_is_logged_once(names, monkeypatch):
     """Not knowing is no reason to guess; places that are gone make room again."""
     monkeypatch.setattr(program_names, "MAX_NAMES", 2)
     warnings = []

@@ -36,7 +36,7 @@ def add_process(proc, pid, comm=CUT, *, cgroup=f"0::{SERVICE}", exe=f"/usr/bin/{
 
 
 def refuse(_):
-    """Nobody may look."""
+    """Reading is not allowed."""
     raise PermissionError
 
 

@@ -79,7 +79,7 @@ def test_a_mistake_is_refused_with_place_and_repair(probe_with, right, wrong, re
     assert reported in str(caught.value)
 
 
-def test_all_mistakes_are_told_at_once(probe_with):
+def test_all_mistakes_are_reported_at_once(probe_with):
     """One a line."""
     text = RIGHT.replace("oracle: known", "oracle: x").replace("metric: forks.children", "metric: y")
 

@@ -72,7 +72,7 @@ def test_every_workload_is_used():
 
 
 @pytest.mark.parametrize("probe", PROBES.values(), ids=list(PROBES))
-def test_every_hook_says_how_to_see_that_it_fires(probe):
+def test_every_hook_declares_how_to_see_that_it_fires(probe):
     """Or why nothing may trigger it."""
     assert [] == [hook.name for hook in probe.hooks if hook.canary is None]
     assert all(hook.canary.reason for hook in probe.hooks if hook.canary.action == NO_ACTION)

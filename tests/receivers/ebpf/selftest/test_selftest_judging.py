@@ -30,7 +30,7 @@ def case(**changes):
 @pytest.mark.parametrize(
     ("measured", "verdict"), [(1000, "ok"), (1005, "ok"), (995, "ok"), (1006, "wrong"), (994, "wrong"), (0, "wrong")]
 )
-def test_half_a_percent_is_allowed_unless_said_otherwise(measured, verdict):
+def test_half_a_percent_is_allowed_unless_configured_otherwise(measured, verdict):
     """Of what is expected, on either side."""
     result = judge(CASE, run(measured, pages=1000))
 
@@ -49,7 +49,7 @@ def test_exact_means_equal(expected, measured):
     assert (expected == measured) == (judge(case(exact=True), run(measured, pages=expected)).verdict == "ok")
 
 
-def test_a_number_that_a_workload_does_not_tell_is_named():
+def test_a_fact_that_a_workload_does_not_report_is_named():
     """Scripts may be a third party's; the other cases continue."""
     result = judge(case(fact="calls"), run(23, pages=23))
 
@@ -57,7 +57,7 @@ def test_a_number_that_a_workload_does_not_tell_is_named():
 
 
 @given(st.integers(1, 2**20), st.integers(0, 2**20), st.integers(0, 3 * 2**20))
-def test_between_two_looks_at_the_disk_everything_is_possible(low, more, measured):
+def test_any_value_between_two_readings_of_the_disk_is_right(low, more, measured):
     """And nothing outside."""
     wide = case(oracle="diskstats_reads", exact=True)
     result = judge(wide, run(measured, low=low, high=low + more))

@@ -30,7 +30,7 @@ def test_both_oracles_agree(ten_pages):
     assert cached_pages(ten_pages) in (10, None)
 
 
-def test_looking_adds_nothing(ten_pages):
+def test_the_oracles_add_nothing_to_the_cache(ten_pages):
     """Not even the pages it examines: a sparse file stays empty in the cache."""
     sparse = ten_pages.with_name("sparse")
     sparse.touch()

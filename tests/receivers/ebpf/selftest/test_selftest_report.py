@@ -70,7 +70,7 @@ def test_programs_get_a_stable_shape(golden):
         ((RIGHT,), "no", False),
     ],
 )
-def test_right_is_what_was_checked_and_nothing_else(metrics, error, right):
+def test_only_what_was_checked_is_right(metrics, error, right):
     """A run that could check nothing has proven nothing."""
     assert right == replace(REPORT, metrics=metrics, error=error).right
 

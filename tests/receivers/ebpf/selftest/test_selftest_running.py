@@ -139,7 +139,7 @@ def test_a_metric_that_is_absent_is_skipped_and_its_workload_not_run(run, tmp_pa
     assert [] == [path for path in tmp_path.iterdir() if path.is_symlink()]
 
 
-def test_progress_is_told_before_each_workload_and_at_the_end(run):
+def test_progress_is_reported_before_each_workload_and_at_the_end(run):
     """How many are done, of how many, and what comes now."""
     reports = []
     run(progress=lambda *reported: reports.append(reported), fsync=23, fdatasync=23)
@@ -163,7 +163,7 @@ def name_of(pid):
     return Path(f"/proc/{pid}/comm").read_text().strip()
 
 
-def test_a_workload_has_a_name_of_its_own_and_tells_its_facts(tmp_path):
+def test_a_workload_has_its_own_name_and_reports_its_facts(tmp_path):
     """The name is there before it does anything."""
     (tmp_path / "data").write_bytes(bytes(mmap.PAGESIZE * 4))
     arguments = ["sequential", str(tmp_path / "data"), str(4 * mmap.PAGESIZE), "4096"]
@@ -174,7 +174,7 @@ def test_a_workload_has_a_name_of_its_own_and_tells_its_facts(tmp_path):
     assert "est-0123456789" == ended.before == ended.after
 
 
-def test_a_workload_that_fails_says_how(tmp_path):
+def test_a_workload_that_fails_is_explained_by_its_last_line(tmp_path):
     """With the last line that Python wrote."""
     with pytest.raises(ProbeError, match=r"workload files.py sequential failed: FileNotFoundError: .*missing"):
         Worker(tmp_path).run("files.py", ["sequential", str(tmp_path / "missing"), "4096", "4096"], "est-1", name_of)

@@ -75,7 +75,7 @@ def machine(root, filesystem, *, limit="max", available=1 << 20):
     return Paths(root / "proc", root / "sys", root / "cgroup")
 
 
-def test_a_folder_that_is_on_no_disk_says_so(tmp_path):
+def test_a_folder_that_is_on_no_disk_is_reported(tmp_path):
     """Workloads that need none continue in it; on overlay and its kin kernel threads may send the requests."""
     (tmp_path / "work").mkdir()
     with temporary_workspace(tmp_path / "work", machine(tmp_path, "tmpfs"), quick=False) as workspace:

@@ -71,7 +71,7 @@ def test_once_a_slow_disk_has_answered_hooks_are_examined_anew(slow):
     assert {FIRES: True, SILENT: False} == {name: each.live for name, each in canary.found.items()}
 
 
-def test_a_disk_that_is_always_slow_is_not_asked_at_each_reading(slow):
+def test_a_disk_that_is_always_slow_is_not_tried_at_each_reading(slow):
     """Once more, then at the next interval."""
     machine, disk, canary = slow
     for now in (0.0, 10.0, 20.0, 30.0):

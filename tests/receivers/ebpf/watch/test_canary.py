@@ -22,7 +22,7 @@ def test_a_hook_whose_program_ran_is_live_and_one_whose_did_not_is_not():
     assert Liveness(live=False, reason='its program did not run during the action "lookup"') == found[SILENT]
 
 
-def test_only_what_attached_hooks_ask_for_is_done():
+def test_only_the_actions_of_attached_hooks_are_done():
     """Nothing is triggered without hooks."""
     machine = CanaryMachine(silent=CanarySpec("none", reason="chance"))
     machine.examine()
@@ -79,7 +79,7 @@ def test_a_map_that_counts_others_only_proves_nothing(counting, live):
     assert counting or "maps count only targets" in found[SILENT].reason
 
 
-def test_a_map_tells_for_all_probes_that_share_the_program():
+def test_a_map_is_evidence_for_all_probes_that_share_the_program():
     """call_enters is one program for page_cache and syscalls."""
     machine = CanaryMachine(silent=CanarySpec("lookup"))
     machine.moves_map = True
@@ -102,7 +102,7 @@ def test_a_hook_that_does_not_fire_is_warned_of_once():
 
 
 @pytest.mark.parametrize(("interval", "times"), [(600.0, [0.0, 600.0, 1300.0]), (0.0, [0.0])])
-def test_it_looks_at_the_start_and_at_each_interval(interval, times):
+def test_hooks_are_examined_at_the_start_and_at_each_interval(interval, times):
     """An interval of 0 means only at the start."""
     machine, done = CanaryMachine(), []
     canary = canary_of(machine, interval)

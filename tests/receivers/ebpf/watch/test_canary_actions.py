@@ -117,7 +117,7 @@ def test_requests_of_another_disk_are_not_ours(machine, monkeypatch):
     assert "does not count requests" in problems["request"]
 
 
-def test_where_the_disk_is_not_known_nothing_is_said_about_its_requests(machine):
+def test_nothing_is_reported_about_requests_of_an_unknown_disk(machine):
     """On overlay, btrfs and LVM."""
     (machine / "block" / "ours" / "device").rmdir()
     problems = Actions(machine, machine).do({Action.ADD})

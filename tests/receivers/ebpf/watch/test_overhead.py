@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What probes cost, played: when one has to go, and which."""
+"""The cost of probes, simulated: when one is turned off, and which."""
 
 import pytest
 
@@ -65,7 +65,7 @@ def test_when_nothing_is_left_nothing_goes():
     assert None is spend(Overhead(0.01, ALL, 1), 3, (), enter=0.5)[-1]
 
 
-def test_two_readings_at_the_same_moment_tell_nothing():
+def test_two_readings_at_the_same_time_are_no_interval():
     """The last reading before the end may come at once after another."""
     overhead = Overhead(0.01, ("block",), 1)
     overhead.judge(1.0, {"issue": 0}, ALL)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the receiver says about its own work, without a kernel."""
+"""What the receiver reports about its own work, without a kernel."""
 
 from types import SimpleNamespace
 
@@ -51,6 +51,6 @@ def test_followed_processes_are_those_whose_first_thread_is_followed(tracked, na
     assert [[2.0]] == tracked(namespace)
 
 
-def test_in_a_container_numbers_mean_other_processes_and_nothing_is_said(tracked):
+def test_in_a_container_numbers_mean_other_processes_and_nothing_is_reported(tracked):
     """The kernel's thread ids are the host's, and /proc lists the container's."""
     assert [] == tracked(4026532202)

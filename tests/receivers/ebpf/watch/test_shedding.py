@@ -39,7 +39,7 @@ class Played:
 
 
 def behind(descriptor):
-    """What a descriptor leads to."""
+    """What a descriptor refers to."""
     return str(Path(f"/proc/self/fd/{descriptor}").readlink())
 
 
@@ -51,8 +51,8 @@ def refuse(*_):
 CLOCK = iter(range(0, 1 << 62, 10**12))
 
 
-def test_a_probe_that_could_not_be_turned_off_is_not_said_to_be(monkeypatch):
-    """It is tried again, and nothing was let go before."""
+def test_a_probe_that_could_not_be_turned_off_is_not_reported_as_off(monkeypatch):
+    """It is tried again, and nothing was closed before."""
     pipe = os.pipe()
     loaded = Played((Costly("issue_raw", pipe),))
     warnings = []
