@@ -254,7 +254,7 @@ class PrometheusExporter:
 
     def _own_metrics(self, openmetrics: bool) -> bytes:  # noqa: FBT001 # the context's own signature
         try:
-            return self._context.self_metrics(openmetrics)
+            return self._context.internal_telemetry(openmetrics)
         except Exception as cause:  # noqa: BLE001 # the kernel's numbers are served even when our own cannot be
             self._context.telemetry.error("self metrics", cause)
             return b""

@@ -15,7 +15,7 @@ from typing import Any
 from .ids import ComponentKind
 
 
-class Verdict(StrEnum):
+class FindingVerdict(StrEnum):
     """``note``: works, but the user may want to know or to change it."""
 
     OK = "ok"
@@ -30,7 +30,7 @@ class Finding:
 
     area: str
     subject: str
-    verdict: Verdict
+    verdict: FindingVerdict
     found: str
     fix: str = ""
 

@@ -11,7 +11,7 @@ These names are not guaranteed, but all runtimes use them. The forms, with `<id>
 * containerd configured for cgroupfs under a kubelet that uses systemd: ``…-pod<uid>.slice:cri-containerd:<id>``.
 * Kata Containers: ``/kubepods/…/kata_<id>`` contains a sandbox's virtual machine (docs/design/host-cgroups.md).
 
-Runtimes that use names instead of ids are handled in `container_names`.
+Runtimes that use names instead of ids are handled in `named_containers`.
 
 Everything below a container's directory (``crio-<id>.scope/container``, a systemd inside) belongs to it. With nested
 containers (kind, minikube, Docker in Docker) the innermost one counts, because it did the work.
@@ -23,7 +23,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from .container_names import named_container
+from .named_containers import named_container
 
 _RUNTIMES = {
     "cri-containerd": "containerd",

@@ -123,7 +123,7 @@ class Context:
     telemetry: Telemetry
     heartbeat: Heartbeat
     routes: Routes
-    self_metrics: Callable[[bool], bytes]
+    internal_telemetry: Callable[[bool], bytes]
     """The service's own telemetry as exposition text, without the final EOF; argument: OpenMetrics instead of 0.0.4."""
     logger: logging.Logger | logging.LoggerAdapter[Any]
     clock: Clock = field(default_factory=SystemClock)

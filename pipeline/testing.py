@@ -107,7 +107,7 @@ def fake_context(
     routes: Routes | None = None,
     paths: Paths | None = None,
     resource: Mapping[str, str] | None = None,
-    self_metrics: Callable[[bool], bytes] = lambda openmetrics: b"",  # noqa: ARG005 # the contract's argument
+    internal_telemetry: Callable[[bool], bytes] = lambda openmetrics: b"",  # noqa: ARG005 # the contract's argument
     finished: Finished = ignore_finished,
 ) -> Context:
     """A context like the service's, whose parts only record.
@@ -119,7 +119,7 @@ def fake_context(
         telemetry=telemetry or RecordedTelemetry(),
         heartbeat=heartbeat or RecordedHeartbeat(),
         routes=routes or RecordedRoutes(),
-        self_metrics=self_metrics,
+        internal_telemetry=internal_telemetry,
         logger=logging.getLogger(f"ebpf_sidecar.test.{kind.value}.{id}"),
         clock=clock or FakeClock(),
         paths=paths or Paths(),

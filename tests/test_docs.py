@@ -17,7 +17,7 @@ from ebpf_sidecar.pipeline.component import ComponentKind
 from ebpf_sidecar.pipeline.config.load import InlineSource, load
 from ebpf_sidecar.pipeline.plugins import PROJECT, Plugins
 from ebpf_sidecar.pipeline.telemetry.catalogue import catalogue
-from ebpf_sidecar.pipeline.telemetry.exposition import SelfMetrics
+from ebpf_sidecar.pipeline.telemetry.exposition import InternalTelemetry
 from ebpf_sidecar.pipeline.telemetry.ledger import COUNTERS, QUEUE_GAUGES, Instrument, Ledger
 from ebpf_sidecar.pipeline.testing import check_contract, fake_context, frame
 from ebpf_sidecar.receivers.ebpf.probe.shapes import SHAPES
@@ -113,7 +113,7 @@ def test_the_names_that_users_rely_on_hold():
 def test_internal_telemetry_has_its_documented_names_on_the_page():
     """The table's names are made by our translation, the page's by OpenTelemetry's package."""
     ledger = Ledger()
-    metrics = SelfMetrics(ledger, {})
+    metrics = InternalTelemetry(ledger, {})
     for counter in COUNTERS:
         ledger.add(counter, 1, ())
     page = [Instrument(*metric.instrument) for metric in FACTORY.metrics(())]

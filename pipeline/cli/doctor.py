@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from ebpf_sidecar.pipeline.checks import Examination, Finding, Verdict
+from ebpf_sidecar.pipeline.checks import Examination, Finding, FindingVerdict
 from ebpf_sidecar.pipeline.component import ComponentKind
 from ebpf_sidecar.pipeline.config.load import Config, load
 from ebpf_sidecar.pipeline.config.locations import config_sources
@@ -24,7 +24,7 @@ from .options import print_json
 JSON_VERSION = 1
 """Increased when a key of the JSON is removed or changes its meaning; keys may be added at any time."""
 
-_COLOURS = {Verdict.OK: "green", Verdict.NOTE: "yellow", Verdict.PROBLEM: "red"}
+_COLOURS = {FindingVerdict.OK: "green", FindingVerdict.NOTE: "yellow", FindingVerdict.PROBLEM: "red"}
 _WIDEST = max(map(len, Verdict))  # so that the tables of all components line up
 _NOTHING = "nothing to check: no component of this configuration has checks"
 
@@ -61,7 +61,7 @@ def as_data(examined: Sequence[Examined]) -> dict[str, Any]:
     """The machine-readable result, as plain values."""
     return {
         "version": JSON_VERSION,
-        "verdict": str(Verdict.PROBLEM if _problems(examined) else Verdict.OK),
+        "verdict": str(FindingVerdict.PROBLEM if _problems(examined) else FindingVerdict.OK),
         "findings": [
             {"component": each.component, **asdict(finding)}
             for each in examined
@@ -95,7 +95,7 @@ def _rows(findings: Sequence[Finding]) -> Iterator[tuple[str, str, str]]:
 
 def _problems(examined: Sequence[Examined]) -> int:
     findings = (finding for each in examined for finding in each.examination.findings)
-    return sum(finding.verdict is Verdict.PROBLEM for finding in findings)
+    return sum(finding.verdict is FindingVerdict.PROBLEM for finding in findings)
 
 
 def _summary(problems: int) -> str:

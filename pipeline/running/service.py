@@ -25,7 +25,7 @@ from ebpf_sidecar.pipeline.plugins import Plugins
 from ebpf_sidecar.pipeline.privileged import DirectOperations, PrivilegedOperations
 from ebpf_sidecar.pipeline.telemetry import logs
 from ebpf_sidecar.pipeline.telemetry.component import ComponentTelemetry
-from ebpf_sidecar.pipeline.telemetry.exposition import SelfMetrics
+from ebpf_sidecar.pipeline.telemetry.exposition import InternalTelemetry
 from ebpf_sidecar.pipeline.telemetry.health import Health
 from ebpf_sidecar.pipeline.telemetry.ledger import Ledger
 
@@ -55,7 +55,7 @@ class Service:
         self.ledger = Ledger()
         self.health = Health(self.clock)
         self.resource = detect_resource(self.config.service.telemetry.resource)
-        self.self_metrics = SelfMetrics(self.ledger, self.resource)
+        self.internal_telemetry = InternalTelemetry(self.ledger, self.resource)
         self._finished: set[ComponentId] = set()
         self.servers = HttpServers(ledger=self.ledger, health_paths=HEALTH_PATHS)
         pages = StatusPages(
@@ -72,7 +72,7 @@ class Service:
             telemetry=ComponentTelemetry(id_, self.ledger, logger),
             heartbeat=self.health.heartbeat(f"{id_.kind.value} {id_}"),
             routes=self._routes,
-            self_metrics=partial(self.self_metrics.exposition, page=str(id_)),
+            internal_telemetry=partial(self.internal_telemetry.exposition, page=str(id_)),
             logger=logger,
             clock=self.clock,
             paths=self.paths,
@@ -116,7 +116,7 @@ class Service:
         end = Deadline.after(seconds, self.clock)
         closing = min(_CLOSING_SECONDS, seconds / 10)
         lost = self.graph.shutdown(seconds - closing, self.clock)
-        parts = {"http servers": self.servers.shutdown, "own metrics": self.self_metrics.shutdown}
+        parts = {"http servers": self.servers.shutdown, "own metrics": self.internal_telemetry.shutdown}
         for name in stop_together(parts, end):
             log.error("%s: did not stop in time", name)
         return lost

@@ -62,7 +62,7 @@ def _zero_first(read: Read) -> Read:
     return shown
 
 
-class SelfMetrics:
+class InternalTelemetry:
     """Publishes a ledger; one per service."""
 
     def __init__(self, ledger: Ledger, resource: Mapping[str, str]) -> None:

@@ -17,7 +17,7 @@ OWN = {
 
 def test_our_own_metrics_are_at_the_end_of_the_page():
     """In either format, before the EOF."""
-    served = ServedExporter(self_metrics=OWN.get)
+    served = ServedExporter(internal_telemetry=OWN.get)
     served.export(frame("work", [1]))
 
     assert "# TYPE work_total counter\nwork_total 1\n" + OWN[False].decode() == served.page()
@@ -27,7 +27,7 @@ def test_our_own_metrics_are_at_the_end_of_the_page():
 @pytest.mark.parametrize("headers", [{}, OPENMETRICS])
 def test_families_of_our_own_metrics_with_a_taken_name_are_left_out(headers):
     """A family twice on a page would make it unreadable."""
-    served = ServedExporter(self_metrics=OWN.get)
+    served = ServedExporter(internal_telemetry=OWN.get)
     served.export(frame("own", [1]))
 
     assert ["own_total 1", "up 1.0"] == [s for s in served.page(headers).splitlines() if not s.startswith("#")]
@@ -40,7 +40,7 @@ def test_the_page_is_served_even_when_our_own_metrics_fail():
     def fail(openmetrics):
         raise RuntimeError("broken")
 
-    served = ServedExporter(self_metrics=fail)
+    served = ServedExporter(internal_telemetry=fail)
     served.export(frame("work", [1]))
 
     assert ["work_total 1"] == served.samples()
@@ -50,7 +50,7 @@ def test_the_page_is_served_even_when_our_own_metrics_fail():
 def test_our_own_metrics_are_fresh_on_a_page_from_the_cache():
     """Plain and compressed; the compressed page is one gzip member, which every client can read."""
     calls = iter(range(1, 100))
-    served = ServedExporter(self_metrics=lambda openmetrics: b"# TYPE calls gauge\ncalls %d\n" % next(calls))
+    served = ServedExporter(internal_telemetry=lambda openmetrics: b"# TYPE calls gauge\ncalls %d\n" % next(calls))
     served.export(frame("work", list(range(100))))
     plain, packed = served.page().splitlines(), []
     for _ in range(2):
@@ -65,6 +65,6 @@ def test_our_own_metrics_are_fresh_on_a_page_from_the_cache():
 def test_our_own_target_info_is_not_repeated():
     """The SDK's reader may bring one."""
     own = b"# TYPE target_info gauge\ntarget_info 1\n"
-    served = ServedExporter(self_metrics=lambda openmetrics: own, resource={"a": "b"})
+    served = ServedExporter(internal_telemetry=lambda openmetrics: own, resource={"a": "b"})
 
     assert ['target_info{a="b"} 1'] == served.samples()

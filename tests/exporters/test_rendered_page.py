@@ -29,13 +29,13 @@ def test_scrapers_that_come_while_a_page_is_made_get_that_page():
     """The same bytes, not a copy of their own."""
     made = []
 
-    def self_metrics(_openmetrics):
+    def internal_telemetry(_openmetrics):
         if not made:  # another scraper overtakes the first one here
             made.append(None)
             made[0] = served.context.routes.get("/metrics").body
         return b""
 
-    served = ServedExporter(self_metrics=self_metrics)
+    served = ServedExporter(internal_telemetry=internal_telemetry)
     served.export(frame("a.b", [1], people("me")))
 
     assert served.context.routes.get("/metrics").body is made[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ebpf_sidecar.pipeline.checks import Finding, Verdict
+from ebpf_sidecar.pipeline.checks import Finding, FindingVerdict
 from ebpf_sidecar.receivers.ebpf.probe.model import Attribute, Probe
 
 from .host_facts import HostFacts
@@ -34,6 +34,6 @@ def _finding(facts: HostFacts, subject: str, attribute: Attribute, metrics: Sequ
         missing = [field for field in attribute.btf if types.offset(*field.split(".")) is None]
         why, fix = f"this kernel has no field {' and '.join(missing)}" if missing else "", "report this kernel version"
     if not why:
-        return Finding("attribute", subject, Verdict.OK, "from the kernel's type information (BTF)")
+        return Finding("attribute", subject, FindingVerdict.OK, "from the kernel's type information (BTF)")
     found = f"absent: {why}; everything is still counted ({', '.join(metrics)})"
-    return Finding("attribute", subject, Verdict.NOTE, found, fix)
+    return Finding("attribute", subject, FindingVerdict.NOTE, found, fix)

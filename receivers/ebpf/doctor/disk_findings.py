@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ebpf_sidecar.pipeline.checks import Finding, Verdict
+from ebpf_sidecar.pipeline.checks import Finding, FindingVerdict
 from ebpf_sidecar.receivers.ebpf.probe.model import Probe
 
 from .bio_devices import BioDevice
@@ -20,11 +20,13 @@ def disk_findings(facts: HostFacts, probes: Sequence[Probe]) -> Iterator[Finding
         return
     devices = facts.bio_devices
     if not devices:
-        yield Finding("disks", "rows", Verdict.OK, "every device that is mounted or used as swap has rows in block_io")
+        yield Finding(
+            "disks", "rows", FindingVerdict.OK, "every device that is mounted or used as swap has rows in block_io"
+        )
         return
     listed = ", ".join(f"{device.name} for {' and '.join(device.uses)}" for device in devices)
     found = f"no rows in block_io, because these devices pass I/O on without making requests: {listed}"
-    yield Finding("disks", "rows", Verdict.NOTE, found, _instead(devices))
+    yield Finding("disks", "rows", FindingVerdict.NOTE, found, _instead(devices))
 
 
 def _instead(devices: Sequence[BioDevice]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ebpf_sidecar.pipeline.checks import Examination, Verdict
+from ebpf_sidecar.pipeline.checks import Examination, FindingVerdict
 from ebpf_sidecar.pipeline.plugins import Plugins
 from ebpf_sidecar.receivers.ebpf.probe.file import find_probes, read_probe
 from ebpf_sidecar.receivers.ebpf.settings import EbpfSettings
@@ -48,7 +48,7 @@ def examine_host(settings: EbpfSettings, facts: HostFacts) -> Examination:
         *hook_findings(facts, probes, settings.probes, strict=settings.strict),
         *attribute_findings(facts, probes),
     )
-    refused = any(each.subject == "seccomp" and each.verdict is Verdict.PROBLEM for each in rights)
+    refused = any(each.subject == "seccomp" and each.verdict is FindingVerdict.PROBLEM for each in rights)
     return Examination(findings, advice_of(facts, needs, refused=refused))
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ebpf_sidecar.pipeline.checks import Finding, Verdict
+from ebpf_sidecar.pipeline.checks import Finding, FindingVerdict
 from ebpf_sidecar.pipeline.errors import ProbeError
 from ebpf_sidecar.receivers.ebpf.kernel.refusals import release_of
 from ebpf_sidecar.receivers.ebpf.loading.build_request import request_for
@@ -22,7 +22,7 @@ def hook_findings(
 ) -> Iterator[Finding]:
     """One line per hook. Nothing if the machine's architecture is unknown: another line reports that."""
     if facts.tracefs is None:
-        yield Finding("hooks", "", Verdict.NOTE, "unknown because tracefs cannot be read", "see kernel tracefs")
+        yield Finding("hooks", "", FindingVerdict.NOTE, "unknown because tracefs cannot be read", "see kernel tracefs")
         return
     try:
         request = request_for(probes, chosen, cgroup_hierarchy=facts.cgroups.controller)
@@ -42,13 +42,15 @@ def _finding(choice: Choice, probe: Probe, release: tuple[int, int], *, grave: b
         point = choice.usable[0]
         others = f" (instead of another: {choice.reason})" if choice.reason else ""
         # only loading such a program shows whether a security module allows it
-        certain = Verdict.NOTE if point.attach in BY_BTF else Verdict.OK
-        unsure = "; only an attempt shows whether it may be loaded" if certain is Verdict.NOTE else ""
+        certain = FindingVerdict.NOTE if point.attach in BY_BTF else FindingVerdict.OK
+        unsure = "; only an attempt shows whether it may be loaded" if certain is FindingVerdict.NOTE else ""
         return Finding(*name, certain, f"{point.attach} {point.event}{others}{unsure}")
     absent = [metric.name for metric in probe.metrics if choice.hook.name in metric.hooks]
     lost = f"; absent: {', '.join(absent)}" if absent else ""
     found = f"{choice.reason}{lost}"
-    return Finding(*name, Verdict.PROBLEM if grave else Verdict.NOTE, found, _fix(choice, release, grave=grave))
+    return Finding(
+        *name, FindingVerdict.PROBLEM if grave else FindingVerdict.NOTE, found, _fix(choice, release, grave=grave)
+    )
 
 
 def _fix(choice: Choice, release: tuple[int, int], *, grave: bool) -> str:

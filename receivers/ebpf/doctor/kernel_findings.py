@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ebpf_sidecar.pipeline.checks import Finding, Verdict
+from ebpf_sidecar.pipeline.checks import Finding, FindingVerdict
 from ebpf_sidecar.receivers.ebpf.kernel.refusals import ProcessPrivileges, before_loading, unreadable_tracefs
 from ebpf_sidecar.receivers.ebpf.kernel.syscall_table import syscall_table
 from ebpf_sidecar.receivers.ebpf.kernel.tracefs import MOUNT_COMMAND
@@ -33,9 +33,9 @@ def kernel_findings(facts: HostFacts, probes: Sequence[Probe]) -> Iterator[Findi
 def _version(facts: HostFacts) -> Finding:
     certain = before_loading(ProcessPrivileges(EVERYTHING, 0, facts.privileges.release))
     if certain is None:
-        return Finding("kernel", "version", Verdict.OK, facts.system.release)
+        return Finding("kernel", "version", FindingVerdict.OK, facts.system.release)
     what, _, remedy = certain.message.partition("; ")
-    return Finding("kernel", "version", Verdict.PROBLEM, f"{facts.system.release}: {what}", remedy)
+    return Finding("kernel", "version", FindingVerdict.PROBLEM, f"{facts.system.release}: {what}", remedy)
 
 
 def _architecture(facts: HostFacts) -> Finding:
@@ -44,8 +44,8 @@ def _architecture(facts: HostFacts) -> Finding:
         syscall_table(name)
     except KeyError:
         fix = "use x86_64 or arm64; system call numbers of other architectures are not known"
-        return Finding("kernel", "architecture", Verdict.PROBLEM, found, fix)
-    return Finding("kernel", "architecture", Verdict.OK, found)
+        return Finding("kernel", "architecture", FindingVerdict.PROBLEM, found, fix)
+    return Finding("kernel", "architecture", FindingVerdict.OK, found)
 
 
 def _options(facts: HostFacts, probes: Sequence[Probe]) -> Iterator[Finding]:
@@ -53,63 +53,63 @@ def _options(facts: HostFacts, probes: Sequence[Probe]) -> Iterator[Finding]:
     if config is None:
         found = "unknown: no /proc/config.gz, no /boot/config-" + facts.system.release
         fix = "modprobe configs on the host, or in a container mount the host's /boot; the hooks below show the same"
-        yield Finding("kernel", "options", Verdict.NOTE, found, fix)
+        yield Finding("kernel", "options", FindingVerdict.NOTE, found, fix)
         return
     needed = config.missing(NEEDED)
     if not needed:
-        yield Finding("kernel", "options", Verdict.OK, f"everything BPF needs ({config.source})")
+        yield Finding("kernel", "options", FindingVerdict.OK, f"everything BPF needs ({config.source})")
     for name in needed:
-        yield Finding("kernel", name, Verdict.PROBLEM, f"not built in: {NEEDED[name]}", _BUILT.format(name))
+        yield Finding("kernel", name, FindingVerdict.PROBLEM, f"not built in: {NEEDED[name]}", _BUILT.format(name))
     for name in config.missing(USEFUL):
         lost, concerns = USEFUL[name]
         users = [probe.name for probe in probes if any(concerns(point) for point in attach_points_of(probe))]
         if users:
             found = f"not built in: {lost} ({', '.join(users)})"
-            yield Finding("kernel", name, Verdict.NOTE, found, _BUILT.format(name))
+            yield Finding("kernel", name, FindingVerdict.NOTE, found, _BUILT.format(name))
 
 
 def _types(facts: HostFacts, probes: Sequence[Probe]) -> Finding:
     if facts.types is not None:
-        return Finding("kernel", "BTF", Verdict.OK, "/sys/kernel/btf/vmlinux")
+        return Finding("kernel", "BTF", FindingVerdict.OK, "/sys/kernel/btf/vmlinux")
     users = [probe.name for probe in probes if any(point.btf for point in attach_points_of(probe))]
     if users:
-        found, verdict = f"no /sys/kernel/btf/vmlinux: hooks of {', '.join(users)} need it", Verdict.PROBLEM
+        found, verdict = f"no /sys/kernel/btf/vmlinux: hooks of {', '.join(users)} need it", FindingVerdict.PROBLEM
     else:
-        found, verdict = "no /sys/kernel/btf/vmlinux", Verdict.NOTE
+        found, verdict = "no /sys/kernel/btf/vmlinux", FindingVerdict.NOTE
     return Finding("kernel", "BTF", verdict, found, "use a kernel built with CONFIG_DEBUG_INFO_BTF=y")
 
 
 def _tracefs(facts: HostFacts) -> Finding:
     name = ("kernel", "tracefs")
     if facts.tracing is Tracing.READABLE and facts.tracefs is not None:
-        return Finding(*name, Verdict.OK, str(facts.tracefs.root))
+        return Finding(*name, FindingVerdict.OK, str(facts.tracefs.root))
     if facts.tracing in (Tracing.UNREADABLE, Tracing.HIDDEN):
         user, group = facts.system.user, facts.system.group
         refused = unreadable_tracefs(user, group, by_us=facts.tracing is Tracing.HIDDEN)
         what, _, fix = refused.message.partition("; ")
-        return Finding(*name, Verdict.PROBLEM, what.removeprefix("tracefs is "), fix)
+        return Finding(*name, FindingVerdict.PROBLEM, what.removeprefix("tracefs is "), fix)
     if facts.tracefs is not None:
-        return Finding(*name, Verdict.OK, "not mounted; the receiver mounts it privately, as this check did")
+        return Finding(*name, FindingVerdict.OK, "not mounted; the receiver mounts it privately, as this check did")
     if facts.tracing is Tracing.ABSENT:
         return Finding(
-            *name, Verdict.PROBLEM, "this kernel does not have it", "use a kernel built with CONFIG_TRACING=y"
+            *name, FindingVerdict.PROBLEM, "this kernel does not have it", "use a kernel built with CONFIG_TRACING=y"
         )
     if facts.privileges.may("CAP_SYS_ADMIN"):
         found = "not mounted; the receiver mounts it when it starts (CAP_SYS_ADMIN is present)"
-        return Finding(*name, Verdict.NOTE, found, f"to see the hooks below: {MOUNT_COMMAND}")
+        return Finding(*name, FindingVerdict.NOTE, found, f"to see the hooks below: {MOUNT_COMMAND}")
     fix = f"run as root on the host: {MOUNT_COMMAND}, and {_IN_CONTAINER}"
-    return Finding(*name, Verdict.PROBLEM, "not mounted, and cannot be mounted without CAP_SYS_ADMIN", fix)
+    return Finding(*name, FindingVerdict.PROBLEM, "not mounted, and cannot be mounted without CAP_SYS_ADMIN", fix)
 
 
 def _lockdown(facts: HostFacts) -> Finding:
     if facts.lockdown == "confidentiality":
         found = "confidentiality: neither tracefs nor kernel memory may be read, whatever the capabilities"
         fix = "boot with lockdown=integrity (it cannot be lowered while running)"
-        return Finding("kernel", "lockdown", Verdict.PROBLEM, found, fix)
+        return Finding("kernel", "lockdown", FindingVerdict.PROBLEM, found, fix)
     if facts.lockdown:
-        return Finding("kernel", "lockdown", Verdict.OK, facts.lockdown)
+        return Finding("kernel", "lockdown", FindingVerdict.OK, facts.lockdown)
     if facts.config and facts.config.missing([_LOCKDOWN_OPTION]):
-        return Finding("kernel", "lockdown", Verdict.OK, f"none: not built in ({_LOCKDOWN_OPTION})")
+        return Finding("kernel", "lockdown", FindingVerdict.OK, f"none: not built in ({_LOCKDOWN_OPTION})")
     found = "unknown; what it forbids would show in the calls tried here and in the hooks below"
     fix = "mount -t securityfs securityfs /sys/kernel/security on the host, in a container mount the host's"
-    return Finding("kernel", "lockdown", Verdict.NOTE, found, fix)
+    return Finding("kernel", "lockdown", FindingVerdict.NOTE, found, fix)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ebpf_sidecar.pipeline.checks import Finding, Verdict
+from ebpf_sidecar.pipeline.checks import Finding, FindingVerdict
 from ebpf_sidecar.receivers.ebpf.kernel.refusals import MORE_DESCRIPTORS
 from ebpf_sidecar.receivers.ebpf.probe.model import Probe, ProbeHook
 
@@ -34,7 +34,9 @@ def open_files(facts: HostFacts, probes: Sequence[Probe]) -> Finding:
     name, limit = ("rights", "open files"), facts.system.open_files
     needed = descriptors_needed(probes, facts.system.cpus)
     if limit < 0:
-        return Finding(*name, Verdict.OK, "unlimited")
+        return Finding(*name, FindingVerdict.OK, "unlimited")
     if limit >= needed:
-        return Finding(*name, Verdict.OK, f"{limit} descriptors; these probes need at most {needed}")
-    return Finding(*name, Verdict.PROBLEM, f"{limit} descriptors; these probes need up to {needed}", MORE_DESCRIPTORS)
+        return Finding(*name, FindingVerdict.OK, f"{limit} descriptors; these probes need at most {needed}")
+    return Finding(
+        *name, FindingVerdict.PROBLEM, f"{limit} descriptors; these probes need up to {needed}", MORE_DESCRIPTORS
+    )

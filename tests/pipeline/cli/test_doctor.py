@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ebpf_sidecar.pipeline.checks import Advice, Check, Examination, Finding, Verdict
+from ebpf_sidecar.pipeline.checks import Advice, Check, Examination, Finding, FindingVerdict
 from ebpf_sidecar.pipeline.cli import doctor as doctor_command
 from ebpf_sidecar.pipeline.cli.commands import exit_code
 from ebpf_sidecar.pipeline.component import ComponentKind, Factory
@@ -32,9 +32,9 @@ class ClockSettings(Settings):
 
 def look(settings):
     """A problem above a minute; the configured value is checked."""
-    verdict = Verdict.PROBLEM if settings.drift > 60 else Verdict.NOTE
+    verdict = FindingVerdict.PROBLEM if settings.drift > 60 else FindingVerdict.NOTE
     drift = Finding("clock", "drift", verdict, f"{settings.drift} s", "chronyc makestep")
-    source = Finding("clock", "source", Verdict.OK, "tsc")
+    source = Finding("clock", "source", FindingVerdict.OK, "tsc")
     return Examination((source, drift), (Advice("systemd", "to keep it right", "systemctl enable chrony\n"),))
 
 

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families as lenient
 
 from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind
 from ebpf_sidecar.pipeline.telemetry.component import ComponentTelemetry
-from ebpf_sidecar.pipeline.telemetry.exposition import SelfMetrics
+from ebpf_sidecar.pipeline.telemetry.exposition import InternalTelemetry
 from ebpf_sidecar.pipeline.telemetry.ledger import ERRORS, QUEUE_SIZE, SENT, Ledger
 
 ID = ComponentId(ComponentKind.EXPORTER, "prometheus")
@@ -31,7 +31,7 @@ def samples(families):
 
 def test_counters_and_gauges_appear_in_both_formats(ledger):
     """Text 0.0.4 and OpenMetrics have the same content."""
-    shown = SelfMetrics(ledger, {"service.name": "x"})
+    shown = InternalTelemetry(ledger, {"service.name": "x"})
     ledger.gauge(QUEUE_SIZE, (("exporter", "prometheus"),), lambda: 3)
     label = ("exporter", "prometheus")
     old = samples(lenient(shown.exposition(False).decode()))
@@ -47,7 +47,7 @@ def test_counters_and_gauges_appear_in_both_formats(ledger):
 def test_the_first_error_of_a_kind_is_an_increase():
     """Its series is 0 on the first page that it is on; what is read elsewhere does not wait."""
     ledger = Ledger()
-    shown, telemetry = SelfMetrics(ledger, {}), ComponentTelemetry(ID, ledger, logging.getLogger("test"))
+    shown, telemetry = InternalTelemetry(ledger, {}), ComponentTelemetry(ID, ledger, logging.getLogger("test"))
     pages = []
     for _ in range(3):
         telemetry.error("sending", "no")
@@ -61,7 +61,7 @@ def test_the_first_error_of_a_kind_is_an_increase():
 def test_the_first_error_is_an_increase_on_each_page():
     """Exporters have pages of their own, and a scraper of one does not see the 0 on another."""
     ledger = Ledger()
-    shown, telemetry = SelfMetrics(ledger, {}), ComponentTelemetry(ID, ledger, logging.getLogger("test"))
+    shown, telemetry = InternalTelemetry(ledger, {}), ComponentTelemetry(ID, ledger, logging.getLogger("test"))
     telemetry.error("sending", "no")
     pages = [_errors(shown.exposition(True, page)) for page in ("one", "two", "one", "two")]
     shown.shutdown()
@@ -76,7 +76,7 @@ def _errors(page):
 
 def test_a_component_counts_and_shows_and_is_forgotten(ledger):
     """Its counter is a counter on the page, its gauge a gauge; both go with it, and another's stay."""
-    shown = SelfMetrics(ledger, {})
+    shown = InternalTelemetry(ledger, {})
     for name in ("prometheus", "debug"):
         telemetry = ComponentTelemetry(ComponentId(ComponentKind.EXPORTER, name), ledger, logging.getLogger("test"))
         telemetry.count("ebpf_sidecar.late", "{batch}", "Batches that were late", lambda: 2)
@@ -98,7 +98,7 @@ def test_a_component_counts_and_shows_and_is_forgotten(ledger):
 def test_the_switch_of_the_sdk_does_not_hide_what_was_lost(ledger, monkeypatch, caplog, value, warnings):
     """The service's own metrics stay, the log reports it, and others in the process still see the variable."""
     monkeypatch.setenv("OTEL_SDK_DISABLED", value)
-    shown = SelfMetrics(ledger, {})
+    shown = InternalTelemetry(ledger, {})
     page = shown.exposition(False)
     shown.shutdown()
 
@@ -109,7 +109,7 @@ def test_the_switch_of_the_sdk_does_not_hide_what_was_lost(ledger, monkeypatch, 
 
 def test_the_page_has_no_target_info_and_no_scope_labels(ledger):
     """Who we are is written once for the whole page, by the exporter."""
-    shown = SelfMetrics(ledger, {"service.name": "x"})
+    shown = InternalTelemetry(ledger, {"service.name": "x"})
     page = shown.exposition(False)
     shown.shutdown()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ebpf_sidecar.pipeline.checks import Verdict
+from ebpf_sidecar.pipeline.checks import FindingVerdict
 from ebpf_sidecar.pipeline.plugins import Plugins
 from ebpf_sidecar.receivers.ebpf.doctor.examination import examine_host
 from ebpf_sidecar.receivers.ebpf.doctor.host_facts import read_host_facts
@@ -147,7 +147,11 @@ class Seen:
 
     @property
     def problems(self):
-        return {f"{each.area} {each.subject}" for each in self.examination.findings if each.verdict is Verdict.PROBLEM}
+        return {
+            f"{each.area} {each.subject}"
+            for each in self.examination.findings
+            if each.verdict is FindingVerdict.PROBLEM
+        }
 
     def advice(self, name):
         (found,) = [each for each in self.examination.advice if each.name == name]

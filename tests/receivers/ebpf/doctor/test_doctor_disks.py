@@ -3,7 +3,7 @@
 
 import pytest
 
-from ebpf_sidecar.pipeline.checks import Verdict
+from ebpf_sidecar.pipeline.checks import FindingVerdict
 
 ROWS = ("disks", "rows")
 SWAPS = "Filename\tType\tSize\tUsed\tPriority\n"
@@ -33,7 +33,7 @@ def test_disks_that_make_requests_have_rows(host):
     device(host, "sda/sda1", "8:1", "partition")
     mounted(host, ("8:1", "/", "ext4", "/dev/sda1"), ("0:22", "/tmp", "tmpfs", "tmpfs"))
 
-    assert (Verdict.OK, "") == (host.examine()[ROWS].verdict, host.examine()[ROWS].fix)
+    assert (FindingVerdict.OK, "") == (host.examine()[ROWS].verdict, host.examine()[ROWS].fix)
 
 
 def test_devices_that_take_bios_are_named_with_their_use_and_what_is_below(host):
@@ -54,7 +54,7 @@ def test_devices_that_take_bios_are_named_with_their_use_and_what_is_below(host)
 
     seen = host.examine()[ROWS]
 
-    assert Verdict.NOTE is seen.verdict
+    assert FindingVerdict.NOTE is seen.verdict
     assert seen.found.endswith("dm-0 (vg-root) for / and /my home, md0 for /data, zram0 for swap")
     assert seen.fix.startswith("read the rows of the devices below them (sda2, sdb, sdc); ")
 

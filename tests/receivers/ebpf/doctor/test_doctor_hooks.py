@@ -3,7 +3,7 @@
 
 import pytest
 
-from ebpf_sidecar.pipeline.checks import Verdict
+from ebpf_sidecar.pipeline.checks import FindingVerdict
 from ebpf_sidecar.pipeline.plugins import Plugins
 from ebpf_sidecar.receivers.ebpf.doctor.hook_findings import _fix as fix
 from ebpf_sidecar.receivers.ebpf.loading.plan import Choice
@@ -35,7 +35,7 @@ def test_a_hook_that_this_kernel_lacks_names_the_metrics_that_are_absent(host):
     """A note: all others continue."""
     seen = host.remove(FOLDER).examine()
 
-    assert Verdict.NOTE == seen[REMOVE].verdict
+    assert FindingVerdict.NOTE == seen[REMOVE].verdict
     assert f"this kernel has no tracepoint {EVENT}" in seen[REMOVE].found
     assert "absent: " in seen[REMOVE].found
     assert "ebpf.page_cache.removes" in seen[REMOVE].found
@@ -89,7 +89,7 @@ def test_an_attribute_missing_from_the_kernels_types_is_reported_as_absent(host)
     """A note: its metrics are there without it."""
     seen = host.remove("sys/kernel/btf/vmlinux").examine(probes=["syscalls"])
 
-    assert Verdict.NOTE == seen[FILE_TYPE].verdict
+    assert FindingVerdict.NOTE == seen[FILE_TYPE].verdict
     assert seen[FILE_TYPE].found.startswith("absent: no BTF; everything is still counted (ebpf.syscall.calls, ")
     assert "use a kernel built with CONFIG_DEBUG_INFO_BTF=y" == seen[FILE_TYPE].fix
     assert set() == seen.problems
@@ -101,5 +101,5 @@ def test_an_attribute_that_lacks_a_field_names_it(host):
     known = host.types(fields).examine(probes=["syscalls"])
     unknown = host.types(each for each in fields if each != "super_block.s_magic").examine(probes=["syscalls"])
 
-    assert Verdict.OK == known[FILE_TYPE].verdict
+    assert FindingVerdict.OK == known[FILE_TYPE].verdict
     assert "no field super_block.s_magic; everything is still counted" in unknown[FILE_TYPE].found

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ebpf_sidecar.pipeline.checks import Verdict
+from ebpf_sidecar.pipeline.checks import FindingVerdict
 from ebpf_sidecar.receivers.ebpf.doctor.examination import examine_host
 from ebpf_sidecar.receivers.ebpf.doctor.host_facts import Tracing
 from ebpf_sidecar.receivers.ebpf.doctor.kernel_config import NEEDED, USEFUL
@@ -21,7 +21,7 @@ def test_root_on_a_new_host_has_no_problem(host):
     """Nor anything to be noted, and every line says what was found."""
     findings = host.examine().examination.findings
 
-    assert {Verdict.OK} == {each.verdict for each in findings}
+    assert {FindingVerdict.OK} == {each.verdict for each in findings}
     assert all(each.found and not each.fix for each in findings)
 
 
@@ -72,7 +72,7 @@ def test_an_option_that_something_is_lost_without_is_a_note(host):
     config = "".join(f"{name}=y\n" for name in NEEDED)
     seen = host.write("proc/config.gz", gzip.compress(config.encode())).examine()
 
-    assert Verdict.NOTE == seen["kernel", "CONFIG_KPROBES"].verdict
+    assert FindingVerdict.NOTE == seen["kernel", "CONFIG_KPROBES"].verdict
     assert (
         "use a kernel built with CONFIG_KPROBES=y, as distributions' kernels are"
         == seen["kernel", "CONFIG_KPROBES"].fix
@@ -117,7 +117,7 @@ def test_unknown_options_are_no_problem(host, damaged):
         host.write("proc/config.gz", damaged)
     seen = host.examine()
 
-    assert Verdict.NOTE == seen[OPTIONS].verdict
+    assert FindingVerdict.NOTE == seen[OPTIONS].verdict
     assert seen[OPTIONS].found.startswith("unknown: no /proc/config.gz")
     assert "modprobe configs" in seen[OPTIONS].fix
 
@@ -135,7 +135,7 @@ def test_without_btf_probes_that_do_not_need_it_go_on(host):
     """A note then, for owners on old cgroups."""
     seen = host.remove("sys/kernel/btf/vmlinux").examine(probes=["syscalls"])
 
-    assert Verdict.NOTE == seen["kernel", "BTF"].verdict
+    assert FindingVerdict.NOTE == seen["kernel", "BTF"].verdict
     assert set() == seen.problems
 
 
@@ -145,14 +145,14 @@ def test_without_tracefs_and_the_right_to_mount_it_the_command_is_given(without_
 
     assert "mount -t tracefs tracefs /sys/kernel/tracing" in seen[TRACEFS].fix
     assert {"kernel tracefs", "rights CAP_SYS_ADMIN"} == seen.problems
-    assert Verdict.NOTE == seen["hooks", ""].verdict
+    assert FindingVerdict.NOTE == seen["hooks", ""].verdict
 
 
 def test_tracefs_that_will_be_mounted_is_no_problem(without_tracefs):
     """Root's receiver does it."""
     seen = without_tracefs.examine()
 
-    assert Verdict.NOTE == seen[TRACEFS].verdict
+    assert FindingVerdict.NOTE == seen[TRACEFS].verdict
     assert "the receiver mounts it" in seen[TRACEFS].found
     assert set() == seen.problems
 
@@ -162,7 +162,7 @@ def test_an_unreadable_tracefs_is_distinguished_from_an_unmounted_one(host):
     machine = replace(host.on(user=65534, group=100).machine(), tracefs=None, tracing=Tracing.UNREADABLE)
     found = next(each for each in examine_host(EbpfSettings(), machine).findings if each.subject == "tracefs")
 
-    assert (Verdict.PROBLEM, "mounted, but user 65534 may not read it") == (found.verdict, found.found)
+    assert (FindingVerdict.PROBLEM, "mounted, but user 65534 may not read it") == (found.verdict, found.found)
     assert found.fix.endswith("mount -o remount,mode=750,gid=100 /sys/kernel/tracing")
 
 
@@ -171,7 +171,7 @@ def test_a_tracefs_that_may_not_be_read_where_we_mount_it_is_a_problem(host):
     machine = replace(host.on(user=65534, group=100).machine(), tracefs=None, tracing=Tracing.HIDDEN)
     found = next(each for each in examine_host(EbpfSettings(), machine).findings if each.subject == "tracefs")
 
-    assert Verdict.PROBLEM is found.verdict
+    assert FindingVerdict.PROBLEM is found.verdict
     assert found.found.startswith("not mounted, and where this process mounts it privately, user 65534 may not")
     assert "mount -t tracefs -o mode=750,gid=100 tracefs /sys/kernel/tracing" in found.fix
     assert found.fix.endswith("or grant CAP_DAC_READ_SEARCH as well")
@@ -183,7 +183,7 @@ def test_a_tracefs_mounted_for_the_check_shows_the_hooks(host):
     findings = examine_host(EbpfSettings(), machine).findings
     found = next(each for each in findings if each.subject == "tracefs")
 
-    assert (Verdict.OK, "") == (found.verdict, found.fix)
+    assert (FindingVerdict.OK, "") == (found.verdict, found.fix)
     assert found.found.startswith("not mounted; the receiver mounts it privately")
     assert any(each.area == "hook" for each in findings)
 
@@ -222,7 +222,7 @@ def test_unknown_lockdown_is_reported_as_unknown(host):
     config = "".join(f"{name}=y\n" for name in (*NEEDED, "CONFIG_SECURITY_LOCKDOWN_LSM"))
     seen = host.remove("sys/kernel/security").write("proc/config.gz", gzip.compress(config.encode())).examine()
 
-    assert Verdict.NOTE == seen[LOCKDOWN].verdict
+    assert FindingVerdict.NOTE == seen[LOCKDOWN].verdict
     assert seen[LOCKDOWN].found.startswith("unknown")
     assert "mount -t securityfs securityfs /sys/kernel/security" in seen[LOCKDOWN].fix
 
@@ -231,4 +231,4 @@ def test_a_kernel_without_lockdown_locks_nothing_down(host):
     """Its options say so, wherever securityfs is."""
     finding = host.remove("sys/kernel/security").examine()[LOCKDOWN]
 
-    assert (Verdict.OK, "none: not built in (CONFIG_SECURITY_LOCKDOWN_LSM)") == (finding.verdict, finding.found)
+    assert (FindingVerdict.OK, "none: not built in (CONFIG_SECURITY_LOCKDOWN_LSM)") == (finding.verdict, finding.found)

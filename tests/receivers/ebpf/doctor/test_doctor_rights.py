@@ -5,7 +5,7 @@ import errno
 
 import pytest
 
-from ebpf_sidecar.pipeline.checks import Verdict
+from ebpf_sidecar.pipeline.checks import FindingVerdict
 from ebpf_sidecar.pipeline.plugins import Plugins
 from ebpf_sidecar.receivers.ebpf.doctor.needs import _ATTACHING
 from ebpf_sidecar.receivers.ebpf.doctor.open_files import descriptors_needed
@@ -190,15 +190,15 @@ def test_memlock_that_does_not_matter_has_the_reason(host, capabilities, release
     """Enough, lifted, or no longer required."""
     seen = host.process(capabilities).on(release=release, memlock=memlock).examine()
 
-    assert (Verdict.OK, words) == (seen[MEMLOCK].verdict, seen[MEMLOCK].found)
+    assert (FindingVerdict.OK, words) == (seen[MEMLOCK].verdict, seen[MEMLOCK].found)
 
 
 @pytest.mark.parametrize(
     ("capabilities", "switch", "verdict"),
     [
-        (("BPF", "PERFMON"), "0", Verdict.NOTE),
-        (("BPF", "PERFMON"), "1", Verdict.OK),
-        (("BPF", "PERFMON", "SYS_ADMIN"), "0", Verdict.OK),
+        (("BPF", "PERFMON"), "0", FindingVerdict.NOTE),
+        (("BPF", "PERFMON"), "1", FindingVerdict.OK),
+        (("BPF", "PERFMON", "SYS_ADMIN"), "0", FindingVerdict.OK),
     ],
 )
 def test_run_statistics_are_a_luxury(host, capabilities, switch, verdict):
@@ -207,7 +207,7 @@ def test_run_statistics_are_a_luxury(host, capabilities, switch, verdict):
     finding = seen["rights", "run statistics"]
 
     assert verdict == finding.verdict
-    assert ("kernel.bpf_stats_enabled=1" in finding.fix) == (verdict is Verdict.NOTE)
+    assert ("kernel.bpf_stats_enabled=1" in finding.fix) == (verdict is FindingVerdict.NOTE)
     assert set() == seen.problems
 
 
@@ -243,9 +243,9 @@ def test_an_unknown_process_has_no_rights(host):
 @pytest.mark.parametrize(
     ("settings", "verdict", "reported"),
     [
-        ({}, Verdict.NOTE, "the programs' run time, and whether some hooks fire, stay unknown"),
-        ({"probe_statistics": True}, Verdict.PROBLEM, "probe_statistics has no effect"),
-        ({"max_overhead": "1%", "probe_statistics": True}, Verdict.PROBLEM, "max_overhead has no effect"),
+        ({}, FindingVerdict.NOTE, "the programs' run time, and whether some hooks fire, stay unknown"),
+        ({"probe_statistics": True}, FindingVerdict.PROBLEM, "probe_statistics has no effect"),
+        ({"max_overhead": "1%", "probe_statistics": True}, FindingVerdict.PROBLEM, "max_overhead has no effect"),
     ],
 )
 def test_requested_run_statistics_that_are_refused_are_a_problem(host, settings, verdict, reported):
@@ -264,13 +264,13 @@ def test_the_rights_that_the_running_service_keeps_are_reported(host, names, sho
     finding = host.on(to_read=names).examine()["rights", "kept"]
 
     assert f"capabilities that the service keeps after startup: {shown}" == finding.found
-    assert Verdict.OK is finding.verdict
+    assert FindingVerdict.OK is finding.verdict
 
 
 def test_a_missing_libseccomp_is_reported(host):
     """The service runs nevertheless."""
     finding = host.on(libseccomp=False).examine()["rights", "kept"]
 
-    assert Verdict.NOTE is finding.verdict
+    assert FindingVerdict.NOTE is finding.verdict
     assert "its system calls are not filtered" in finding.found
     assert "install libseccomp2" in finding.fix

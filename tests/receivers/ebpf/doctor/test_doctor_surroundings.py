@@ -3,7 +3,7 @@
 
 import pytest
 
-from ebpf_sidecar.pipeline.checks import Verdict
+from ebpf_sidecar.pipeline.checks import FindingVerdict
 
 VERSION, VIEW, PROCESSES = ("cgroup", "version"), ("cgroup", "view"), ("processes", "pid namespace")
 OWN = {"cgroup": 4026532201, "pid": 4026532202}
@@ -22,7 +22,7 @@ def test_all_versions_of_cgroups_do(host, version, found):
     tree = host if version == "v2" else host.v1(hybrid=version == "hybrid")
     seen = tree.examine()
 
-    assert (Verdict.OK, found) == (seen[VERSION].verdict, seen[VERSION].found)
+    assert (FindingVerdict.OK, found) == (seen[VERSION].verdict, seen[VERSION].found)
     assert "the host's whole tree (the host's cgroup namespace)" == seen[VIEW].found
 
 
@@ -59,7 +59,7 @@ def test_a_container_with_the_hosts_tree_sees_all_of_it(host):
     """Whatever the namespace: what counts is what is mounted."""
     seen = host.namespaces(OWN).examine()
 
-    assert (Verdict.OK, "the host's whole tree (a cgroup namespace of its own)") == (
+    assert (FindingVerdict.OK, "the host's whole tree (a cgroup namespace of its own)") == (
         seen[VIEW].verdict,
         seen[VIEW].found,
     )
@@ -69,7 +69,7 @@ def test_a_pid_namespace_costs_only_long_names(host):
     """A note, not a problem."""
     seen = host.namespaces(OWN).examine()
 
-    assert Verdict.NOTE == seen[PROCESSES].verdict
+    assert FindingVerdict.NOTE == seen[PROCESSES].verdict
     assert "hostPID: true (docker: --pid=host)" == seen[PROCESSES].fix
     assert set() == seen.problems
 
@@ -78,7 +78,7 @@ def test_namespaces_that_cannot_be_read_are_reported_as_unknown(host):
     """Neither fine nor a problem."""
     seen = host.remove("proc/self/ns").examine()
 
-    assert Verdict.NOTE == seen[PROCESSES].verdict
+    assert FindingVerdict.NOTE == seen[PROCESSES].verdict
     assert seen[PROCESSES].found.startswith("unknown: /proc/self/ns/pid cannot be read")
     assert "the host's whole tree (namespace unknown)" == seen[VIEW].found
     assert set() == seen.problems
