@@ -35,7 +35,6 @@ class Stability(StrEnum):
     STABLE = "stable"
 
 
-@runtime_checkable
 class Lifecycle(Protocol):
     """The methods of a component that opens something.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -120,16 +120,25 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 
 @pytest.fixture
-def golden(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
-    """Compares a text with a file that was reviewed, or writes the file with ``--update-golden``."""
+def goldens(request: pytest.FixtureRequest) -> Callable[[Mapping[Path, str]], None]:
+    """Compares texts with files that were reviewed, all at once, or writes the files with ``--update-golden``."""
 
-    def compare(file: Path, actual: str) -> None:
+    def compare(actual: Mapping[Path, str]) -> None:
         if request.config.getoption("--update-golden"):
-            file.write_text(actual, encoding="utf-8")
+            for file, text in actual.items():
+                file.write_text(text, encoding="utf-8")
+        reviewed = {file: file.read_text(encoding="utf-8") if file.exists() else None for file in actual}
+        changed = [file for file, text in actual.items() if reviewed[file] != text]
 
-        assert file.read_text(encoding="utf-8") == actual
+        assert {file.name: reviewed[file] for file in changed} == {file.name: actual[file] for file in changed}
 
     return compare
+
+
+@pytest.fixture
+def golden(goldens: Callable[[Mapping[Path, str]], None]) -> Callable[[Path, str], None]:
+    """The same for a single text."""
+    return lambda file, actual: goldens({file: actual})
 
 
 @pytest.fixture

@@ -188,9 +188,7 @@ class _Expander:
 
     def _file(self, path: str, inside: tuple[str, ...]) -> str:
         try:
-            return self._noted(
-                self._read(path), inside, secret=any(is_secret_name(Path(part).stem) for part in Path(path).parts)
-            )
+            return self._noted(self._read(path), inside, secret=_holds_secrets(path))
         except UnreadableError as error:
             raise BadReferenceError(f'"{shortened(path, _MAX_PATH)}" {error}') from error
         except UnicodeDecodeError as error:

@@ -52,7 +52,7 @@ def test_two_frames_of_one_reading_are_shown_side_by_side(served):
     assert {} == served.drops
 
 
-def test_of_two_receivers_with_the_same_labels_the_first_keeps_the_series(served, caplog):
+def test_of_two_receivers_with_the_same_labels_the_first_keeps_the_series(served):
     """The other's points are counted: one value and then the other would look like restarts."""
     for number in range(3):
         served.clock.advance(1)

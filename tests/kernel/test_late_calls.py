@@ -60,7 +60,7 @@ def test_a_descriptor_that_is_no_program_is_refused(late):
         late(*LOADING).open_event(nothing.fileno(), 2, 0)
 
 
-def test_the_rights_needed_for_reading_are_known(attach):
+def test_the_rights_needed_for_reading_are_known():
     """From 5.19 on nothing; before, where the sysctl says so, CAP_BPF."""
     release = tuple(map(int, os.uname().release.split(".")[:2]))
     restricted = Path("/proc/sys/kernel/unprivileged_bpf_disabled").read_text().strip() != "0"

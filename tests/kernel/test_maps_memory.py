@@ -135,7 +135,7 @@ def test_seconds_of_stalls_equal_those_that_the_kernel_traces(attach_once, rows,
     assert sum(stalls) == pytest.approx(counted["duration_sum"][0], rel=0.1)
 
 
-def test_stalled_processes_are_distinguished_and_leave_no_stall_open(attach, rows, cgroup, press, file_of):
+def test_stalled_processes_are_distinguished_and_leave_no_stall_open(attach, cgroup, press, file_of):
     """Two processes, each with its own entries."""
     loaded, path = attach("memory", by_process=False), file_of(64 * MIB)
     cgroup.limit(16)
@@ -151,7 +151,7 @@ def test_stalled_processes_are_distinguished_and_leave_no_stall_open(attach, row
 
 
 @pytest.mark.parametrize("action", ["takes", "bursts"])
-def test_an_oom_kill_belongs_to_the_victim(attach_once, rows, cgroup, press, action):
+def test_an_oom_kill_belongs_to_the_victim(attach_once, cgroup, press, action):
     """To its process, its name and its cgroup, and there is one, however many threads it has."""
     loaded = attach_once("memory")
     cgroup.limit(16)

@@ -55,7 +55,7 @@ def test_one_call_may_read_a_whole_file(loaded, observe, file_of, megabytes):
     assert [near(size // PAGE)] * 3 == [seen.lookups, seen.misses, seen.adds[READ]]
 
 
-def test_reads_that_may_not_wait_leave_what_they_bring_in_to_those_that_do(loaded, observe, cold, tmp_path):
+def test_reads_that_may_not_wait_leave_what_they_bring_in_to_those_that_do(loaded, observe, cold):
     """RWF_NOWAIT: of what such a read does not get it is not charged."""
     first = observe(loaded, "ways.py", "unwilling", cold, size=SIZE, step=STEP)
     second = observe(loaded, "files.py", "sequential", cold, size=SIZE, step=STEP)

@@ -131,7 +131,7 @@ def test_a_guest_for_which_no_time_is_left_is_not_started(tmp_path):
     assert Outcome(problem="no time was left for it") == found["6.1"]
 
 
-def test_without_rights_the_running_kernels_row_has_the_reason(run, monkeypatch, tmp_path):
+def test_without_rights_the_running_kernels_row_has_the_reason(monkeypatch, tmp_path):
     """Guests continue: there one is root in any case."""
     monkeypatch.setattr("os.geteuid", lambda: 1000)
 

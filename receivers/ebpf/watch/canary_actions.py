@@ -25,7 +25,6 @@ Problems = Mapping[str, str]
 _IN_CHILD = (Action.PROCESS, Action.SIGNAL)
 _IN_FILE = (Action.LOOKUP, Action.ADD, Action.REMOVE, Action.FAULT, Action.DIRTY, Action.WRITEBACK, Action.REQUEST,
             Action.QUEUE)  # fmt: skip
-_AT_DISK = (Action.REQUEST, Action.QUEUE)
 
 
 @dataclass(frozen=True, slots=True)

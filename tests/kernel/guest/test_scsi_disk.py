@@ -91,7 +91,7 @@ def test_requests_that_a_busy_disk_gives_back_equal_what_its_driver_refused(disk
 
 
 @pytest.mark.proves("ebpf.block.io.errors", oracle="the caller's errno")
-def test_medium_errors_equal_those_that_the_caller_saw(disk, load_once, rows):
+def test_medium_errors_equal_those_that_the_caller_saw(disk, load_once):
     """Five reads of a bad place, and one of a good one."""
     loaded = load_once("block_io")
     before = errors_of(loaded, disk)

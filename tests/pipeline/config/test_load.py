@@ -193,7 +193,7 @@ def test_an_override_that_is_no_yaml_is_text(loaded, text):
     assert text == ebpf(loaded(SMALL, overrides=[f"receivers.ebpf.owner={text}"])).owner
 
 
-def test_sections_of_the_users_own_are_a_place_for_anchors(loaded, plugins):
+def test_sections_of_the_users_own_are_a_place_for_anchors(loaded):
     """Keys that start with ``x-`` are not part of the configuration: neither unknown nor expanded nor shown."""
     text = "x-shared: &shared {owner: a, labels: {b: '${env:UNSET}'}}\n" + SMALL.replace(
         "ebpf: }", "ebpf: {<<: *shared, labels: {}}}"

@@ -37,7 +37,7 @@ def config():
     return load([InlineSource(REPLAY, "replay.yaml")], [], Plugins(), {})
 
 
-def test_a_service_starts_delivers_and_drains(config, capsys):
+def test_a_service_starts_delivers_and_drains(config):
     """At the end received == sent, and the log shows what it did."""
     service = Service(config)
     service.start()

@@ -95,7 +95,7 @@ def test_a_process_that_ends_meanwhile_or_no_proc_does_no_harm(proc):
     assert [] == list(running_programs(proc / "missing", refuse))
 
 
-def attribution_over(proc, root):
+def attribution_over(root):
     """Rows by cgroup and name."""
     tree = CgroupTree(Hierarchy("v2", root))
     tree.learn()
@@ -110,7 +110,7 @@ def test_running_programs_have_their_names_where_they_are(proc, tmp_path):
     add_process(proc, 23)
     add_process(proc, 24, cgroup="0::/other")
     add_process(proc, 25, cgroup="0::/other", exe="/bin/measure-everything-else")
-    attribution = attribution_over(proc, root)
+    attribution = attribution_over(root)
     add_running_programs(attribution, attribution.tree.hierarchy, proc, refuse)
 
     assert LONG.encode() == attribution.names.full((SERVICE,), CUT)
@@ -125,14 +125,14 @@ def test_a_program_whose_place_is_not_found_may_be_anywhere(proc, tmp_path, why)
     add_process(proc, 23, cgroup={"above our namespace": "0::/../here", "gone": "0::/gone"}.get(why, "0::/here"))
     if why == "a namespace of our own":
         (proc / "self" / "ns" / "cgroup").symlink_to("cgroup:[1]")
-    attribution = attribution_over(proc, root)
+    attribution = attribution_over(root)
     add_running_programs(attribution, attribution.tree.hierarchy, proc, refuse)
     attribution.names.add(("/here",), CUT, LONG.encode())
 
     assert CUT == attribution.names.full(("/here",), CUT)
 
 
-def test_in_a_pid_namespace_only_what_is_new_is_known_from_the_start(proc, tmp_path):
+def test_in_a_pid_namespace_only_what_is_new_is_known_from_the_start(proc):
     """Of older cgroups, processes that are not seen may have had the name."""
     (proc / "self" / "ns" / "pid").symlink_to("pid:[1]")
     tree = SimpleNamespace(is_new=lambda cgroup: cgroup == 2)
