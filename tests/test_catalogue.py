@@ -14,8 +14,7 @@ from ebpf_sidecar.pipeline.cli.commands import cli
 from ebpf_sidecar.pipeline.component import ComponentKind
 from ebpf_sidecar.pipeline.frame import Kind
 from ebpf_sidecar.pipeline.plugins import Plugins
-from ebpf_sidecar.pipeline.telemetry.catalogue import SERVICE, catalogue
-from ebpf_sidecar.pipeline.telemetry.ledger import COUNTERS, QUEUE_GAUGES
+from ebpf_sidecar.pipeline.telemetry.catalogue import catalogue
 from ebpf_sidecar.pipeline.testing import NOON, RecordedTelemetry, fake_context, frame
 from ebpf_sidecar.processors.rate import RateProcessor, RateSettings
 from ebpf_sidecar.receivers.ebpf.frames.metric_frames import ReadingTime
@@ -131,11 +130,6 @@ def test_it_has_what_components_publish_about_themselves(kind, make):
     known = [each for each in METRICS.values() if each.made_by == kind and each.name.startswith("ebpf_sidecar.")]
 
     assert telemetry.reported == {(each.name, each.kind, each.unit, each.description) for each in known}
-
-
-def test_it_has_the_services_own():
-    """All that the ledger counts and shows of queues."""
-    assert {each.name for each in (*COUNTERS, *QUEUE_GAUGES)} == {n for n, m in METRICS.items() if m.made_by == SERVICE}
 
 
 def test_a_command_lists_it():

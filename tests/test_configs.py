@@ -6,7 +6,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from ebpf_sidecar.pipeline.cli.commands import exit_code
-from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind
 from ebpf_sidecar.pipeline.config.load import InlineSource, PipelineId, load
 from ebpf_sidecar.pipeline.config.locations import DEFAULT
 from ebpf_sidecar.pipeline.plugins import Plugins
@@ -34,22 +33,6 @@ def test_every_ready_configuration_passes_the_check_without_a_warning(capsys):
 def test_every_ready_configuration_starts_with_its_audience():
     """The first line names it, and the README's table shows it."""
     assert [] == [file.name for file in CONFIGS if not file.read_text(encoding="utf-8").startswith("# For ")]
-
-
-def test_the_default_measures_everything_for_prometheus():
-    """Page cache, block I/O and syscalls of the whole machine, by container and executable, with rates."""
-    config = default()
-    [receiver] = config.receivers.values()
-    pipeline = config.service.pipelines[PipelineId()]
-
-    assert (10.0, {"page_cache", "block_io", "syscalls"}) == (
-        receiver.settings.collection_interval,
-        set(receiver.settings.probes),
-    )
-    assert ["container", "executable"] == list(receiver.settings.group_by)
-    assert ["map_cleanup", "container", "rate"] == [str(id_) for id_ in pipeline.processors]
-    assert ["prometheus"] == [str(id_) for id_ in pipeline.exporters]
-    assert "127.0.0.1:18080" == config.exporters[ComponentId(ComponentKind.EXPORTER, "prometheus")].settings.endpoint
 
 
 def test_two_environment_variables_change_the_default():

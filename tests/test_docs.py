@@ -32,6 +32,7 @@ ebpf.cache.mapped_faults       counter   {fault}   ebpf_cache_mapped_faults_tota
 ebpf.cache.mapped_misses       counter   {fault}   ebpf_cache_mapped_misses_total
 ebpf.page_cache.adds           counter   {page}    ebpf_page_cache_adds_total
 ebpf.page_cache.removes        counter   {page}    ebpf_page_cache_removes_total
+ebpf.page_cache.written_back   counter   {page}    ebpf_page_cache_written_back_total
 ebpf.cache.hit_rate            gauge     %         ebpf_cache_hit_rate_percent
 ebpf.cache.miss_rate           gauge     %         ebpf_cache_miss_rate_percent
 ebpf.cache.mapped_hit_rate     gauge     %         ebpf_cache_mapped_hit_rate_percent
@@ -40,6 +41,10 @@ ebpf.fadvise.success           counter   {call}    ebpf_fadvise_success_total
 ebpf.fadvise.advice            counter   {call}    ebpf_fadvise_advice_total
 ebpf.fadvise.success_rate      gauge     %         ebpf_fadvise_success_rate_percent
 ebpf.memory.reclaim_efficiency gauge     %         ebpf_memory_reclaim_efficiency_percent
+ebpf.memory.lru.pages_scanned  counter   {page}    ebpf_memory_lru_pages_scanned_total
+ebpf.memory.direct_reclaim.processes gauge {process} ebpf_memory_direct_reclaim_processes
+ebpf.memory.direct_reclaim.duration histogram s    ebpf_memory_direct_reclaim_duration_seconds
+ebpf.memory.oom_kills          counter   {kill}    ebpf_memory_oom_kills_total
 ebpf.syscall.duration          histogram s         ebpf_syscall_duration_seconds
 ebpf.syscall.errors            counter   {error}   ebpf_syscall_errors_total
 ebpf.syscall.io                counter   By        ebpf_syscall_io_bytes_total
@@ -51,6 +56,8 @@ ebpf.map.entries               gauge     {entry}   ebpf_map_entries
 ebpf.map.capacity              gauge     {entry}   ebpf_map_capacity
 ebpf.map.memory                gauge     By        ebpf_map_memory_bytes
 ebpf.probe.attached            gauge     {hook}    ebpf_probe_attached
+ebpf.probe.runs                counter   {run}     ebpf_probe_runs_total
+ebpf.probe.run_time            counter   s         ebpf_probe_run_time_seconds_total
 ebpf.tracked_pids              gauge     {process} ebpf_tracked_pids
 ebpf.attribution.coverage      gauge     1         ebpf_attribution_coverage_ratio
 ebpf.collector.errors          counter   {error}   ebpf_collector_errors_total

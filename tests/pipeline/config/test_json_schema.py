@@ -81,11 +81,19 @@ def test_an_editor_sees_what_the_check_would_find(judge, name):
     assert not judge.is_valid(parse((WRONG / f"{name}.yaml").read_text(), name).value)
 
 
-def test_every_setting_is_described(plugins):
-    """The docstring below a setting becomes the editor's help."""
-    whole = schema(plugins)
+def test_every_setting_is_described():
+    """The docstring below a setting, or its class's, becomes the editor's help."""
+    classes = schema(Plugins())["$defs"]
+    shapes = {(name, key): each for name, one in classes.items() for key, each in one.get("properties", {}).items()}
 
-    assert "at least one" in str(whole["$defs"]["PipelineBody"]["properties"]["receivers"])
+    assert "at least one" in str(shapes["PipelineBody", "receivers"])
+    assert [] == [place for place, shape in shapes.items() if not described(shape, classes)]
+
+
+def described(shape, classes):
+    """Whether a setting, or one of the forms that it may have, has a description."""
+    referred = classes.get(shape.get("$ref", "").rpartition("/")[2], {})
+    return "description" in {**shape, **referred} or any(described(each, classes) for each in shape.get("anyOf", ()))
 
 
 def test_every_reference_inside_the_schema_leads_somewhere(plugins):
