@@ -63,7 +63,7 @@ soak: ## let containers come and go for ten minutes (ARGS=1h for longer), and fa
 
 kernel-matrix: ## the selftest on Debian's kernels from 5.10 to the newest (in QEMU), and tests that only a guest survives
 	@.ci/setup
-	@.ci/setup qemu-system-x86 qemu-system-arm busybox-static kmod e2fsprogs debian-archive-keyring || echo "going on without"
+	@.ci/setup qemu-system-x86 qemu-system-arm busybox-static kmod e2fsprogs debian-archive-keyring || echo "continuing without them"
 	@PYTHONPATH=.ci .venv/bin/python -m kernels $(ARGS)
 
 test-fresh: ## make run and make test in bare Debian 12 and 13 (ARGS="trixie -k rate": only there, only these tests)

@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """All programs, with all ways into a kernel, compile for each architecture, whichever this one is."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from architecture_compiler import compiled_for
 from mounts import WITH_TRACEFS, in_mounts
 
 from ebpf_sidecar.receivers.ebpf.kernel.btf import Btf
@@ -19,16 +16,6 @@ from ebpf_sidecar.receivers.ebpf.loading.targets import TargetSettings, kernel_t
 from ebpf_sidecar.receivers.ebpf.probe.file import find_probes, read_probe
 
 BPF = Path(__file__).parents[2] / "bpf"
-
-# what BPF cannot do, such as keeping more than 512 bytes on the stack, ends the process
-_COMPILES = """
-import json, sys
-from bcc import BPF
-asked = json.load(sys.stdin)
-BPF._trace_autoload = lambda _: None  # as our loader does
-bpf = BPF(text=asked["text"], cflags=asked["flags"])
-print(json.dumps({name: len(bpf.dump_func(name)) for name in asked["programs"]}))
-"""
 
 pytestmark = pytest.mark.parallel
 
@@ -65,23 +52,15 @@ def test_all_programs_compile_for_each_architecture(architecture, release, targe
     request = request_for(probes, targets=kernel_targets(TargetSettings(**TARGETS[targets]), Path("/proc")))
     plan = make_plan(request, EveryFunction(tracefs), Btf.of_kernel(), tuple(map(int, release.split("."))))
     programs = {way.program for choice in plan.choices for way in choice.usable}
-    asked = {
-        "text": assemble(Path(file) for file in request.files),
-        "flags": [f"-D{name}={value}" for name, value in plan.macros.items()]
-        # Debian 13: on x86-64 its compiler wants CET by default, which no other target has
-        + ["-Wno-everything", "-fcf-protection=none"],
-        "programs": sorted(programs),
-    }
+    flags = [f"-D{name}={value}" for name, value in plan.macros.items()]
 
-    done = subprocess.run(
-        in_mounts(WITH_TRACEFS, [sys.executable, "-c", _COMPILES]),  # BCC looks tracepoints up where they belong
-        input=json.dumps(asked),
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "ARCH": architecture, "BCC_KERNEL_SOURCE": str(BPF)},
+    compiled = compiled_for(
+        architecture,
+        assemble(Path(file) for file in request.files),
+        flags,
+        programs,
+        lambda line: in_mounts(WITH_TRACEFS, line),  # BCC looks tracepoints up where they belong
     )
 
-    assert done.returncode == 0, done.stderr
-    assert {"call_enters", "call_returns", "lookup_function", "add_tracepoint"} <= programs
-    assert all(json.loads(done.stdout).values())
+    assert {"call_enters", "call_returns", "lookup_function", "add_tracepoint"} <= programs == set(compiled)
+    assert all(compiled.values())

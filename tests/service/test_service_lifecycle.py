@@ -29,13 +29,19 @@ pytestmark = pytest.mark.parallel
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_drains_and_exits_with_0(serve, number):
-    """Whatever the signal, the service shuts down in order and logs it."""
+def test_a_signal_drains_exits_with_0_and_leaves_nothing_in_the_kernel(serve, number):
+    """Whatever the signal, the service shuts down in order and logs it; programs live as long as the process."""
     service = serve()
+    programs = programs_of(service.process.pid)
+    alive = {program for program in programs if exists(program)}
     service.process.send_signal(number)
 
     assert 0 == service.process.wait(15)
     assert "stopped" in service.log.read_text()
+    assert 10 < len(programs)
+    assert programs == alive
+    until(lambda: not any(map(exists, programs)), 5)  # the kernel frees them a little later, from a work queue
+    assert not [program for program in programs if exists(program)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -113,21 +119,6 @@ def test_the_doctor_finds_too_few_descriptors_too(command, tmp_path):
     assert 1 == done.returncode
     assert "56 descriptors; these probes need up to" in done.stdout
     assert "Traceback" not in done.stderr
-
-
-def test_after_its_end_nothing_of_it_is_left_in_the_kernel(serve):
-    """Programs live as long as the process, no longer."""
-    service = serve()
-    programs = programs_of(service.process.pid)
-    alive = {program for program in programs if exists(program)}
-    service.stop()
-    deadline = time.monotonic() + 5
-    while any(map(exists, programs)) and time.monotonic() < deadline:
-        time.sleep(0.05)  # the kernel frees programs a little later, from a work queue
-
-    assert 10 < len(programs)
-    assert programs == alive
-    assert not [program for program in programs if exists(program)]
 
 
 def test_the_status_pages_are_beside_the_metrics(serve):

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from ebpf_sidecar.receivers.ebpf.kernel.reader_rights import LOADING, rights_to_
 
 SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 SERVING = 1
-LONG_NAME = "a-rather-long-executable-name"
+LONG_NAMES = {"0": "roots-rather-long-executable-name", "65534": "a-daemons-rather-long-executable-name"}
 
 pytestmark = pytest.mark.parallel
 
@@ -52,32 +53,26 @@ def until(condition, seconds=10):
     return condition()
 
 
-def test_every_thread_of_the_service_has_no_right_but_to_read_and_scrapes_go_on(serve):
-    """CapEff, CapPrm, CapInh, CapBnd, CapAmb, NoNewPrivs and Seccomp of all threads; hooks are found live by then."""
+def test_processes_that_stay_have_only_the_rights_that_they_need_and_scrapes_go_on(serve):
+    """All capability sets, NoNewPrivs and Seccomp: of each thread of the service, which may only read, and of the broker,
+    which has what the loader needs and can gain nothing either; hooks are found live by then.
+    """
     kept = frozenset(rights_to_read())
     service = serve(probes="[page_cache, syscalls, page_faults]")
     page = service.settled()
     found = [(capability_sets(thread), state(thread)) for thread in threads(service.process.pid)]
+    (broker,) = threads(broker_of(service.process.pid))
+    wanted = frozenset({*LOADING, "SYS_PTRACE"}) & permitted_capabilities()
 
     assert len(found) > 3
     for sets, others in found:
         assert {"CapInh": frozenset(), "CapPrm": kept, "CapEff": kept, "CapBnd": kept, "CapAmb": frozenset()} == sets
         assert (1, 2) == others
+    assert (dict.fromkeys(SETS, wanted), (1, 0)) == (capability_sets(broker), state(broker))
     live = page.rows("ebpf_probe_live")
     assert len(live) > 10
     assert {1.0} == set(live.values())
     assert not page.rows("ebpf_collector_errors_total")
-
-
-def test_the_broker_has_what_the_loader_needs_and_nothing_else(serve):
-    """It is the only other process that stays; it can gain nothing either."""
-    service = serve(probes="[syscalls]")
-    broker = broker_of(service.process.pid)
-    (thread,) = threads(broker)
-
-    wanted = frozenset({*LOADING, "SYS_PTRACE"}) & permitted_capabilities()
-    assert dict.fromkeys(SETS, wanted) == capability_sets(thread)
-    assert (1, 0) == state(thread)
 
 
 def test_kill_9_leaves_neither_broker_nor_programs(serve):
@@ -112,21 +107,37 @@ def everybodys():
         yield Path(folder)
 
 
-@pytest.mark.parametrize("user", ["0", "65534"])
-def test_names_of_other_users_executables_are_completed(serve, everybodys, user):
-    """Without privileges no user may read ``exe`` of another user, nor root without capabilities that of a daemon."""
-    work = everybodys / LONG_NAME
-    shutil.copy("/usr/bin/dd", work)
-    # it runs before the service, and its command line names another file, so that only the executable's link shows it
-    line = ["setpriv", f"--reuid={user}", "--clear-groups", "bash", "-c",
-            f"exec -a short {work} if=/dev/zero of=/dev/null bs=512 count=100000000"]  # fmt: skip
-    with subprocess.Popen(line, stderr=subprocess.DEVNULL) as process:
-        try:
-            assert until(lambda: Path(f"/proc/{process.pid}/comm").read_text() == f"{LONG_NAME[:15]}\n", 10)
-            service = serve(probes="[syscalls]")
-            assert until(lambda: service.page().rows("ebpf_syscall_calls_total", comm=LONG_NAME), 30)
-        finally:
-            process.kill()
+def start_as(user, program):
+    """A process of that user, which reads a block for each that it is fed; its command line names another file, so that
+    only the executable's link shows its own.
+    """
+    shutil.copy("/usr/bin/dd", program)
+    line = [
+        "setpriv",
+        f"--reuid={user}",
+        "--clear-groups",
+        "bash",
+        "-c",
+        f"exec -a short {program} of=/dev/null bs=512",
+    ]
+    process = subprocess.Popen(line, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0)
+    assert until(lambda: Path(f"/proc/{process.pid}/comm").read_text() == f"{program.name[:15]}\n", 10)
+    return process
+
+
+def test_names_of_other_users_executables_are_completed(serve, everybodys):
+    """Without privileges no user may read ``exe`` of another user, nor root without capabilities that of a daemon. Both
+    programs run before the service.
+    """
+    with ExitStack() as ending:
+        fed = {name: ending.enter_context(start_as(user, everybodys / name)) for user, name in LONG_NAMES.items()}
+        service = serve(probes="[syscalls]")
+
+        def named(name):
+            fed[name].stdin.write(bytes(512))
+            return service.page().rows("ebpf_syscall_calls_total", comm=name)
+
+        assert [] == [name for name in fed if not until(lambda name=name: named(name), 30)]
 
 
 ATTEMPTS = """
