@@ -25,7 +25,7 @@ JSON_VERSION = 1
 """Increased when a key of the JSON is removed or changes its meaning; keys may be added at any time."""
 
 _COLOURS = {FindingVerdict.OK: "green", FindingVerdict.NOTE: "yellow", FindingVerdict.PROBLEM: "red"}
-_WIDEST = max(map(len, Verdict))  # so that the tables of all components line up
+_WIDEST = max(map(len, FindingVerdict))  # so that the tables of all components line up
 _NOTHING = "nothing to check: no component of this configuration has checks"
 
 

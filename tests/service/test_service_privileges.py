@@ -54,8 +54,8 @@ def until(condition, seconds=10):
 
 
 def test_processes_that_stay_have_only_the_rights_that_they_need_and_scrapes_go_on(serve):
-    """All capability sets, NoNewPrivs and Seccomp: of each thread of the service, which may only read, and of the broker,
-    which has what the loader needs and can gain nothing either; hooks are found live by then.
+    """All capability sets, NoNewPrivs and Seccomp: of each thread of the service, which may only read, and of the
+    broker, which has what the loader needs and can gain nothing either; hooks are found live by then.
     """
     kept = frozenset(rights_to_read())
     service = serve(probes="[page_cache, syscalls, page_faults]")
