@@ -111,7 +111,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileSche
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
     """Take turns with the other processes of this run; those that follow each other alone share one turn."""
     turn = _turn(item)
-    _TURNS.begin(turn)
+    _TURNS.start(turn)
     try:
         return (yield)
     finally:

@@ -9,7 +9,7 @@ ANY = "127.0.0.1:0"
 LARGE = b"x" * 20_000_000
 
 
-def ask(servers, path="/metrics", method="GET", body=None, endpoint=ANY, *, headers=None):
+def fetch(servers, path="/metrics", method="GET", body=None, endpoint=ANY, *, headers=None):
     """Status, headers and body of the answer."""
     connection = http.client.HTTPConnection(*servers.bound(endpoint), timeout=10)
     try:

@@ -38,7 +38,7 @@ def waits(turns):
         has_begun, may_end, ours = threading.Event(), threading.Event(), turns()
 
         def take_turn():
-            ours.begin(turn)
+            ours.start(turn)
             has_begun.set()
             may_end.wait(10)
             ours.end()
@@ -59,8 +59,8 @@ def waits(turns):
 def test_only_what_disturbs_waits(turns, waits, first, second):
     """Whichever is first; the other has its turn afterwards."""
     ours = turns()
-    ours.begin(first)
-    ours.begin(first)  # the next one of the same kind shares the turn
+    ours.start(first)
+    ours.start(first)  # the next one of the same kind shares the turn
     begun, _ = waits(second)
 
     assert begun.wait(0.1 if {first, second} in APART else 10) is ({first, second} not in APART)
@@ -72,7 +72,7 @@ def test_only_what_disturbs_waits(turns, waits, first, second):
 def test_no_turn_overtakes_one_that_waits_to_be_alone(turns, waits, many, one):
     """Otherwise overlapping others would keep it waiting until all have ended."""
     ours = turns()
-    ours.begin(many)
+    ours.start(many)
     alone, may_end = waits(one)
     assert not alone.wait(0.1)
     later, _ = waits(many)
@@ -89,8 +89,8 @@ def test_no_turn_overtakes_one_that_waits_to_be_alone(turns, waits, many, one):
 def test_a_test_that_is_alone_is_alone_after_one_that_was_not(turns, waits, before, then):
     """In the same process: the turn is released and acquired again."""
     ours = turns()
-    ours.begin(before)
-    ours.begin(then)
+    ours.start(before)
+    ours.start(then)
     begun, _ = waits(before)
 
     assert not begun.wait(0.1)

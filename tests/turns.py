@@ -49,7 +49,7 @@ class Turns:
         self._machine, self._kernel = machine, kernel
         self._now: Turn | None = None
 
-    def begin(self, turn: Turn) -> None:
+    def start(self, turn: Turn) -> None:
         """Wait for the turn; return at once if it still lasts."""
         if self._now is turn:
             return

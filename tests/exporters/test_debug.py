@@ -246,7 +246,7 @@ def test_a_service_with_another_exporter_goes_on_without_the_reader(left):
 
 
 def free_port():
-    """A port of the loopback that nobody listens on."""
+    """A free port on the loopback interface."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]
 

@@ -21,7 +21,7 @@ RECORDS = st.lists(
 
 @given(RECORDS)
 def test_records_come_back_as_they_were(records):
-    """Also after rows were chosen, and through a recording; a column that nobody has is not there."""
+    """Also after rows were chosen, and through a recording; a column without values is absent."""
     rows = RowSet.of(records)
     again = row_set_from_json(json.loads(json.dumps(row_set_to_json(rows))))
 

@@ -24,7 +24,7 @@ def receiver(name):
     return ComponentId(ComponentKind.RECEIVER, "r", name)
 
 
-def asked(increases, frames):
+def increases_of(increases, frames):
     """What each frame of a batch grew by, first row; None where that is not known."""
     increases.batch(frames)
     grown = [increases.of(each) for each in frames]
@@ -44,7 +44,7 @@ def test_two_receivers_never_influence_each_other(left, right, data):
         time = NOON + reads[name] * SECOND
         made = frame("c", [totals[name]], rows(1), time_unix_nano=time, source=receiver(name))
 
-        assert asked(alone[name], [made]) == asked(together, [made])
+        assert increases_of(alone[name], [made]) == increases_of(together, [made])
 
 
 def test_a_metric_away_for_too_long_starts_anew_without_counting_twice(monkeypatch):
@@ -54,7 +54,9 @@ def test_a_metric_away_for_too_long_starts_anew_without_counting_twice(monkeypat
 
     def read(**totals):
         now = next(time)
-        return asked(increases, [frame(name, [total], rows(1), time_unix_nano=now) for name, total in totals.items()])
+        return increases_of(
+            increases, [frame(name, [total], rows(1), time_unix_nano=now) for name, total in totals.items()]
+        )
 
     read(rare=100, busy=1)
     for total in (2, 3):
@@ -78,7 +80,7 @@ def test_frames_of_several_receivers_in_one_batch_are_each_their_own_receivers(m
     for number in range(6):
         names = ("left", "right") if number in (0, 5) else ("left",)
         time = NOON + number * SECOND
-        grown = asked(
+        grown = increases_of(
             increases, [frame("c", [number], rows(1), time_unix_nano=time, source=receiver(name)) for name in names]
         )
 
@@ -95,7 +97,7 @@ def test_what_is_remembered_is_bounded_however_many_origins_come_and_go(hosts):
         for number, host in enumerate(hosts):
             time = NOON + number * SECOND
             made = [frame(n, [1], rows(1), time_unix_nano=time, resource={"host.name": host}) for n in ("c", host)]
-            asked(increases, made)
+            increases_of(increases, made)
     recent = set(hosts[-patience:])
 
     assert recent == {stream.origin.resource["host.name"] for stream in increases._seen}

@@ -40,19 +40,19 @@ def _installed(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def asked(command, tmp_path):
+def run_on_probe(command, tmp_path):
     """What a command prints about the probe: exit code, output, errors."""
     if why_no_tracefs():
         pytest.skip(why_no_tracefs())
 
-    def asked(*words, strict):
-        config = tmp_path / "asked.yaml"
+    def run_on_probe(*words, strict):
+        config = tmp_path / "config.yaml"
         config.write_text(CONFIG.format(strict=strict))
         line = in_mounts(WITH_TRACEFS, [*command, *words, "--config", str(config)])
         done = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
         return done.returncode, done.stdout, done.stderr
 
-    return asked
+    return run_on_probe
 
 
 def test_a_missing_hook_leaves_its_metrics_absent_with_the_reason(serve, work):
@@ -70,9 +70,9 @@ def test_a_missing_hook_leaves_its_metrics_absent_with_the_reason(serve, work):
     assert 1 == service.log.read_text().count(BRIEFLY)
 
 
-def test_with_strict_the_service_does_not_start(asked):
+def test_with_strict_the_service_does_not_start(run_on_probe):
     """One line names the hook, the reason and what to do; the exit code is 1."""
-    code, _, reported = asked("run", strict="true")
+    code, _, reported = run_on_probe("run", strict="true")
 
     assert 1 == code
     assert "ebpf: cannot load probes: not every hook could be attached, and strict is on: partial::imagined" in reported
@@ -81,9 +81,9 @@ def test_with_strict_the_service_does_not_start(asked):
 
 
 @pytest.mark.parametrize(("strict", "verdict", "code"), [("false", "note", 0), ("true", "problem", 1)])
-def test_the_doctor_reports_it_beforehand(asked, strict, verdict, code):
+def test_the_doctor_reports_it_beforehand(run_on_probe, strict, verdict, code):
     """A problem where the service would not start; otherwise a note."""
-    exit_code, reported, _ = asked("doctor", "--json", strict=strict)
+    exit_code, reported, _ = run_on_probe("doctor", "--json", strict=strict)
     [finding] = [each for each in json.loads(reported)["findings"] if each["subject"] == "partial::imagined"]
 
     assert code == exit_code
@@ -91,9 +91,9 @@ def test_the_doctor_reports_it_beforehand(asked, strict, verdict, code):
     assert "use kernel 99.1 or later" in finding["fix"]
 
 
-def test_the_self_test_shows_it_and_proves_nothing_by_it(asked):
+def test_the_self_test_shows_it_and_proves_nothing_by_it(run_on_probe):
     """No case is known for this probe, which is reported and is not a success."""
-    code, reported, _ = asked("selftest", "--quick", strict="false")
+    code, reported, _ = run_on_probe("selftest", "--quick", strict="false")
 
     assert 1 == code
     assert f"partial::imagined: not attached: {WHY}" in reported

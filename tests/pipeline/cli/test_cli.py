@@ -93,7 +93,7 @@ def test_wrong_command_lines_exit_with_2(arguments, capsys):
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "told"),
+    ("error", "code", "printed"),
     [
         (
             ConfigError([Mistake("a::b", "wrong; mend it", "f:1:2"), Mistake("", "gone; look")]),
@@ -105,7 +105,7 @@ def test_wrong_command_lines_exit_with_2(arguments, capsys):
         (KeyboardInterrupt(), 130, "\n"),
     ],
 )
-def test_errors_become_exit_codes_and_lines(error, code, told, monkeypatch, capsys):
+def test_errors_become_exit_codes_and_lines(error, code, printed, monkeypatch, capsys):
     """2 for what the user wrote, 1 for what failed; no traceback."""
 
     def fail():
@@ -114,7 +114,7 @@ def test_errors_become_exit_codes_and_lines(error, code, told, monkeypatch, caps
     monkeypatch.setattr(cli.commands["version"], "callback", fail)
 
     assert code == exit_code(["version"])
-    assert told == capsys.readouterr().err
+    assert printed == capsys.readouterr().err
 
 
 def test_a_reader_that_has_seen_enough_is_no_error_to_explain():

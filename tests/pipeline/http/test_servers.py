@@ -6,7 +6,7 @@ import logging
 import socket
 
 import pytest
-from http_requests import ANY, answering, ask
+from http_requests import ANY, answering, fetch
 
 from ebpf_sidecar.pipeline import SidecarError
 from ebpf_sidecar.pipeline.host import Response
@@ -20,7 +20,7 @@ def test_components_share_a_server_by_naming_the_same_endpoint(servers):
     port = servers.bound(ANY)[1]
     servers.add(ANY, "/health", answering(b"h"))
 
-    assert (b"m", b"h", port) == (ask(servers)[2], ask(servers, "/health")[2], servers.bound(ANY)[1])
+    assert (b"m", b"h", port) == (fetch(servers)[2], fetch(servers, "/health")[2], servers.bound(ANY)[1])
 
 
 def test_the_port_that_the_kernel_chose_is_logged(caplog):
@@ -45,7 +45,7 @@ def test_paths_added_before_start_are_served_from_then_on():
     with pytest.raises(KeyError):
         servers.bound(ANY)
     servers.start()
-    answer = ask(servers)
+    answer = fetch(servers)
     servers.shutdown()
 
     assert b"m" == answer[2]
@@ -69,7 +69,7 @@ def test_a_handler_sees_method_headers_and_query(servers):
 def test_head_has_the_headers_of_get_and_no_body(servers):
     """The length is the one that GET would have."""
     servers.add(ANY, "/metrics", answering(b"12345"))
-    status, headers, body = ask(servers, method="HEAD")
+    status, headers, body = fetch(servers, method="HEAD")
 
     assert (200, "5", b"") == (status, headers["Content-Length"], body)
 
@@ -78,7 +78,7 @@ def test_an_unknown_path_is_answered_with_the_known_ones(servers):
     """404 helps a person who mistyped."""
     servers.add(ANY, "/metrics", answering(b""))
     servers.add(ANY, "/health", answering(b""))
-    status, _, body = ask(servers, "/metrcs")
+    status, _, body = fetch(servers, "/metrcs")
 
     assert (404, b'"/metrcs" is not served here; these are: /health /metrics\n') == (status, body)
 
@@ -86,17 +86,17 @@ def test_an_unknown_path_is_answered_with_the_known_ones(servers):
 def test_the_root_lists_what_is_served(servers):
     """Unless a component serves it itself."""
     servers.add(ANY, "/metrics", answering(b""))
-    index = ask(servers, "/")
+    index = fetch(servers, "/")
     servers.add(ANY, "/", answering(b"mine"))
 
     assert (200, b"ebpf-sidecar: /metrics\n") == (index[0], index[2])
-    assert b"mine" == ask(servers, "/")[2]
+    assert b"mine" == fetch(servers, "/")[2]
 
 
 def test_other_methods_are_refused(servers):
     """405 names those that are allowed."""
     servers.add(ANY, "/metrics", answering(b""))
-    status, headers, _ = ask(servers, method="POST", body=b"small")
+    status, headers, _ = fetch(servers, method="POST", body=b"small")
 
     assert (405, "GET, HEAD") == (status, headers["Allow"])
 
@@ -119,13 +119,13 @@ def test_a_failing_handler_is_answered_with_500_and_logged_once(servers, caplog)
     servers.add(ANY, "/metrics", fail)
     servers.add(ANY, "/health", answering(b"ok"))
     with caplog.at_level(logging.ERROR):
-        answers = [ask(servers) for _ in range(3)]
+        answers = [fetch(servers) for _ in range(3)]
 
     assert [500, 500, 500] == [status for status, _, _ in answers]
     assert b"our mistake" not in answers[0][2]
     assert ['answering "/metrics" failed; further failures are only counted'] == [r.message for r in caplog.records]
     assert {"/metrics": 3} == servers.failures(ANY)
-    assert b"ok" == ask(servers, "/health")[2]
+    assert b"ok" == fetch(servers, "/health")[2]
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_an_invalid_status_is_a_failure_of_its_handler(servers):
     """500 and one line, as for an exception."""
     servers.add(ANY, "/metrics", lambda request: Response(b"", 999))
 
-    assert [500, 500] == [ask(servers)[0], ask(servers)[0]]
+    assert [500, 500] == [fetch(servers)[0], fetch(servers)[0]]
     assert {"/metrics": 2} == servers.failures(ANY)
 
 
@@ -194,7 +194,7 @@ def test_the_last_path_removed_closes_the_server(servers):
     servers.add(ANY, "/b", answering(b""))
     address = servers.bound(ANY)
     servers.remove(ANY, "/a")
-    status = ask(servers, "/a")[0]
+    status = fetch(servers, "/a")[0]
     servers.remove(ANY, "/b")
     servers.remove(ANY, "/b")
 
@@ -210,4 +210,4 @@ def test_servers_can_be_started_again_after_shutdown(servers):
     servers.shutdown()
     servers.start()
 
-    assert b"again" == ask(servers)[2]
+    assert b"again" == fetch(servers)[2]

@@ -11,7 +11,7 @@ from contextlib import ExitStack, closing
 from itertools import count
 
 import pytest
-from http_requests import ANY, LARGE, answering, ask
+from http_requests import ANY, LARGE, answering, fetch
 
 from ebpf_sidecar.pipeline.host import Response
 from ebpf_sidecar.pipeline.http.connection import Phase
@@ -95,11 +95,11 @@ def test_clients_that_never_read_cannot_multiply_the_page(serving, clients):
     for number in range(1, 3):
         clients(servers.bound(ANY), GET % b"/metrics")
         until(lambda number=number: answers.bytes_held >= 1_500_000 * number)
-    status, headers, body = ask(servers)
+    status, headers, body = fetch(servers)
 
     assert (503, "5") == (status, headers["Retry-After"])
     assert b"slow clients hold too many unread responses; try again later\n" == body
-    assert 200 == ask(servers, "/health")[0]
+    assert 200 == fetch(servers, "/health")[0]
     assert until(lambda: answers.bytes_held == 3_000_000)
     assert 1 == servers.refused(ANY, HttpRefusal.BYTES_UNDER_WAY)
 
@@ -115,11 +115,11 @@ def test_a_recent_page_is_shared_where_no_other_fits(serving, clients):
     for number in range(1, 3):
         clients(servers.bound(ANY), GET % b"/metrics")
         until(lambda number=number: answers.bytes_held >= 1_500_000 * number)
-    status, headers, body = ask(servers)
+    status, headers, body = fetch(servers)
     others = [
-        ask(servers, "/metrics?a=1")[0],
-        ask(servers, headers={"X-Tenant": "other"})[0],
-        ask(servers, headers={"Authorization": "Basic x"})[0],
+        fetch(servers, "/metrics?a=1")[0],
+        fetch(servers, headers={"X-Tenant": "other"})[0],
+        fetch(servers, headers={"Authorization": "Basic x"})[0],
     ]
 
     assert (200, "1500000", {2}) == (status, headers["Content-Length"], set(body))
@@ -135,7 +135,7 @@ def test_stalled_clients_make_room_for_those_who_read(serving, clients):
         clients(servers.bound(ANY), GET % b"/metrics")
         until(lambda number=number: answers.bytes_held >= 1_500_000 * number)
     now[0] = 1.0
-    status, _, body = ask(servers)
+    status, _, body = fetch(servers)
 
     assert (200, 1_500_000) == (status, len(body))
     assert until(lambda: answers.bytes_held == 1_500_000)
@@ -159,7 +159,7 @@ def test_pipelined_requests_of_clients_that_do_not_read_hold_no_worker(serving, 
     for _ in range(2 * THREADS):
         clients(servers.bound(ANY), GET % b"/large" * 3)
 
-    assert b"fine" == ask(servers)[2]
+    assert b"fine" == fetch(servers)[2]
 
 
 def test_the_connection_idle_for_the_longest_time_goes_first(clients):
@@ -192,7 +192,7 @@ def test_clients_that_drip_cannot_take_the_port_away(serving, clients):
     servers = serving(limits=ConnectionLimits(connections=20, reserve=2, young_seconds=0.1))
     for _ in range(60):
         clients(servers.bound(ANY), b"GET /metrics HT")
-    answers = [ask(servers, path) for path in ("/health", "/metrics", "/health")]
+    answers = [fetch(servers, path) for path in ("/health", "/metrics", "/health")]
 
     assert [b"ok", b"fine", b"ok"] == [body for _, _, body in answers]
 
@@ -203,7 +203,7 @@ def test_a_place_and_a_worker_are_kept_for_probes(serving, clients):
     servers = serving(gate, limits=ConnectionLimits(connections=THREADS + 2, reserve=1))
     waiting = [clients(servers.bound(ANY), GET % b"/metrics") for _ in range(THREADS + 2)]
     until(lambda: gate.seen == THREADS)
-    refused, probe = ask(servers), ask(servers, "/health")
+    refused, probe = fetch(servers), fetch(servers, "/health")
     gate.opened.set()
 
     assert (503, "5", "close") == (refused[0], refused[1]["Retry-After"], refused[1]["Connection"])

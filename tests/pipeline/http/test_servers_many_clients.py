@@ -7,7 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from http_requests import ANY, LARGE, answering, ask
+from http_requests import ANY, LARGE, answering, fetch
 
 from ebpf_sidecar.pipeline.host import Response
 
@@ -16,7 +16,7 @@ def test_thirty_two_scrapers_at_once_all_get_the_page(servers):
     """Each gets all of it."""
     servers.add(ANY, "/metrics", answering(LARGE[:1_000_000]))
     with ThreadPoolExecutor(32) as pool:
-        answers = list(pool.map(lambda _: ask(servers), range(96)))
+        answers = list(pool.map(lambda _: fetch(servers), range(96)))
 
     assert {(200, 1_000_000)} == {(status, len(body)) for status, _, body in answers}
 
@@ -75,7 +75,7 @@ def test_others_are_answered_at_once_beside(servers, disturb):
     servers.add(ANY, "/large", answering(LARGE))
     clients = list(disturb(servers.bound(ANY)))
     begin = time.monotonic()
-    answers = [ask(servers) for _ in range(5)]
+    answers = [fetch(servers) for _ in range(5)]
     elapsed = time.monotonic() - begin
     for client in clients:
         client.close()
@@ -120,7 +120,7 @@ def test_shutdown_lets_an_answer_under_way_finish(servers):
 
     servers.add(ANY, "/metrics", slow)
     with ThreadPoolExecutor(2) as pool:
-        answer = pool.submit(ask, servers)
+        answer = pool.submit(fetch, servers)
         asked.wait(5)
         closing = pool.submit(servers.shutdown)
         go_on.set()

@@ -140,8 +140,8 @@ done.set()
 def test_threads_share_one_heap_once_configured():
     """By default each of several threads opens a heap of its own."""
     heaps = [
-        int(subprocess.run([sys.executable, "-c", THREADS, *told], stdout=subprocess.PIPE, check=True).stdout)
-        for told in ([], ["told"])
+        int(subprocess.run([sys.executable, "-c", THREADS, *words], stdout=subprocess.PIPE, check=True).stdout)
+        for words in ([], ["configured"])
     ]
 
     assert heaps[0] >= 4
