@@ -46,10 +46,10 @@ def request_for(
     targets: KernelTargets = ALL_TARGETS,
     program_cache: str | None = None,
 ) -> LoadRequest:
-    """The request to measure ``targets``. Raises `ConfigError` with all mistakes in ``chosen``, `ProbeError` if the budget
-    is too small.
+    """The request to measure ``targets``.
 
-    ``budget``: bytes of kernel memory for all maps. ``machine``: the one to size maps for, by default this one.
+    ``budget``: bytes of kernel memory for all maps. ``machine``: the one to size maps for, by default this one. Raises
+    `ConfigError` with all mistakes in ``chosen``, and `ProbeError` if the budget is too small.
     """
     chosen, machine = chosen or {}, machine or this_machine()
     _refuse_mistakes(probes, chosen)
