@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # `make` lists the targets. Each does its own set-up; the second time is quick.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-kernel test-peers peer-prometheus test-unprivileged check docs bench soak kernel-matrix test-fresh clean setup
+.PHONY: help run test test-kernel test-peers peers test-unprivileged check docs bench soak kernel-matrix test-fresh clean setup
 PYTEST = .venv/bin/python -m pytest
 # what workloads of tests and benchmarks are made with
 TOOLS = fio gcc libc6-dev e2fsprogs
@@ -28,13 +28,14 @@ test-kernel: ## the tests against the running kernel alone
 	@.ci/setup $(TOOLS)
 	@$(PYTEST) $(PARALLEL) -m kernel $(ARGS)
 
-test-peers: ## tests against real peers: Prometheus, fetched once into .cache, and the system's bpftrace and strace
-	@.ci/setup $(TOOLS) bpftrace strace xfsprogs btrfs-progs
+test-peers: ## tests against real peers: those of make peers, Debian's Prometheus, and the system's bpftrace and strace
+	@.ci/setup $(TOOLS) bpftrace strace xfsprogs btrfs-progs openssl
 	@.ci/fetch-prometheus
 	@PATH="$(CURDIR)/.cache/peers/usr/bin:$$PATH" $(PYTEST) -m peer $(ARGS)
 
-peer-prometheus: ## build a current Prometheus for make test-peers from Go modules, once; without it they use Debian's alone
-	@.ci/build-prometheus
+peers: ## build a current Prometheus, an OpenTelemetry Collector and SkyWalking OAP for test-peers, once (ARGS=oap: only it)
+	@.ci/setup maven
+	@.ci/build-peers $(ARGS)
 
 test-unprivileged: ## the test suite as a user without rights: kernel tests are skipped by name
 	@.ci/setup

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prometheus servers that scrape us, and what they answer; shared by several test files."""
+"""Prometheus servers that scrape us or are sent OTLP, and what they answer; shared by several test files."""
 
 import json
-import os
 import shutil
 import subprocess
 import threading
@@ -10,25 +9,21 @@ import time
 import urllib.parse
 import urllib.request
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
-
-from ebpf_sidecar.pipeline.endpoint import Address
+from peers import cached, free_addresses, needs_peer
 
 DEBIAN = shutil.which("prometheus")
 """Debian's, as a rule 2.42: no created timestamps."""
-MAKE = "`make peer-prometheus` builds it"
+RECEIVES_OTLP = ("--web.enable-otlp-receiver",)
+needs_current = needs_peer("prometheus3")
+"""Skips the test where `make peers` has not built a current Prometheus."""
 
 
-def current(environment=os.environ):
-    """The newest Prometheus that was built for tests; None where there is none, or none for us."""
-    home = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ebpf-sidecar" / "prometheus"
-    home = Path(environment.get("EBPF_SIDECAR_PROMETHEUS") or home)
-    if not os.access(home, os.R_OK | os.X_OK):
-        return None
-    built = sorted(home.glob("*/prometheus"), key=lambda path: [int(part) for part in path.parent.name.split(".")])
-    return built[-1] if built else None
+def current():
+    """The current Prometheus that was built for tests; None where there is none."""
+    folder = cached("prometheus3")
+    return folder and folder / "prometheus"
 
 
 def needs(program):
@@ -41,10 +36,31 @@ def prometheus(folder, target, *, program=DEBIAN, interval="1s", path="/metrics"
     """A Prometheus server that scrapes ``target`` at ``interval``; yields its own address. ``more``: of the job."""
     job = {"job_name": "sidecar", "metrics_path": path, "static_configs": [{"targets": [target]}], **dict(more)}
     config = {"global": {"scrape_interval": interval, "scrape_timeout": interval}, "scrape_configs": [job]}
+    with _started(folder, program, config, options) as address:
+        yield address
+
+
+@contextmanager
+def otlp_prometheus(folder, *, options=(), more=()):
+    """A current Prometheus that is sent OTLP and scrapes nobody; yields its own address.
+
+    ``more``: of its ``otlp`` section, such as ``{"promote_all_resource_attributes": True}``.
+    """
+    with _started(folder, current(), {"otlp": dict(more)}, [*RECEIVES_OTLP, *options]) as address:
+        first_answer(address, "vector(1)", bool)
+        yield address
+
+
+def otlp_url(address):
+    """Where such a Prometheus is sent metrics."""
+    return f"http://{address}/api/v1/otlp/v1/metrics"
+
+
+@contextmanager
+def _started(folder, program, config, options):
     folder.mkdir(exist_ok=True)
     (folder / "prometheus.yml").write_text(json.dumps(config))
-    with Address("127.0.0.1", 0).listen() as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    [address] = free_addresses(1)
     arguments = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data", *options]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([program, *arguments, f"--web.listen-address={address}"], stdout=log, stderr=log)

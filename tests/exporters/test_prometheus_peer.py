@@ -9,7 +9,7 @@ import urllib.request
 from contextlib import contextmanager
 
 import pytest
-from prometheus_servers import MAKE, current, first_answer, needs, prometheus, query
+from prometheus_servers import current, first_answer, needs, needs_current, prometheus, query
 
 from ebpf_sidecar.exporters.prometheus import FACTORY
 from ebpf_sidecar.pipeline import ComponentKind, Kind, RowSet
@@ -104,7 +104,7 @@ def test_a_real_prometheus_scrapes_us_and_answers_queries(tmp_path):
     ]
 
 
-@pytest.mark.skipif(CURRENT is None, reason=f"there is no current Prometheus; {MAKE}")
+@needs_current
 def test_a_current_prometheus_makes_native_histograms_of_ours(tmp_path):
     """One series each, with our own bounds and without loss, as configured there; this needs no protobuf."""
     native, name = {"convert_classic_histograms_to_nhcb": True}, "ebpf_block_io_duration_seconds"

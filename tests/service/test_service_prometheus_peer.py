@@ -6,7 +6,7 @@ import sys
 from contextlib import ExitStack
 
 import pytest
-from prometheus_servers import DEBIAN, MAKE, current, first_answer, number, prometheus, query
+from prometheus_servers import DEBIAN, current, first_answer, needs_current, number, prometheus, query
 
 pytestmark = pytest.mark.peer
 
@@ -36,7 +36,6 @@ SERVERS = {
     "both": (CURRENT, USES_CREATED, "start_at_zero: true"),
 }
 needs_debian = pytest.mark.skipif(DEBIAN is None, reason="prometheus is not installed (package prometheus)")
-needs_current = pytest.mark.skipif(CURRENT is None, reason=f"there is no current Prometheus; {MAKE}")
 
 
 @pytest.fixture(scope="module")
