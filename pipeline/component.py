@@ -115,14 +115,14 @@ class Sender(Protocol):
 
     def encode(self, frames: Frames) -> Iterable[Payload]:
         """The payloads of a batch; called once per batch, and retries send the same bytes. Points in no payload are not
-        sent; the sender reports them as dropped (`Telemetry.dropped`). With several consumers, threads call it
-        concurrently.
+        sent; the sender reports them as dropped (`Telemetry.dropped`). Calls come one at a time, in the order in which
+        batches were queued, from any thread.
         """
         ...
 
     def send(self, payload: Payload) -> None:
         """Deliver within ``timeout``. Raises `SendError` for anything that was not delivered. An `OSError` counts as a
-        failure that may pass, any other exception as a refusal.
+        failure that may pass, any other exception as a refusal. With several consumers, threads call it concurrently.
         """
         ...
 

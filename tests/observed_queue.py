@@ -2,6 +2,7 @@
 """Queues that record what happens to their batches; shared by several test files."""
 
 import threading
+import time
 from collections import Counter
 
 from ebpf_sidecar.pipeline.clock import Deadline, SystemClock
@@ -56,3 +57,19 @@ class Blocking(FakeSender):
         self.entered.set()
         self.released.wait(10)
         super().send(payload)
+
+
+class OneByOne(FakeSender):
+    """Notes how many of its `encode` ran at the same time at most, and the first values of batches in that order."""
+
+    def __init__(self):
+        super().__init__()
+        self.most, self.order, self._inside = 0, [], 0
+
+    def encode(self, frames):
+        self._inside += 1
+        self.most = max(self.most, self._inside)
+        self.order.append(int(frames[0].values[0]))
+        time.sleep(0.002)  # long enough for others to come in, if they may
+        yield from super().encode(frames)
+        self._inside -= 1

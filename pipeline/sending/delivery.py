@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Delivers batches to a back end: encodes each once, and sends until every point is settled."""
+"""Delivers to a back end: encodes each batch once, and sends its payloads until every point is settled."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ebpf_sidecar.pipeline.clock import Clock
 from ebpf_sidecar.pipeline.component import Sender
+from ebpf_sidecar.pipeline.frame import Frames, points
 from ebpf_sidecar.pipeline.host import Telemetry
 from ebpf_sidecar.pipeline.payload import Payload, SendError
 from ebpf_sidecar.pipeline.push_settings import RetrySettings
 
 from .accounting import SHUTDOWN, DeliveryAccounting, InFlightBatch
 from .backoff import backoff_intervals
-from .memory_queue import Batch
 
 
 @dataclass
@@ -30,32 +30,52 @@ class Delivery:
     stopped: threading.Event
     random: Callable[[], float]
 
-    def deliver(self, batch: Batch, in_flight: InFlightBatch) -> None:
-        """Settle a batch that is in flight; never raises."""
+    def encode(self, frames: Frames) -> list[Payload]:
+        """The payloads of a batch; never raises: what was encoded before a failure is kept.
+
+        Senders may remember what they encoded before, so callers encode batches in order and one at a time.
+        """
+        payloads: list[Payload] = []
         try:
-            for payload in self.sender.encode(batch.frames):
-                self._deliver(payload, in_flight)
+            payloads.extend(self.sender.encode(frames))
         except BaseException as problem:  # noqa: BLE001 # a plugin's sender may fail in any way, and others must continue
             self.telemetry.error("encoding", problem)
-            self.account.failed(in_flight, in_flight.points, "encoding")
+            self.telemetry.dropped(max(0, points(frames) - sum(each.points for each in payloads)), "encoding")
         else:
             self.telemetry.recovered("encoding")
+        return payloads
+
+    def deliver(self, payloads: Iterable[Payload], in_flight: InFlightBatch) -> None:
+        """Settle an encoded batch that is in flight; never raises."""
+        for payload in payloads:
+            self.deliver_payload(payload, in_flight)
         self.account.finish(in_flight)
 
-    def _deliver(self, payload: Payload, in_flight: InFlightBatch) -> None:
-        """Try until nothing of the payload remains."""
+    def deliver_payload(
+        self, payload: Payload, in_flight: InFlightBatch, shrunk: Callable[[Payload], None] | None = None
+    ) -> bool:
+        """Try until nothing of the payload remains; never raises.
+
+        ``shrunk``: called with what remains after a partial delivery, by a queue that outlives the process. For such a
+        queue, the stop settles nothing: the answer is false, and what remains waits for the next process.
+        """
         pauses, give_up = backoff_intervals(self.retry, self.random), self._end()
         remaining, last = payload, self.stopped.is_set()
         while problem := self._attempt(remaining, in_flight):
-            outcome = problem.outcome(remaining)
-            if outcome.remaining is None:
-                return
-            remaining = outcome.remaining
+            rest = problem.outcome(remaining).remaining
+            if rest is None:
+                return True
+            if shrunk and rest is not remaining:
+                shrunk(rest)
+            remaining = rest
             pause = max(next(pauses), problem.retry_after)
             if reason := self._why_not_again(last, give_up - pause):
+                if shrunk and reason == SHUTDOWN:
+                    return False
                 self.account.failed(in_flight, remaining.points, reason)
-                return
+                return True
             last = self.clock.wait(self.stopped, pause)
+        return True
 
     def _end(self) -> float:
         longest = self.retry.max_elapsed_time
@@ -84,8 +104,8 @@ class Delivery:
             return None
         self.telemetry.error("sending", problem)
         outcome = problem.outcome(payload)
-        for reason, points in outcome.rejected.items():
-            self.account.failed(in_flight, points, reason)
+        for reason, number in outcome.rejected.items():
+            self.account.failed(in_flight, number, reason)
         undelivered = sum(outcome.rejected.values()) + (outcome.remaining.points if outcome.remaining else 0)
         self.account.sent(in_flight, max(0, payload.points - undelivered))
         return problem

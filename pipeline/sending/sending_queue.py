@@ -15,9 +15,11 @@ from ebpf_sidecar.pipeline.clock import Clock, Deadline
 from ebpf_sidecar.pipeline.component import Sender
 from ebpf_sidecar.pipeline.frame import Frames
 from ebpf_sidecar.pipeline.host import Telemetry
+from ebpf_sidecar.pipeline.payload import Payload
 from ebpf_sidecar.pipeline.push_settings import PushSettings
 
 from .accounting import SHUTDOWN, DeliveryAccounting, DeliveryCounters, InFlightBatch
+from .consumers import Consumers
 from .delivery import Delivery
 from .memory_queue import Batch, MemoryQueue
 
@@ -43,20 +45,22 @@ class SendingQueue:
             sender, settings.retry_on_failure, self._account, telemetry, clock, self._stopped, randomly
         )
         self._changed = self._account.changed
-        self._threads: list[threading.Thread] = []
+        self._order = threading.Lock()
+        """Held while a batch is taken and encoded: senders encode in the queue's order, one batch at a time."""
+        self._consumers = Consumers(f"exporter {name}", self._run)
 
     def start(self) -> None:
         """Start delivering."""
-        for number in range(self._settings.num_consumers if self._settings.enabled else 0):
-            thread = threading.Thread(target=self._run, name=f"exporter {self.name} {number}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
+        self._consumers.start(self._settings.num_consumers if self._settings.enabled else 0)
 
     def consume(self, frames: Frames) -> None:
         """Accept a batch for delivery; never raises, and blocks only if the settings say so."""
         batch = Batch.of(frames)
         if not self._settings.enabled:
-            self._deliver(batch)
+            in_flight = self._account.begin(batch.points)
+            with self._order:
+                payloads = self._delivery.encode(frames)
+            self._delivery.deliver(payloads, in_flight)
             return
         with self._changed:
             while self._settings.block_on_overflow and not (self._stopped.is_set() or self._waiting.has_room(batch)):
@@ -100,8 +104,7 @@ class SendingQueue:
         """
         deadline = deadline or Deadline.after(5.0, self._clock)
         self.close()
-        for thread in self._threads:
-            thread.join(deadline.left())
+        self._consumers.join(deadline)
         with self._changed:
             lost = self._account.abandon_in_flight()
             waiting = self._waiting.points
@@ -115,10 +118,12 @@ class SendingQueue:
         while (taken := self._next()) is not None:
             self._delivery.deliver(*taken)
 
-    def _deliver(self, batch: Batch) -> None:
-        self._delivery.deliver(batch, self._account.begin(batch.points))
+    def _next(self) -> tuple[list[Payload], InFlightBatch] | None:
+        with self._order:
+            taken = self._taken()
+            return taken and (self._delivery.encode(taken[0].frames), taken[1])
 
-    def _next(self) -> tuple[Batch, InFlightBatch] | None:
+    def _taken(self) -> tuple[Batch, InFlightBatch] | None:
         with self._changed:
             while not self._waiting:
                 if self._stopped.is_set():

@@ -7,8 +7,9 @@ from queue import SimpleQueue
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from observed_queue import DOWN, Blocking, ObservedQueue, soon
+from observed_queue import DOWN, Blocking, ObservedQueue, OneByOne, soon
 
+from ebpf_sidecar.pipeline.clock import Deadline, SystemClock
 from ebpf_sidecar.pipeline.payload import Payload, SendError
 from ebpf_sidecar.pipeline.testing import FakeSender, RecordedTelemetry, frame
 
@@ -91,6 +92,48 @@ def test_several_consumers_deliver_at_the_same_time():
     assert {"m 0", "m 1"} == {*sender.delivered}
 
 
+@pytest.mark.parametrize("settings", [{"num_consumers": 8}, {"enabled": False}])
+def test_batches_are_encoded_one_at_a_time_and_in_order(settings):
+    """However many consumers or receivers there are: a sender that makes increases compares with what came before."""
+    sender = OneByOne()
+    queue = ObservedQueue(sender, queue=settings)
+    first = 40 if settings.get("enabled", True) else 0
+    for number in range(first):
+        queue.consume([frame("m", [number])])
+    queue.start()
+    offering = [threading.Thread(target=queue.consume, args=([frame("m", [40 + each])],)) for each in range(8)]
+    for thread in offering:
+        thread.start()
+    for thread in offering:
+        thread.join(10)
+    queue.shutdown()
+
+    assert 1 == sender.most
+    assert [*range(first)] == sender.order[:first]
+    assert first + 8 == len(sender.order)
+    assert {"sent": len(sender.order)} == queue.accounting
+
+
+def test_what_was_encoded_before_a_failure_is_delivered():
+    """Only the rest of the batch is lost."""
+    queue = ObservedQueue(sender := HalfEncoding())
+    queue.start()
+    queue.consume([frame("m", [1, 2, 3])])
+    queue.shutdown()
+
+    assert ["m 1"] == sender.delivered
+    assert {"sent": 1, "send_failed": 2} == queue.accounting
+    assert {"encoding": 2} == queue.telemetry.drops
+
+
+class HalfEncoding(FakeSender):
+    """A sender that fails in the middle of a batch."""
+
+    def encode(self, frames):
+        yield Payload(b"m 1", 1)
+        raise ValueError("no such unit")
+
+
 def test_what_cannot_be_delivered_within_the_bound_is_counted_at_shutdown():
     """Shutdown waits no longer than allowed, and reports what was lost."""
     sender = Blocking()
@@ -117,8 +160,7 @@ def test_a_delivery_that_ends_after_the_bound_is_not_counted_again():
     queue.shutdown(soon())
     sender.released.set()
     sender.until(1)
-    for thread in queue._threads:
-        thread.join(5)
+    queue._consumers.join(Deadline.after(5.0, SystemClock()))
 
     assert {"send_failed": 2} == queue.accounting
 
@@ -212,8 +254,7 @@ def test_every_offered_point_is_always_sent_failed_dropped_or_queued(steps, capa
     assert (0, 0) == (unaccounted(queue, offered), queue.queued_points())
     for _ in range(2):
         sender.orders.put(None)  # what was in flight is delivered after all
-    for thread in queue._threads:
-        thread.join(5)
+    queue._consumers.join(Deadline.after(5.0, SystemClock()))
 
     assert 0 == unaccounted(queue, offered)
     assert offered == queue.accounting["sent"] + sum(queue.telemetry.drops.values())
