@@ -35,6 +35,9 @@ class QueueSettings(Settings):
     """How many batches are delivered concurrently; with more than one, their order is not preserved."""
     block_on_overflow: bool = False
     """Wait for room instead of dropping the oldest batch; receivers wait as well."""
+    storage: str | None = None
+    """The extension that keeps the queue on disk, as in `file_storage`: what waits survives the end of the process.
+    `requests` then are payloads, of which a large batch has several, and `bytes` those on the way to the back end."""
 
     @model_validator(mode="before")
     @classmethod
@@ -44,6 +47,12 @@ class QueueSettings(Settings):
         size = written.get("queue_size")
         number = isinstance(size, int) and not isinstance(size, bool)
         return {**written, "sizer": Sizer.REQUESTS} if number else written
+
+    @model_validator(mode="after")
+    def _stores_what_is_queued(self) -> Self:
+        if self.storage is not None and not self.enabled:
+            raise ValueError(f'storage "{self.storage}" has no queue to keep; set enabled: true, or remove storage')
+        return self
 
 
 class RetrySettings(Settings):

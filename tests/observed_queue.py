@@ -8,8 +8,9 @@ from collections import Counter
 from ebpf_sidecar.pipeline.clock import Deadline, SystemClock
 from ebpf_sidecar.pipeline.payload import SendError
 from ebpf_sidecar.pipeline.push_settings import PushSettings
+from ebpf_sidecar.pipeline.sending.persistent_queue import PersistentQueue
 from ebpf_sidecar.pipeline.sending.sending_queue import SendingQueue
-from ebpf_sidecar.pipeline.testing import FakeSender, RecordedTelemetry
+from ebpf_sidecar.pipeline.testing import FakeSender, RecordedTelemetry, frame
 
 DOWN = SendError("unavailable", retry=True)
 
@@ -31,6 +32,9 @@ class RecordedCounters(Counter):
     def enqueue_failed(self, points):
         self["enqueue_failed"] += points
 
+    def restored(self, points):
+        self["restored"] += points
+
 
 class ObservedQueue(SendingQueue):
     """A queue that records what happens to it, and randomizes nothing."""
@@ -39,6 +43,29 @@ class ObservedQueue(SendingQueue):
         self.accounting, self.telemetry = RecordedCounters(), telemetry or RecordedTelemetry()
         settings = PushSettings(sending_queue=queue or {}, retry_on_failure=retry)
         super().__init__("test", sender, settings, self.accounting, self.telemetry, clock or SystemClock(), lambda: 0.5)
+
+
+class ObservedPersistentQueue(PersistentQueue):
+    """The same on disk."""
+
+    def __init__(self, sender, storage, clock=None, queue=None, **retry):
+        self.accounting, self.telemetry = RecordedCounters(), RecordedTelemetry()
+        settings = PushSettings(sending_queue=queue or {}, retry_on_failure=retry)
+        parts = (self.accounting, self.telemetry, clock or SystemClock(), lambda: 0.5)
+        super().__init__("test", sender, settings, storage, *parts)
+
+
+def started(sender, storage, **settings):
+    """A running queue on disk that retries at once."""
+    queue = ObservedPersistentQueue(sender, storage, **{"initial_interval": "1ms"} | settings)
+    queue.start()
+    return queue
+
+
+def offer(queue, *numbers):
+    """Batches of one point each."""
+    for number in numbers:
+        queue.consume([frame("m", [number])])
 
 
 def soon():

@@ -15,6 +15,7 @@ from ebpf_sidecar.exporters.prometheus import FACTORY
 from ebpf_sidecar.pipeline.component import ComponentKind
 from ebpf_sidecar.pipeline.config.load import InlineSource, load
 from ebpf_sidecar.pipeline.errors import SidecarError
+from ebpf_sidecar.pipeline.extensions.file_storage import SIZE as STORAGE_SIZE
 from ebpf_sidecar.pipeline.plugins import PROJECT, Plugins
 from ebpf_sidecar.pipeline.telemetry.catalogue import catalogue
 from ebpf_sidecar.pipeline.telemetry.exposition import InternalTelemetry
@@ -123,8 +124,7 @@ def test_internal_telemetry_has_its_documented_names_on_the_page():
     metrics = InternalTelemetry(ledger, {})
     for counter in COUNTERS:
         ledger.add(counter, 1, ())
-    page = [Instrument(*metric.instrument) for metric in FACTORY.metrics(())]
-    gauges = [*QUEUE_GAUGES, *page]
+    gauges = [*QUEUE_GAUGES, *(Instrument(*metric.instrument) for metric in (*FACTORY.metrics(()), STORAGE_SIZE))]
     for gauge in gauges:
         ledger.gauge(gauge, (), lambda: 1.0)
     _, text = (metrics.exposition(in_openmetrics=False).decode() for _ in range(2))  # at first some are 0

@@ -38,7 +38,7 @@ def added_by_rate() -> str:
 @block
 def own_telemetry() -> str:
     """The service's own counters and gauges."""
-    found = made_by("receiver ebpf", "exporter prometheus")
+    found = made_by("receiver ebpf", "exporter prometheus", "extension file_storage")
     parts = [metric for metric in found if metric.name.startswith(_OWN)]
     return _table([*made_by(SERVICE), *parts])
 

@@ -11,6 +11,7 @@
     service_section      pipelines and the components that they refer to
     service_settings     the settings of the service section
     conflicts            exclusive resources of components
+    storage_references   extensions that senders name for their queues
 
 `load` reports every mistake of every part in one `ConfigError`.
 """
@@ -34,6 +35,7 @@ from .expansion import expand, has_reference, unwrapped_tree
 from .service_section import read_service
 from .service_settings import PipelineId, PipelineSettings, ServiceSettings, listed_ids
 from .sources import ConfigSource, InlineSource, merged_document, source_name
+from .storage_references import storage_references
 from .validation import Marks, in_order, mistake
 from .yaml_document import Document
 
@@ -102,7 +104,11 @@ def _load(
         )
     components, wrong = read_sections(tree, document.marks, plugins)
     service, more = read_service(tree, document.marks)
-    more += conflicts(components, service, document.marks) if service else []
+    if service:
+        more += [
+            *conflicts(components, service, document.marks),
+            *storage_references(components, service, document.marks),
+        ]
     mistakes += _without_consequences(mistakes, [*_unknown_sections(tree, document.marks), *wrong, *more])
     if mistakes or service is None:
         raise ConfigError(in_order(mistakes, document.marks))

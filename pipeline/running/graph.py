@@ -16,13 +16,15 @@ from functools import partial
 from typing import Any
 
 from ebpf_sidecar.pipeline.clock import Clock, Deadline, SystemClock
-from ebpf_sidecar.pipeline.component import CleansMaps, ComponentId, MapCleanup, UpstreamRequest
+from ebpf_sidecar.pipeline.component import CleansMaps, ComponentId, MapCleanup, Sender, UpstreamRequest
 from ebpf_sidecar.pipeline.component_methods import method_problem
 from ebpf_sidecar.pipeline.config.load import Config, ConfiguredComponent, PipelineId, PipelineSettings
 from ebpf_sidecar.pipeline.errors import ConfigError, Mistake, PluginError, SidecarError
 from ebpf_sidecar.pipeline.host import Context
+from ebpf_sidecar.pipeline.payload_store import Storage
 from ebpf_sidecar.pipeline.push_settings import PushSettings
 from ebpf_sidecar.pipeline.sending.direct_export import DirectExport
+from ebpf_sidecar.pipeline.sending.persistent_queue import PersistentQueue
 from ebpf_sidecar.pipeline.sending.sending_queue import SendingQueue
 from ebpf_sidecar.pipeline.telemetry.ledger import QUEUE_CAPACITY, QUEUE_SIZE, QUEUED, Ledger
 
@@ -35,7 +37,8 @@ _CLOSING_SECONDS = 1.0
 _GIVE_UP_SECONDS = 5.0
 
 NewContext = Callable[[ComponentId], Context]
-ExporterNode = SendingQueue | DirectExport
+QueueNode = SendingQueue | PersistentQueue
+ExporterNode = QueueNode | DirectExport
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +164,7 @@ def _create(id_: ComponentId, configured: ConfiguredComponent, new_context: NewC
 def _queues_first(exporter_nodes: Mapping[ComponentId, ExporterNode], settings: PipelineSettings) -> list[ExporterNode]:
     """A pipeline's exporters, queues first: direct exporters may be slow, and must not delay the others' batches."""
     chosen = [exporter_nodes[id_] for id_ in settings.exporters]
-    return sorted(chosen, key=lambda node: not isinstance(node, SendingQueue))
+    return sorted(chosen, key=lambda node: isinstance(node, DirectExport))
 
 
 def _exporter_node(
@@ -174,11 +177,22 @@ def _exporter_node(
     accounting.appear()
     if not isinstance(configured.settings, PushSettings):
         return DirectExport(exporter, accounting, context.telemetry)
-    queue = SendingQueue(str(id_), exporter, configured.settings, accounting, context.telemetry, context.clock)
+    queue = _queue(exporter, configured.settings, accounting, context)
     ledger.gauge(QUEUE_SIZE, attributes, queue.size)
     ledger.gauge(QUEUED, attributes, queue.queued_points)
     ledger.gauge(QUEUE_CAPACITY, attributes, lambda: queue.capacity)
     return queue
+
+
+def _queue(sender: Sender, settings: PushSettings, accounting: ExporterCounters, context: Context) -> QueueNode:
+    name = settings.sending_queue.storage
+    parts = (accounting, context.telemetry, context.clock)
+    if name is None:
+        return SendingQueue(str(context.id), sender, settings, *parts)
+    storage = context.extension(name)
+    if not isinstance(storage, Storage):
+        raise SidecarError(f'extension "{name}" stores nothing; name a file_storage', component=str(context.id))
+    return PersistentQueue(str(context.id), sender, settings, storage, *parts)
 
 
 def _processor_nodes(

@@ -19,6 +19,7 @@ from ebpf_sidecar.pipeline.telemetry.ledger import (
     OUTGOING,
     RECEIVED,
     REFUSED,
+    RESTORED,
     SEND_FAILED,
     SENT,
     Attributes,
@@ -50,6 +51,10 @@ class ExporterCounters:
     def enqueue_failed(self, points: int) -> None:
         """Count points that were dropped before the exporter got them."""
         self.ledger.add(ENQUEUE_FAILED, points, self.attributes)
+
+    def restored(self, points: int) -> None:
+        """Count points that an earlier process left in the queue."""
+        self.ledger.add(RESTORED, points, self.attributes)
 
 
 class FrameConsumer(Protocol):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Accounts for every point passed to an exporter exactly once: delivered, refused, or dropped.
 
-At every moment: offered == sent + send failed + enqueue failed + in flight + waiting.
+At every moment: offered + restored == sent + send failed + enqueue failed + in flight + waiting.
 """
 
 from __future__ import annotations
@@ -30,6 +30,10 @@ class DeliveryCounters(Protocol):
 
     def enqueue_failed(self, points: int) -> None:
         """Count points that were dropped before the exporter got them."""
+        ...
+
+    def restored(self, points: int) -> None:
+        """Count points that an earlier process left in the queue."""
         ...
 
 
@@ -78,6 +82,12 @@ class DeliveryAccounting:
         """End the delivery of a batch: points that are not settled were left out, and reported elsewhere."""
         self.failed(in_flight, in_flight.points, "")
         with self.changed:
+            self._in_flight.discard(in_flight)
+
+    def wait_again(self, in_flight: InFlightBatch, points: int) -> None:
+        """Take points of a batch out of the flight, uncounted, since they wait. Call it with ``changed`` held."""
+        in_flight.points -= points
+        if in_flight.points <= 0:
             self._in_flight.discard(in_flight)
 
     def abandon_in_flight(self) -> int:

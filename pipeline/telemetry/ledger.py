@@ -58,7 +58,13 @@ SEND_FAILED = Instrument(
 ENQUEUE_FAILED = Instrument(
     "ebpf_sidecar.exporter.enqueue_failed_metric_points",
     "{point}",
-    "Data points dropped before an exporter, because its queue was full or closed",
+    "Data points dropped before an exporter, because its queue was full or closed, or damaged on disk",
+    _EXPORTER,
+)
+RESTORED = Instrument(
+    "ebpf_sidecar.exporter.restored_metric_points",
+    "{point}",
+    "Data points that an earlier process left in the queue on disk",
     _EXPORTER,
 )
 DROPPED = Instrument(
@@ -75,7 +81,9 @@ HTTP_REFUSED = Instrument(
     ("endpoint", "reason"),
 )
 
-COUNTERS = (RECEIVED, REFUSED, INCOMING, OUTGOING, SENT, SEND_FAILED, ENQUEUE_FAILED, DROPPED, ERRORS, HTTP_REFUSED)
+COUNTERS = (
+    RECEIVED, REFUSED, INCOMING, OUTGOING, SENT, SEND_FAILED, ENQUEUE_FAILED, RESTORED, DROPPED, ERRORS, HTTP_REFUSED,
+)  # fmt: skip
 RARE = (DROPPED, ERRORS, HTTP_REFUSED)
 """Counters whose series appear with the first event; the others start at 0."""
 
