@@ -75,7 +75,7 @@ class FileStorage:
         self._context.telemetry.observe(*SIZE.instrument, self._folder.size)
 
     def open_store(self, name: str) -> PayloadStore:
-        """The payloads of the sender with that id. Raises `StorageError`."""
+        """The payloads of the sender with that id. Raises `StorageError`, also for a new file on a full disk."""
         file = self._settings.directory / f"exporter_{quote(name, safe='')}.sqlite3"
         notice = partial(self._context.telemetry.error, "opening")
         store = PayloadDatabase(file, self._settings.max_size, self._settings.fsync, notice)

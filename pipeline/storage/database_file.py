@@ -25,8 +25,6 @@ _TABLES = (
     f"CREATE TABLE IF NOT EXISTS damaged (number INTEGER PRIMARY KEY, sequence INTEGER, {_COLUMNS})",
 )
 _PRAGMAS = (
-    "locking_mode = EXCLUSIVE",
-    "auto_vacuum = INCREMENTAL",  # only before the first table
     "journal_mode = WAL",
     f"journal_size_limit = {4 << 20}",
     "temp_store = MEMORY",
@@ -59,6 +57,9 @@ def connect(path: Path, max_size: int) -> sqlite3.Connection:
         path.touch(0o600)  # SQLite's other files get the same mode
         connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
         try:
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # first: without it, reading makes a file
+            if not _number(connection, "page_count"):  # later it would write, which a full disk refuses
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             for pragma in _PRAGMAS:
                 connection.execute(f"PRAGMA {pragma}")
             _prepare(connection, path, max_size)

@@ -17,6 +17,7 @@ from pydantic import Field, SecretStr, model_validator
 from ebpf_sidecar.pipeline.component import ComponentKind, Factory, Stability
 from ebpf_sidecar.pipeline.http.servers import HttpServers
 from ebpf_sidecar.pipeline.plugins import Plugins, hookimpl
+from ebpf_sidecar.pipeline.push_settings import PushSettings
 from ebpf_sidecar.pipeline.settings import Duration, Interval, Settings
 
 
@@ -85,7 +86,9 @@ COMPONENTS = {
     "exporter.prometheus": PrometheusSettings,
     "exporter.otlp": OtlpSettings,
     "exporter.debug": DebugSettings,
+    "exporter.push": PushSettings,
     "extension.health_check": Settings,
+    "extension.file_storage": Settings,
 }
 
 Install = Callable[[str, object], EntryPoint]
