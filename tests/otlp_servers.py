@@ -107,6 +107,7 @@ class HttpServer:
     requests: list = field(default_factory=list)
     headers: list = field(default_factory=list)
     paths: list = field(default_factory=list)
+    statuses: list = field(default_factory=list)
     port: int = 0
 
     def take(self, handler):
@@ -118,6 +119,7 @@ class HttpServer:
         self.paths.append(handler.path)
         protobuf = {"content-type": "application/x-protobuf"}
         status, headers, content = self.script.pop(0) if self.script else (200, protobuf, b"")
+        self.statuses.append(status)
         handler.send_response(status)
         for name, value in {**headers, "content-length": str(len(content))}.items():
             handler.send_header(name, value)

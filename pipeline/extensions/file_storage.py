@@ -51,7 +51,7 @@ class FileStorageSettings(Settings):
     """Write each batch through to the disk. Otherwise a power cut can lose the newest batches; `kill -9` cannot."""
     max_size: Bytes = Field(default=1 << 30, ge=1 << 20)
     """The size beyond which no sender's file grows, whatever `queue_size` allows. The write-ahead log beside it takes
-    4MiB more, or as much as the largest batch."""
+    8MiB more, or as much as the largest batch."""
 
     @model_validator(mode="after")
     def _can_be_used(self) -> Self:

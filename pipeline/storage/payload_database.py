@@ -14,15 +14,15 @@ from typing import Any
 from ebpf_sidecar.pipeline.payload import Payload
 from ebpf_sidecar.pipeline.payload_store import Amount, DamageError, StorageError, Stored
 
-from .database_file import DamagedFileError, checksum, connect, is_whole, translated
+from .database_file import PAGE, DamagedFileError, checksum, connect, is_whole, translated
 from .salvage import set_file_aside
 
 _ROW = "sequence, points, note, checksum, body"
 _INSERT = f"INSERT OR REPLACE INTO payloads ({_ROW}, size) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608 # only our own words
 _KEPT_DAMAGED = 10
 """How many damaged payloads are kept for inspection."""
-_FREE_PAGES, _STEP_PAGES = 256, 2048
-"""Free pages of 4 KiB that an empty file may keep, and how many are given back at a time."""
+_FREE_PAGES, _STEP_PAGES = (16 << 20) // PAGE, (8 << 20) // PAGE
+"""Free pages that an empty file may keep, and how many are given back at a time."""
 
 
 @dataclass

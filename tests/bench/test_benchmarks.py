@@ -97,6 +97,16 @@ def test_folding_is_measured_beside_a_page(bench):
     assert 1 > kept > 50 * 8 * 10 / 1e6
 
 
+def test_a_queue_on_disk_is_measured_beside_a_plain_file(bench, tmp_path):
+    """Every turn has its times, and what waits is found again."""
+    queue = bench("disk_queue")
+    times = queue.measured(tmp_path, 4_000, 3)
+
+    assert [3, 3, 3, 3] == [*map(len, (times.added, times.removed, times.plain, times.unsynced))]
+    assert ["4,000", True] == [times.row(4_000)[0], times.row(4_000)[5] > 0]
+    assert 0 < queue.start_up(tmp_path, 1 << 20) < 10
+
+
 @kernel
 @pytest.mark.parallel
 def test_a_real_map_is_read_completely(bench):

@@ -134,7 +134,7 @@ def test_a_full_disk_keeps_the_newest(tmp_path, monkeypatch):
 
     assert {FULL: 40 - len(taken)} == backlog.lost
     assert taken == list(range(40 - len(taken), 40))
-    assert len(taken) > 15
+    assert len(taken) * 50_000 > MIB // 2
 
 
 def test_a_disk_that_cannot_be_read_keeps_nothing_back_that_is_in_memory(tmp_path):
