@@ -44,7 +44,7 @@ WINGS = {
         "pipeline", "pipeline/config", "pipeline/http", "pipeline/process", "pipeline/sending", "pipeline/telemetry",
     },
     "pipeline/sending": {"pipeline"},
-    "pipeline/storage": {"pipeline"},
+    "pipeline/storage": {"pipeline", "pipeline/process"},
     "pipeline/telemetry": {"pipeline"},
     "processors": {"pipeline"},
     "receivers": {"pipeline", "pipeline/recording"},

@@ -24,13 +24,15 @@ from urllib.parse import quote
 
 from pydantic import Field, model_validator
 
-from ebpf_sidecar.pipeline.component import Factory, Stability
+from ebpf_sidecar.pipeline.checks import Check, Examination
+from ebpf_sidecar.pipeline.component import ComponentKind, Factory, Stability
 from ebpf_sidecar.pipeline.host import Context
 from ebpf_sidecar.pipeline.metric_info import gauge
 from ebpf_sidecar.pipeline.payload_store import PayloadStore
 from ebpf_sidecar.pipeline.plugins import hookimpl
-from ebpf_sidecar.pipeline.settings import Bytes, Interval, Settings
+from ebpf_sidecar.pipeline.settings import Bytes, Interval, PlacedError, Settings
 from ebpf_sidecar.pipeline.storage.folder import StorageFolder, folder_problem
+from ebpf_sidecar.pipeline.storage.folder_check import examined
 from ebpf_sidecar.pipeline.storage.payload_database import PayloadDatabase
 
 SIZE = gauge("ebpf_sidecar.storage.size", "By", "Size of all files in the directory of a file_storage", "component")
@@ -56,7 +58,7 @@ class FileStorageSettings(Settings):
     @model_validator(mode="after")
     def _can_be_used(self) -> Self:
         if problem := folder_problem(self.directory, create=self.create_directory):
-            raise ValueError(f"directory {problem}")
+            raise PlacedError([(("directory",), problem)])
         return self
 
 
@@ -101,3 +103,13 @@ def register_components() -> Sequence[Factory]:
             metrics=lambda _: (SIZE,),
         )
     ]
+
+
+@hookimpl
+def register_checks() -> Sequence[Check]:
+    """Whether the service may write there."""
+    return [Check(ComponentKind.EXTENSION, "file_storage", _examine)]
+
+
+def _examine(settings: FileStorageSettings) -> Examination:
+    return Examination((examined(settings.directory),))

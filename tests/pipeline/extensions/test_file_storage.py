@@ -12,10 +12,12 @@ from mounts import in_mounts
 from pydantic import ValidationError
 from stored_payloads import payload
 
+from ebpf_sidecar.pipeline.checks import FindingVerdict
 from ebpf_sidecar.pipeline.clock import SystemClock
 from ebpf_sidecar.pipeline.component import ComponentKind
 from ebpf_sidecar.pipeline.errors import SidecarError
 from ebpf_sidecar.pipeline.extensions.file_storage import SIZE, FileStorage, FileStorageSettings
+from ebpf_sidecar.pipeline.plugins import Plugins
 from ebpf_sidecar.pipeline.testing import RecordedTelemetry, fake_context
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="not root")
@@ -49,6 +51,7 @@ def run(code, *arguments, before=()):
 HOLD = """
 import os, sys
 from pathlib import Path
+from ebpf_sidecar.pipeline.checks import FindingVerdict
 from ebpf_sidecar.pipeline.clock import SystemClock
 from ebpf_sidecar.pipeline.errors import SidecarError
 from ebpf_sidecar.pipeline.storage.folder import StorageFolder
@@ -191,6 +194,24 @@ def test_a_folder_that_the_service_may_not_write_is_named(tmp_path):
 
     why = f'"{tmp_path}" cannot be written by user 0; change its owner, or choose another directory'
     assert why == run(without + HOLD, tmp_path)
+
+
+@pytest.mark.parametrize("below", ["", "new/folder"])
+def test_the_doctor_says_whether_the_service_may_write_there(tmp_path, below):
+    """Without the capabilities that it will not have; and where the folder is still to be created."""
+    check = [each.examine for each in Plugins().checks(ComponentKind.EXTENSION, "file_storage")]
+    settings = FileStorageSettings(directory=tmp_path / below, create_directory=True)
+    [good] = [finding for examine in check for finding in examine(settings).findings]
+    if os.geteuid() == 0:
+        os.chown(tmp_path, 12345, 12345)
+    tmp_path.chmod(0o555)
+    [bad] = [finding for examine in check for finding in examine(settings).findings]
+    tmp_path.chmod(0o755)
+
+    assert (FindingVerdict.OK, FindingVerdict.PROBLEM) == (good.verdict, bad.verdict)
+    assert good.found.startswith("can be written, ")
+    assert f"{tmp_path} cannot be written by user {os.geteuid()} without capabilities" == bad.found
+    assert f"chown {os.geteuid()} {tmp_path}" == bad.fix
 
 
 @ROOT_ONLY
