@@ -38,8 +38,7 @@ def added_by_rate() -> str:
 @block
 def own_telemetry() -> str:
     """The service's own counters and gauges."""
-    found = made_by("receiver ebpf", "exporter prometheus", "extension file_storage")
-    parts = [metric for metric in found if metric.name.startswith(_OWN)]
+    parts = [each for each in catalogue(plugins()) if each.name.startswith(_OWN) and each.made_by != SERVICE]
     return _table([*made_by(SERVICE), *parts])
 
 
