@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # `make` lists the targets. Each does its own set-up; the second time is quick.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-kernel test-peers peers test-unprivileged check docs bench soak kernel-matrix test-fresh clean setup
+.PHONY: help check-oap-rules run test test-kernel test-peers peers test-unprivileged check docs bench soak kernel-matrix test-fresh clean setup
 PYTEST = .venv/bin/python -m pytest
 # what workloads of tests and benchmarks are made with
 TOOLS = fio gcc libc6-dev e2fsprogs
@@ -9,6 +9,7 @@ TOOLS = fio gcc libc6-dev e2fsprogs
 PARALLEL = -n $(shell expr $$(nproc) + 1) --dist loadfile --no-loadscope-reorder
 COG = -P -I .ci -p "import documents" --verbosity=1
 MARKDOWN = $(wildcard *.md */*.md deploy/*/*.md)
+SKYWALKING = PYTHONPATH=.ci .venv/bin/python -m skywalking
 ARGS ?=
 # what Python compiled is kept, whatever the environment says: else each of the thousand processes compiles it anew
 unexport PYTHONDONTWRITEBYTECODE
@@ -46,13 +47,20 @@ check: ## lint, types, formatting, generated documents
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
-	@MYPYPATH=.ci .venv/bin/mypy .ci/documents .ci/kernels
+	@MYPYPATH=.ci .venv/bin/mypy .ci/documents .ci/kernels .ci/skywalking
 	@clang-format --dry-run --Werror bpf/*.c bpf/*.h
 	@.venv/bin/cog $(COG) --check --check-fail-msg="run make docs" $(MARKDOWN)
+	@$(SKYWALKING) fresh
+	@$(SKYWALKING) check 11
 
-docs: ## write the generated parts of the READMEs anew
+check-oap-rules: ## check rule files for SkyWalking OAP (ARGS="10.4 mine.yaml"), ours by default
+	@.ci/setup
+	@$(SKYWALKING) check $(or $(ARGS),11)
+
+docs: ## write the generated parts of the READMEs and deploy/skywalking anew
 	@.ci/setup
 	@.venv/bin/cog $(COG) -r $(MARKDOWN)
+	@$(SKYWALKING) write
 
 bench: ## print what the product costs here, against a control in the same run
 	@.ci/setup $(TOOLS)

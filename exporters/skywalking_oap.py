@@ -4,7 +4,7 @@
 Counters and histograms are sent as deltas, each container as a service instance (``container@pod``), durations in
 milliseconds, attributes without dots, processes and devices added up unless asked for, and few points per request.
 What OAP has refused may be counted there in part, so it is not sent again; a request that timed out is, and counts as
-possibly doubled.
+possibly doubled. Rules, dashboards and alarms for OAP are in ``deploy/skywalking/``.
 
     exporters:
       skywalking_oap: {endpoint: "oap:11800", tls: {insecure: true}, cluster: showcase, pod_name: "${env:POD_NAME}"}

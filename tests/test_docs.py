@@ -185,7 +185,7 @@ def leads_somewhere(document, link):
 
 def test_every_file_that_is_named_exists():
     """Files and folders of the tree that documents mention without a link, placeholders aside."""
-    folder = r"(?:pipeline|receivers|processors|exporters|bpf|configs|tests|bench|\.ci)/"
+    folder = r"(?:pipeline|receivers|processors|exporters|bpf|configs|deploy|tests|bench|\.ci)/"
     text = "\n".join(path.read_text(encoding="utf-8") for path in MARKDOWN)
     named = set(re.findall(rf"`({folder}[\w./-]*)`", text))
 

@@ -9,6 +9,7 @@ from .components import components, service_settings
 from .kernels import kernel_matrix
 from .memory import map_memory
 from .metrics import added_by_rate, own_telemetry, receiver_metrics
+from .oap import oap_layers, oap_metrics
 from .overview import benches, configurations, hooks, markers
 from .page import page_sizes
 from .probe_keys import probe_keys
@@ -24,6 +25,8 @@ __all__ = [
     "kernel_matrix",
     "map_memory",
     "markers",
+    "oap_layers",
+    "oap_metrics",
     "own_telemetry",
     "page_sizes",
     "probe_keys",

@@ -80,12 +80,17 @@ class Shaping:
         return kept
 
 
+def label_name(attribute: str) -> str:
+    """An attribute's name as rules can name it."""
+    allowed = re.sub(r"[^A-Za-z0-9_]", "_", attribute)
+    return f"{allowed}_" if allowed in _RESERVED else allowed
+
+
 def _without_dots(rows: RowSet) -> RowSet:
     """Attributes that a rule can name; up to 10.3 OAP keeps dots in those of points. The first of two alike is kept."""
     columns: dict[str, Column] = {}
     for name, column in rows.columns.items():
-        allowed = name if name in RESOURCE else re.sub(r"[^A-Za-z0-9_]", "_", name)
-        columns.setdefault(f"{allowed}_" if allowed in _RESERVED else allowed, column)
+        columns.setdefault(name if name in RESOURCE else label_name(name), column)
     return RowSet(rows.ids, columns)
 
 
