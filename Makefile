@@ -30,7 +30,7 @@ test-kernel: ## the tests against the running kernel alone
 	@$(PYTEST) $(PARALLEL) -m kernel $(ARGS)
 
 test-peers: ## tests against real peers: those of make peers, Debian's Prometheus, and the system's bpftrace and strace
-	@.ci/setup $(TOOLS) bpftrace strace xfsprogs btrfs-progs openssl
+	@.ci/setup $(TOOLS) bpftrace strace xfsprogs btrfs-progs jq openssl
 	@.ci/fetch-prometheus
 	@PATH="$(CURDIR)/.cache/peers/usr/bin:$$PATH" $(PYTEST) -m peer $(ARGS)
 
