@@ -25,6 +25,7 @@ from .host import Context, Request, Response, Routes
 from .payload import Payload, SendError
 from .rows import RowSet
 from .settings import Settings
+from .tls_settings import ServerTls
 
 _ENDING_SECONDS = 0.5  # a thread that was asked to stop may need a moment
 
@@ -55,10 +56,18 @@ class _NotedRoutes:
         self._routes = routes
         self.added: set[tuple[str, str]] = set()
 
-    def add(self, endpoint: str, path: str, handler: Callable[[Request], Response]) -> None:
+    def add(
+        self,
+        endpoint: str,
+        path: str,
+        handler: Callable[[Request], Response],
+        *,
+        max_body: int = 0,
+        tls: ServerTls | None = None,
+    ) -> None:
         """Like the wrapped routes."""
         self.added.add((endpoint, path))
-        self._routes.add(endpoint, path, handler)
+        self._routes.add(endpoint, path, handler, max_body=max_body, tls=tls)
 
     def remove(self, endpoint: str, path: str) -> None:
         """Like the wrapped routes."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ from .ids import ComponentId, ComponentKind
 from .privileged import DirectOperations, PrivilegedOperations
 from .resource import Resource
 from .suggestions import did_you_mean
+from .tls_settings import ServerTls
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,14 @@ class Heartbeat(Protocol):
         ...
 
 
+class BodyProblem(StrEnum):
+    """Why the body of a request was not kept: it is larger than the route allows, or all bodies that are being
+    received take too much memory."""
+
+    TOO_LARGE = "too large"
+    NO_ROOM = "no room"
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """An HTTP request as a route sees it; header names in lower case."""
@@ -76,6 +86,9 @@ class Request:
     query: Mapping[str, str] = field(default_factory=dict)
     served: Sequence[str] = ()
     """All paths that are served on the same endpoint."""
+    body: bytes = b""
+    """Empty unless the route takes bodies, see `Routes.add`."""
+    body_problem: BodyProblem | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +103,21 @@ class Response:
 class Routes(Protocol):
     """The HTTP servers of the process: components that name the same endpoint share one server."""
 
-    def add(self, endpoint: str, path: str, handler: Callable[[Request], Response]) -> None:
-        """Serve ``path`` on ``endpoint`` (``host:port``) once the service has started. Raises `SidecarError` if the
-        path is taken or the port cannot be bound."""
+    def add(
+        self,
+        endpoint: str,
+        path: str,
+        handler: Callable[[Request], Response],
+        *,
+        max_body: int = 0,
+        tls: ServerTls | None = None,
+    ) -> None:
+        """Serve ``path`` on ``endpoint`` (``host:port``) once the service has started.
+
+        ``max_body``: the most bytes of a request's body; a route that takes bodies is for POST, others are for GET.
+        ``tls``: that of the whole endpoint. Raises `SidecarError` if the path is taken, the port cannot be bound, or
+        the endpoint has other TLS settings already.
+        """
         ...
 
     def remove(self, endpoint: str, path: str) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from .errors import SidecarError
 from .host import Request, Response
+from .tls_settings import ServerTls
 
 
 @dataclass
@@ -80,7 +81,15 @@ class RecordedRoutes:
     def __init__(self) -> None:
         self.handlers: dict[tuple[str, str], Callable[[Request], Response]] = {}
 
-    def add(self, endpoint: str, path: str, handler: Callable[[Request], Response]) -> None:
+    def add(
+        self,
+        endpoint: str,
+        path: str,
+        handler: Callable[[Request], Response],
+        *,
+        max_body: int = 0,  # noqa: ARG002 # the contract's argument
+        tls: ServerTls | None = None,  # noqa: ARG002 # the same
+    ) -> None:
         """Remember a handler. Raises `SidecarError` when the path is taken."""
         if (endpoint, path) in self.handlers:
             raise SidecarError(f'"{endpoint}{path}" is taken; choose another path')

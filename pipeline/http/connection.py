@@ -10,20 +10,28 @@ import logging
 import select
 import socket
 import struct
+from collections.abc import Callable
+from copy import copy
 from enum import IntEnum
+from functools import partial
+from io import BytesIO
 from typing import Any
 
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import WSGITask
 
-from .pending_responses import CONNECTION
+from ebpf_sidecar.pipeline.host import BodyProblem
+
+from .pending_responses import BODY_PROBLEM, CONNECTION
 from .refusals import HttpRefusal
 
 log = logging.getLogger(__name__)
 ABANDONED_SECONDS = 1.0
 """A client that has stopped sending may still read (``socat``); once its request is this old, it counts as gone."""
 _SEND_BYTES = 256 << 10
+_UNBOUNDED = 1 << 62
+_SMALL_BODY = 64 << 10  # such a body is never refused for lack of room
 _LAST_DATA_RECEIVED = 52  # offset of tcpi_last_data_recv, in ms, in struct tcp_info of linux/tcp.h
 _TOO_LARGE = (413, 431)
 
@@ -46,7 +54,12 @@ class Phase(IntEnum):
 class Parser(HTTPRequestParser):  # type: ignore[misc] # waitress ships no types
     """Waitress' parser; values that Python's own functions reject are bad requests as well."""
 
+    adj: Any
+    expect_continue: bool
     path = ""
+    max_body: Callable[[str], int]
+    """The most bytes of a body, by path; 0 for a route that takes none."""
+    body_problem: BodyProblem | None = None
 
     def parse_header(self, header_plus: bytes) -> None:
         """Raises ParsingError, which results in status 400."""
@@ -54,6 +67,51 @@ class Parser(HTTPRequestParser):  # type: ignore[misc] # waitress ships no types
             super().parse_header(header_plus)
         except ValueError as cause:  # urlsplit and int
             raise ParsingError("the request line or a header is invalid") from cause
+        if most := self.max_body(self.path):
+            self.adj = copy(self.adj)
+            self.adj.max_request_body_size = most + 1  # waitress refuses from this size on
+
+    def received(self, data: bytes) -> int:
+        """Process received data; the route itself answers if the body is too large for it."""
+        taken: int = super().received(data)
+        if self.error and self.error.code in _TOO_LARGE and self.headers_finished and self.max_body(self.path):
+            self.give_up(BodyProblem.TOO_LARGE)
+        return taken
+
+    def give_up(self, problem: BodyProblem) -> None:
+        """Keep nothing of the body, but read it to its end: most clients look for an answer only then."""
+        self.error, self.body_problem = None, problem
+        if self.expect_continue:
+            self.expect_continue, self.completed = False, True
+            self.headers["CONNECTION"] = "close"
+            return
+        self.adj = copy(self.adj)
+        self.adj.max_request_body_size = _UNBOUNDED
+        self.body_rcv.buf = _Nowhere()
+        self.completed = self.body_rcv.completed
+
+
+class _Nowhere:
+    """In place of a body's buffer: keeps nothing."""
+
+    def append(self, data: bytes) -> None:
+        """Called by waitress for each part."""
+
+    def __len__(self) -> int:
+        return 0
+
+    def getfile(self) -> BytesIO:
+        """No body."""
+        return BytesIO()
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def _parser(max_body: Callable[[str], int], adjustments: Any) -> Parser:
+    parser = Parser(adjustments)
+    parser.max_body = max_body
+    return parser
 
 
 class Task(WSGITask):  # type: ignore[misc] # waitress ships no types
@@ -63,13 +121,13 @@ class Task(WSGITask):  # type: ignore[misc] # waitress ships no types
         """The environment of PEP 3333 with the connection in it."""
         environ: dict[str, Any] = super().get_environment()
         environ[CONNECTION] = self.channel
+        environ[BODY_PROBLEM] = self.request.body_problem
         return environ
 
 
 class Connection(HTTPChannel):  # type: ignore[misc] # waitress ships no types
     """A channel of a `Server`."""
 
-    parser_class = Parser
     task_class = Task
     requests: list[Parser]
 
@@ -79,6 +137,7 @@ class Connection(HTTPChannel):  # type: ignore[misc] # waitress ships no types
         self.reserve = False
         """Whether it uses one of the connections reserved for health checks, because all others were in use."""
         super().__init__(server, sock, addr, adj, map=map)
+        self.parser_class = partial(_parser, server.max_body)
         self.sendbuf_len = _SEND_BYTES  # copied for each send; the socket accepts no more at a time, see `Server`
 
     @property
@@ -96,9 +155,17 @@ class Connection(HTTPChannel):  # type: ignore[misc] # waitress ships no types
         """Process received data."""
         before = self.request
         taken = super().received(data)
+        if self.request is not None and self.body_bytes > _SMALL_BODY and not self.server.body_has_room():
+            self.request.give_up(BodyProblem.NO_ROOM)
         if self.request is not before:
             self.request_started = self.server.clock()
         return taken
+
+    @property
+    def body_bytes(self) -> int:
+        """The bytes of the bodies of its requests that are in memory."""
+        parts = [*self.requests, self.request]
+        return sum(part.body_bytes_received for part in parts if part is not None and not part.body_problem)
 
     def send(self, data: bytes, do_close: bool = True) -> int:  # noqa: FBT001, FBT002 # theirs
         """Send as much as the socket accepts."""
@@ -115,6 +182,9 @@ class Connection(HTTPChannel):  # type: ignore[misc] # waitress ships no types
             self._forget_requests()
             return
         request = self.requests[0]
+        if request.body_problem:
+            no_room = request.body_problem is BodyProblem.NO_ROOM
+            self.server.refuse(HttpRefusal.BODIES_UNDER_WAY if no_room else HttpRefusal.TOO_LARGE)
         if request.error:
             self.server.refuse(HttpRefusal.TOO_LARGE if request.error.code in _TOO_LARGE else HttpRefusal.MALFORMED)
         if self.reserve:

@@ -29,6 +29,8 @@ class ConnectionLimits:
 
     young_seconds: float = 1.0
     """How long a new connection is safe when others need its place: its request may be on its way."""
+    body_bytes: int = 64 << 20
+    """Of all request bodies that are being received; a request for which no room is left is refused."""
 
     @property
     def most(self) -> int:

@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
@@ -24,6 +24,9 @@ from waitress.task import ThreadedTaskDispatcher
 from .connection import Connection, Phase
 from .connection_limits import ConnectionLimits, expendable, idle, overdue
 from .refusals import HttpRefusal
+
+if TYPE_CHECKING:
+    import ssl
 
 THREADS = 4
 _CHECK_SECONDS = 1.0
@@ -45,7 +48,8 @@ class Listener:
     """Serves a WSGI application on a listening socket until closed.
 
     ``refuse`` is called with the reason for each request that is refused and each connection that is dropped. Requests
-    for ``health_paths`` have a worker and connections of their own.
+    for ``health_paths`` have a worker and connections of their own. ``max_body``: the most bytes of a request's body,
+    by path. ``tls``: without it, connections are not encrypted.
     """
 
     def __init__(
@@ -57,10 +61,13 @@ class Listener:
         health_paths: Collection[str] = (),
         limits: ConnectionLimits = ConnectionLimits(),  # noqa: B008 # immutable
         clock: Clock = time.monotonic,
+        max_body: Callable[[str], int] = lambda _path: 0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.server = Server(
             sock, application, refuse=refuse, health_paths=health_paths, limits=limits.within_open_files(), clock=clock
         )
+        self.server.max_body, self.server.tls = max_body, tls
         self.address: tuple[str, int] = sock.getsockname()[:2]
         self._thread = threading.Thread(target=self.server.run, name=f"http {self.address[1]}", daemon=True)
         self._thread.start()
@@ -84,7 +91,8 @@ def _adjustments(sock: socket.socket, limits: ConnectionLimits) -> Adjustments:
         threads=THREADS,
         connection_limit=limits.most,
         max_request_header_size=32 * 1024,
-        max_request_body_size=1024,  # nothing here takes a body: small ones are ignored, others get 413
+        max_request_body_size=1024,  # for routes without a body: small ones are ignored, others get 413
+        inbuf_overflow=_UNBOUNDED,  # a file would need a writable /tmp; `body_has_room` is the bound
         outbuf_overflow=_UNBOUNDED,  # a file would need a writable /tmp; pages are passed without a copy
         outbuf_high_watermark=_UNBOUNDED,  # otherwise the second of two pipelined requests blocks a worker
         asyncore_use_poll=True,  # select(2) cannot handle descriptors above 1023
@@ -98,8 +106,6 @@ def _adjustments(sock: socket.socket, limits: ConnectionLimits) -> Adjustments:
 class Server(TcpWSGIServer):  # type: ignore[misc] # waitress ships no types
     """A waitress server that closes connections by `connection_limits` instead of by its own rules."""
 
-    channel_class = Connection
-
     def __init__(
         self,
         sock: socket.socket,
@@ -111,6 +117,8 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # waitress ships no types
         clock: Clock,
     ) -> None:
         self.refuse, self.clock = refuse, clock
+        self.max_body: Callable[[str], int] = lambda _path: 0
+        self.tls: ssl.SSLContext | None = None
         self._health_paths, self._limits, self._next_check = health_paths, limits, 0.0
         self._health_workers = ThreadedTaskDispatcher()
         self._health_workers.set_thread_count(1)
@@ -125,11 +133,36 @@ class Server(TcpWSGIServer):  # type: ignore[misc] # waitress ships no types
             bind_socket=False,
         )
 
+    @property
+    def channel_class(self) -> type[Connection]:
+        """The class of new connections."""
+        if self.tls is None:
+            return Connection
+        from .tls_connection import TlsConnection  # noqa: PLC0415 # imports ssl
+
+        return TlsConnection
+
     def set_socket_options(self, conn: socket.socket) -> None:
         """Called by waitress for each connection."""
         super().set_socket_options(conn)
         # unread data also fills kernel buffers, up to 4 MB per client without this
         conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
+
+    def accept(self) -> tuple[socket.socket, Any] | None:
+        """The next connection, encrypted if there is ``tls``; the handshake follows with the first reads."""
+        accepted: tuple[socket.socket, Any] | None = super().accept()
+        if accepted is None or self.tls is None:
+            return accepted
+        try:
+            return self.tls.wrap_socket(accepted[0], server_side=True, do_handshake_on_connect=False), accepted[1]
+        except OSError:  # the client has gone already
+            accepted[0].close()
+            raise
+
+    def body_has_room(self) -> bool:
+        """Whether all bodies that are being received fit into memory."""
+        bodies = (each.body_bytes for each in list(self.active_channels.values()))
+        return bool(sum(bodies) <= self._limits.body_bytes)
 
     def add_task(self, task: Connection) -> None:
         """Queue a request: health checks and refusals go to a worker that never renders pages."""

@@ -28,6 +28,8 @@ _ROOM_SECONDS = 0.5
 
 CONNECTION = "ebpf_sidecar.connection"
 """The key under which a request's environment (PEP 3333) holds its `Client`."""
+BODY_PROBLEM = "ebpf_sidecar.body_problem"
+"""The key under which it says why the request's body was not read."""
 
 Clock = Callable[[], float]
 

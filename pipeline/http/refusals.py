@@ -22,6 +22,7 @@ class HttpRefusal(StrEnum):
     MALFORMED = "malformed"
     TOO_LARGE = "too_large"
     BYTES_UNDER_WAY = "bytes_under_way"
+    BODIES_UNDER_WAY = "bodies_under_way"
     CONNECTION_LIMIT = "connection_limit"
     MADE_ROOM = "made_room"
     REQUEST_TIMEOUT = "request_timeout"
@@ -33,6 +34,7 @@ _TEXTS = {
     HttpRefusal.MALFORMED: "an invalid HTTP request was answered with 400 or 501",
     HttpRefusal.TOO_LARGE: "a request with too large a header or body was answered with 413 or 431",
     HttpRefusal.BYTES_UNDER_WAY: "a request was answered with 503, because unread responses use too much memory",
+    HttpRefusal.BODIES_UNDER_WAY: "a request was answered with 503, because unread bodies use too much memory",
     HttpRefusal.CONNECTION_LIMIT: "a request was answered with 503, because all connections are in use",
     HttpRefusal.MADE_ROOM: "all connections were in use, and idle or stalled ones were closed for new ones",
     HttpRefusal.REQUEST_TIMEOUT: "a connection was closed, because no complete request arrived in time",

@@ -13,15 +13,16 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl
 
 from ebpf_sidecar.pipeline.endpoint import Address
 from ebpf_sidecar.pipeline.errors import SidecarError
 from ebpf_sidecar.pipeline.host import Request, Response
 from ebpf_sidecar.pipeline.telemetry.ledger import Ledger
+from ebpf_sidecar.pipeline.tls_settings import ServerTls
 
-from .pending_responses import CONNECTION, Client, PendingResponses
+from .pending_responses import BODY_PROBLEM, CONNECTION, Client, PendingResponses
 from .refusals import HttpRefusal, RefusalCounter
 
 if TYPE_CHECKING:
@@ -60,20 +61,26 @@ class HttpServers:
         self._listeners: dict[Address, Listener] = {}
         self._started = False
 
-    def add(self, endpoint: str, path: str, handler: Handler) -> None:
-        """Serve ``path`` on ``endpoint``, immediately or after `start`.
+    def add(
+        self, endpoint: str, path: str, handler: Handler, *, max_body: int = 0, tls: ServerTls | None = None
+    ) -> None:
+        """Serve ``path`` on ``endpoint``, immediately or after `start`; see `Routes.add`.
 
-        Raises `SidecarError` if the path is taken, or if the servers are started and the port cannot be bound.
+        Raises `SidecarError` if the path is taken, if the endpoint has other TLS settings, or if the servers are
+        started and the port cannot be bound.
         """
         address = _address(endpoint)
         with self._lock:
             application = self._applications.get(address) or EndpointApplication(
-                self._logger, self._pending, self._health_paths, self._refuse(address)
+                self._logger, self._pending, self._health_paths, self._refuse(address), tls
             )
+            if application.tls != tls:
+                raise SidecarError(f'"{endpoint}" has other TLS settings; give all components on it the same')
             if path in application.handlers:
                 raise SidecarError(f'"{path}" on "{endpoint}" is taken; choose another path or endpoint')
             if self._started and address not in self._listeners:
                 self._listeners[address] = self._listen(address, application)
+            application.max_bodies = {**application.max_bodies, path: max_body}
             application.handlers = {**application.handlers, path: handler}
             self._applications[address] = application
 
@@ -135,8 +142,15 @@ class HttpServers:
         from .listener import Listener  # noqa: PLC0415 # a service without endpoints loads no web server
 
         limits = self._limits or ConnectionLimits()
+        tls = None if application.tls is None else application.tls.context()  # before the port is opened
         listener = Listener(
-            address.listen(), application, refuse=self._refuse(address), health_paths=self._health_paths, limits=limits
+            address.listen(),
+            application,
+            refuse=self._refuse(address),
+            health_paths=self._health_paths,
+            limits=limits,
+            max_body=lambda path: application.max_bodies.get(path, 0),
+            tls=tls,
         )
         if not address.port:  # chosen by the kernel, and logged nowhere else
             self._logger.info('"%s" is served on port %d', address, listener.address[1])
@@ -159,8 +173,11 @@ class EndpointApplication:
         pending: PendingResponses,
         health_paths: Collection[str],
         refuse: Callable[[HttpRefusal], None],
+        tls: ServerTls | None = None,
     ) -> None:
         self.handlers: Mapping[str, Handler] = {}
+        self.max_bodies: Mapping[str, int] = {}
+        self.tls = tls
         self.failures: Counter[str] = Counter()
         """Requests that raised an exception, by path."""
         self._logger, self._pending, self._health_paths, self._refuse = logger, pending, health_paths, refuse
@@ -174,7 +191,7 @@ class EndpointApplication:
                 HTTPStatus.SERVICE_UNAVAILABLE, "all connections are in use; try again later", _AGAIN
             )
         else:
-            response = self._answer(request)
+            response = self._answer(request, environ["wsgi.input"])
         sent = b"" if request.method == "HEAD" else response.body
         answer = self._pending.begin(sent, connection.give_up, self._kind(request, response))
         if answer is None:
@@ -200,7 +217,7 @@ class EndpointApplication:
         )
         return (self, request.path, tuple(request.query.items()), response.status, depends)
 
-    def _answer(self, request: Request) -> Response:
+    def _answer(self, request: Request, body: IO[bytes]) -> Response:
         request = replace(request, served=tuple(sorted(self.handlers)))
         handler = self.handlers.get(request.path, index if request.path == "/" else None)
         if handler is None:
@@ -208,8 +225,12 @@ class EndpointApplication:
             return _text_response(
                 HTTPStatus.NOT_FOUND, f'"{_printable(request.path)}" is not served here; these are: {known}'
             )
-        if request.method not in ("GET", "HEAD"):
-            return _text_response(HTTPStatus.METHOD_NOT_ALLOWED, "use GET or HEAD", {"Allow": "GET, HEAD"})
+        allowed = ("POST",) if self.max_bodies.get(request.path) else ("GET", "HEAD")
+        if request.method not in allowed:
+            text, names = " or ".join(allowed), ", ".join(allowed)
+            return _text_response(HTTPStatus.METHOD_NOT_ALLOWED, f"use {text}", {"Allow": names})
+        if self.max_bodies.get(request.path) and request.body_problem is None:
+            request = replace(request, body=body.read())
         try:
             response = handler(request)
             HTTPStatus(response.status)  # ValueError if it is not a status
@@ -243,5 +264,8 @@ def _request(environ: Mapping[str, Any]) -> Request:
         for key, value in environ.items()
         if key.startswith("HTTP_")
     }
+    if content_type := environ.get("CONTENT_TYPE"):
+        headers["content-type"] = content_type
     query = dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True))
-    return Request(environ["REQUEST_METHOD"], environ["PATH_INFO"] or "/", headers, query)
+    path, problem = environ["PATH_INFO"] or "/", environ[BODY_PROBLEM]
+    return Request(environ["REQUEST_METHOD"], path, headers, query, body_problem=problem)

@@ -12,6 +12,7 @@ from ebpf_sidecar.pipeline.clock import Clock
 from ebpf_sidecar.pipeline.host import Request, Response, Routes
 from ebpf_sidecar.pipeline.telemetry.health import Health
 from ebpf_sidecar.pipeline.telemetry.ledger import Ledger
+from ebpf_sidecar.pipeline.tls_settings import ServerTls
 
 HEALTH_PATHS = ("/health", "/ready")
 """The health check pages: an orchestrator restarts the service if they do not respond."""
@@ -81,14 +82,22 @@ class RoutesWithStatusPages:
     _paths: dict[str, set[str]] = field(default_factory=dict)
     """The components' paths on each endpoint, without the status pages."""
 
-    def add(self, endpoint: str, path: str, handler: Callable[[Request], Response]) -> None:
+    def add(
+        self,
+        endpoint: str,
+        path: str,
+        handler: Callable[[Request], Response],
+        *,
+        max_body: int = 0,
+        tls: ServerTls | None = None,
+    ) -> None:
         """Serve ``path`` on ``endpoint``, together with the status pages."""
         if endpoint not in self._paths:
             for page, answer in self.pages.handlers().items():
-                self.routes.add(endpoint, page, answer)
+                self.routes.add(endpoint, page, answer, tls=tls)
         paths = self._paths.setdefault(endpoint, set())
         try:
-            self.routes.add(endpoint, path, handler)
+            self.routes.add(endpoint, path, handler, max_body=max_body, tls=tls)
             paths.add(path)
         finally:
             self._close_unused(endpoint)
