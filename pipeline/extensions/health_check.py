@@ -17,8 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ebpf_sidecar.pipeline.component import Factory, Stability
-from ebpf_sidecar.pipeline.endpoint import Address, Endpoint, Listening
+from ebpf_sidecar.pipeline.endpoint import Endpoint, Listening
 from ebpf_sidecar.pipeline.errors import SidecarError
+from ebpf_sidecar.pipeline.grpc_listening import add_port
 from ebpf_sidecar.pipeline.host import Context
 from ebpf_sidecar.pipeline.http.servers import index
 from ebpf_sidecar.pipeline.plugins import hookimpl
@@ -93,15 +94,10 @@ class GrpcHealth:
             from grpc_health.v1 import health, health_pb2_grpc  # noqa: PLC0415 # as above
         except ImportError as cause:
             raise SidecarError("gRPC is not installed; run: pip install 'ebpf-sidecar[grpc]'") from cause
-        if Address.parse(self._endpoint).port:
-            Address.parse(self._endpoint).listen().close()  # its error gives the reason, gRPC's does not
         self._server = grpc.server(ThreadPoolExecutor(2, "grpc health"), options=[("grpc.so_reuseport", 0)])
         self._servicer = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, self._server)
-        try:
-            self.port = self._server.add_insecure_port(self._endpoint)
-        except RuntimeError as cause:
-            raise SidecarError(f'cannot listen on "{self._endpoint}"; choose a free endpoint') from cause
+        self.port = add_port(self._server, self._endpoint)
         self._server.start()
         threading.Thread(target=self._refresh, name="grpc health", daemon=True).start()
 
