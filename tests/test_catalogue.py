@@ -27,6 +27,7 @@ from ebpf_sidecar.receivers.ebpf.watch.overhead import Overhead
 from ebpf_sidecar.receivers.ebpf.watch.program_frames import ProgramFrames
 from ebpf_sidecar.receivers.ebpf.watch.self_frames import SelfFrames
 from ebpf_sidecar.receivers.ebpf.watch.shedding import Shedding
+from ebpf_sidecar.receivers.otlp_serving.export_service import ExportService
 
 METRICS = {metric.name: metric for metric in catalogue(Plugins())}
 
@@ -121,6 +122,7 @@ class Published(RecordedTelemetry):
         ("exporter prometheus", lambda context: PrometheusExporter(PrometheusSettings(), context).start()),
         ("receiver ebpf", lambda context: EbpfReceiver(EbpfSettings(), context)._publish(SimpleNamespace(
             loaded=SimpleNamespace(compile_seconds=0.0), rows_beyond_limit=int, forgotten_rows=int))),
+        ("receiver otlp", lambda context: ExportService(context, print)),
     ],
 )  # fmt: skip
 def test_it_has_what_components_publish_about_themselves(kind, make):
