@@ -4,7 +4,7 @@
 from ebpf_sidecar.pipeline.metric_info import counter
 
 EXEMPLARS = counter(
-    "ebpf_sidecar.receiver.refused_exemplars",
+    "ebpf_sidecar.receiver.dropped_exemplars",
     "{exemplar}",
     "Exemplars of points that were accepted without them",
     "component",

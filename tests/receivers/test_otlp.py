@@ -150,7 +150,7 @@ def test_what_frames_cannot_hold_is_counted():
         receiver.post(request.SerializeToString())
         counters = {name: read() for name, read in receiver.telemetry.counters.items()}
 
-    assert {"ebpf_sidecar.receiver.refused_exemplars": 1, "ebpf_sidecar.receiver.empty_attributes": 1} == counters
+    assert {"ebpf_sidecar.receiver.dropped_exemplars": 1, "ebpf_sidecar.receiver.empty_attributes": 1} == counters
 
 
 def test_after_the_shutdown_began_clients_are_told_to_try_again():
