@@ -86,7 +86,9 @@ def texts_of(attributes: Iterable[Any]) -> Mapping[str, str]:
 
 def column(values: Sequence[Value | None]) -> Column:
     """One value per row, None if absent: numbers if all are of one type, otherwise text."""
-    types = {type(value) for value in values} - {type(None)}
+    types = {*map(type, values)} - {type(None)}
+    if types == {str} and None not in values:
+        return Text.of(values)  # type: ignore[arg-type] # all of them are text
     dtype = _DTYPES.get(types.pop()) if len(types) == 1 else None
     if dtype is None:
         return Text.of("" if value is None else text_of(value) for value in values)

@@ -52,8 +52,11 @@ def exponential_groups(points: Iterable[bytes], losses: Losses, earlier: Span | 
         yield _group(alike, time, earlier)
 
 
-def span_of(buckets: ExponentialBuckets) -> Span:
-    """The buckets of a group, to pass as ``earlier`` the next time."""
+def span_of(group: HistogramGroup) -> Span | None:
+    """The buckets of a group, if it has any, to pass as ``earlier`` the next time."""
+    buckets = group.buckets
+    if not isinstance(buckets, ExponentialBuckets) or not buckets.size:
+        return None
     return Span(buckets.scale, buckets.offset, buckets.offset + buckets.size - 1)
 
 

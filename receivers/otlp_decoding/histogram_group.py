@@ -29,10 +29,15 @@ class Losses:
     dropped: Counter[str] = field(default_factory=Counter)
     exemplars: int = 0
 
+    def add(self, other: Losses) -> None:
+        """What was left out of other points as well."""
+        self.dropped += other.dropped
+        self.exemplars += other.exemplars
+
 
 @dataclass(frozen=True, slots=True)
 class HistogramGroup:
-    """Columns with one entry per point; ``counts`` as `Frame.values`."""
+    """Columns with one entry per point; ``counts`` as `Frame.values`. ``regular``: see `OriginRows.find`."""
 
     time: int
     starts: NDArray[np.uint64]
@@ -40,6 +45,7 @@ class HistogramGroup:
     sums: NDArray[np.float64]
     buckets: Buckets
     descriptions: Sequence[bytes]
+    regular: bool = True
 
 
 def group_of(points: Sequence[Any], time: int, counts: NDArray[np.uint64], buckets: Buckets) -> HistogramGroup:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ebpf_sidecar.pipeline.buckets import ExponentialBuckets
 from ebpf_sidecar.pipeline.frame import Frame, Kind, Scope, Temporality
 from ebpf_sidecar.pipeline.resource import Resource
 
@@ -21,6 +20,7 @@ from .exponential_histograms import exponential_groups, span_of
 from .histogram_group import HistogramGroup, Losses
 from .number_points import NumberPoints, read_at_once, read_one_by_one
 from .origin_rows import DescribedRows, IrregularError, OriginRows
+from .regular_histograms import regular_groups
 
 SUMMARY, TEMPORALITY = "summary", "unspecified_temporality"
 _TEMPORALITIES = {1: Temporality.DELTA, 2: Temporality.CUMULATIVE}
@@ -85,18 +85,31 @@ class MetricReader:
             )
         return frames
 
-    def _histograms(self, metric: Any, kind: str, data: Any, temporality: Temporality | None) -> Iterator[Frame]:
-        state = self.rows.metric(metric.name)
-        if kind == "histogram":
-            groups = explicit_groups(data.data_points, self.reading)
-        else:
+    def _histograms(self, metric: Any, kind: str, data: Any, temporality: Temporality | None) -> list[Frame]:
+        build = partial(self._histogram_frames, metric, temporality)
+        if kind != "histogram":
+            state = self.rows.metric(metric.name)
             earlier = state.span if temporality is Temporality.CUMULATIVE else None
-            groups = exponential_groups(data.data_points, self.reading, earlier)
-        for group in groups:
-            if isinstance(group.buckets, ExponentialBuckets) and group.buckets.size:
-                state.span = span_of(group.buckets)
-            described = self.rows.find(metric.name, group.descriptions, regular=True)
-            yield from self._frame(
+            groups = list(exponential_groups(data.data_points, losses := Losses(), earlier))
+            spans = [span for group in groups if (span := span_of(group))]
+            state.span = spans[-1] if spans else state.span
+            return build(groups, losses)
+        bodies = list(data.data_points)
+        regular = regular_groups(bodies)
+        if regular is not None:
+            with suppress(IrregularError):
+                return build(regular, Losses())
+        return build(list(explicit_groups(bodies, losses := Losses())), losses)
+
+    def _histogram_frames(
+        self, metric: Any, temporality: Temporality | None, groups: Sequence[HistogramGroup], losses: Losses
+    ) -> list[Frame]:
+        found = [self.rows.find(metric.name, group.descriptions, regular=group.regular) for group in groups]
+        self.reading.add(losses)
+        return [
+            frame
+            for group, described in zip(groups, found, strict=True)
+            for frame in self._frame(
                 metric,
                 described,
                 kind=Kind.HISTOGRAM,
@@ -106,6 +119,7 @@ class MetricReader:
                 values=group.counts,
                 group=group,
             )
+        ]
 
     def _frame(
         self,

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rows of one origin: ids for attribute sets, and the same `RowSet` object as long as the rows stay the same.
 
-Points are recognized by their *description*: the serialized ``NumberDataPoint`` that has only their attributes and
-flags. One is decoded when it is new; afterwards it is only compared.
+Points are recognized by their *description*: a serialized ``NumberDataPoint`` or ``HistogramDataPoint`` that has only
+their attributes and flags. One is decoded when it is new; afterwards it is only compared.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from opentelemetry.proto.metrics.v1 import metrics_pb2
 
@@ -20,10 +22,11 @@ from ebpf_sidecar.pipeline.rows import RowSet
 
 from .attribute_values import AttributeReader, Value, column
 from .exponential_scale import Span
-from .wire import NumberPoint, description
+from .wire import HistogramPoint, NumberPoint, is_description
 
 NO_VALUE, DUPLICATE = "no_recorded_value", "duplicate_attributes"
 _NO_RECORDED_VALUE = metrics_pb2.DataPointFlags.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK
+_HISTOGRAM = b"\x4a"
 _ROW_SETS = 4  # of a metric whose points come in parts, or whose rows change
 
 
@@ -122,8 +125,8 @@ class OriginRows:
         known = self._described.get(text)
         if known is not None:
             return known
-        point = NumberPoint.FromString(text)
-        if not regular and description(point) != text:
+        point = _parsed(text, regular=regular)
+        if not regular and not is_description(text, point):
             raise IrregularError
         values, absent = self._attributes.read(point.attributes)
         made = Described(text, self._row(values), absent, bool(point.flags & _NO_RECORDED_VALUE))
@@ -133,9 +136,8 @@ class OriginRows:
     def _row(self, attributes: Mapping[str, Value]) -> Row:
         names = tuple(attributes)
         names, values = self._names.setdefault(names, names), tuple(attributes.values())
-        text = all(isinstance(value, str) for value in values)
         # 1, 1.0 and True are the same key in Python
-        key = (names, values) if text else (names, values, tuple(type(value) for value in values))
+        key = (names, values) if {*map(type, values)} <= {str} else (names, values, tuple(map(type, values)))
         row = self._rows.get(key)
         if row is None:
             row = self._rows[key] = Row(next(self._ids), names, values)
@@ -172,6 +174,16 @@ class OriginRows:
         self._rows = {key: row for key, row in self._rows.items() if row.seen >= before}
         self._described = {text: each for text, each in self._described.items() if each.row.seen >= before}
         self._names = {row.names: row.names for row in self._rows.values()}
+
+
+def _parsed(text: bytes, *, regular: bool) -> Any:
+    """The point of a description, which is of a histogram if it begins with a tag of its attributes."""
+    try:
+        return (HistogramPoint if text[:1] == _HISTOGRAM else NumberPoint).FromString(text)
+    except DecodeError:
+        if regular:
+            raise
+        raise IrregularError from None  # not where the attributes end
 
 
 def row_set(rows: Sequence[Row]) -> RowSet:

@@ -50,3 +50,16 @@ def description(point: Any) -> bytes:
     """The serialized ``NumberDataPoint`` that has only the attributes and flags of a point of any kind."""
     serialized: bytes = NumberPoint(attributes=point.attributes, flags=point.flags).SerializeToString()
     return serialized
+
+
+def is_description(text: bytes, point: Any) -> bool:
+    """Whether ``text``, of which ``point`` was parsed, has nothing in it but attributes and flags.
+
+    Their shortest form takes as many bytes as they all are.
+    """
+    size = sum([1 + _varint_size(len(each)) + len(each) for each in point.attributes])
+    return size + (1 + _varint_size(point.flags) if point.flags else 0) == len(text)
+
+
+def _varint_size(number: int) -> int:
+    return 1 if number < 128 else (number.bit_length() + 6) // 7

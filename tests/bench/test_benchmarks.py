@@ -265,3 +265,12 @@ def test_tracing_programs_are_counted(bench):
 
     assert known >= len(loaded.programs) > 3
     assert kinds <= {2, 5, 7, 17, 24, 26}
+
+
+@pytest.mark.parametrize("kind", ["sum", "histogram"])
+def test_receiving_is_measured_beside_parsing(bench, kind):
+    """Rows that are new cost more than known ones."""
+    parse, known, new = bench("receive").measured(2_000, kind, rounds=3)
+
+    assert 0 < min(parse, known)
+    assert known < new

@@ -23,7 +23,7 @@ COUNTS = st.lists(st.integers(0, 5), max_size=8)
 def points(draw):
     """Scale, offset, counts, zero count and zero threshold of a point; its buckets have float64 bounds."""
     scale = draw(SCALES)
-    most = int(Fraction(1000) * Fraction(2) ** scale)
+    most = min(int(Fraction(1000) * Fraction(2) ** scale), 2**31 - 1)
     offset = draw(st.integers(-most, most))
     return scale, offset, draw(COUNTS), draw(st.integers(0, 3)), draw(st.sampled_from([0.0, 1e-9, 0.5, 3.0]))
 
