@@ -4,7 +4,7 @@
 from contextlib import ExitStack, contextmanager
 
 import grpc
-from http_requests import ANY, ask
+from http_requests import ANY, fetch
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import MetricsServiceStub
 from otlp_requests import add_point, one_metric
 
@@ -46,7 +46,7 @@ class Running:
 
     def post(self, body, content_type=PROTOBUF, **headers):
         """Status, headers and body of the answer."""
-        return ask(self.servers, PATH, "POST", body, headers={"Content-Type": content_type, **headers})
+        return fetch(self.servers, PATH, "POST", body, headers={"Content-Type": content_type, **headers})
 
     def channel(self, **options):
         """A gRPC connection."""

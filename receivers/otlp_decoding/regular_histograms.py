@@ -19,10 +19,11 @@ from ebpf_sidecar.pipeline.buckets import ExplicitBuckets
 
 from .histogram_group import HistogramGroup
 from .number_points import MOST_TIME
-from .wire import HistogramPoint
+from .wire import HistogramPoint, varint
 
 Block = NDArray[np.uint8]
-_ATTRIBUTES, _MIN, _MAX = 0x4A, 0x59, 0x61
+_TIMES_AND_COUNT, _SUM, _NEXT = (b"\x11", b"\x19", b"\x21"), b"\x29", b"\x4a"  # tags: number << 3 | wire type
+_MIN, _MAX = 0x59, 0x61
 _EXTREMES = 18  # bytes of minimum and maximum
 
 
@@ -43,17 +44,16 @@ class _Layout:
         """The layout of a point, unless it is an unusual one. Raises `DecodeError`."""
         point = HistogramPoint.FromString(body)
         bounds, buckets = len(point.explicit_bounds), len(point.bucket_counts)
-        has_sum, extremes = point.HasField("sum"), point.HasField("min") and point.HasField("max")
-        end = 27 + 9 * has_sum
-        first = end + _header(buckets)
-        size = first + 8 * buckets + _header(bounds) + 8 * bounds + 1
-        head = HistogramPoint(explicit_bounds=point.explicit_bounds, bucket_counts=point.bucket_counts)
-        for field in ("start_time_unix_nano", "time_unix_nano", "count", *(["sum"] if has_sum else [])):
-            setattr(head, field, getattr(point, field))
-        if not bounds or head.SerializeToString() + bytes([_ATTRIBUTES]) != body[:size]:
+        has_sum, extremes = body[27:28] == _SUM, point.HasField("min") and point.HasField("max")
+        numbers, edges = b"\x32" + varint(8 * buckets), b"\x3a" + varint(8 * bounds)
+        first = (36 if has_sum else 27) + len(numbers)
+        second = first + 8 * buckets + len(edges)
+        size = second + 8 * bounds + 1
+        ends = body[first - len(numbers) : first], body[second - len(edges) : second], body[size - 1 : size]
+        if not bounds or (body[0:1], body[9:10], body[18:19]) != _TIMES_AND_COUNT or ends != (numbers, edges, _NEXT):
             return None
-        sums = slice(28, 36) if has_sum else None
-        return cls(slice(19, 27), sums, slice(first, first + 8 * buckets), size, extremes, tuple(point.explicit_bounds))
+        parts = slice(28, 36) if has_sum else None, slice(first, first + 8 * buckets)
+        return cls(slice(19, 27), *parts, size, extremes, tuple(point.explicit_bounds))
 
     def fixed(self) -> NDArray[np.bool_]:
         """Which bytes are the same in all points: tags, lengths and bounds."""
@@ -72,12 +72,6 @@ class _Layout:
             return None
         marks = {(point[-_EXTREMES], point[-_EXTREMES // 2]) for point in points}
         return [point[begin:-_EXTREMES] for point in points] if marks == {(_MIN, _MAX)} else None
-
-
-def _header(numbers: int) -> int:
-    """The bytes of tag and length before that many packed numbers."""
-    size = 8 * numbers
-    return 1 + (1 if size < 128 else 2 if size < 1 << 14 else 3)
 
 
 def regular_groups(points: Sequence[bytes]) -> list[HistogramGroup] | None:

@@ -63,3 +63,11 @@ def is_description(text: bytes, point: Any) -> bool:
 
 def _varint_size(number: int) -> int:
     return 1 if number < 128 else (number.bit_length() + 6) // 7
+
+
+def varint(number: int) -> bytes:
+    """A length as it is written before a field."""
+    size = _varint_size(number)
+    groups = [number >> 7 * place & 0x7F | 0x80 for place in range(size)]
+    groups[-1] &= 0x7F
+    return bytes(groups)

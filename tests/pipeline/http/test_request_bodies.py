@@ -8,7 +8,7 @@ import time
 from contextlib import ExitStack, closing
 
 import pytest
-from http_requests import ANY, answering, ask
+from http_requests import ANY, answering, fetch
 from waiting import until
 
 from ebpf_sidecar.pipeline.host import BodyProblem, Response
@@ -41,7 +41,7 @@ def test_a_body_arrives_whole(receiving, size):
     """Up to the limit, and with its type."""
     servers, got = receiving()
     body = bytes(range(256)) * (size // 256 + 1)
-    answer = ask(servers, "/in", "POST", body[:size], headers={"Content-Type": "text/x"})
+    answer = fetch(servers, "/in", "POST", body[:size], headers={"Content-Type": "text/x"})
 
     assert (200, b"taken") == (answer[0], answer[2])
     assert [(body[:size], "text/x", None)] == [
@@ -53,7 +53,7 @@ def test_a_body_in_chunks_arrives_whole(receiving):
     """Transfer-Encoding: chunked."""
     servers, got = receiving()
     parts = [b"a" * 70_000, b"b", b"c" * 30_000]
-    answer = ask(servers, "/in", "POST", iter(parts))
+    answer = fetch(servers, "/in", "POST", iter(parts))
 
     assert (200, [b"".join(parts)]) == (answer[0], [request.body for request in got])
 
@@ -73,7 +73,7 @@ def test_a_client_that_asks_first_is_told_to_go_on(receiving):
 def test_a_route_that_takes_bodies_takes_nothing_else(receiving):
     """And other routes take no bodies."""
     servers, got = receiving()
-    answers = [ask(servers, "/in"), ask(servers, "/metrics", "POST", b"x")]
+    answers = [fetch(servers, "/in"), fetch(servers, "/metrics", "POST", b"x")]
 
     assert [(405, "POST"), (405, "GET, HEAD")] == [(status, headers["Allow"]) for status, headers, _ in answers]
     assert [] == got
@@ -123,7 +123,7 @@ def test_bodies_that_do_not_fit_into_memory_together_are_refused(receiving):
 
     assert [(0, BodyProblem.NO_ROOM), (900_000, None)] == [(len(request.body), request.body_problem) for request in got]
     assert 1 == servers.refused(ANY, HttpRefusal.BODIES_UNDER_WAY)
-    assert 200 == ask(servers, "/in", "POST", b"x" * 900_000)[0]
+    assert 200 == fetch(servers, "/in", "POST", b"x" * 900_000)[0]
 
 
 def test_a_client_that_sends_a_byte_now_and_then_is_dropped(receiving):
@@ -139,7 +139,7 @@ def test_a_client_that_sends_a_byte_now_and_then_is_dropped(receiving):
                 return True
             return servers.refused(ANY, HttpRefusal.REQUEST_TIMEOUT)
 
-        assert 200 == ask(servers, "/in", "POST", b"quick")[0]
+        assert 200 == fetch(servers, "/in", "POST", b"quick")[0]
         assert until(dropped, 10)
 
     assert [b"quick"] == [request.body for request in got]
@@ -151,7 +151,7 @@ def test_half_a_body_is_no_request(receiving):
     with closing(socket.create_connection(servers.bound(ANY), timeout=10)) as client:
         client.sendall(POST + b"Content-Length: 10\r\n\r\nhalf")
 
-    assert 200 == ask(servers, "/in", "POST", b"whole")[0]
+    assert 200 == fetch(servers, "/in", "POST", b"whole")[0]
     assert [b"whole"] == [request.body for request in got]
 
 

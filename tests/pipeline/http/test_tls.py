@@ -7,7 +7,7 @@ import ssl
 from contextlib import closing
 
 import pytest
-from http_requests import ANY, LARGE, answering, ask
+from http_requests import ANY, LARGE, answering, fetch
 from tls_files import CLIENT, MUTUAL, SERVER, client_context
 from waiting import until
 
@@ -19,7 +19,7 @@ from ebpf_sidecar.pipeline.tls_settings import ServerTls
 TLS = ServerTls(**SERVER)
 
 
-def ask_encrypted(servers, path, method="GET", body=None, *, context=None):
+def fetch_encrypted(servers, path, method="GET", body=None, *, context=None):
     """Status and body of the answer."""
     connection = http.client.HTTPSConnection(*servers.bound(ANY), timeout=10, context=context or client_context())
     with closing(connection):
@@ -32,8 +32,8 @@ def test_large_requests_and_answers_pass(servers):
     """More than a record, and more than the socket takes at once."""
     servers.add(ANY, "/in", lambda request: Response(request.body), max_body=len(LARGE), tls=TLS)
 
-    assert (200, LARGE) == ask_encrypted(servers, "/in", "POST", LARGE)
-    assert (200, b"x") == ask_encrypted(servers, "/in", "POST", b"x")
+    assert (200, LARGE) == fetch_encrypted(servers, "/in", "POST", LARGE)
+    assert (200, b"x") == fetch_encrypted(servers, "/in", "POST", b"x")
 
 
 def test_components_share_an_endpoint_only_with_the_same_tls(servers):
@@ -44,16 +44,16 @@ def test_components_share_an_endpoint_only_with_the_same_tls(servers):
         with pytest.raises(SidecarError, match=f'"{ANY}" has other TLS settings; give all components on it the same'):
             servers.add(ANY, "/c", answering(b"c"), tls=other)
 
-    assert [b"a", b"b"] == [ask_encrypted(servers, path)[1] for path in ("/a", "/b")]
+    assert [b"a", b"b"] == [fetch_encrypted(servers, path)[1] for path in ("/a", "/b")]
 
 
 def test_a_client_without_a_certificate_is_refused_where_one_is_needed(servers):
     """And one with it is served."""
     servers.add(ANY, "/a", answering(b"a"), tls=ServerTls(**MUTUAL))
     with pytest.raises((ssl.SSLError, OSError)):
-        ask_encrypted(servers, "/a")
+        fetch_encrypted(servers, "/a")
 
-    assert (200, b"a") == ask_encrypted(servers, "/a", context=client_context(CLIENT))
+    assert (200, b"a") == fetch_encrypted(servers, "/a", context=client_context(CLIENT))
     assert until(lambda: servers.refused(ANY, HttpRefusal.MALFORMED), 5)
 
 
@@ -61,10 +61,10 @@ def test_a_client_without_tls_is_dropped(servers):
     """Counted; others go on."""
     servers.add(ANY, "/a", answering(b"a"), tls=TLS)
     with pytest.raises((http.client.HTTPException, OSError)):
-        ask(servers, "/a")
+        fetch(servers, "/a")
 
     assert 1 == servers.refused(ANY, HttpRefusal.MALFORMED)
-    assert (200, b"a") == ask_encrypted(servers, "/a")
+    assert (200, b"a") == fetch_encrypted(servers, "/a")
 
 
 def test_a_client_that_never_shakes_hands_holds_nobody_up(servers):
@@ -72,7 +72,7 @@ def test_a_client_that_never_shakes_hands_holds_nobody_up(servers):
     servers.add(ANY, "/a", answering(b"a"), tls=TLS)
     with closing(socket.create_connection(servers.bound(ANY))) as silent:
         silent.sendall(b"\x16\x03\x01")
-        assert [(200, b"a")] * 20 == [ask_encrypted(servers, "/a") for _ in range(20)]
+        assert [(200, b"a")] * 20 == [fetch_encrypted(servers, "/a") for _ in range(20)]
 
 
 def test_certificates_that_cannot_be_read_keep_the_endpoint_closed(servers, tmp_path):

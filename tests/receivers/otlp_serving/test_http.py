@@ -163,9 +163,9 @@ def test_the_largest_request_is_received(receiver):
 
 def test_only_post_is_allowed(receiver):
     """405 says so."""
-    from http_requests import ask  # noqa: PLC0415 # used here only
+    from http_requests import fetch  # noqa: PLC0415 # used here only
 
-    status, headers, _ = ask(receiver.servers, PATH)
+    status, headers, _ = fetch(receiver.servers, PATH)
 
     assert (405, "POST") == (status, headers["Allow"])
 
