@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -64,15 +63,15 @@ def _problem(message: Any) -> str:
     """Why the point cannot be represented, or nothing."""
     if problem := point_problem(message):
         return problem
-    if any(message.negative.bucket_counts):
+    if message.HasField("negative") and any(message.negative.bucket_counts):
         return NEGATIVE
-    fits = message.zero_count + sum(message.positive.bucket_counts) == message.count
+    fits = message.zero_count + sum(list(message.positive.bucket_counts)) == message.count
     possible = message.scale >= _LEAST_SCALE and 0 <= message.zero_threshold <= _MOST_THRESHOLD
     return "" if fits and possible else MALFORMED
 
 
 def _trimmed(message: Any) -> _Point:
-    counts = np.array(message.positive.bucket_counts, np.uint64)
+    counts = np.array(list(message.positive.bucket_counts), np.uint64)
     used = np.flatnonzero(counts)
     if not len(used):
         return _Point(message, None, counts[:0])
@@ -83,7 +82,7 @@ def _trimmed(message: Any) -> _Point:
 
 def _group(points: Sequence[_Point], time: int, earlier: Span | None) -> HistogramGroup:
     spans = [point.span for point in points if point.span] + ([earlier] if earlier else [])
-    span = reduce(Span.joined, spans).fitted() if spans else Span(0, 0, -1)
+    span = Span.around(spans).fitted(len(points)) if spans else Span(0, 0, -1)
     span = _above(max(point.message.zero_threshold for point in points), span)
     buckets = ExponentialBuckets(span.scale, span.first, span.last - span.first + 1)
     counts = np.zeros((len(points), buckets.size + 2), np.uint64)
@@ -103,6 +102,10 @@ def _above(threshold: float, span: Span) -> Span:
 def _add(row: NDArray[np.uint64], point: _Point, span: Span) -> None:
     row[0] = point.message.zero_count
     if point.span is None:
+        return
+    first = point.span.first - span.first + 1
+    if point.span.scale == span.scale and first > 0 and first + len(point.counts) < len(row):
+        row[first : first + len(point.counts)] = point.counts
         return
     steps = np.arange(len(point.counts)) + point.span.first
     columns = np.clip((steps >> (point.span.scale - span.scale)) - span.first + 1, 0, len(row) - 1)

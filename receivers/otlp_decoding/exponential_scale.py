@@ -7,6 +7,7 @@ An index *i* at a scale *s* is the bucket above 2 ** (i / 2 ** s), up to and inc
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from ebpf_sidecar.pipeline.buckets import MAX_SCALE, MIN_SCALE
 
 MOST_BUCKETS = 320
 """Columns of one frame, twice as many as an SDK's point has by default: rows differ in their range."""
+_LEAST_BUCKETS, _MOST_COUNTS = 20, 32_000_000  # 256 MB: two points that are far apart would make all others wide
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +32,19 @@ class Span:
         lower = self.scale - scale
         return Span(scale, self.first >> lower, self.last >> lower)
 
-    def joined(self, other: Span) -> Span:
-        """The range that holds both, at the lower one of their scales."""
-        scale = min(self.scale, other.scale)
-        one, two = self.at(scale), other.at(scale)
-        return Span(scale, min(one.first, two.first), max(one.last, two.last))
+    @classmethod
+    def around(cls, spans: Sequence[Span]) -> Span:
+        """The range that holds all of them, at the lowest of their scales."""
+        scale = min([span.scale for span in spans])
+        first = min([span.first >> (span.scale - scale) for span in spans])
+        return cls(scale, first, max([span.last >> (span.scale - scale) for span in spans]))
 
-    def fitted(self) -> Span:
-        """The range at the highest scale at which a frame can hold it, without what no float64 bounds have."""
-        span = self.at(min(self.scale, MAX_SCALE))
-        while span.scale > MIN_SCALE and span.last - span.first >= MOST_BUCKETS:
+    def fitted(self, rows: int) -> Span:
+        """The range at the highest scale at which a frame with that many rows can hold it, without what no float64
+        bounds have.
+        """
+        span, most = self.at(min(self.scale, MAX_SCALE)), max(_LEAST_BUCKETS, min(MOST_BUCKETS, _MOST_COUNTS // rows))
+        while span.scale > MIN_SCALE and span.last - span.first >= most:
             span = span.at(span.scale - 1)
         first, last = max(span.first, _lowest(span.scale)), min(span.last, _highest(span.scale))
         return Span(span.scale, min(first, last + 1), last)

@@ -12,7 +12,7 @@ from strategies import frames
 
 from ebpf_sidecar.pipeline import ExponentialBuckets, Kind
 from ebpf_sidecar.pipeline.testing import NOON, FakeClock
-from ebpf_sidecar.receivers.otlp_decoding.exponential_scale import MOST_BUCKETS
+from ebpf_sidecar.receivers.otlp_decoding.exponential_scale import MOST_BUCKETS, Span
 from ebpf_sidecar.receivers.otlp_decoding.request_decoder import RequestDecoder
 
 SCALES = st.integers(-9, 25)
@@ -109,6 +109,14 @@ def test_points_that_are_far_apart_share_a_scale_at_which_they_fit():
     assert frame.buckets.size <= MOST_BUCKETS
     assert [1, 2] == frame.values.sum(axis=1).tolist()
     assert frame.values[0].argmax() < frame.values[1].argmax()
+
+
+def test_many_points_that_are_far_apart_share_fewer_buckets():
+    """So that no client decides how much memory a frame takes."""
+    few, many = (Span(20, -(10**9), 10**9).fitted(rows) for rows in (10, 1_000_000))
+
+    assert 100 < few.last - few.first < MOST_BUCKETS
+    assert 10 < many.last - many.first < 32
 
 
 def test_what_lies_outside_of_float64_is_in_the_outermost_columns():
