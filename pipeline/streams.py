@@ -8,14 +8,16 @@ meaningful within their stream. Components keep state between batches by stream;
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import Generic, NamedTuple, TypeVar
 
 from .ids import ComponentId
 from .resource import Resource
 
-MAX_ABSENT_BATCHES = 1_000
-"""A stream is forgotten after it was absent from this many batches of its receiver."""
+MAX_ABSENT_ROUNDS = 1_000
+"""A stream is forgotten after it was absent from this many rounds of its receiver, see `Attendance`."""
+MAX_KEYS = 100_000
+"""Of one receiver; beyond that, those that were seen longest ago are forgotten."""
 
 
 class Origin(NamedTuple):
@@ -37,23 +39,28 @@ Key = TypeVar("Key")
 
 
 class Attendance(Generic[Key]):
-    """Finds keys that were absent from the last `MAX_ABSENT_BATCHES` batches of their receiver.
+    """Finds keys that were absent from the last `MAX_ABSENT_ROUNDS` rounds of their receiver.
 
-    Batches of other receivers do not count, because receivers may differ in speed by any factor.
+    A round ends when a key comes a second time. The receiver's own batches are a round each; behind a receiver that many
+    clients push to, a round is one batch of each of them, however many there are. Batches of other receivers do not
+    count, because receivers may differ in speed by any factor.
     """
 
     def __init__(self) -> None:
-        self._batches: dict[ComponentId | None, int] = {}
+        self._rounds: dict[ComponentId | None, int] = {}
         self._latest: dict[ComponentId | None, dict[Key, int]] = {}
 
     def batch(self, source: ComponentId | None, present: Iterable[Key]) -> list[Key]:
         """Record a batch of ``source`` and its keys. Returns the keys that were absent for too long, each once."""
-        number = self._batches[source] = self._batches.get(source, 0) + 1
-        latest = self._latest.setdefault(source, {})
-        for key in present:
+        latest, keys, number = self._latest.setdefault(source, {}), list(present), self._rounds.get(source, 1)
+        if any(latest.get(key) == number for key in keys):
+            number += 1
+        self._rounds[source] = number
+        for key in keys:
             latest.pop(key, None)
             latest[key] = number  # at the end: keys stay in the order of their last batch
-        gone = list(takewhile(lambda key: latest[key] <= number - MAX_ABSENT_BATCHES, latest))
+        surplus = set(islice(latest, max(0, len(latest) - MAX_KEYS)))
+        gone = list(takewhile(lambda key: key in surplus or latest[key] <= number - MAX_ABSENT_ROUNDS, latest))
         for key in gone:
             del latest[key]
         return gone

@@ -7,9 +7,6 @@ counted, such as those of summaries; exemplars are counted and left out; minimum
 of scopes and schema URLs are left out. An attribute with an empty text counts as absent. Buckets of exponential
 histograms are merged until all points of a metric have one scale.
 
-With more than 1,000 senders, use several receivers: what compares a request with the sender's previous one (``rate``,
-``temporality: delta``) remembers a sender for 1,000 requests of a receiver.
-
     receivers:
       otlp: {protocols: {grpc: {endpoint: "0.0.0.0:4317"}, http: {endpoint: "0.0.0.0:4318"}}}
 """

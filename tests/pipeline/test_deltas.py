@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ebpf_sidecar.pipeline import Frame, Kind, RowSet, Temporality
 from ebpf_sidecar.pipeline.deltas import FORGET_AFTER, Deltas, without_empty
 from ebpf_sidecar.pipeline.ids import ComponentId, ComponentKind
-from ebpf_sidecar.pipeline.streams import MAX_ABSENT_BATCHES
+from ebpf_sidecar.pipeline.streams import MAX_ABSENT_ROUNDS
 from ebpf_sidecar.pipeline.testing import NOON, frame
 
 SECOND = 10**9
@@ -131,7 +131,7 @@ def test_streams_that_ended_are_forgotten():
     """A receiver that renames its metrics must not take more and more memory."""
     converter = Deltas(CREATED)
     converter.of([counter(0, [5])])
-    for second in range(MAX_ABSENT_BATCHES + 1):
+    for second in range(MAX_ABSENT_ROUNDS + 1):
         converter.of([frame("other", [1], time_unix_nano=NOON + second * SECOND, start_time_unix_nano=NOON)])
 
     assert ["other"] == [stream.metric for stream in converter._rows]

@@ -49,7 +49,7 @@ def test_two_receivers_never_influence_each_other(left, right, data):
 
 def test_a_metric_away_for_too_long_starts_anew_without_counting_twice(monkeypatch):
     """It is forgotten; when it returns its first batch has no increase, and later ones are right again."""
-    monkeypatch.setattr(streams, "MAX_ABSENT_BATCHES", 3)
+    monkeypatch.setattr(streams, "MAX_ABSENT_ROUNDS", 3)
     increases, time = Increases([].append), iter(range(NOON, NOON + 99 * SECOND, SECOND))
 
     def read(**totals):
@@ -75,7 +75,7 @@ def test_a_metric_away_for_too_long_starts_anew_without_counting_twice(monkeypat
 
 def test_frames_of_several_receivers_in_one_batch_are_each_their_own_receivers(monkeypatch):
     """A processor of a plugin may hold frames back and pass them on together."""
-    monkeypatch.setattr(streams, "MAX_ABSENT_BATCHES", 2)
+    monkeypatch.setattr(streams, "MAX_ABSENT_ROUNDS", 2)
     increases = Increases([].append)
     for number in range(6):
         names = ("left", "right") if number in (0, 5) else ("left",)
@@ -89,16 +89,18 @@ def test_frames_of_several_receivers_in_one_batch_are_each_their_own_receivers(m
 
 @given(st.lists(st.sampled_from(["a", "b", "c", "d"]), max_size=40))
 def test_what_is_remembered_is_bounded_however_many_origins_come_and_go(hosts):
-    """Only what the last batches of the receiver had is remembered."""
-    patience = 2
+    """Only what the last rounds of the receiver had is remembered; a round ends when an origin comes again."""
+    patience, rounds = 2, [set()]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(streams, "MAX_ABSENT_BATCHES", patience)
+        patch.setattr(streams, "MAX_ABSENT_ROUNDS", patience)
         increases = Increases([].append)
         for number, host in enumerate(hosts):
             time = NOON + number * SECOND
             made = [frame(n, [1], rows(1), time_unix_nano=time, resource={"host.name": host}) for n in ("c", host)]
             increases_of(increases, made)
-    recent = set(hosts[-patience:])
+            rounds += [set()] if host in rounds[-1] else []
+            rounds[-1].add(host)
+    recent = set().union(*rounds[-patience:])
 
     assert recent == {stream.origin.resource["host.name"] for stream in increases._seen}
     assert recent == {origin.resource["host.name"] for origin in increases._latest}

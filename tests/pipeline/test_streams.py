@@ -28,7 +28,7 @@ def test_a_stream_is_a_metric_of_a_receiver_a_scope_and_a_resource():
 
 def test_batches_of_other_receivers_do_not_count(monkeypatch):
     """A slow receiver is not forgotten while a quick one has many batches."""
-    monkeypatch.setattr(streams, "MAX_ABSENT_BATCHES", 2)
+    monkeypatch.setattr(streams, "MAX_ABSENT_ROUNDS", 2)
     attendance = Attendance()
     attendance.batch("slow", ["a", "b"])
     quick = [attendance.batch("quick", ["c"]) for _ in range(9)]
@@ -38,22 +38,38 @@ def test_batches_of_other_receivers_do_not_count(monkeypatch):
     assert [[], ["b"], []] == slow
 
 
+def test_many_senders_behind_a_receiver_are_one_round(monkeypatch):
+    """However many there are, none is forgotten while it goes on sending."""
+    monkeypatch.setattr(streams, "MAX_ABSENT_ROUNDS", 2)
+    attendance, senders = Attendance(), range(500)
+    first = [attendance.batch("gateway", [sender]) for _ in range(4) for sender in senders]
+    without = [attendance.batch("gateway", [sender]) for _ in range(3) for sender in senders if sender != 7]
+
+    assert not any(first)
+    assert [7] == [gone for each in without for gone in each]
+
+
+def test_keys_that_never_return_do_not_take_more_and_more_memory(monkeypatch):
+    """Those that were seen longest ago go."""
+    monkeypatch.setattr(streams, "MAX_KEYS", 10)
+    attendance = Attendance()
+
+    assert list(range(90)) == [gone for key in range(100) for gone in attendance.batch("r", [key])]
+
+
 @given(st.lists(st.sets(st.sampled_from("abcdef"))), st.integers(1, 4))
 def test_each_is_given_once_when_it_was_absent_for_that_long(batches, patience):
-    """The model: a key is gone in the batch that is so many after its last."""
-    with_patience, attendance = [], Attendance()
-    original, streams.MAX_ABSENT_BATCHES = streams.MAX_ABSENT_BATCHES, patience
+    """The model: rounds as sets; a key is gone when it is in none of the last ones."""
+    attendance, rounds, known = Attendance(), [set()], set()
+    original, streams.MAX_ABSENT_ROUNDS = streams.MAX_ABSENT_ROUNDS, patience
     try:
-        with_patience = [sorted(attendance.batch(None, each)) for each in batches]
+        for batch in batches:
+            if rounds[-1] & batch:
+                rounds.append(set())
+            rounds[-1] |= batch
+            known |= batch
+            expected = known - set().union(*rounds[-patience:])
+            known -= expected
+            assert sorted(expected) == sorted(attendance.batch(None, batch))
     finally:
-        streams.MAX_ABSENT_BATCHES = original
-    expected = [
-        sorted(
-            key
-            for key in (batches[number - patience] if number >= patience else ())
-            if not any(key in later for later in batches[number - patience + 1 : number + 1])
-        )
-        for number in range(len(batches))
-    ]
-
-    assert expected == with_patience
+        streams.MAX_ABSENT_ROUNDS = original

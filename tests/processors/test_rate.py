@@ -74,7 +74,7 @@ def test_two_receivers_with_the_same_rows_have_the_rates_that_they_have_alone():
 
 def test_what_is_kept_is_of_the_origins_that_still_come(monkeypatch):
     """However many resources and names come and go; the increases are forgotten with it."""
-    monkeypatch.setattr(streams, "MAX_ABSENT_BATCHES", 3)
+    monkeypatch.setattr(streams, "MAX_ABSENT_ROUNDS", 3)
     processor = made(metrics=["*"])
     for number in range(30):
         for second in (2 * number, 2 * number + 1):
@@ -82,7 +82,7 @@ def test_what_is_kept_is_of_the_origins_that_still_come(monkeypatch):
             processor.process([replace(each, resource={"host.name": f"h{number}"}) for each in frames])
     kept = (processor._percentages, processor._subsets, processor._requested, processor._increases._seen)
 
-    assert all(len(each) <= 2 * len(frames) for each in kept)
+    assert all(len(each) <= 4 * len(frames) for each in kept)  # those of three rounds, each with two hosts
     assert {"h29", "h28"} == {origin.resource["host.name"] for origin in processor._percentages}
 
 

@@ -64,7 +64,7 @@ def test_a_stream_that_fails_half_way_starts_again_with_its_next_frame(step, mon
 
 def test_streams_and_owners_that_are_gone_are_forgotten(monkeypatch):
     """Of metrics that come once and processes that live for a tick, nothing stays but that they were there."""
-    monkeypatch.setattr(streams, "MAX_ABSENT_BATCHES", 30)
+    monkeypatch.setattr(streams, "MAX_ABSENT_ROUNDS", 30)
     monkeypatch.setattr(module, "SPARE_OWNERS", 10)
     folding = Folding(100, EXPIRATION)
     for second in range(0, 1000, 4):
@@ -79,7 +79,7 @@ def test_streams_and_owners_that_are_gone_are_forgotten(monkeypatch):
 
 def test_a_metric_that_was_forgotten_does_not_bring_its_past_again(monkeypatch):
     """Its rows count from where they are when they return."""
-    monkeypatch.setattr(streams, "MAX_ABSENT_BATCHES", 3)
+    monkeypatch.setattr(streams, "MAX_ABSENT_ROUNDS", 3)
     folding, rows, others = Folding(9, EXPIRATION), crowd(30), crowd(2, "/d")
     folding.fold([at(0, "work", [100] * 30, rows)], 0)
     for second in range(10, 60, 10):
