@@ -41,9 +41,9 @@ Key = TypeVar("Key")
 class Attendance(Generic[Key]):
     """Finds keys that were absent from the last `MAX_ABSENT_ROUNDS` rounds of their receiver.
 
-    A round ends when a key comes a second time. The receiver's own batches are a round each; behind a receiver that many
-    clients push to, a round is one batch of each of them, however many there are. Batches of other receivers do not
-    count, because receivers may differ in speed by any factor.
+    A round ends when a key comes a second time: with each batch of a receiver that reads; behind one that many clients
+    push to, with a batch of each of them, however many there are. Batches of other receivers do not count, because
+    receivers may differ in speed by any factor.
     """
 
     def __init__(self) -> None:
