@@ -60,6 +60,8 @@ def _merging(rows: RowSet, names: Collection[str]) -> Merging:
     codes = [_codes(texts(column)) for column in left.columns.values()]
     keys = np.stack(codes, axis=1) if codes else np.zeros((len(rows), 1), np.int32)
     _, first, group = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    if len(first) == len(rows):  # in their own order
+        return Merging(left, np.arange(len(rows)), np.arange(len(rows)))
     order = np.argsort(group.reshape(-1), kind="stable")
     starts = np.searchsorted(group.reshape(-1)[order], np.arange(len(first)))
     merged = left.take(first)

@@ -73,7 +73,8 @@ def sdk_point(each, row):
     start, value = int(each.start_times()[row]), each.values[row].tolist()
     common = (each.rows.take(np.array([row])).records()[0], start, each.time_unix_nano)
     if each.kind is not Kind.HISTOGRAM:
-        return sdk.NumberDataPoint(*common, value if value < 2**63 else float(value))
+        beyond = each.values.dtype.kind == "u" and each.values.max() >= 2**63  # then all of the frame's are floats
+        return sdk.NumberDataPoint(*common, float(value) if beyond else value)
     sums = {"count": sum(value), "sum": float(each.sums[row])}
     if not isinstance(each.buckets, ExponentialBuckets) or each.values[:, -1].any():
         return sdk.HistogramDataPoint(

@@ -45,6 +45,13 @@ def test_without_the_attributes_nothing_changes():
     assert not merging_without(["nothing"])(ROWS).merges()
 
 
+def test_rows_that_stay_apart_keep_their_order():
+    """Their values stay where they were."""
+    rows = RowSet.of([{"op": "write", "exe": "x"}, {"op": "read", "exe": "x"}])
+
+    assert [{"op": "write"}, {"op": "read"}] == merged(frame("work", [1, 2], rows), "exe").rows.records()
+
+
 def test_all_attributes_may_go():
     """Then there is one row."""
     assert [10] == merged(frame("work", [1, 2, 3, 4], ROWS), "container.id", "exe", "op").values.tolist()
