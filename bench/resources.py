@@ -45,13 +45,13 @@ STEPS = {
     "opentelemetry SDK + prometheus": "import opentelemetry.sdk.metrics, opentelemetry.exporter.prometheus",
     "web server: waitress": "import waitress",
     "ours, without components": "import ebpf_sidecar.pipeline.cli.commands, ebpf_sidecar.pipeline.cli.run, "
-    "ebpf_sidecar.pipeline.running.service",
+    "ebpf_sidecar.pipeline.running.run",
     "the configuration, read": "import os; from ebpf_sidecar.pipeline.config.load import load; "
     "from ebpf_sidecar.pipeline.config.locations import config_sources; "
     "from ebpf_sidecar.pipeline.plugins import Plugins; "
     "config = load(config_sources([]), (), Plugins(), os.environ)",
     "the service, built": "service = ebpf_sidecar.pipeline.running.service.Service(config)",
-    "start-up pages given back": "ebpf_sidecar.pipeline.running.service.release_start_up(service.paths.proc)",
+    "start-up pages given back": "ebpf_sidecar.pipeline.running.run.release_start_up(service.paths.proc)",
 }
 
 # prints what the kernel says, without importing anything for it

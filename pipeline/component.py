@@ -4,6 +4,10 @@
 A component may have ``start`` and ``shutdown`` (see `Lifecycle`), and leaves out what it does not need.
 ``start`` is called once, before any data, exporters first and receivers last. ``shutdown`` is called from the receivers
 forwards, so that everything drains; it must be safe without ``start`` and twice; nothing is passed on after it.
+
+When the service reloads its configuration, a component whose settings compare equal lives on. One whose settings have
+changed is replaced: the new one is created, and started, while the old one still runs, unless its factory's ``claims``
+say that the two cannot share something.
 """
 
 from __future__ import annotations
@@ -155,7 +159,7 @@ class MapCleanup:
 class UpstreamRequest(Protocol):
     """A processor whose work has to be done by the receiver.
 
-    Data only flows downstream; requests travel upstream, but only while the graph is built.
+    Data only flows downstream; requests travel upstream, but only while a graph is built.
     """
 
     @property
@@ -169,7 +173,8 @@ class CleansMaps(Protocol):
     """A receiver that can follow a `MapCleanup`."""
 
     def clean_maps(self, cleanup: MapCleanup) -> None:
-        """Apply ``cleanup`` from the next read on. Called before start."""
+        """Apply ``cleanup`` from the next read on. Called before start, and at any time by a reload, from another
+        thread."""
         ...
 
 

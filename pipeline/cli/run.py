@@ -12,6 +12,7 @@ import click
 
 from ebpf_sidecar.pipeline.config.load import load
 from ebpf_sidecar.pipeline.config.locations import REPLAY, config_sources
+from ebpf_sidecar.pipeline.config.rereading import ConfigReader
 from ebpf_sidecar.pipeline.errors import ProbeError, redacting
 from ebpf_sidecar.pipeline.plugins import Plugins
 from ebpf_sidecar.pipeline.running.stop_request import StopRequest, interruptible
@@ -27,20 +28,22 @@ def run(files: Sequence[str], overrides: Sequence[str], request: StopRequest, *,
     same ``overrides``.
     """
     plugins = Plugins()
-    config = load(config_sources(files), overrides, plugins, os.environ)
-    from ebpf_sidecar.pipeline.running.service import run_service
+    reader = ConfigReader(config_sources(files), overrides, plugins)
+    config = reader.read()
+    from ebpf_sidecar.pipeline.running.run import run_service
 
     try:
         with redacting(config.secrets):
-            return run_service(config, request, plugins=plugins)
+            return run_service(config, request, reader=reader)
     except ProbeError as problem:
         if not or_replay:
             raise
         _explain_replay(problem)
-    replayed = load([REPLAY], overrides, plugins, os.environ)
+    reader = ConfigReader([REPLAY], overrides, plugins)
+    replayed = reader.read()
     # settings of the receiver that cannot run are unused now, which is not the user's mistake
     with redacting(replayed.secrets):
-        return run_service(replace(replayed, warnings=()), request, plugins=plugins)
+        return run_service(replace(replayed, warnings=()), request, reader=reader)
 
 
 def _explain_replay(problem: ProbeError) -> None:

@@ -14,7 +14,7 @@ from itertools import combinations
 from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind, MapCleanup
 from ebpf_sidecar.pipeline.endpoint import Address, Listening
 from ebpf_sidecar.pipeline.errors import Mistake
-from ebpf_sidecar.pipeline.http.status_pages import PATHS
+from ebpf_sidecar.pipeline.http.status_pages import PATHS, RELOAD
 
 from .component_sections import ConfiguredComponent, Sections
 from .service_settings import ServiceSettings
@@ -26,16 +26,22 @@ _ORDER = (ComponentKind.EXPORTER, ComponentKind.PROCESSOR, ComponentKind.RECEIVE
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """One claim of a component in use."""
+    """One claim of a component in use, or of the service itself."""
 
-    id: ComponentId
+    id: ComponentId | None
     what: Listening | MapCleanup
 
     @property
     def at(self) -> Location:
         """Where it is written."""
         below = self.what.setting if isinstance(self.what, Listening) else ()
-        return (self.id.kind.section, str(self.id), *below)
+        owner = ("service", "reload") if self.id is None else (self.id.kind.section, str(self.id))
+        return (*owner, *below)
+
+    @property
+    def owner(self) -> str:
+        """Who claims it, in messages."""
+        return "service::reload" if self.id is None else f'{self.id.kind} "{self.id}"'
 
 
 def conflicts(components: Sections, service: ServiceSettings, marks: Marks) -> list[Mistake]:
@@ -48,8 +54,17 @@ def conflicts(components: Sections, service: ServiceSettings, marks: Marks) -> l
         except Exception as error:  # noqa: BLE001 # a plugin's code
             found.append(((id_.kind.section, str(id_)), plugin_failure(error)))
     listening = [claim for each in claims.values() for claim in each if isinstance(claim.what, Listening)]
+    if service.reload.endpoint is not None:
+        listening.append(_Claim(None, Listening(service.reload.endpoint, RELOAD)))
     found += [*_ports(listening), *_cleanups(claims, service)]
     return [mistake(at, message, marks) for at, message in dict.fromkeys(found)]
+
+
+def exclude_each_other(
+    one: tuple[ComponentId, ConfiguredComponent], other: tuple[ComponentId, ConfiguredComponent]
+) -> bool:
+    """Whether these two cannot run at the same time, by what they claim."""
+    return any(_collision(first, second) for first in _claims(*one) for second in _claims(*other))
 
 
 def _running(components: Sections, service: ServiceSettings) -> Iterator[tuple[ComponentId, ConfiguredComponent]]:
@@ -86,7 +101,7 @@ def _collision(earlier: _Claim, later: _Claim) -> str:
     if not isinstance(first, Listening) or not isinstance(second, Listening):
         return ""
     one, other = Address.parse(first.endpoint), Address.parse(second.endpoint)
-    owner = f'{earlier.id.kind} "{earlier.id}"'
+    owner = earlier.owner
     if one != other:
         shared = f'"{second.endpoint}" and "{first.endpoint}" of {owner} share a port'
         return f"{shared}; write the same endpoint in both, or choose another port" if one.overlaps(other) else ""

@@ -41,9 +41,9 @@ class Expanded:
     original: str
 
 
-def read_text(path: str) -> str:
+def read_text(path: str, read: Callable[[Path], bytes] = read_file) -> str:
     """The text of a referenced file without its last line break. Raises `UnreadableError` or UnicodeDecodeError."""
-    return read_file(path).decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
+    return read(Path(path)).decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
 
 
 def expand(

@@ -12,6 +12,7 @@
     service_settings     the settings of the service section
     conflicts            exclusive resources of components
     storage_references   extensions that senders name for their queues
+    rereading            reads the same sources again
 
 `load` reports every mistake of every part in one `ConfigError`.
 """
@@ -20,6 +21,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -29,9 +32,10 @@ from ebpf_sidecar.pipeline.plugins import Plugins
 from ebpf_sidecar.pipeline.secrets_in_text import known_secrets
 from ebpf_sidecar.pipeline.suggestions import did_you_mean
 
+from .bounded_read import read_file
 from .component_sections import ConfiguredComponent, Sections, read_sections
 from .conflicts import conflicts
-from .expansion import expand, has_reference, unwrapped_tree
+from .expansion import expand, has_reference, read_text, unwrapped_tree
 from .service_section import read_service
 from .service_settings import PipelineId, PipelineSettings, ServiceSettings, listed_ids
 from .sources import ConfigSource, InlineSource, merged_document, source_name
@@ -77,26 +81,31 @@ class Config:
 
 
 def load(
-    sources: Sequence[ConfigSource], overrides: Sequence[str], plugins: Plugins, environ: Mapping[str, str]
+    sources: Sequence[ConfigSource],
+    overrides: Sequence[str],
+    plugins: Plugins,
+    environ: Mapping[str, str],
+    read: Callable[[Path], bytes] = read_file,
 ) -> Config:
-    """The configuration in ``sources`` (later ones win), then ``overrides`` (``a.b=c``).
+    """The configuration in ``sources`` (later ones win), then ``overrides`` (``a.b=c``); ``read`` reads files.
 
     Imports only the plugins of components that the files name. Raises `ConfigError` with every mistake.
     """
     secrets: set[str] = set()
     with known_secrets(secrets):
-        return _load(sources, overrides, plugins, environ, secrets)
+        return _load(sources, overrides, plugins, environ, secrets, read)
 
 
-def _load(
+def _load(  # noqa: PLR0917 # what a configuration is made of, each once
     sources: Sequence[ConfigSource],
     overrides: Sequence[str],
     plugins: Plugins,
     environ: Mapping[str, str],
     secrets: set[str],
+    read: Callable[[Path], bytes],
 ) -> Config:
-    document = merged_document(sources, overrides)
-    tree, mistakes = expand(document, environ, note_secret=secrets.add)
+    document = merged_document(sources, overrides, read)
+    tree, mistakes = expand(document, environ, partial(read_text, read=read), secrets.add)
     if not tree:
         where = ", ".join(map(source_name, sources))
         raise ConfigError(

@@ -40,7 +40,7 @@ def read_service(tree: Mapping[str, Any], marks: Marks) -> tuple[ServiceSettings
     mistakes += [*wrong, *references.mistakes]
     body = body or ServiceBody()
     service = ServiceSettings(
-        MappingProxyType(pipelines), extensions, body.telemetry, body.shutdown_timeout, body.privileges
+        MappingProxyType(pipelines), extensions, body.telemetry, body.shutdown_timeout, body.privileges, body.reload
     )
     return service, mistakes
 

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind
+from ebpf_sidecar.pipeline.endpoint import Endpoint
 from ebpf_sidecar.pipeline.settings import Settings, Within
 
 from .privilege_settings import PrivilegeSettings
@@ -47,6 +48,18 @@ class TelemetrySettings(Settings):
     """Resource attributes that are added to the detected ones or replace them, as in ``service.name: storage``."""
 
 
+class ReloadSettings(Settings):
+    """When the configuration is read again, besides after SIGHUP."""
+
+    watch: bool = False
+    """Read it again when its content has changed: that of the configuration files, and of files in `${file:…}`."""
+    watch_interval: Annotated[float, Within("100ms", "24h")] = 10.0
+    """How often `watch` compares the files."""
+    endpoint: Endpoint | None = None
+    """Where `POST /-/reload` is served, as in `127.0.0.1:13133`; it may be the endpoint of a component. Whoever reaches
+    it can have the configuration read again, and is told what is wrong with it. null: nowhere."""
+
+
 class PipelineBody(Settings):
     """A pipeline as written: component ids; data flows from the receivers through the processors in order."""
 
@@ -69,6 +82,8 @@ class ServiceBody(Settings):
     """How long the pipelines may take to drain when the service stops."""
     privileges: PrivilegeSettings = PrivilegeSettings()
     """The privileges that the service drops before it starts."""
+    reload: ReloadSettings = ReloadSettings()
+    """When the configuration is read again, besides after SIGHUP."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -104,6 +119,7 @@ class ServiceSettings:
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     shutdown_timeout: float = 10.0
     privileges: PrivilegeSettings = field(default_factory=PrivilegeSettings)
+    reload: ReloadSettings = field(default_factory=ReloadSettings)
 
     def used(self, kind: ComponentKind) -> set[ComponentId]:
         """The components of one kind that are in use."""

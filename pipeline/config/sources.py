@@ -7,7 +7,7 @@ keys that start with ``x-`` are for anchors, as in Compose files, and are not pa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,13 +37,17 @@ class InlineSource:
 ConfigSource = Path | InlineSource
 
 
-def merged_document(sources: Sequence[ConfigSource], overrides: Sequence[str] = ()) -> Document:
-    """All sources and then all overrides (``a.b=c``), merged. Raises `ConfigError` with the mistakes of all of them."""
+def merged_document(
+    sources: Sequence[ConfigSource], overrides: Sequence[str] = (), read: Callable[[Path], bytes] = read_file
+) -> Document:
+    """All sources and then all overrides (``a.b=c``), merged; ``read`` reads files.
+
+    Raises `ConfigError` with the mistakes of all of them."""
     documents: list[Document] = []
     mistakes: list[Mistake] = []
     for origin in (*sources, *overrides):
         try:
-            documents.append(_override(origin) if isinstance(origin, str) else _document(origin))
+            documents.append(_override(origin) if isinstance(origin, str) else _document(origin, read))
         except ConfigError as error:
             mistakes += error.mistakes
     if mistakes:
@@ -57,9 +61,9 @@ def source_name(source: ConfigSource) -> str:
     return printable(name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
 
 
-def _document(source: ConfigSource) -> Document:
+def _document(source: ConfigSource, read: Callable[[Path], bytes]) -> Document:
     name = source_name(source)
-    document = parse(source_text(source), name)
+    document = parse(source_text(source, read), name)
     if document.value is None:
         return Document({}, document.marks)
     if not isinstance(document.value, dict):
@@ -85,11 +89,11 @@ def _nested(path: Location, inner: Document, mark: Mark) -> Document:
     return Document(tree, {**{(*path, *at): mark for at, mark in inner.marks.items()}, **marks})
 
 
-def source_text(source: ConfigSource) -> str:
-    """The text of a source. Raises `ConfigError`."""
+def source_text(source: ConfigSource, read: Callable[[Path], bytes] = read_file) -> str:
+    """The text of a source; ``read`` reads files. Raises `ConfigError`."""
     name = source_name(source)
     try:
-        content = source.content if isinstance(source, InlineSource) else read_file(source)
+        content = source.content if isinstance(source, InlineSource) else read(source)
         return content.decode("utf-8-sig")
     except UnreadableError as error:
         raise ConfigError([Mistake("", str(error), name)]) from error

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,8 @@ HEALTH_PATHS = ("/health", "/ready")
 """The health check pages: an orchestrator restarts the service if they do not respond."""
 PATHS = (*HEALTH_PATHS, "/api/v1/stats")
 """Served on every HTTP endpoint; components cannot use these paths."""
+RELOAD = "/-/reload"
+"""Where a reload can be requested, with POST, if the service's settings say so."""
 _JSON = {"Content-Type": "application/json; charset=utf-8"}
 
 
@@ -81,6 +84,7 @@ class RoutesWithStatusPages:
     pages: StatusPages
     _paths: dict[str, set[str]] = field(default_factory=dict)
     """The components' paths on each endpoint, without the status pages."""
+    _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def add(
         self,
@@ -92,21 +96,23 @@ class RoutesWithStatusPages:
         tls: ServerTls | None = None,
     ) -> None:
         """Serve ``path`` on ``endpoint``, together with the status pages."""
-        if endpoint not in self._paths:
-            for page, answer in self.pages.handlers().items():
-                self.routes.add(endpoint, page, answer, tls=tls)
-        paths = self._paths.setdefault(endpoint, set())
-        try:
-            self.routes.add(endpoint, path, handler, max_body=max_body, tls=tls)
-            paths.add(path)
-        finally:
-            self._close_unused(endpoint)
+        with self._lock:
+            if endpoint not in self._paths:
+                for page, answer in self.pages.handlers().items():
+                    self.routes.add(endpoint, page, answer, tls=tls)
+            paths = self._paths.setdefault(endpoint, set())
+            try:
+                self.routes.add(endpoint, path, handler, max_body=max_body, tls=tls)
+                paths.add(path)
+            finally:
+                self._close_unused(endpoint)
 
     def remove(self, endpoint: str, path: str) -> None:
         """Stop serving ``path``; the status pages are removed with the last component's path."""
-        self.routes.remove(endpoint, path)
-        self._paths.get(endpoint, set()).discard(path)
-        self._close_unused(endpoint)
+        with self._lock:
+            self.routes.remove(endpoint, path)
+            self._paths.get(endpoint, set()).discard(path)
+            self._close_unused(endpoint)
 
     def _close_unused(self, endpoint: str) -> None:
         if endpoint in self._paths and not self._paths[endpoint]:

@@ -1,21 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A configuration as connected components.
-
-Built and started in this order: extensions, which others may use, then exporters, then processors backwards, then
-receivers, so that every consumer is ready before its producers. Stopped from the receivers forwards, so that everything
-drains.
-"""
+"""A configuration as connected components: creates them, or takes them over from the graph that a reload replaces."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ebpf_sidecar.pipeline.clock import Clock, Deadline, SystemClock
 from ebpf_sidecar.pipeline.component import CleansMaps, ComponentId, MapCleanup, Sender, UpstreamRequest
 from ebpf_sidecar.pipeline.component_methods import method_problem
 from ebpf_sidecar.pipeline.config.load import Config, ConfiguredComponent, PipelineId, PipelineSettings
@@ -26,124 +17,134 @@ from ebpf_sidecar.pipeline.push_settings import PushSettings
 from ebpf_sidecar.pipeline.sending.direct_export import DirectExport
 from ebpf_sidecar.pipeline.sending.persistent_queue import PersistentQueue
 from ebpf_sidecar.pipeline.sending.sending_queue import SendingQueue
-from ebpf_sidecar.pipeline.telemetry.ledger import QUEUE_CAPACITY, QUEUE_SIZE, QUEUED, Ledger
+from ebpf_sidecar.pipeline.telemetry.ledger import QUEUE_CAPACITY, QUEUE_SIZE, QUEUED, Ledger, Published
 
+from .lifecycle import ExporterNode, Graph, QueueNode, blamed
 from .nodes import ExporterCounters, Pipeline, ProcessorNode, ReceiverNode
-from .stopping import quietly, stop_together
-
-log = logging.getLogger(__name__)
-_CLOSING_SECONDS = 1.0
-"""The most of the drain time that is reserved for closing, in case a queue uses all of it."""
-_GIVE_UP_SECONDS = 5.0
+from .parts import Made, PartKey, UsedExtensions
 
 NewContext = Callable[[ComponentId], Context]
-QueueNode = SendingQueue | PersistentQueue
-ExporterNode = QueueNode | DirectExport
+NOTHING = Graph({}, {}, (), (), {}, {})
 
 
 @dataclass(frozen=True, slots=True)
-class Graph:
-    """All components of a configuration, connected."""
+class Predecessor:
+    """The running graph, and the components of it that its successor takes over.
 
-    extensions: Mapping[ComponentId, Any]
-    exporters: Mapping[ComponentId, ExporterNode]
-    pipelines: Sequence[Pipeline]
-    receivers: Sequence[ReceiverNode]
-    ledger: Ledger
-    distributions: Mapping[ComponentId, str]
-    """The packages that provide the components, if known."""
+    ``generation``: how many graphs there were before the successor; new receivers are held until they are released.
+    """
 
-    def start(self) -> None:
-        """Start everything, from the exporters backwards. Raises `SidecarError` naming the component, after shutting
-        down what was started."""
-        try:
-            for id_, start in self._receiving_side():
-                with _blamed(id_, "cannot start", self.distributions.get(id_, "")):
-                    start()
-            for node in self.receivers:
-                with _blamed(node.id, "cannot start", self.distributions.get(node.id, "")):
-                    node.start()
-        except BaseException:  # also when a signal interrupts the start
-            self.shutdown(_GIVE_UP_SECONDS)
-            raise
-
-    def _receiving_side(self) -> list[tuple[ComponentId, Callable[[], None]]]:
-        """The start methods of everything but receivers, in order; ``start`` is optional."""
-        exporters = [(id_, part) for id_, node in self.exporters.items() for part in (node.component, node)]
-        processors = [(node.id, node.processor) for pipe in self.pipelines for node in reversed(pipe.processors)]
-        parts: list[tuple[ComponentId, Any]] = [*self.extensions.items(), *exporters, *processors]
-        return [(id_, part.start) for id_, part in parts if hasattr(part, "start")]
-
-    def shutdown(self, seconds: float, clock: Clock | None = None) -> list[str]:
-        """Stop everything from the receivers forwards, within ``seconds`` whatever a component does.
-
-        All receivers stop together, then the processors; queues drain in the remaining time, except a part that is
-        reserved for closing exporters and extensions. Returns messages about what was lost.
-        """
-        end = Deadline.after(seconds, clock or SystemClock())
-        closing = min(_CLOSING_SECONDS, seconds / 5)
-        drained = end.earlier(closing)
-        problems = self._stop_receiving(end.earlier(closing + drained.left() / 2))
-        problems += self._drain(drained)
-        exporters = {_named(id_): partial(_shut, node.component) for id_, node in self.exporters.items()}
-        extensions = {_named(id_): partial(_shut, extension) for id_, extension in self.extensions.items()}
-        for parts, deadline in ((exporters, end.earlier(closing / 2)), (extensions, end)):
-            for name in stop_together(parts, deadline):
-                log.error("%s: did not stop in time", name)  # loses no data
-        for id_ in self._components():
-            self.ledger.forget(id_)
-        return problems
-
-    def _components(self) -> set[ComponentId]:
-        processors = {node.id for pipeline in self.pipelines for node in pipeline.processors}
-        return {*self.extensions, *self.exporters, *processors, *(node.id for node in self.receivers)}
-
-    def _stop_receiving(self, deadline: Deadline) -> list[str]:
-        """Receivers read one last time, and processors pass on what they have buffered."""
-        late = stop_together({_named(node.id): node.shutdown for node in self.receivers}, deadline)
-        for node in self.receivers:
-            node.closed.set()  # even if the receiver still runs
-        late += stop_together(
-            {f"pipeline {pipe.id}": partial(_stop_processors, pipe) for pipe in self.pipelines}, deadline
-        )
-        return [f"{name} did not stop in time" for name in late]
-
-    def _drain(self, deadline: Deadline) -> list[str]:
-        """All queues drain concurrently, starting when they are closed."""
-        for node in self.exporters.values():
-            node.close()
-        lost = {id_: node.shutdown(deadline) for id_, node in self.exporters.items()}
-        return [f"{_named(id_)} lost {points} data points" for id_, points in lost.items() if points]
+    graph: Graph = NOTHING
+    kept: Collection[PartKey] = ()
+    generation: int = 0
 
 
-def build(config: Config, new_context: NewContext, ledger: Ledger) -> Graph:
+def build(config: Config, new_context: NewContext, ledger: Ledger, before: Predecessor | None = None) -> Graph:
     """Create every component that a pipeline or the service uses, connected but not started.
 
-    Raises `ConfigError` if pipelines request different map cleanups of a receiver, `SidecarError` if a component cannot
-    be created.
+    Components that are kept from ``before`` stay connected as they were. Raises `ConfigError` if pipelines request
+    different map cleanups of a receiver, `SidecarError` if a component cannot be created; either way, components that
+    were created are withdrawn.
     """
-    extensions: dict[ComponentId, Any] = {}
-    given, new_context = new_context, lambda id_: replace(given(id_), extensions=dict(extensions))
-    for id_ in config.service.extensions:
-        extensions[id_] = _create(id_, config.extensions[id_], new_context)
-    exporter_nodes = {
-        id_: _exporter_node(id_, config.exporters[id_], new_context, ledger) for id_ in _used(config, "exporters")
-    }
-    pipelines = {
-        id_: Pipeline(
-            id_, _processor_nodes(id_, settings, config, new_context, ledger), _queues_first(exporter_nodes, settings)
-        )
-        for id_, settings in config.service.pipelines.items()
-    }
-    receivers = []
-    for id_ in _used(config, "receivers"):
-        fed = [pipelines[p] for p, settings in config.service.pipelines.items() if id_ in settings.receivers]
-        receiver = _create(id_, config.receivers[id_], new_context)
-        _request_cleanup(id_, receiver, fed)
-        receivers.append(ReceiverNode(id_, receiver, fed, ledger))
-    parts = (config.receivers, config.processors, config.exporters, config.extensions)
-    distributions = {id_: configured.distribution for part in parts for id_, configured in part.items()}
-    return Graph(extensions, exporter_nodes, tuple(pipelines.values()), tuple(receivers), ledger, distributions)
+    builder = _Builder(config, new_context, ledger, before or Predecessor())
+    try:
+        return builder.graph()
+    except BaseException:
+        for key, made in builder.made.items():
+            if key not in builder.before.kept:
+                made.withdraw()
+        raise
+
+
+@dataclass(slots=True)
+class _Builder:
+    config: Config
+    new_context: NewContext
+    ledger: Ledger
+    before: Predecessor
+    extensions: dict[ComponentId, Any] = field(default_factory=dict)
+    made: dict[PartKey, Made] = field(default_factory=dict)
+
+    def graph(self) -> Graph:
+        config = self.config
+        for id_ in config.service.extensions:
+            self.extensions[id_] = self._extension(id_)
+        exporters = {id_: self._exporter_node(id_) for id_ in _used(config, "exporters")}
+        pipelines = {id_: self._pipeline(id_, each, exporters) for id_, each in config.service.pipelines.items()}
+        feeds = {
+            id_: tuple(pipelines[p] for p, settings in config.service.pipelines.items() if id_ in settings.receivers)
+            for id_ in _used(config, "receivers")
+        }
+        receivers = tuple(self._receiver_node(id_, fed) for id_, fed in feeds.items())
+        return Graph(self.extensions, exporters, tuple(pipelines.values()), receivers, feeds, self.made)
+
+    def _kept(self, key: PartKey) -> bool:
+        """Whether a component is taken over, with what is known about it."""
+        if key not in self.before.kept:
+            return False
+        self.made[key] = self.before.graph.made[key]
+        return True
+
+    def _extension(self, id_: ComponentId) -> Any:
+        if self._kept(PartKey(id_)):
+            return self.before.graph.extensions[id_]
+        return self._create(PartKey(id_), self.config.extensions[id_])[0]
+
+    def _create(self, key: PartKey, configured: ConfiguredComponent) -> tuple[Any, Made]:
+        extensions = UsedExtensions(dict(self.extensions))
+        context = replace(self.new_context(key.id), extensions=extensions)
+        published, generation = Published(self.ledger), self.before.generation
+        made = self.made[key] = Made(context, extensions, published, configured.distribution, generation)
+        with blamed(key.id, "cannot be created", configured.distribution):
+            component = configured.factory.create(configured.settings, context)
+        if problem := method_problem(key.id.kind, component, sends=configured.factory.sends):
+            origin = configured.distribution or "an unknown distribution"
+            raise PluginError(f"{problem}; update or remove {origin}", component=str(key.id))
+        return component, made
+
+    def _exporter_node(self, id_: ComponentId) -> ExporterNode:
+        if self._kept(PartKey(id_)):
+            return self.before.graph.exporters[id_]
+        configured = self.config.exporters[id_]
+        exporter, made = self._create(PartKey(id_), configured)
+        attributes, context = (("exporter", str(id_)),), made.context
+        accounting = ExporterCounters(self.ledger, attributes)
+        accounting.appear()
+        if not isinstance(configured.settings, PushSettings):
+            return DirectExport(exporter, accounting, context.telemetry)
+        queue = _queue(exporter, configured.settings, accounting, context)
+        made.gauges.gauge(QUEUE_SIZE, attributes, queue.size)
+        made.gauges.gauge(QUEUED, attributes, queue.queued_points)
+        made.gauges.gauge(QUEUE_CAPACITY, attributes, lambda: queue.capacity)
+        return queue
+
+    def _pipeline(
+        self, id_: PipelineId, settings: PipelineSettings, exporters: Mapping[ComponentId, ExporterNode]
+    ) -> Pipeline:
+        former = {pipe.id: pipe for pipe in self.before.graph.pipelines}.get(id_)
+        nodes = {node.id: node for node in former.processors} if former else {}
+        processors = [self._processor_node(PartKey(each, id_), nodes.get(each)) for each in settings.processors]
+        pipeline = Pipeline(id_, processors, _queues_first(exporters, settings))
+        return replace(pipeline, lock=former.lock) if former else pipeline
+
+    def _processor_node(self, key: PartKey, former: ProcessorNode | None) -> ProcessorNode:
+        if former is not None and self._kept(key):
+            return former
+        processor, made = self._create(key, self.config.processors[key.id])
+        attributes = (("processor", str(key.id)), ("pipeline", str(key.pipeline)))
+        return ProcessorNode(key.id, processor, made.context.telemetry, attributes, self.ledger)
+
+    def _receiver_node(self, id_: ComponentId, fed: Sequence[Pipeline]) -> ReceiverNode:
+        if self._kept(PartKey(id_)):
+            [node] = [node for node in self.before.graph.receivers if node.id == id_]
+            requested_cleanup(id_, fed)  # raises
+            return node
+        receiver, _ = self._create(PartKey(id_), self.config.receivers[id_])
+        request = requested_cleanup(id_, fed)
+        if request is not None and isinstance(receiver, CleansMaps):
+            receiver.clean_maps(request)
+        generation = self.before.generation
+        return ReceiverNode(id_, receiver, fed, self.ledger, generation, held=generation > 0)
 
 
 def _used(config: Config, part: str) -> list[ComponentId]:
@@ -152,36 +153,10 @@ def _used(config: Config, part: str) -> list[ComponentId]:
     return list(dict.fromkeys(id_ for pipeline in pipelines for id_ in getattr(pipeline, part)))
 
 
-def _create(id_: ComponentId, configured: ConfiguredComponent, new_context: NewContext) -> Any:
-    with _blamed(id_, "cannot be created", configured.distribution):
-        component = configured.factory.create(configured.settings, new_context(id_))
-    if problem := method_problem(id_.kind, component, sends=configured.factory.sends):
-        origin = configured.distribution or "an unknown distribution"
-        raise PluginError(f"{problem}; update or remove {origin}", component=str(id_))
-    return component
-
-
 def _queues_first(exporter_nodes: Mapping[ComponentId, ExporterNode], settings: PipelineSettings) -> list[ExporterNode]:
     """A pipeline's exporters, queues first: direct exporters may be slow, and must not delay the others' batches."""
     chosen = [exporter_nodes[id_] for id_ in settings.exporters]
     return sorted(chosen, key=lambda node: isinstance(node, DirectExport))
-
-
-def _exporter_node(
-    id_: ComponentId, configured: ConfiguredComponent, new_context: NewContext, ledger: Ledger
-) -> ExporterNode:
-    context = new_context(id_)
-    attributes = (("exporter", str(id_)),)
-    exporter = _create(id_, configured, lambda _: context)
-    accounting = ExporterCounters(ledger, attributes)
-    accounting.appear()
-    if not isinstance(configured.settings, PushSettings):
-        return DirectExport(exporter, accounting, context.telemetry)
-    queue = _queue(exporter, configured.settings, accounting, context)
-    ledger.gauge(QUEUE_SIZE, attributes, queue.size)
-    ledger.gauge(QUEUED, attributes, queue.queued_points)
-    ledger.gauge(QUEUE_CAPACITY, attributes, lambda: queue.capacity)
-    return queue
 
 
 def _queue(sender: Sender, settings: PushSettings, accounting: ExporterCounters, context: Context) -> QueueNode:
@@ -195,20 +170,8 @@ def _queue(sender: Sender, settings: PushSettings, accounting: ExporterCounters,
     return PersistentQueue(str(context.id), sender, settings, storage, *parts)
 
 
-def _processor_nodes(
-    pipeline: PipelineId, settings: PipelineSettings, config: Config, new_context: NewContext, ledger: Ledger
-) -> list[ProcessorNode]:
-    processors = []
-    for id_ in settings.processors:
-        context = new_context(id_)
-        processor = _create(id_, config.processors[id_], lambda _, context=context: context)  # type: ignore[misc] # a default argument binds now
-        attributes = (("processor", str(id_)), ("pipeline", str(pipeline)))
-        processors.append(ProcessorNode(id_, processor, context.telemetry, attributes, ledger))
-    return processors
-
-
-def _request_cleanup(id_: ComponentId, receiver: object, pipelines: Sequence[Pipeline]) -> None:
-    """Pass the processors' requests upstream, which happens only while the graph is built."""
+def requested_cleanup(id_: ComponentId, pipelines: Sequence[Pipeline]) -> MapCleanup | None:
+    """What the processors of a receiver's pipelines request of it, if anything. Raises `ConfigError` if they differ."""
     requests: dict[MapCleanup, str] = {
         node.processor.map_cleanup: f"processors::{node.id} in service::pipelines::{pipeline.id}"
         for pipeline in pipelines
@@ -219,34 +182,4 @@ def _request_cleanup(id_: ComponentId, receiver: object, pipelines: Sequence[Pip
         where = " and ".join(requests.values())
         message = f'receiver "{id_}" gets different map cleanup requests from {where}; use the same settings in both'
         raise ConfigError([Mistake(f"receivers::{id_}", message)])
-    if isinstance(receiver, CleansMaps):
-        for request in requests:
-            receiver.clean_maps(request)
-
-
-@contextmanager
-def _blamed(id_: ComponentId, failed: str, origin: str) -> Iterator[None]:
-    """Turn any exception into a `SidecarError` that names the component, and its package if known."""
-    try:
-        yield
-    except SidecarError as problem:
-        problem.component = problem.component or str(id_)
-        raise
-    except (Exception, SystemExit) as problem:  # a plugin must not exit the process
-        by = f" (a component of {origin})" if origin else ""
-        raise SidecarError(f"{failed}: {type(problem).__name__}: {problem}{by}", component=str(id_)) from problem
-
-
-def _named(id_: ComponentId) -> str:
-    return f"{id_.kind.value} {id_}"
-
-
-def _stop_processors(pipeline: Pipeline) -> None:
-    for node in pipeline.processors:
-        quietly(_named(node.id), partial(_shut, node.processor))
-
-
-def _shut(component: object) -> None:
-    shutdown = getattr(component, "shutdown", None)
-    if shutdown is not None:
-        shutdown()
+    return next(iter(requests), None)

@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
+
+import numpy as np
 
 from ebpf_sidecar.pipeline.component import ComponentId, OnFailure, Processor, Receiver, Refusal
 from ebpf_sidecar.pipeline.config.load import PipelineId
 from ebpf_sidecar.pipeline.errors import RefusedError
 from ebpf_sidecar.pipeline.frame import Frame, Frames, points
 from ebpf_sidecar.pipeline.host import Telemetry
+from ebpf_sidecar.pipeline.rows import RowSet, once_per_row_set
 from ebpf_sidecar.pipeline.telemetry.ledger import (
     ENQUEUE_FAILED,
     INCOMING,
@@ -26,6 +29,11 @@ from ebpf_sidecar.pipeline.telemetry.ledger import (
     Instrument,
     Ledger,
 )
+
+from .switch import Switch
+
+_ID_SHIFT = 0xD1B54A32D192ED03
+"""Times a generation: odd, so that no two are the same, and far apart, so that ids counted from 0 do not meet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +114,10 @@ class ProcessorNode:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """Processors in the order written, then the fan-out: first to queues, then to direct exporters."""
+    """Processors in the order written, then the fan-out: first to queues, then to direct exporters.
+
+    ``lock``: shared by pipelines that follow each other in a reload, as they may share processors.
+    """
 
     id: PipelineId
     processors: Sequence[ProcessorNode]
@@ -126,15 +137,32 @@ class Pipeline:
         return None
 
 
-@dataclass(frozen=True, slots=True)
 class ReceiverNode:
-    """A receiver and the pipelines that it feeds."""
+    """A receiver and the pipelines that it feeds.
 
-    id: ComponentId
-    receiver: Receiver
-    pipelines: Sequence[Pipeline]
-    ledger: Ledger
-    closed: threading.Event = field(default_factory=threading.Event)
+    ``generation``: a number above 0 if an earlier receiver may have had this id. ``held``: its batches wait until
+    they are released.
+    """
+
+    def __init__(
+        self,
+        id: ComponentId,  # noqa: A002 # as in the other nodes
+        receiver: Receiver,
+        pipelines: Sequence[Pipeline],
+        ledger: Ledger,
+        generation: int = 0,
+        *,
+        held: bool = False,
+    ) -> None:
+        self.id, self.receiver, self.ledger = id, receiver, ledger
+        self.switch: Switch[Sequence[Pipeline]] = Switch(pipelines, held=held)
+        self.closed = threading.Event()
+        self._rows = _own_ids(generation)
+
+    @property
+    def pipelines(self) -> Sequence[Pipeline]:
+        """Those that get the next batch."""
+        return self.switch.target
 
     def start(self) -> None:
         """Start the receiver; its counters are shown from now on, at zero."""
@@ -147,19 +175,32 @@ class ReceiverNode:
 
         A batch is refused if any pipeline refuses it; the other pipelines keep it.
         """
-        frames = tuple(replace(frame, source=self.id) for frame in frames)
-        refused = [Refusal("shutting down")] if self.closed.is_set() else self._offer(frames)
+        frames = tuple(replace(frame, source=self.id, rows=self._rows(frame.rows)) for frame in frames)
+        with self.switch.way() as pipelines:
+            refused = [Refusal("shutting down")] if self.closed.is_set() else _offered(frames, pipelines)
         self.ledger.add(REFUSED if refused else RECEIVED, points(frames), (("receiver", str(self.id)),))
         return max(refused, key=lambda refusal: refusal.retry_after, default=None)
 
-    def _offer(self, frames: Frames) -> list[Refusal]:
-        answers = [pipeline.consume(frames) for pipeline in self.pipelines]
-        return [answer for answer in answers if answer is not None]
-
     def shutdown(self) -> None:
         """Stop the receiver, which may produce one last time, then accept nothing more from it."""
+        if self.switch.held:  # nothing was ever accepted from it
+            self.closed.set()
+            self.switch.release()
         self.receiver.shutdown()
         self.closed.set()
+
+
+def _offered(frames: Frames, pipelines: Sequence[Pipeline]) -> list[Refusal]:
+    answers = [pipeline.consume(frames) for pipeline in pipelines]
+    return [answer for answer in answers if answer is not None]
+
+
+def _own_ids(generation: int) -> Callable[[RowSet], RowSet]:
+    """The rows of a receiver: for what is behind it, they differ from those of an earlier receiver with its id."""
+    if not generation:
+        return lambda rows: rows
+    shift = np.uint64(generation * _ID_SHIFT % 2**64)
+    return once_per_row_set(lambda rows: RowSet(rows.ids + shift, rows.columns))
 
 
 def _with_source(answer: Frames, frames: Frames) -> tuple[Frame, ...]:

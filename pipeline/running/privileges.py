@@ -13,9 +13,10 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ebpf_sidecar.pipeline.component import ComponentKind
+from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind
 from ebpf_sidecar.pipeline.config.load import Config
 from ebpf_sidecar.pipeline.config.privilege_settings import PrivilegeSettings
+from ebpf_sidecar.pipeline.errors import Mistake
 from ebpf_sidecar.pipeline.privileged import DirectOperations, PrivilegedOperations, RequiredPrivileges
 from ebpf_sidecar.pipeline.process.capabilities import forbid_new_privileges, limit_capabilities, permitted_capabilities
 from ebpf_sidecar.pipeline.process.seccomp import refuse_system_calls
@@ -32,7 +33,28 @@ class ServicePrivileges:
     """The service's remaining privileges; ``privileged`` performs operations that need more."""
 
     privileged: PrivilegedOperations = field(default_factory=DirectOperations)
+    granted: frozenset[RequiredPrivileges] | None = None
+    """What was kept for components when the rest was dropped; None if nothing was dropped."""
+    before: frozenset[str] = frozenset()
+    """The capabilities that there were."""
     _reported: bool = False
+
+    def refusals(self, old: Config, new: Config) -> Iterator[Mistake]:
+        """What a reload to ``new`` needs that only a restart can give."""
+        if old.service.privileges != new.service.privileges:
+            message = "cannot change while the service runs; restart it, or restore this section"
+            yield Mistake("service::privileges", message)
+            return
+        for id_, needs in _needs_of(new):
+            if self._lacks(needs):
+                message = "needs privileges that were dropped at the start; restart the service to use it"
+                yield Mistake(f"{id_.kind.section}::{id_}", message)
+
+    def _lacks(self, needs: RequiredPrivileges) -> bool:
+        if self.granted is None or needs in self.granted:
+            return False
+        others = needs.modules and isinstance(self.privileged, BrokerClient)
+        return bool(others or {*needs.capabilities, *needs.keep()} & self.before)
 
     def check(self, ledger: Ledger) -> None:
         """Report once that the broker has ended: attached probes continue to count."""
@@ -69,14 +91,18 @@ def drop_privileges(config: Config) -> ServicePrivileges:
     _give_up(keep, settings)
     if missing := set(settings.keep) - mine:
         log.warning("service::privileges::keep: cannot keep %s, which it does not have", ", ".join(sorted(missing)))
-    return ServicePrivileges(privileged)
+    return ServicePrivileges(privileged, frozenset(needs), mine)
 
 
 def needs_of(config: Config) -> Iterator[RequiredPrivileges]:
     """The required privileges of each component in use."""
+    return (needs for _, needs in _needs_of(config))
+
+
+def _needs_of(config: Config) -> Iterator[tuple[ComponentId, RequiredPrivileges]]:
     for kind in ComponentKind:
-        configured = getattr(config, kind.section)
-        yield from (configured[id_].factory.privileges for id_ in sorted(config.service.used(kind)))
+        configured = config.components(kind)
+        yield from ((id_, configured[id_].factory.privileges) for id_ in sorted(config.service.used(kind)))
 
 
 def _privileged(needs: list[RequiredPrivileges], mine: frozenset[str]) -> PrivilegedOperations:

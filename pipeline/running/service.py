@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
-from itertools import count
 from typing import Any
 
 from opentelemetry.sdk.resources import OTELResourceDetector
@@ -17,23 +17,23 @@ from opentelemetry.sdk.resources import OTELResourceDetector
 from ebpf_sidecar.pipeline.clock import Clock, Deadline, SystemClock
 from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind
 from ebpf_sidecar.pipeline.config.load import Config
-from ebpf_sidecar.pipeline.errors import SidecarError
 from ebpf_sidecar.pipeline.host import Context, Paths
+from ebpf_sidecar.pipeline.http.own_routes import OwnRoutes
 from ebpf_sidecar.pipeline.http.servers import HttpServers
 from ebpf_sidecar.pipeline.http.status_pages import HEALTH_PATHS, RoutesWithStatusPages, StatusPages
-from ebpf_sidecar.pipeline.plugins import Plugins
 from ebpf_sidecar.pipeline.privileged import DirectOperations, PrivilegedOperations
-from ebpf_sidecar.pipeline.telemetry import logs
 from ebpf_sidecar.pipeline.telemetry.component import ComponentTelemetry
 from ebpf_sidecar.pipeline.telemetry.exposition import InternalTelemetry
 from ebpf_sidecar.pipeline.telemetry.health import Health
 from ebpf_sidecar.pipeline.telemetry.ledger import Ledger
 
-from .footprint import release_free_memory, release_start_up, use_one_heap
-from .graph import Graph, build
-from .privileges import ServicePrivileges, drop_privileges
-from .stop_request import StartInterrupted, StopRequest
-from .stopping import stop_together
+from .graph import NOTHING, Predecessor, build
+from .lifecycle import Graph
+from .parts import PartKey
+from .reload_plan import ReloadPlan, plan
+from .replacement import Interruptible, Replacement
+from .stop_request import StopRequest
+from .stopping import Retiring, stop_together
 
 log = logging.getLogger(__name__)
 _CLOSING_SECONDS = 1.0  # of the drain time, reserved for the servers that show the drain
@@ -56,37 +56,44 @@ class Service:
         self.health = Health(self.clock)
         self.resource = detect_resource(self.config.service.telemetry.resource)
         self.internal_telemetry = InternalTelemetry(self.ledger, self.resource)
-        self._finished: set[ComponentId] = set()
+        self._finished: set[tuple[ComponentId, int]] = set()
+        self._generation = 0
+        self._retiring = Retiring()
         self.servers = HttpServers(ledger=self.ledger, health_paths=HEALTH_PATHS)
         pages = StatusPages(
             self.health, self.ledger, self.clock, version("ebpf-sidecar"), self._pipelines, self.clock.monotonic()
         )
-        self._routes = RoutesWithStatusPages(self.servers, pages)
-        self.graph: Graph = build(self.config, self._context, self.ledger)
+        self.routes = RoutesWithStatusPages(self.servers, pages)
+        self.graph = NOTHING  # components may already speak while they are created
+        self.graph = build(self.config, self._context, self.ledger)
 
-    def _context(self, id_: ComponentId) -> Context:
+    def _context(self, id_: ComponentId, generation: int = 0, resource: Mapping[str, str] | None = None) -> Context:
         # the component's id comes first in every line that it logs
         logger = _Prefixed(logging.getLogger(f"ebpf_sidecar.{id_.kind.section}.{id_.type}"), f"{id_.kind.value} {id_}")
         return Context(
             id=id_,
             telemetry=ComponentTelemetry(id_, self.ledger, logger),
-            heartbeat=self.health.heartbeat(f"{id_.kind.value} {id_}"),
-            routes=self._routes,
+            heartbeat=self.health.new_heartbeat(f"{id_.kind.value} {id_}"),
+            routes=OwnRoutes(self.routes),
             internal_telemetry=partial(self.internal_telemetry.exposition, page=str(id_)),
             logger=logger,
             clock=self.clock,
             paths=self.paths,
-            resource=self.resource,
+            resource=self.resource if resource is None else resource,
             unready=self.health.unready,
             privileged=self.privileged,
-            finished=partial(self._on_finished, id_),
+            finished=partial(self._on_finished, (id_, generation)),
         )
 
-    def _on_finished(self, id_: ComponentId, exit_code: int = 0) -> None:
+    def _on_finished(self, which: tuple[ComponentId, int], exit_code: int = 0) -> None:
+        self._finished.add(which)
+        self._stop_if_finished(exit_code)
+
+    def _stop_if_finished(self, exit_code: int = 0) -> None:
         """Stop when all receivers or all exporters have finished; the last one sets the exit code."""
-        self._finished.add(id_)
-        if self.config.service.used(id_.kind) <= self._finished and id_.kind in _ENDS:
-            self.stop_request.ask(exit_code)
+        for kind in _ENDS:
+            if {(id_, self.graph.generation(id_)) for id_ in self.config.service.used(kind)} <= self._finished:
+                self.stop_request.ask(exit_code)
 
     def _pipelines(self) -> list[dict[str, Any]]:
         return [
@@ -109,6 +116,50 @@ class Service:
             raise
         self.health.started()
 
+    def reload(self, config: Config, interruptible: Interruptible = nullcontext) -> ReloadPlan:
+        """Run ``config`` from now on; what is equal lives on. Returns what has changed.
+
+        Raises `SidecarError` if something cannot be created or started, and then runs on as before; see `Replacement`.
+        """
+        with interruptible():
+            self._retiring.wait(Deadline.after(self.config.service.shutdown_timeout, self.clock))
+        wanted, written = config.service.telemetry.resource, self.config.service.telemetry.resource
+        resource = self.resource if wanted == written else detect_resource(wanted)
+        planned = plan(self.config, config, self._used_extensions, rebuild=resource != self.resource)
+        if planned.gone or planned.fresh or config.service.pipelines != self.config.service.pipelines:
+            planned = self._replace(config, planned, resource, interruptible)
+        self.config, self.resource = config, resource
+        self._stop_if_finished()
+        return planned
+
+    def _replace(
+        self,
+        config: Config,
+        planned: ReloadPlan,
+        resource: Mapping[str, str],
+        interruptible: Interruptible,
+    ) -> ReloadPlan:
+        graph = self._built(config, planned.kept, resource)
+        planned = planned.with_users(lambda key: graph.made[key].extensions.used)
+        restored = partial(self._built, self.config, self.graph.made.keys() - planned.first, self.resource)
+        seconds = self.config.service.shutdown_timeout
+        replacement = Replacement(self.graph, graph, planned, restored, seconds, self.clock)
+        try:
+            replacement.run(interruptible)
+        finally:
+            self.graph = replacement.running
+        self._retiring.add(replacement.retire)
+        return planned
+
+    def _built(self, config: Config, kept: Collection[PartKey], resource: Mapping[str, str]) -> Graph:
+        """The graph of another configuration, with these components of the running one."""
+        self._generation += 1
+        new_context = partial(self._context, generation=self._generation, resource=resource)
+        return build(config, new_context, self.ledger, Predecessor(self.graph, kept, self._generation))
+
+    def _used_extensions(self, key: PartKey) -> Collection[ComponentId]:
+        return self.graph.made[key].extensions.used
+
     def shutdown(self) -> list[str]:
         """Drain and close everything within `shutdown_timeout`; returns messages about lost data."""
         self.health.stopping()
@@ -116,6 +167,7 @@ class Service:
         end = Deadline.after(seconds, self.clock)
         closing = min(_CLOSING_SECONDS, seconds / 10)
         lost = self.graph.shutdown(seconds - closing, self.clock)
+        self._retiring.wait(end.earlier(closing))
         parts = {"http servers": self.servers.shutdown, "own metrics": self.internal_telemetry.shutdown}
         for name in stop_together(parts, end):
             log.error("%s: did not stop in time", name)
@@ -147,70 +199,3 @@ def detect_resource(configured: Mapping[str, str]) -> dict[str, str]:
     # the detector itself: Resource.create() would add the SDK's own defaults, unknown_service among them
     from_environment = {k: str(v) for k, v in OTELResourceDetector().detect().attributes.items() if str(v)}
     return {**own, **from_environment, **configured}
-
-
-def run_service(config: Config, request: StopRequest, *, plugins: Plugins) -> int:
-    """Run until a signal or a component requests the stop (see `stop_request`); returns the exit code.
-
-    Raises `SidecarError` if the service cannot be started.
-    """
-    del plugins  # already used when the configuration was read
-    use_one_heap()
-    logging_as = config.service.telemetry.logs
-    logs.configure(logging_as.level, logging_as.encoding, secrets=config.secrets)
-    privileges = drop_privileges(config)  # before any thread, and before signals raise exceptions
-    try:
-        return _run(config, request, privileges)
-    except StartInterrupted:
-        log.info("stopped before the start was complete")
-        return request.exit_code
-    finally:
-        privileges.close()
-
-
-def _run(config: Config, request: StopRequest, privileges: ServicePrivileges) -> int:
-    request.handle_signals()
-    for warning in config.warnings:
-        log.warning("%s", warning)
-    service = _started(config, request, privileges)
-    log.info("ready: %s", ", ".join(str(pipeline) for pipeline in config.service.pipelines))
-    _until_asked(request, lambda: privileges.check(service.ledger))
-    return _drain(service, config.service.shutdown_timeout) or request.exit_code
-
-
-def _started(config: Config, request: StopRequest, privileges: ServicePrivileges) -> Service:
-    """The running service. Raises `SidecarError`, and `StartInterrupted` if a signal has requested the stop."""
-    try:
-        if request.asked.is_set():  # after an earlier attempt, which failed
-            raise StartInterrupted
-        service = Service(config, stop_request=request, privileged=privileges.privileged)
-        release_start_up(service.paths.proc)  # everything is imported, and none of our threads runs yet
-        service.start()
-    except SidecarError as problem:
-        if request.asked.is_set():  # a library turned the interruption into a failure
-            raise StartInterrupted from problem
-        raise
-    finally:
-        request.starting = False  # even on failure: no code expects the exception later
-    return service
-
-
-def _until_asked(request: StopRequest, check: Callable[[], None]) -> None:
-    for second in count(1):
-        if request.asked.wait(1.0):  # bounded, so that a signal delivered to another thread is noticed
-            return
-        for signal_without_effect in request.ignored():
-            log.warning("%s", signal_without_effect)
-        check()
-        if second % _TIDY_SECONDS == 0:
-            release_free_memory()
-
-
-def _drain(service: Service, seconds: float) -> int:
-    """Shut down; returns the exit code."""
-    log.info("stopping: draining for at most %gs; a second signal exits at once", seconds)
-    lost = service.shutdown()
-    for problem in lost:
-        log.error("not drained within %gs: %s", seconds, problem)
-    log.info("stopped")
-    return 1 if lost else 0

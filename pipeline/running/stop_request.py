@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests to stop the service: signals, and components that have finished.
+"""Requests to the running service: to stop, by signals and by components that have finished, and to reload.
 
 SIGINT, SIGTERM    graceful stop; immediate while the service is starting; a second signal skips the drain
-SIGHUP             if the terminal has gone, graceful stop; otherwise a reload request, which is logged and refused
+SIGHUP             if the terminal has gone, graceful stop; otherwise a reload
 SIGUSR1, SIGUSR2   logged and ignored, because their default action would kill the process
 """
 
@@ -15,9 +15,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
 from types import FrameType
 
-_NO_RELOAD = "SIGHUP: reloading is not supported yet; continuing with the configuration that was read at the start"
+from .reload_request import ReloadRequest
+
 _NO_MEANING = "%s has no meaning here; ignored"
 
 
@@ -50,7 +52,7 @@ def has_terminal() -> bool:
 
 @dataclass
 class StopRequest:
-    """The request to stop the service, and the exit code.
+    """The request to stop the service, and the exit code; beside it, requests to reload.
 
     ``asked``: set once a stop is requested. ``starting``: signals interrupt the main thread.
     """
@@ -62,12 +64,41 @@ class StopRequest:
     _follows_terminal: bool = False
     _noting: bool = False
     _ignored: deque[str] = field(default_factory=lambda: deque(maxlen=10))
+    _reloads: SimpleQueue[ReloadRequest | None] = field(default_factory=SimpleQueue)
+    """None only wakes the one that waits. A signal handler may add to it at any line, unlike to other queues."""
+    _hung_up: ReloadRequest | None = None
 
     def ask(self, exit_code: int = 0) -> None:
         """Request a stop; the first request sets the exit code."""
         if not self.asked.is_set():
             self.exit_code = exit_code
             self.asked.set()
+            self._reloads.put(None)
+
+    def reload(self, request: ReloadRequest) -> None:
+        """Request a reload; may be called from any thread, and from a signal handler."""
+        self._reloads.put(request)
+
+    def next_reload(self, seconds: float) -> ReloadRequest | None:
+        """The next request to reload, or None after ``seconds`` or when the service was asked to stop."""
+        try:
+            request = self._reloads.get(timeout=seconds)
+        except Empty:
+            return None
+        if request is self._hung_up:
+            self._hung_up = None  # one that arrives from now on may be about a later change
+        return request
+
+    @contextmanager
+    def interrupting(self) -> Iterator[None]:
+        """While active, a signal that asks for the stop raises `StartInterrupted`, as while the service starts."""
+        self.starting = True
+        try:
+            if self.asked.is_set():
+                raise StartInterrupted
+            yield
+        finally:
+            self.starting = False
 
     def note_signals(self) -> None:
         """Handle the signals that do not request a stop. Call it from the main thread, as early as possible."""
@@ -95,6 +126,7 @@ class StopRequest:
         if self.asked.is_set():
             os._exit(128 + number)
         self.asked.set()
+        self._reloads.put(None)
         if self.starting:
             raise StartInterrupted
 
@@ -104,5 +136,6 @@ class StopRequest:
             self._ignored.append(_NO_MEANING % signal.Signals(number).name)
         elif self._follows_terminal and not self.terminal():
             self._end(number, frame)
-        else:
-            self._ignored.append(_NO_RELOAD)
+        elif self._hung_up is None:
+            self._hung_up = ReloadRequest("SIGHUP")
+            self._reloads.put(self._hung_up)

@@ -26,6 +26,25 @@ def stop_together(parts: Mapping[str, Stop], deadline: Deadline) -> list[str]:
     return [name for name, thread in threads.items() if thread.is_alive()]
 
 
+class Retiring:
+    """What ends in the background, each in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._threads: list[threading.Thread] = []
+
+    def add(self, end: Stop) -> None:
+        """Begin to end something."""
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        thread = threading.Thread(target=quietly, args=("reload", end), name="retiring", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def wait(self, deadline: Deadline) -> None:
+        """Wait until everything has ended."""
+        for thread in self._threads:
+            thread.join(deadline.left())
+
+
 def quietly(name: str, stop: Stop) -> None:
     """Stop one part; its failure must not keep the others from being stopped."""
     try:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ebpf_sidecar.pipeline.component import ComponentId
 
-from .ledger import DROPPED, ERRORS, Attributes, Instrument, Ledger
+from .ledger import DROPPED, ERRORS, Attributes, Instrument, Ledger, Published
 
 
 @dataclass
@@ -23,6 +23,9 @@ class ComponentTelemetry:
     logger: logging.Logger | logging.LoggerAdapter[Any]
     _failing: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self._published = Published(self.ledger)
 
     @property
     def _component(self) -> tuple[str, str]:
@@ -54,8 +57,12 @@ class ComponentTelemetry:
 
     def observe(self, name: str, unit: str, description: str, read: Callable[[], float]) -> None:
         """Publish a gauge of the component's own."""
-        self.ledger.gauge(Instrument(name, unit, description), (self._component,), read)
+        self._published.gauge(Instrument(name, unit, description), (self._component,), read)
 
     def count(self, name: str, unit: str, description: str, read: Callable[[], float]) -> None:
         """Publish a counter of the component's own."""
-        self.ledger.counter(Instrument(name, unit, description), (self._component,), read)
+        self._published.counter(Instrument(name, unit, description), (self._component,), read)
+
+    def withdraw(self) -> None:
+        """Stop publishing: the component is gone. Its counts stay."""
+        self._published.withdraw()

@@ -22,6 +22,8 @@ class ComponentHeartbeat:
     interval: float = 0.0
     last: float = 0.0
     beats: int = 0
+    gone: bool = False
+    """Whether its component has been shut down for good."""
 
     def expect(self, seconds: float) -> None:
         """From now on a beat is due every ``seconds``."""
@@ -36,6 +38,10 @@ class ComponentHeartbeat:
         """No more beats are due."""
         self.interval = 0.0
 
+    def withdraw(self) -> None:
+        """The component is gone."""
+        self.gone = True
+
     def problem(self) -> str | None:
         """The problem, or None."""
         silent = self.clock.monotonic() - self.last
@@ -49,13 +55,25 @@ class Health:
     """The health of the whole service."""
 
     clock: Clock
-    _heartbeats: dict[str, ComponentHeartbeat] = field(default_factory=dict)
+    _all: tuple[ComponentHeartbeat, ...] = ()
+    _lock: threading.Lock = field(default_factory=threading.Lock)
     _started: threading.Event = field(default_factory=threading.Event)
     _stopping: threading.Event = field(default_factory=threading.Event)
 
     def heartbeat(self, name: str) -> ComponentHeartbeat:
         """The heartbeat of a component, created on first use."""
-        return self._heartbeats.setdefault(name, ComponentHeartbeat(name, self.clock))
+        known = [each for each in self._present() if each.name == name]
+        return known[-1] if known else self.new_heartbeat(name)
+
+    def new_heartbeat(self, name: str) -> ComponentHeartbeat:
+        """The heartbeat of a component that may replace one of the same name, which is still there."""
+        heartbeat = ComponentHeartbeat(name, self.clock)
+        with self._lock:
+            self._all = (*self._present(), heartbeat)
+        return heartbeat
+
+    def _present(self) -> list[ComponentHeartbeat]:
+        return [each for each in self._all if not each.gone]
 
     def started(self) -> None:
         """All components have started."""
@@ -67,7 +85,7 @@ class Health:
 
     def problems(self) -> list[str]:
         """Why the service is not healthy; empty if it is."""
-        return [problem for heartbeat in self._heartbeats.values() if (problem := heartbeat.problem())]
+        return [problem for heartbeat in self._present() if (problem := heartbeat.problem())]
 
     def unready(self) -> list[str]:
         """Why the service is not ready; empty if it is."""
@@ -75,7 +93,5 @@ class Health:
             return ["shutting down"]
         if not self._started.is_set():
             return ["starting"]
-        waiting = [
-            heartbeat.name for heartbeat in self._heartbeats.values() if heartbeat.interval and not heartbeat.beats
-        ]
+        waiting = [each.name for each in self._present() if each.interval and not each.beats]
         return [f"{name}: has not delivered data yet" for name in waiting] + self.problems()

@@ -11,8 +11,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ebpf_sidecar.pipeline.component import ComponentId
-
 Attributes = tuple[tuple[str, str], ...]
 
 
@@ -99,6 +97,21 @@ QUEUE_CAPACITY = Instrument(
 )
 
 QUEUE_GAUGES = (QUEUE_SIZE, QUEUE_CAPACITY, QUEUED)
+"""Added up where an exporter has two queues: its own, and that of a predecessor which still drains after a reload."""
+
+RELOADED = Instrument(
+    "ebpf_sidecar.config.last_reload_successful",
+    "",
+    "1 if the configuration was accepted when it was last read, 0 if it was refused and the previous one runs on",
+)
+RELOAD_TIME = Instrument(
+    "ebpf_sidecar.config.last_reload_success_timestamp",
+    "s",
+    "Unix time at which the running configuration was last read",
+)
+RELOAD_GAUGES = (RELOADED, RELOAD_TIME)
+
+Read = Callable[[], float]
 
 
 @dataclass
@@ -107,7 +120,7 @@ class Ledger:
 
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _counts: dict[Instrument, dict[Attributes, int]] = field(default_factory=dict)
-    _readers: dict[Instrument, dict[Attributes, Callable[[], float]]] = field(default_factory=dict)
+    _readers: dict[Instrument, dict[Attributes, list[Read]]] = field(default_factory=dict)
     new_gauge: Callable[[Instrument], None] | None = None
     """Called once for each gauge instrument when it first appears."""
     new_counter: Callable[[Instrument], None] | None = None
@@ -120,11 +133,11 @@ class Ledger:
             series[attributes] = series.get(attributes, 0) + amount
             return series[attributes]
 
-    def gauge(self, instrument: Instrument, attributes: Attributes, read: Callable[[], float]) -> None:
-        """Publish the result of ``read`` on each collection."""
+    def gauge(self, instrument: Instrument, attributes: Attributes, read: Read) -> None:
+        """Publish the result of ``read`` on each collection, in place of an earlier one with the same attributes."""
         self._read(instrument, attributes, read, self.new_gauge)
 
-    def counter(self, instrument: Instrument, attributes: Attributes, read: Callable[[], float]) -> None:
+    def counter(self, instrument: Instrument, attributes: Attributes, read: Read) -> None:
         """The same for a number that only grows."""
         self._read(instrument, attributes, read, self.new_counter)
 
@@ -132,23 +145,24 @@ class Ledger:
         self,
         instrument: Instrument,
         attributes: Attributes,
-        read: Callable[[], float],
+        read: Read,
         new: Callable[[Instrument], None] | None,
     ) -> None:
         with self._lock:
             first = instrument not in self._readers
-            self._readers.setdefault(instrument, {})[attributes] = read
+            self._readers.setdefault(instrument, {}).setdefault(attributes, []).append(read)
         if first and new is not None:
             new(instrument)
 
-    def forget(self, component: ComponentId) -> None:
-        """Stop reading the instruments of a component that has gone; its counts stay."""
-        kind, name = component.kind.value, str(component)
-        marks = {(kind, name), ("component", f"{kind} {name}")}
+    def withdraw(self, instrument: Instrument, attributes: Attributes, read: Read) -> None:
+        """Stop publishing ``read``; an earlier one with the same attributes is published again."""
         with self._lock:
-            for readers in self._readers.values():
-                for attributes in [each for each in readers if marks.intersection(each)]:
-                    del readers[attributes]
+            readers = self._readers.get(instrument, {})
+            left = [each for each in readers.get(attributes, ()) if each is not read]
+            if left:
+                readers[attributes] = left
+            else:
+                readers.pop(attributes, None)
 
     def counts(self, instrument: Instrument) -> Mapping[Attributes, int]:
         """The current totals of one counter."""
@@ -158,8 +172,10 @@ class Ledger:
     def read(self, instrument: Instrument) -> Mapping[Attributes, float]:
         """The current values of an instrument that is read on each collection."""
         with self._lock:
-            readers = dict(self._readers.get(instrument, {}))
-        return {attributes: float(read()) for attributes, read in readers.items()}
+            readers = {attributes: tuple(reads) for attributes, reads in self._readers.get(instrument, {}).items()}
+        if instrument in QUEUE_GAUGES:
+            return {attributes: float(sum(read() for read in reads)) for attributes, reads in readers.items()}
+        return {attributes: float(reads[-1]()) for attributes, reads in readers.items()}
 
     def snapshot(self) -> Iterator[tuple[str, Attributes, float]]:
         """Every series: name, attributes, value."""
@@ -167,3 +183,26 @@ class Ledger:
             yield from ((counter.name, attributes, value) for attributes, value in self.counts(counter).items())
         for each in list(self._readers):
             yield from ((each.name, attributes, value) for attributes, value in self.read(each).items())
+
+
+@dataclass
+class Published:
+    """What one owner has published, to withdraw it together."""
+
+    ledger: Ledger
+    _all: list[tuple[Instrument, Attributes, Read]] = field(default_factory=list)
+
+    def gauge(self, instrument: Instrument, attributes: Attributes, read: Read) -> None:
+        """Publish the result of ``read`` on each collection."""
+        self._all.append((instrument, attributes, read))
+        self.ledger.gauge(instrument, attributes, read)
+
+    def counter(self, instrument: Instrument, attributes: Attributes, read: Read) -> None:
+        """The same for a number that only grows."""
+        self._all.append((instrument, attributes, read))
+        self.ledger.counter(instrument, attributes, read)
+
+    def withdraw(self) -> None:
+        """Stop publishing all of it."""
+        while self._all:
+            self.ledger.withdraw(*self._all.pop())

@@ -118,4 +118,6 @@ def configure(level: str, encoding: str, stream: TextIO | None = None, secrets: 
     handler = BoundedHandler(stream) if stream else logging.NullHandler()
     console = ConsoleFormatter(coloured=wants_colours(stream), secrets=secrets)
     handler.setFormatter(JsonFormatter(secrets=secrets) if encoding == "json" else console)
-    logging.basicConfig(level=LEVELS[level], handlers=[handler], force=True)
+    root = logging.getLogger()
+    root.handlers = [handler]  # at once: while it is exchanged, another thread's line has one or the other
+    root.setLevel(LEVELS[level])

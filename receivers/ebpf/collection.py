@@ -58,10 +58,14 @@ class ProbeCollection:
     watch: CgroupWatch | None = None
     shedding: Shedding | None = None
     held: ExitStack = field(default_factory=ExitStack)
+    cleanup: MapCleanup | None = None
+    """What to follow from the next reading on, if that has changed; set from any thread."""
     _forgotten: int = 0
 
     def collect(self) -> list[Frame]:
         """Read all maps: what the probes counted, and the state of the probes. Raises `ProbeError`."""
+        if self.cleanup is not None:
+            self.reading.follow(self.cleanup)
         made = self.tree.start_reading()
         if self.watch:
             self.watch.update(made)

@@ -43,12 +43,15 @@ class EbpfReceiver:
         self._cleanup = MapCleanup()
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
+        self._collection: ProbeCollection | None = None
         self._missed = 0
         self._duration = 0.0
 
     def clean_maps(self, cleanup: MapCleanup) -> None:
-        """Follow ``cleanup`` from the first reading on."""
+        """Follow ``cleanup`` from the next reading on."""
         self._cleanup = cleanup
+        if self._collection is not None:
+            self._collection.cleanup = cleanup
 
     def start(self, consumer: Consumer) -> None:
         """Load the probes and start reading. Raises `ProbeError`, which says what is missing and how to get it."""
@@ -75,6 +78,7 @@ class EbpfReceiver:
             target=self._run, args=(collection, consumer), name=f"receiver {self._context.id}", daemon=True
         )
         thread.start()
+        self._collection = collection
         self._thread = thread  # only now there is a thread to join
 
     def _log_loaded(self, loaded: LoadedProbes) -> None:

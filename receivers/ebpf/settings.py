@@ -132,6 +132,12 @@ class EbpfSettings(Settings):
             raise ValueError("nothing is turned off without max_overhead; set max_overhead, or remove this list")
         return value
 
+    def __eq__(self, other: object) -> bool:
+        """Whether they mean the same: whether ``shed`` was written decides about third-party probes."""
+        return isinstance(other, EbpfSettings) and super().__eq__(other) and self.shed_order == other.shed_order
+
+    __hash__ = None  # type: ignore[assignment] # as before: some settings are mappings
+
     @property
     def shed_order(self) -> tuple[str, ...]:
         """The chosen probes that ``max_overhead`` may turn off, in order."""

@@ -61,6 +61,13 @@ class Reading:
         self.cleaning.after_reading(all_totals, keys)
         self.attribution.forget_names(lambda: chain.from_iterable(map_totals.groups() for map_totals in all_totals))
 
+    def follow(self, cleanup: MapCleanup) -> None:
+        """Follow this policy from the next update on; rows and totals stay."""
+        if cleanup != self.cleaning.policy:
+            self.cleaning.policy = cleanup
+            for map_totals in self.all_totals.values():
+                map_totals.stale_after = _stale_after(cleanup)
+
     def without(self, maps: Collection[str]) -> Reading:
         """The same without these maps (by published name) and what is made from them."""
         gone = [id(self.all_totals[name]) for name in maps if name in self.all_totals]
@@ -92,7 +99,7 @@ def reading_of(
     ``limit``: how many rows a view may have.
     """
     decoders = Decoders.of_machine()
-    stale_after = inf if cleanup.strategy == "no_cleanup" else cleanup.stale_after
+    stale_after = _stale_after(cleanup)
     all_totals: dict[str, MapTotals] = {}
     metric_views: list[MetricView] = []
     for name, metrics in _by_map(probes, loaded).items():
@@ -106,6 +113,10 @@ def reading_of(
             MetricView(map_totals, views.index(metric.attributes), frame_maker(metric, fields)) for metric in metrics
         ]
     return Reading(all_totals, tuple(metric_views), Cleaning(cleanup, loaded.generation), attribution)
+
+
+def _stale_after(cleanup: MapCleanup) -> float:
+    return inf if cleanup.strategy == "no_cleanup" else cleanup.stale_after
 
 
 def _distinct(views: Sequence[tuple[Attribute, ...]]) -> list[tuple[Attribute, ...]]:

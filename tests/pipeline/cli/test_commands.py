@@ -110,13 +110,13 @@ def services(monkeypatch):
     """Runs no service but keeps the configurations; one with the receiver ``ebpf`` lacks its rights."""
     ran = []
 
-    def run_service(config, request, *, plugins):
+    def run_service(config, request, *, reader):
         ran.append(config)
         if "ebpf" in receivers([config])[0]:
             raise ProbeError("cannot load: CAP_BPF missing; run as root", component="ebpf")
         return 0
 
-    monkeypatch.setattr("ebpf_sidecar.pipeline.running.service.run_service", run_service)
+    monkeypatch.setattr("ebpf_sidecar.pipeline.running.run.run_service", run_service)
     return ran
 
 

@@ -213,4 +213,4 @@ def test_the_status_pages_are_those_that_no_component_can_have():
     """All that `RoutesWithStatusPages` adds."""
     service = Service(load([InlineSource(FILE.format(**FREE).encode())], [], INSTALLED, {}))
 
-    assert set(PATHS) == set(service._routes.pages.handlers())
+    assert set(PATHS) == set(service.routes.pages.handlers())

@@ -6,7 +6,6 @@ import threading
 from recorded_graph import RecordedGraph, RecordedSender
 
 from ebpf_sidecar.pipeline.payload import SendError
-from ebpf_sidecar.pipeline.telemetry.ledger import Instrument
 from ebpf_sidecar.pipeline.testing import frame
 
 
@@ -94,13 +93,13 @@ def test_what_is_read_of_a_component_ends_with_it():
     """Gauges would keep a removed component, and all its maps, alive; its counts stay."""
     recorded = RecordedGraph()
     graph = recorded.build({"": ("r", "p", "e")})
-    for name in ("receiver r", "processor p"):
-        recorded.ledger.gauge(Instrument("held", "By", "held"), (("component", name),), lambda: 1.0)
+    for made in graph.made.values():
+        made.context.telemetry.observe("held", "By", "held", lambda: 1.0)
     graph.start()
     recorded.parts["r"].consumer([frame("m", [5])])
     before = recorded.count("held")
     graph.shutdown(5.0)
 
-    assert {"receiver r": 1.0, "processor p": 1.0} == before
+    assert {"receiver r": 1.0, "processor p": 1.0, "exporter e": 1.0} == before
     assert {} == recorded.count("held") | recorded.count("ebpf_sidecar.exporter.queue_size")
     assert {"e": 1} == recorded.count("ebpf_sidecar.exporter.sent_metric_points")

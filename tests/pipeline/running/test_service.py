@@ -16,7 +16,8 @@ from waiting import until
 from ebpf_sidecar.pipeline.config.load import InlineSource, load
 from ebpf_sidecar.pipeline.errors import SidecarError
 from ebpf_sidecar.pipeline.plugins import Plugins
-from ebpf_sidecar.pipeline.running.service import Service, _drain, detect_resource
+from ebpf_sidecar.pipeline.running.run import _drain
+from ebpf_sidecar.pipeline.running.service import Service, detect_resource
 from ebpf_sidecar.pipeline.telemetry import logs
 from ebpf_sidecar.pipeline.telemetry.ledger import RECEIVED
 
@@ -102,7 +103,7 @@ def test_only_what_is_lost_ends_with_1_and_all_else_is_closed(config, part, code
     service.start()
     endpoint = "127.0.0.1:0"
     until(lambda: sum(service.ledger.counts(RECEIVED).values()))
-    ended = _drain(service, 0.5)
+    ended = _drain(service)
     release.set()
 
     assert code == ended

@@ -16,7 +16,8 @@ from ebpf_sidecar.pipeline.component import ComponentKind
 from ebpf_sidecar.pipeline.config.load import InlineSource, load
 from ebpf_sidecar.pipeline.errors import Mistake, ProbeError
 from ebpf_sidecar.pipeline.plugins import Plugins
-from ebpf_sidecar.pipeline.running.service import Service, run_service
+from ebpf_sidecar.pipeline.running.run import run_service
+from ebpf_sidecar.pipeline.running.service import Service
 from ebpf_sidecar.pipeline.running.stop_request import StartInterrupted, StopRequest
 
 COMMAND = [sys.executable, "-c", "from ebpf_sidecar.pipeline.cli.main import main; main()"]
@@ -52,9 +53,9 @@ def test_a_start_is_interrupted_and_a_running_service_gets_a_request(handlers, n
     assert (True, True) == (starting.asked.is_set(), running.asked.is_set())
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
 def test_other_signals_are_reported_once_and_end_nothing(handlers, number):
-    """A unit with ``ExecReload=kill -HUP`` must not stop the service."""
+    """Their default action would kill the process."""
     request = StopRequest(terminal=lambda: False)
     request.handle_signals()
     signal.raise_signal(number)
@@ -62,6 +63,20 @@ def test_other_signals_are_reported_once_and_end_nothing(handlers, number):
 
     assert [1, 0] == list(map(len, reported))
     assert signal.Signals(number).name in reported[0][0]
+    assert not request.asked.is_set()
+
+
+def test_a_hang_up_asks_for_one_reload_however_often_it_arrives_meanwhile(handlers):
+    """A unit with ``ExecReload=kill -HUP`` stops nothing; what arrives later may be about a later change."""
+    request = StopRequest(terminal=lambda: False)
+    request.handle_signals()
+    for _ in range(3):
+        signal.raise_signal(signal.SIGHUP)
+    asked = [request.next_reload(0.0), request.next_reload(0.0)]
+    signal.raise_signal(signal.SIGHUP)
+
+    assert ["SIGHUP", None] == [each and each.why for each in asked]
+    assert request.next_reload(0.0)
     assert not request.asked.is_set()
 
 
@@ -138,7 +153,7 @@ def test_a_request_to_reload_while_the_service_is_still_being_imported_ends_noth
             [sys.executable, "-c", code, "run", "-c", config], stdout=subprocess.DEVNULL, stderr=output
         )
 
-    assert until(lambda: "SIGHUP: reloading is not supported yet" in log.read_text())
+    assert until(lambda: "SIGHUP: reading the configuration again" in log.read_text())
     process.terminate()
     assert 0 == process.wait(60), log.read_text()
 
@@ -161,13 +176,13 @@ def test_a_signal_between_a_start_that_failed_and_the_next_ends_the_command(hand
         started.append(service)
         raise ProbeError("no eBPF")
 
-    monkeypatch.setattr("ebpf_sidecar.pipeline.running.service.drop_privileges", lambda config: AllRights())
+    monkeypatch.setattr("ebpf_sidecar.pipeline.running.run.drop_privileges", lambda config: AllRights())
     monkeypatch.setattr(Service, "start", fail)
     with pytest.raises(ProbeError):
-        run_service(config, request, plugins=Plugins())
+        run_service(config, request)
     signal.raise_signal(signal.SIGTERM)
 
-    assert (0, 1) == (run_service(config, request, plugins=Plugins()), len(started))
+    assert (0, 1) == (run_service(config, request), len(started))
 
 
 class Interrupting(Mistake):
@@ -182,9 +197,9 @@ def test_a_signal_while_warnings_are_logged_ends_the_start(handlers, root_logger
     """A log without a reader is slow."""
     config = load([InlineSource(REPLAY.encode(), "replay.yaml")], [], Plugins(), {})
     interrupting = Interrupting("", "a warning")
-    monkeypatch.setattr("ebpf_sidecar.pipeline.running.service.drop_privileges", lambda config: AllRights())
+    monkeypatch.setattr("ebpf_sidecar.pipeline.running.run.drop_privileges", lambda config: AllRights())
 
-    assert 0 == run_service(replace(config, warnings=(interrupting,)), StopRequest(), plugins=Plugins())
+    assert 0 == run_service(replace(config, warnings=(interrupting,)), StopRequest())
 
 
 def test_closing_the_terminal_drains(tmp_path):

@@ -77,12 +77,15 @@ def _errors(page):
 def test_a_component_counts_and_shows_and_is_forgotten(ledger):
     """Its counter is a counter on the page, its gauge a gauge; both go with it, and another's stay."""
     shown = InternalTelemetry(ledger, {})
-    for name in ("prometheus", "debug"):
-        telemetry = ComponentTelemetry(ComponentId(ComponentKind.EXPORTER, name), ledger, logging.getLogger("test"))
+    both = [
+        ComponentTelemetry(ComponentId(ComponentKind.EXPORTER, name), ledger, logging.getLogger("test"))
+        for name in ("prometheus", "debug")
+    ]
+    for telemetry in both:
         telemetry.count("ebpf_sidecar.late", "{batch}", "Batches that were late", lambda: 2)
         telemetry.observe("ebpf_sidecar.held", "By", "Bytes held", lambda: 5)
     before = samples(strict(shown.exposition(True).decode() + "# EOF\n"))
-    ledger.forget(ID)
+    both[0].withdraw()
     after = samples(strict(shown.exposition(True).decode() + "# EOF\n"))
     shown.shutdown()
     ours = [
