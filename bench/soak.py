@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether the service grows while containers come and go: memory, descriptors, threads, rows, and what an hour adds.
 
-    python bench/soak.py [duration, default 10m] [all]
+    python bench/soak.py [duration, default 10m] [all] [reload]
 
 Needs root. The packaged configuration at 500 ms, scraped every five seconds, while five cgroups a second live for a few
 milliseconds, half of them containers, in processes with names that the kernel truncates. It measures their processes,
@@ -15,6 +15,8 @@ are the page's lines. Free memory is given back every ten seconds, so the lowest
 slope of a straight line through these (least squares), "growth" what that line rises in the measured time. It must stay
 below its bound, or the exit code is 1: the shorter the soak, the larger a leak must be to be seen, so each bound is
 shown as a slope, too. Shapes are drawn from the lowest to the highest value.
+
+With "reload", the configuration changes each second, and the service reloads it.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from pathlib import Path
 from measuring.churn import PROGRAMS, Churn, churning
 from measuring.memory import in_mib
 from measuring.printing import progress, table
+from measuring.reloads import Reloads, reloads
 from measuring.service import Sidecar, total
 from measuring.trend import sparkline, trend
 
@@ -93,20 +96,27 @@ def sample(service: Sidecar) -> dict[str, float]:
     }
 
 
-def samples(service: Sidecar, churn: Churn, seconds: float) -> Iterator[tuple[float, Sample]]:
-    """One a second, with the seconds since the start; says how far it is."""
+def samples(
+    service: Sidecar, churn: Churn, seconds: float, reloading: Reloads | None = None
+) -> Iterator[tuple[float, Sample]]:
+    """One a second, with the seconds since the start; says how far it is. Raises SystemExit if a reload is refused."""
     start, rows = time.monotonic(), 0.0
     for number in count():
         passed = time.monotonic() - start
         if passed >= seconds:
             return
         if number % SAMPLES_PER_SCRAPE == 0:
-            rows = service.scrape().count("\n")
+            page = service.scrape()
+            rows = page.count("\n")
+            if reloading and reloading.refused(page):
+                raise SystemExit("a reload was refused")
         found = {**sample(service), "rows": rows}
         if number % (2 * SAMPLES_PER_SCRAPE) == 0:
             numbers = ", ".join(f"{value:.0f} {name.replace(' (', ' ').rstrip(')')}" for name, value in found.items())
             progress(f"{passed:5.0f} of {seconds:.0f} s: {churn.ended} cgroups, {numbers}")
         yield passed, found
+        if reloading:
+            reloading.next(service)
         time.sleep(1.0)
 
 
@@ -148,12 +158,17 @@ def main() -> int:
     settings = SETTINGS if "all" in sys.argv else SETTINGS | CHURN_ALONE
     if seconds < SHORTEST:
         raise SystemExit(f'"{sys.argv[1]}" is too short for a slope; soak for at least {SHORTEST:g}s')
-    with churning(CGROUPS_PER_SECOND) as churn, Sidecar("500ms", settings=settings, constants=CONSTANTS) as service:
+    with (
+        reloads() as reloading,
+        churning(CGROUPS_PER_SECOND) as churn,
+        Sidecar("500ms", settings=settings, constants=CONSTANTS, files=[reloading.file]) as service,
+    ):
         service.first_page()
-        found = list(samples(service, churn, seconds))
+        found = list(samples(service, churn, seconds, reloading if "reload" in sys.argv else None))
         given_up = total(service.scrape(), "ebpf_sidecar_receiver_forgotten_rows_total")
     text, grown = report(found)
     progress(f"{churn.ended} cgroups in {seconds:g} s, {given_up:.0f} rows given up")
+    progress(f"{reloading.number} reloads")
     progress(f"the first {warm_up(seconds):.0f} s are left out")
     print(text)
     progress(f"grows: {', '.join(grown)}" if grown else "flat")

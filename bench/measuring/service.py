@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+DEFAULT = Path(__file__).parents[2] / "configs" / "default.yaml"
 MAIN = "from ebpf_sidecar.pipeline.cli.main import main; main()"
 START_SECONDS = 60
 
@@ -38,6 +39,8 @@ class Sidecar:
     """By their place in the file, as ``--set`` has it."""
     constants: Mapping[str, float] = field(default_factory=dict)
     """Constants to change, by ``module.NAME`` below the package: for example those that take hours."""
+    files: Sequence[Path] = ()
+    """Configurations that are merged into the packaged one."""
     port: int = 0
     started: float = 0.0
     process: subprocess.Popen[bytes] = field(init=False)
@@ -64,7 +67,8 @@ class Sidecar:
 
     def _command(self) -> list[str]:
         changes = [_change(*name.rsplit(".", 1), value) for name, value in self.constants.items()]
-        return [sys.executable, "-c", "\n".join([*changes, MAIN]), "run"]
+        files = [f"--config={file}" for file in (DEFAULT, *self.files)] if self.files else []
+        return [sys.executable, "-c", "\n".join([*changes, MAIN]), "run", *files]
 
     def broker(self) -> int:
         """The process that keeps the service's rights; the only child that stays."""

@@ -97,6 +97,38 @@ def test_a_conflict_is_reported_at_the_later_of_two(written, expected):
     assert [expected] == mistakes(**written)
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "path", "expected"),
+    [
+        ("127.0.0.1:1", "/b", []),
+        (
+            "127.0.0.1:2",
+            "/b",
+            [
+                'f:11:52: service::reload::endpoint: "127.0.0.1:2" is taken by extension "health_check" for another '
+                "protocol; choose another port"
+            ],
+        ),
+        (
+            "127.0.0.1:1",
+            "/-/reload",
+            [
+                'f:11:52: service::reload::endpoint: "/-/reload" on "127.0.0.1:1" is taken by exporter "prometheus/b"; '
+                "choose another path or endpoint"
+            ],
+        ),
+    ],
+    ids=["shared", "protocol", "path"],
+)
+def test_where_a_reload_is_posted_is_shared_with_http_only(endpoint, path, expected):
+    """As two components would."""
+    found = mistakes(
+        text=FILE.replace("service:\n", f'service:\n  reload: {{{{endpoint: "{endpoint}"}}}}\n'), path=path
+    )
+
+    assert [each.split(": ", 1)[1] for each in expected] == [each.split(": ", 1)[1] for each in found]
+
+
 def test_all_conflicts_are_reported_at_once_and_with_other_mistakes():
     """Each component that has to change is named once."""
     found = mistakes(path="/metrics", fourth="127.0.0.1:1", processors="map_cleanup/other, map_cleanup, nobody")
