@@ -178,9 +178,17 @@ class CleansMaps(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class OwnFolder:
+    """The claim of a component that needs a folder for itself. ``setting``: the keys of the setting that names it."""
+
+    path: Path
+    setting: tuple[str, ...] = ("directory",)
+
+
 SettingsClass = type[Settings]
 PushSettingsClass = type[PushSettings]
-Claim = Listening | MapCleanup
+Claim = Listening | MapCleanup | OwnFolder
 
 
 def no_claims(settings: Settings) -> Iterable[Claim]:  # noqa: ARG001 # the contract's argument

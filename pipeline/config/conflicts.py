@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Exclusive resources that two components cannot share: ports, paths, and the cleanup of kernel maps.
+"""Exclusive resources that two components cannot share: ports, paths, folders, and the cleanup of kernel maps.
 
 Factories declare them (`Factory.claims`), so that ``check`` reports what ``run`` could not start, with the location in
 the file, for plugins as well. Nothing is opened and no name is resolved here.
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
-from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind, MapCleanup
+from ebpf_sidecar.pipeline.component import Claim, ComponentId, ComponentKind, MapCleanup, OwnFolder
 from ebpf_sidecar.pipeline.endpoint import Address, Listening
 from ebpf_sidecar.pipeline.errors import Mistake
 from ebpf_sidecar.pipeline.http.status_pages import PATHS, RELOAD
@@ -29,12 +29,12 @@ class _Claim:
     """One claim of a component in use, or of the service itself."""
 
     id: ComponentId | None
-    what: Listening | MapCleanup
+    what: Claim
 
     @property
     def at(self) -> Location:
         """Where it is written."""
-        below = self.what.setting if isinstance(self.what, Listening) else ()
+        below = () if isinstance(self.what, MapCleanup) else self.what.setting
         owner = ("service", "reload") if self.id is None else (self.id.kind.section, str(self.id))
         return (*owner, *below)
 
@@ -53,7 +53,7 @@ def conflicts(components: Sections, service: ServiceSettings, marks: Marks) -> l
             claims[id_] = _claims(id_, configured)
         except Exception as error:  # noqa: BLE001 # a plugin's code
             found.append(((id_.kind.section, str(id_)), plugin_failure(error)))
-    listening = [claim for each in claims.values() for claim in each if isinstance(claim.what, Listening)]
+    listening = [claim for each in claims.values() for claim in each if not isinstance(claim.what, MapCleanup)]
     if service.reload.endpoint is not None:
         listening.append(_Claim(None, Listening(service.reload.endpoint, RELOAD)))
     found += [*_ports(listening), *_cleanups(claims, service)]
@@ -96,12 +96,17 @@ def _ports(claims: list[_Claim]) -> Iterator[tuple[Location, str]]:
 
 
 def _collision(earlier: _Claim, later: _Claim) -> str:
-    """Why both cannot listen; empty if they can."""
+    """Why both cannot have what they claim; empty if they can."""
     first, second = earlier.what, later.what
-    if not isinstance(first, Listening) or not isinstance(second, Listening):
-        return ""
+    if isinstance(first, OwnFolder) and isinstance(second, OwnFolder) and first.path == second.path:
+        return f'"{second.path}" is taken by {earlier.owner}; choose another folder'
+    if isinstance(first, Listening) and isinstance(second, Listening):
+        return _port_collision(first, second, earlier.owner)
+    return ""
+
+
+def _port_collision(first: Listening, second: Listening, owner: str) -> str:
     one, other = Address.parse(first.endpoint), Address.parse(second.endpoint)
-    owner = earlier.owner
     if one != other:
         shared = f'"{second.endpoint}" and "{first.endpoint}" of {owner} share a port'
         return f"{shared}; write the same endpoint in both, or choose another port" if one.overlaps(other) else ""

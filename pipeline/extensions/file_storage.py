@@ -25,7 +25,7 @@ from urllib.parse import quote
 from pydantic import Field, model_validator
 
 from ebpf_sidecar.pipeline.checks import Check, Examination
-from ebpf_sidecar.pipeline.component import ComponentKind, Factory, Stability
+from ebpf_sidecar.pipeline.component import ComponentKind, Factory, OwnFolder, Stability
 from ebpf_sidecar.pipeline.host import Context
 from ebpf_sidecar.pipeline.metric_info import gauge
 from ebpf_sidecar.pipeline.payload_store import PayloadStore
@@ -101,6 +101,7 @@ def register_components() -> Sequence[Factory]:
             stability=Stability.BETA,
             description="keeps the queues of senders on disk",
             metrics=lambda _: (SIZE,),
+            claims=lambda settings: [OwnFolder(settings.directory)],
         )
     ]
 

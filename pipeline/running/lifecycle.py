@@ -127,6 +127,9 @@ class Graph:
         for node in self.exporters.values():
             node.close()
         lost = {id_: node.shutdown(deadline) for id_, node in self.exporters.items()}
+        for id_, node in self.exporters.items():
+            if isinstance(node, PersistentQueue):  # a later queue of this process finds them there
+                self.made[PartKey(id_)].gauges.ledger.leave((("exporter", str(id_)),), node.queued_points())
         return [f"{named(id_)} lost {points} data points" for id_, points in lost.items() if points]
 
 

@@ -61,8 +61,9 @@ class ExporterCounters:
         self.ledger.add(ENQUEUE_FAILED, points, self.attributes)
 
     def restored(self, points: int) -> None:
-        """Count points that an earlier process left in the queue."""
-        self.ledger.add(RESTORED, points, self.attributes)
+        """Count points that an earlier process left in the queue; those of an earlier queue of this process are
+        counted already."""
+        self.ledger.add(RESTORED, self.ledger.take_over(self.attributes, points), self.attributes)
 
 
 class FrameConsumer(Protocol):

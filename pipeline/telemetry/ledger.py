@@ -121,6 +121,7 @@ class Ledger:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _counts: dict[Instrument, dict[Attributes, int]] = field(default_factory=dict)
     _readers: dict[Instrument, dict[Attributes, list[Read]]] = field(default_factory=dict)
+    _left: dict[Attributes, int] = field(default_factory=dict)
     new_gauge: Callable[[Instrument], None] | None = None
     """Called once for each gauge instrument when it first appears."""
     new_counter: Callable[[Instrument], None] | None = None
@@ -132,6 +133,16 @@ class Ledger:
             series = self._counts.setdefault(instrument, {})
             series[attributes] = series.get(attributes, 0) + amount
             return series[attributes]
+
+    def leave(self, attributes: Attributes, points: int) -> None:
+        """Note points that a queue which has ended leaves on disk: they are counted already."""
+        with self._lock:
+            self._left[attributes] = self._left.get(attributes, 0) + points
+
+    def take_over(self, attributes: Attributes, points: int) -> int:
+        """How many of the points that a queue has found are new to this ledger: not left by an earlier queue."""
+        with self._lock:
+            return max(0, points - self._left.pop(attributes, 0))
 
     def gauge(self, instrument: Instrument, attributes: Attributes, read: Read) -> None:
         """Publish the result of ``read`` on each collection, in place of an earlier one with the same attributes."""

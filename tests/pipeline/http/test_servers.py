@@ -106,7 +106,7 @@ def test_a_path_for_post_answers_nothing_else():
     servers = HttpServers(posted_paths=["/act"])
     servers.add(ANY, "/act", answering(b"done"))
     servers.start()
-    found = [ask(servers, "/act", method) for method in ("GET", "HEAD", "POST")]
+    found = [fetch(servers, "/act", method) for method in ("GET", "HEAD", "POST")]
     servers.shutdown()
 
     assert [(405, "POST"), (405, "POST"), (200, None)] == [

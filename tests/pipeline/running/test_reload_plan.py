@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a reload keeps, changes, adds and removes."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from reloaded import EXTENSION, World
 
 from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind
 from ebpf_sidecar.pipeline.config.load import InlineSource, load
+from ebpf_sidecar.pipeline.errors import ConfigError
 from ebpf_sidecar.pipeline.plugins import Plugins
 from ebpf_sidecar.pipeline.running.reload_plan import parts_of, plan
 from ebpf_sidecar.receivers.ebpf import settings as module
@@ -133,3 +135,26 @@ def test_settings_of_the_receiver_differ_if_they_turn_off_other_probes(monkeypat
     assert same
     assert default == EbpfSettings(**written)
     assert default != explicit
+
+
+def test_a_folder_that_two_would_need_passes_from_one_to_the_next(tmp_path):
+    """A directory of queues belongs to one at a time, whatever else has changed; ``check`` tells two that want it."""
+    text = """
+receivers: {replay: }
+exporters: {debug: }
+extensions: {file_storage: {directory: %s, max_size: %s}, file_storage/b: {directory: %s}}
+service: {extensions: [%s], pipelines: {metrics: {receivers: [replay], exporters: [debug]}}}
+"""
+    plugins, folder = Plugins(), tmp_path
+
+    def written(size, extensions):
+        filled = text % (folder, size, folder, extensions)
+        return load([InlineSource(filled.encode())], [], plugins, {})
+
+    same = plan(written("1MiB", "file_storage"), written("2MiB", "file_storage"), nothing)
+    other = plan(written("1MiB", "file_storage"), written("1MiB", "file_storage/b"), nothing)
+    with pytest.raises(ConfigError, match='is taken by extension "file_storage"; choose another folder'):
+        written("1MiB", "file_storage, file_storage/b")
+
+    assert (["extension file_storage"], ["extension file_storage"]) == (names(same.first), names(same.last))
+    assert (["extension file_storage"], ["extension file_storage/b"]) == (names(other.first), names(other.last))
