@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -80,6 +81,8 @@ class Replacement:
         for node in self.new.receivers:
             node.switch.until_left(deadline)
         _drain(self._leaving(), self.seconds)
+        self.old = self.running  # nothing of the old graph is needed any more, and it may hold a large page
+        gc.collect()  # its parts refer to each other
 
     def _leaving(self) -> Graph:
         return self.old.only(self.plan.gone - self.plan.first)

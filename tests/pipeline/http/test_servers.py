@@ -101,20 +101,6 @@ def test_other_methods_are_refused(servers):
     assert (405, "GET, HEAD") == (status, headers["Allow"])
 
 
-def test_a_path_for_post_answers_nothing_else():
-    """What a GET asks for must not change anything: browsers and crawlers follow links."""
-    servers = HttpServers(posted_paths=["/act"])
-    servers.add(ANY, "/act", answering(b"done"))
-    servers.start()
-    found = [fetch(servers, "/act", method) for method in ("GET", "HEAD", "POST")]
-    servers.shutdown()
-
-    assert [(405, "POST"), (405, "POST"), (200, None)] == [
-        (status, headers.get("Allow")) for status, headers, _ in found
-    ]
-    assert (b"use POST\n", b"done") == (found[0][2], found[2][2])
-
-
 def test_a_large_request_body_is_refused(servers):
     """413, without reading it to the end."""
     servers.add(ANY, "/metrics", answering(b""))
