@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memory footprint: one heap for all threads, and unused memory returned to the kernel.
+"""Memory footprint: file pages that only the start needed are returned to the kernel.
 
 Imports touch most pages of libraries, and the running service needs half of them. Unmodified file pages can be dropped
 at any time: the kernel maps them again when they are used. By itself it drops them only under memory pressure.
@@ -18,7 +18,6 @@ Advise = Callable[[int, int], None]
 """Takes the address and length of a mapping whose pages are not needed now."""
 
 _DONTNEED = 4
-_ARENA_MAX = -8  # from malloc.h
 # the address range of a read-only file mapping, then lines with the amount of changed pages
 _MAPPING = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) r-[x-]p \S+ \S+ \d+ +/.*\n((?:[A-Z]\w+: .*\n)+)", re.MULTILINE)
 _CHANGED = re.compile(r"^(?:Anonymous|Swap|Locked): +[1-9]", re.MULTILINE)
@@ -36,24 +35,6 @@ def release_start_up(proc: Path, advise: Advise | None = None) -> None:
         return
     for start, end in unchanged_mappings(text):
         (advise or _advise)(start, end - start)
-
-
-def use_one_heap() -> None:
-    """Let all threads share one heap (mallopt(3), glibc only). Call it before threads start.
-
-    Otherwise each thread that has ever rendered a page keeps memory for one; the GIL serializes allocations anyway.
-    """
-    with suppress(OSError):
-        libc_call("mallopt", _ARENA_MAX, 1)
-
-
-def release_free_memory() -> None:
-    """Return free pages of the heap to the kernel (malloc_trim(3), glibc only).
-
-    Rendering a large page leaves free memory between long-lived objects, which glibc would keep for ever.
-    """
-    with suppress(OSError):
-        libc_call("malloc_trim", 0)
 
 
 def unchanged_mappings(smaps: str) -> Iterator[tuple[int, int]]:

@@ -10,9 +10,10 @@ from itertools import count
 from ebpf_sidecar.pipeline.config.load import Config
 from ebpf_sidecar.pipeline.config.rereading import ConfigReader
 from ebpf_sidecar.pipeline.errors import SidecarError
+from ebpf_sidecar.pipeline.process.heap import release_free_memory, use_one_heap
 from ebpf_sidecar.pipeline.telemetry import logs
 
-from .footprint import release_free_memory, release_start_up, use_one_heap
+from .footprint import release_start_up
 from .privileges import ServicePrivileges, drop_privileges
 from .reloader import Reloader
 from .service import Service
