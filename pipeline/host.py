@@ -125,6 +125,17 @@ class Routes(Protocol):
         ...
 
 
+class SheddableQueue(Protocol):
+    """A sender's queue in memory, which can be made shorter when memory runs out."""
+
+    def shed(self, wanted: int) -> int:
+        """Drop the oldest batches until ``wanted`` bytes are free, or nothing waits; they are counted as dropped.
+
+        Returns the bytes of what was dropped. Arrays that others still hold are among them.
+        """
+        ...
+
+
 class Finished(Protocol):
     """Called by a component that has finished for good.
 
@@ -163,6 +174,8 @@ class Context:
     """Called by a receiver that has no more data, or by an exporter without a reader."""
     extensions: Mapping[ComponentId, Any] = field(default_factory=dict)
     """The service's extensions, created but not started; an extension sees those listed before it."""
+    queues: Callable[[], Mapping[ComponentId, SheddableQueue]] = dict
+    """The exporters' queues in memory, as of now: a reload replaces them."""
 
     def extension(self, name: str) -> Any:
         """The extension with that id. Raises `SidecarError` if the service has none."""

@@ -23,7 +23,7 @@ from .buckets import Buckets, ExplicitBuckets
 from .clock import Clock
 from .component import ComponentId, ComponentKind, Factory
 from .frame import Frame, Frames, Kind
-from .host import Context, Finished, Heartbeat, Paths, Routes, Telemetry, ignore_finished
+from .host import Context, Finished, Heartbeat, Paths, Routes, SheddableQueue, Telemetry, ignore_finished
 from .payload import Payload
 from .rows import RowSet
 from .testing_doubles import RecordedHeartbeat, RecordedRoutes, RecordedTelemetry
@@ -109,6 +109,7 @@ def fake_context(
     resource: Mapping[str, str] | None = None,
     internal_telemetry: Callable[[bool], bytes] = lambda openmetrics: b"",  # noqa: ARG005 # the contract's argument
     finished: Finished = ignore_finished,
+    queues: Callable[[], Mapping[ComponentId, SheddableQueue]] = dict,
 ) -> Context:
     """A context like the service's, whose parts only record.
 
@@ -125,6 +126,7 @@ def fake_context(
         paths=paths or Paths(),
         resource=resource or {},
         finished=finished,
+        queues=queues,
     )
 
 

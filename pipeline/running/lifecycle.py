@@ -66,6 +66,10 @@ class Graph:
         made = self.made.get(PartKey(id_))
         return made.generation if made else 0
 
+    def queues_in_memory(self) -> dict[ComponentId, SendingQueue]:
+        """The queues of exporters that have one, and not on disk."""
+        return {id_: node for id_, node in self.exporters.items() if isinstance(node, SendingQueue)}
+
     def start(self) -> None:
         """Start everything, from the exporters backwards. Raises `SidecarError` naming the component, after shutting
         down what was started."""

@@ -17,7 +17,7 @@ from opentelemetry.sdk.resources import OTELResourceDetector
 from ebpf_sidecar.pipeline.clock import Clock, Deadline, SystemClock
 from ebpf_sidecar.pipeline.component import ComponentId, ComponentKind
 from ebpf_sidecar.pipeline.config.load import Config
-from ebpf_sidecar.pipeline.host import Context, Paths
+from ebpf_sidecar.pipeline.host import Context, Paths, SheddableQueue
 from ebpf_sidecar.pipeline.http.own_routes import OwnRoutes
 from ebpf_sidecar.pipeline.http.servers import HttpServers
 from ebpf_sidecar.pipeline.http.status_pages import HEALTH_PATHS, RoutesWithStatusPages, StatusPages
@@ -83,7 +83,11 @@ class Service:
             unready=self.health.unready,
             privileged=self.privileged,
             finished=partial(self._on_finished, (id_, generation)),
+            queues=self._queues,
         )
+
+    def _queues(self) -> Mapping[ComponentId, SheddableQueue]:
+        return self.graph.queues_in_memory()  # of the graph that runs when it is called
 
     def _on_finished(self, which: tuple[ComponentId, int], exit_code: int = 0) -> None:
         self._finished.add(which)

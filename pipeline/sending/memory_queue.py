@@ -92,8 +92,22 @@ class MemoryQueue:
         self.size -= self._size(batch)
         return batch
 
+    def shed(self, wanted: int) -> tuple[list[Batch], int]:
+        """Remove the oldest batches until ``wanted`` bytes are free or the queue is empty; returns them and the bytes
+        that are free."""
+        given_up: list[Batch] = []
+        freed = 0
+        while freed < wanted and self._waiting:
+            given_up.append(self.take())
+            freed += self._bytes(given_up[-1])
+        return given_up, freed
+
     def _size(self, batch: Batch) -> int:
         """What a batch that is not in the queue would add to its size."""
         if self._sizer is Sizer.BYTES:
-            return batch.bytes + sum(size for rows, size in batch.rows.items() if rows not in self._rows)
+            return self._bytes(batch)
         return 1 if self._sizer is Sizer.REQUESTS else batch.points
+
+    def _bytes(self, batch: Batch) -> int:
+        """The bytes of a batch that is not in the queue, without row sets that are."""
+        return batch.bytes + sum(size for rows, size in batch.rows.items() if rows not in self._rows)

@@ -23,6 +23,8 @@ from .consumers import Consumers
 from .delivery import Delivery
 from .memory_queue import Batch, MemoryQueue
 
+_MEMORY_LIMIT = "memory_limit"
+
 
 class SendingQueue:
     """Passes batches to ``sender``, oldest first."""
@@ -71,6 +73,19 @@ class SendingQueue:
             self._account.abandon_queued(lost, shutdown=stopped)
             self._changed.notify_all()
         self._account.report(lost, SHUTDOWN if stopped else "queue_full")
+
+    def shed(self, wanted: int) -> int:
+        """Drop the oldest batches until ``wanted`` bytes are free, or nothing waits; returns their bytes.
+
+        Batches that are being delivered stay.
+        """
+        with self._changed:
+            given_up, freed = self._waiting.shed(wanted)
+            lost = sum(each.points for each in given_up)
+            self._account.abandon_queued(lost, shutdown=False)
+            self._changed.notify_all()
+        self._account.report(lost, _MEMORY_LIMIT)
+        return freed
 
     @property
     def lost(self) -> int:

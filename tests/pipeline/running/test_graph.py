@@ -11,7 +11,7 @@ from ebpf_sidecar.pipeline.config.load import Config, ConfiguredComponent, Pipel
 from ebpf_sidecar.pipeline.errors import ConfigError, SidecarError
 from ebpf_sidecar.pipeline.running.graph import build
 from ebpf_sidecar.pipeline.settings import Settings
-from ebpf_sidecar.pipeline.testing import frame
+from ebpf_sidecar.pipeline.testing import FakeSender, frame
 
 
 def test_exporters_start_first_and_receivers_stop_first():
@@ -38,6 +38,15 @@ def test_frames_go_through_the_processors_in_the_order_written_to_every_exporter
 
     assert [11] == one[0].values.tolist()
     assert one[0] is two[0]
+
+
+def test_the_queues_in_memory_are_those_of_all_senders():
+    """Of every pipeline; an exporter without a queue has none to give up."""
+    graph = RecordedGraph().build({"": ("r", "p", "e"), "two": ("r", "", "one")}, one={"part": FakeSender()})
+    graph.shutdown(1.0)
+    one = ComponentId(EXPORTER, "one")
+
+    assert {one: graph.exporters[one]} == graph.queues_in_memory()
 
 
 def test_a_receiver_feeds_each_of_its_pipelines_and_an_exporter_serves_several():
