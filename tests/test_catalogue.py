@@ -16,6 +16,7 @@ from ebpf_sidecar.pipeline.frame import Kind
 from ebpf_sidecar.pipeline.plugins import Plugins
 from ebpf_sidecar.pipeline.telemetry.catalogue import catalogue
 from ebpf_sidecar.pipeline.testing import NOON, RecordedTelemetry, fake_context, frame
+from ebpf_sidecar.processors.memory_limiter import MemoryLimiter, MemoryLimiterSettings
 from ebpf_sidecar.processors.rate import RateProcessor, RateSettings
 from ebpf_sidecar.receivers.ebpf.frames.metric_frames import ReadingTime
 from ebpf_sidecar.receivers.ebpf.maps.loaded import HookStatus
@@ -120,6 +121,8 @@ class Published(RecordedTelemetry):
     ("kind", "make"),
     [
         ("exporter prometheus", lambda context: PrometheusExporter(PrometheusSettings(), context).start()),
+        ("processor memory_limiter", lambda context: MemoryLimiter(
+            MemoryLimiterSettings(limit_mib=100), context).start()),
         ("receiver ebpf", lambda context: EbpfReceiver(EbpfSettings(), context)._publish(SimpleNamespace(
             loaded=SimpleNamespace(compile_seconds=0.0), rows_beyond_limit=int, forgotten_rows=int))),
         ("receiver otlp", lambda context: ExportService(context, print)),

@@ -7,6 +7,7 @@ from ebpf_sidecar.pipeline.testing import check_contract
 
 SETTINGS = {
     "exporter skywalking_oap": {"cluster": "contract"},
+    "processor memory_limiter": {"limit_percentage": 90},
     "processor rate": {"metrics": ["ebpf.*"]},
     "receiver otlp": {"protocols": {"grpc": {"endpoint": "127.0.0.1:0"}, "http": {"endpoint": "127.0.0.1:0"}}},
 }

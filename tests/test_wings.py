@@ -46,7 +46,7 @@ WINGS = {
     "pipeline/sending": {"pipeline"},
     "pipeline/storage": {"pipeline", "pipeline/process"},
     "pipeline/telemetry": {"pipeline"},
-    "processors": {"pipeline"},
+    "processors": {"pipeline", "pipeline/process"},
     "receivers": {"pipeline", "pipeline/recording", "receivers/otlp_serving"},
     "receivers/otlp_decoding": {"pipeline"},
     "receivers/otlp_serving": {"pipeline", "receivers/otlp_decoding"},

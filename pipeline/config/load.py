@@ -12,6 +12,7 @@
     service_settings     the settings of the service section
     conflicts            exclusive resources of components
     storage_references   extensions that senders name for their queues
+    limiters             queues that limiters name, and where limiters stand in pipelines
     rereading            reads the same sources again
 
 `load` reports every mistake of every part in one `ConfigError`.
@@ -36,6 +37,7 @@ from .bounded_read import read_file
 from .component_sections import ConfiguredComponent, Sections, read_sections
 from .conflicts import conflicts
 from .expansion import expand, has_reference, read_text, unwrapped_tree
+from .limiters import late_limiters, queue_references
 from .service_section import read_service
 from .service_settings import PipelineId, PipelineSettings, ServiceSettings, listed_ids
 from .sources import ConfigSource, InlineSource, merged_document, source_name
@@ -117,11 +119,16 @@ def _load(  # noqa: PLR0917 # what a configuration is made of, each once
         more += [
             *conflicts(components, service, document.marks),
             *storage_references(components, service, document.marks),
+            *queue_references(components, service, document.marks),
         ]
     mistakes += _without_consequences(mistakes, [*_unknown_sections(tree, document.marks), *wrong, *more])
     if mistakes or service is None:
         raise ConfigError(in_order(mistakes, document.marks))
-    found = (*_unused(components, service, document), *_shadowed(components, plugins, document))
+    found = (
+        *_unused(components, service, document),
+        *_shadowed(components, plugins, document),
+        *late_limiters(components, service, document.marks),
+    )
     warnings = tuple(warning.without_secrets() for warning in found)
     sections = {kind.section: MappingProxyType(components[kind]) for kind in ComponentKind}
     return Config(**sections, service=service, warnings=warnings, secrets=frozenset(secrets))

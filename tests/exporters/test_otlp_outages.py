@@ -2,22 +2,16 @@
 """The whole service while its back ends fail in every way: the others go on, every point is accounted for, and what
 comes back is used again without a restart."""
 
-import re
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
-import urllib.request
-from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 from grpc import StatusCode
 from otlp_servers import grpc_server, http_server, make_certificates, metrics_of
+from running_service import free_port, running_service
 
-COMMAND = [sys.executable, "-c", "import sys; from ebpf_sidecar.pipeline.cli.main import main; main()"]
 PUSH = (
     "timeout: 500ms, sending_queue: {queue_size: 4}, "
     "retry_on_failure: {initial_interval: 100ms, max_interval: 200ms, max_elapsed_time: 2s}"
@@ -33,44 +27,6 @@ service:
   pipelines:
     metrics: {{receivers: [replay], exporters: [prometheus, {names}]}}
 """
-SAMPLE = re.compile(r'^ebpf_sidecar_(\w+?)(?:_total)?\{.*?(?:exporter|receiver)="([^"]+)".*\} (\S+)$', re.MULTILINE)
-
-
-def free_port():
-    """A port on which nobody listens."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as server:
-        return server.getsockname()[1]
-
-
-@dataclass
-class Service:
-    """A running service."""
-
-    process: subprocess.Popen
-    port: int
-    log: object
-
-    def page(self):
-        """What `/metrics` shows now."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
-            return answer.read().decode()
-
-    def counted(self):
-        """The service's own counters of one page, by name and component."""
-        return {(name, component): float(value) for name, component, value in SAMPLE.findall(self.page())}
-
-    def until(self, condition, seconds=20):
-        """Wait until the counters are as asked for; returns them."""
-        end = time.monotonic() + seconds
-        while not condition(found := self.counted()):
-            assert time.monotonic() < end, (found, self.log.read_text())
-            time.sleep(0.1)
-        return found
-
-    def stop(self):
-        """SIGTERM; the exit code and the log."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(20), self.log.read_text()
 
 
 @contextmanager
@@ -79,25 +35,8 @@ def service(folder, **exporters):
     port = free_port()
     lines = "\n".join(f"  {name.replace('__', '/')}: {{{settings}, {PUSH}}}" for name, settings in exporters.items())
     names = ", ".join(name.replace("__", "/") for name in exporters)
-    config, log = folder / "config.yaml", folder / "log"
-    config.write_text(CONFIG.format(port=port, exporters=lines, names=names))
-    with log.open("wb") as output:
-        process = subprocess.Popen([*COMMAND, "run", "--config", str(config)], stderr=output)
-    started = Service(process, port, log)
-    try:
-        end = time.monotonic() + 60
-        while True:
-            with suppress(OSError):
-                if started.counted().get(("receiver_accepted_metric_points", "replay")):
-                    break
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < end, log.read_text()
-            time.sleep(0.1)
+    with running_service(folder, CONFIG.format(port=port, exporters=lines, names=names), port) as started:
         yield started
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
 
 
 def sent(exporter):

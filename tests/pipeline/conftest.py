@@ -19,6 +19,7 @@ from ebpf_sidecar.pipeline.http.servers import HttpServers
 from ebpf_sidecar.pipeline.plugins import Plugins, hookimpl
 from ebpf_sidecar.pipeline.push_settings import PushSettings
 from ebpf_sidecar.pipeline.settings import Duration, Interval, Settings
+from ebpf_sidecar.processors.memory_limiter import MemoryLimiterSettings
 
 
 class ProbeSettings(Settings):
@@ -82,6 +83,7 @@ COMPONENTS = {
     "receiver.ebpf": EbpfSettings,
     "processor.map_cleanup": CleanupSettings,
     "processor.container": Settings,
+    "processor.memory_limiter": MemoryLimiterSettings,
     "processor.rate": Settings,
     "exporter.prometheus": PrometheusSettings,
     "exporter.otlp": OtlpSettings,
