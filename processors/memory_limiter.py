@@ -6,13 +6,12 @@ The settings are those of the OpenTelemetry Collector. Put it first in a pipelin
 * Above the soft limit (the limit without ``spike_limit_mib``) unused memory is given back. If that is not enough,
   batches are refused: clients are told when to try again, and kernel maps go on counting, so that the first batch that
   is accepted again has everything in its totals.
-* Above the limit itself the queues of ``shed`` also lose their oldest batches (dropped, reason ``memory_limit``) until
-  memory is below the soft limit.
+* Above the limit itself, or when batches were refused for 30 s, the queues of ``shed`` also lose their oldest batches
+  (dropped, reason ``memory_limit``) until memory is below the soft limit.
 
 What counts is the resident memory of all processes of the service, read with a batch and at most every
-``check_interval``; kernel maps are not part of it, and have their own limit, ``max_map_memory``. While a back end is
-away, a queue between the two limits keeps a pipeline refusing until its batches are delivered or given up
-(``max_elapsed_time``); ``prometheus`` keeps its page up to date in a second pipeline, without a limiter.
+``check_interval``; kernel maps are not part of it, and have their own limit, ``max_map_memory``. An exporter whose page
+must not wait (``prometheus``) has a second pipeline, without a limiter.
 
     processors:
       memory_limiter: {limit_mib: 200, spike_limit_mib: 40, shed: [exporters/otlp]}
@@ -46,6 +45,7 @@ _MIB = 1 << 20
 _DEFAULT_SPIKE = 5  # a fifth of the limit, as in the Collector
 _MAX_MIB = 1 << 40
 _COLLECTION_SECONDS = 10.0  # between two collections while batches are only refused, as in the Collector
+_MAX_REFUSING_SECONDS = 30.0
 _USAGE = gauge(
     "ebpf_sidecar.memory_limiter.usage", "By", "Resident memory of all processes of the service", "component"
 )
@@ -133,7 +133,7 @@ class MemoryLimiter:
         self._shed = settings.queues()
         self._memory = ServiceMemory(context.paths.proc, context.clock, self._interval)
         self._next_check = self._next_collection = context.clock.monotonic()
-        self._refusing = False
+        self._refusing, self._refused_since = False, 0.0
 
     def start(self) -> None:
         """Publish the limits, and what is in use."""
@@ -155,15 +155,20 @@ class MemoryLimiter:
             used = self._memory.now()
             if used >= self._limits.soft:
                 used = self._collected(used)
-            if used >= self._limits.hard:
+            if used >= self._limits.hard or (used >= self._limits.soft and self._refuses_for_too_long()):
                 used = shed(self._queues(), self._limits.soft, self._memory.now, self._release)
         self._next_check = self._context.clock.monotonic() + self._interval
         refusing = used >= self._limits.soft
         if refusing and not self._refusing:
             self._context.telemetry.error("limiting", self._describe(used))
+            self._refused_since = self._context.clock.monotonic()
         elif not refusing:
             self._context.telemetry.recovered("limiting")
         self._refusing = refusing
+
+    def _refuses_for_too_long(self) -> bool:
+        """Whether refusing alone does not help: a queue whose back end is away keeps what it has."""
+        return self._refusing and self._context.clock.monotonic() - self._refused_since >= _MAX_REFUSING_SECONDS
 
     def _collected(self, used: int) -> int:
         """The bytes in use after unused memory was given back."""

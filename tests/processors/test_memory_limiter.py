@@ -158,6 +158,17 @@ def test_between_the_limits_no_queue_is_given_up(tmp_path):
     assert 100 == service.queues["a"].mib
 
 
+def test_refusing_for_half_a_minute_without_effect_gives_up_queues(tmp_path):
+    """A queue whose back end is away would keep what it has, and the pipeline would refuse for as long."""
+    service = LimitedService(tmp_path, [("a", (100,))])
+    answers = [service.accepts(160) for _ in range(30)]
+
+    assert [False] * 30 == answers
+    assert 100 == service.queues["a"].mib
+    assert service.accepts(160)
+    assert 100 > service.queues["a"].mib > 80
+
+
 def test_unused_memory_is_given_back_every_ten_seconds_while_batches_are_refused(tmp_path):
     """It may be what keeps memory there; looking for it takes time."""
     service = LimitedService(tmp_path, garbage=20)
@@ -183,11 +194,11 @@ def queues(draw):
 
 @given(queues(), st.lists(st.tuples(st.integers(0, 260), st.sampled_from([0.0, 0.4, 1.0, 30.0])), max_size=20))
 def test_whatever_memory_does_the_rules_hold(queues, steps):
-    """Refused exactly above the soft limit, as of the last check; given up only above the hard one, in order, and not
-    a MiB longer than necessary."""
+    """Refused exactly above the soft limit, as of the last check; given up only above the hard one or after refusing
+    for half a minute, in order, and not a MiB longer than necessary."""
     with tempfile.TemporaryDirectory() as folder:
         service = LimitedService(Path(folder), queues)
-        answer, since = None, 0.0
+        answer, since, refused = None, 0.0, None
         for mib, seconds in steps:
             service.sheds.clear()
             since += seconds
@@ -197,13 +208,15 @@ def test_whatever_memory_does_the_rules_hold(queues, steps):
             else:
                 answer, since = accepted, 0.0
                 assert accepted == (service.mib < 150)
-                _order_was_kept(service, mib)
+                now = service.clock.monotonic()
+                _order_was_kept(service, mib, above=mib >= 200 or (refused is not None and now - refused >= 30))
+                refused = None if accepted else now if refused is None else refused
 
 
-def _order_was_kept(service, mib):
+def _order_was_kept(service, mib, *, above):
     sheds = [each for each in service.sheds if each[0] != "garbage"]
     assert service.sheds or mib < 200
-    assert not sheds or mib >= 200
+    assert not sheds or above
     assert [name for name, _, _ in sheds] == sorted(name for name, _, _ in sheds)
     assert all(used >= 150 for _, used, _ in sheds)
     if sheds and service.mib >= 150:
