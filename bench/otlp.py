@@ -33,7 +33,7 @@ from ebpf_sidecar.exporters.otlp import OtlpExporter
 from ebpf_sidecar.exporters.otlp_encoding.encoder import Encoder
 from ebpf_sidecar.exporters.otlp_encoding.request import RequestLimits
 from ebpf_sidecar.exporters.otlp_transport.settings import OtlpGrpcSettings
-from ebpf_sidecar.pipeline import ComponentKind, Frame, Frames, Kind, RowSet
+from ebpf_sidecar.pipeline import ComponentKind, Frame, Frames, Kind, Payload, RowSet
 from ebpf_sidecar.pipeline.testing import NOON, fake_context, frame
 
 SIZES = (1_000, 10_000, 100_000)
@@ -130,8 +130,9 @@ def server() -> Iterator[int]:
 
 def deliver(exporter: OtlpExporter, frames: Frames) -> None:
     """Encode and send."""
-    for payload in exporter.encode(frames):
-        exporter.send(payload)
+    for part in exporter.encode(frames):
+        if isinstance(part, Payload):
+            exporter.send(part)
 
 
 def encode(encoder: Encoder, frames: Frames) -> int:

@@ -21,7 +21,7 @@ from ebpf_sidecar.exporters.otlp_transport.user_agent import user_agent
 from ebpf_sidecar.pipeline.component import Factory, Stability
 from ebpf_sidecar.pipeline.frame import Frames
 from ebpf_sidecar.pipeline.host import Context
-from ebpf_sidecar.pipeline.payload import Payload
+from ebpf_sidecar.pipeline.payload import LeftOut, Payload
 from ebpf_sidecar.pipeline.plugins import hookimpl
 
 if TYPE_CHECKING:
@@ -33,13 +33,13 @@ class OtlpExporter:
 
     def __init__(self, settings: OtlpGrpcSettings, context: Context) -> None:
         self._client = _client(settings, context)
-        self._payloads = Payloads(settings, context.clock.time_ns(), context.telemetry.dropped)
+        self._payloads = Payloads(settings, context.clock.time_ns())
 
     def start(self) -> None:
         """Read the certificates. Raises `SidecarError`."""
         self._client.start()
 
-    def encode(self, frames: Frames) -> Iterable[Payload]:
+    def encode(self, frames: Frames) -> Iterable[Payload | LeftOut]:
         """The requests of a batch."""
         return self._payloads.of(frames)
 

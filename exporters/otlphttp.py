@@ -23,7 +23,7 @@ from ebpf_sidecar.exporters.otlp_transport.user_agent import user_agent
 from ebpf_sidecar.pipeline.component import Factory, Stability
 from ebpf_sidecar.pipeline.frame import Frames
 from ebpf_sidecar.pipeline.host import Context
-from ebpf_sidecar.pipeline.payload import Payload
+from ebpf_sidecar.pipeline.payload import LeftOut, Payload
 from ebpf_sidecar.pipeline.plugins import hookimpl
 
 if TYPE_CHECKING:
@@ -35,15 +35,13 @@ class OtlpHttpExporter:
 
     def __init__(self, settings: OtlpHttpSettings, context: Context) -> None:
         self._client = _client(settings, context)
-        self._payloads = Payloads(
-            settings, context.clock.time_ns(), context.telemetry.dropped, compressor(settings.compression)
-        )
+        self._payloads = Payloads(settings, context.clock.time_ns(), compressor(settings.compression))
 
     def start(self) -> None:
         """Read the certificates. Raises `SidecarError`."""
         self._client.start()
 
-    def encode(self, frames: Frames) -> Iterable[Payload]:
+    def encode(self, frames: Frames) -> Iterable[Payload | LeftOut]:
         """The requests of a batch."""
         return self._payloads.of(frames)
 

@@ -28,7 +28,7 @@ from ebpf_sidecar.pipeline.deltas import Deltas
 from ebpf_sidecar.pipeline.frame import Frame, Frames, Kind
 from ebpf_sidecar.pipeline.host import Context
 from ebpf_sidecar.pipeline.metric_info import MetricInfo
-from ebpf_sidecar.pipeline.payload import Payload, SendError
+from ebpf_sidecar.pipeline.payload import LeftOut, Payload, SendError
 from ebpf_sidecar.pipeline.plugins import hookimpl
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ class OapExporter:
 
     def __init__(self, settings: OapSettings, context: Context) -> None:
         self._client = _client(settings, context)
-        self._context, self._doubled = context, 0
+        self._doubled = 0
         self._deltas = Deltas(context.clock.time_ns())
-        self._shaping = Shaping(settings, context.telemetry.dropped)
+        self._shaping = Shaping(settings)
         self._encoder = Encoder(RequestLimits(settings.max_request_size, _MAX_POINTS), RESOURCE)
         context.telemetry.count(_DOUBLED.name, _DOUBLED.unit, _DOUBLED.description, lambda: self._doubled)
 
@@ -63,15 +63,20 @@ class OapExporter:
         """Read the certificates. Raises `SidecarError`."""
         self._client.start()
 
-    def encode(self, frames: Frames) -> Iterable[Payload]:
-        """The requests of a batch."""
+    def encode(self, frames: Frames) -> Iterable[Payload | LeftOut]:
+        """The requests of a batch, and what is in none of them."""
         deltas, unknown = self._deltas.of(frames)
-        self._context.telemetry.dropped(unknown, "start_unknown")
-        shaped = list(self._shaped(deltas))
+        yield LeftOut(unknown, "start_unknown", lost=True)
+        shaped: list[Frame] = []
+        for part in self._shaped(deltas):
+            if isinstance(part, Frame):
+                shaped.append(part)
+            else:
+                yield part
         for body, points in self._encoder.requests(shaped):
             yield Payload(body, points)
 
-    def _shaped(self, deltas: Sequence[Frame]) -> Iterator[Frame]:
+    def _shaped(self, deltas: Sequence[Frame]) -> Iterator[Frame | LeftOut]:
         for frame in deltas:
             yield from self._shaping.frames(frame)
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .hooks import hookimpl
     from .host import Context, Paths, Telemetry
     from .ids import ComponentKind
-    from .payload import Payload, SendError
+    from .payload import LeftOut, Payload, SendError
     from .push_settings import PushSettings
     from .rows import RowSet, Text, once_per_row_set
     from .settings import Duration, Interval, Settings, Within
@@ -59,7 +59,7 @@ _HOME = {
     "hooks": ("hookimpl",),
     "host": ("Context", "Paths", "Telemetry"),
     "ids": ("ComponentKind",),
-    "payload": ("Payload", "SendError"),
+    "payload": ("LeftOut", "Payload", "SendError"),
     "push_settings": ("PushSettings",),
     "rows": ("RowSet", "Text", "once_per_row_set"),
     "settings": ("Duration", "Interval", "Settings", "Within"),
@@ -85,6 +85,7 @@ __all__ = [
     "Frames",
     "Interval",
     "Kind",
+    "LeftOut",
     "Listening",
     "OnFailure",
     "OwnFolder",

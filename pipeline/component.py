@@ -24,7 +24,7 @@ from .host import Context
 from .ids import ComponentId as ComponentId  # noqa: PLC0414 # authors find it here, with the rest of the contract
 from .ids import ComponentKind as ComponentKind  # noqa: PLC0414 # the same
 from .metric_info import MetricInfo
-from .payload import Payload
+from .payload import LeftOut, Payload
 from .privileged import RequiredPrivileges
 from .push_settings import PushSettings
 from .settings import Settings
@@ -117,9 +117,9 @@ class Sender(Protocol):
     """An exporter that delivers to a back end, which may be slow or unavailable. The pipeline queues, retries and
     counts; the settings derive from `PushSettings`."""
 
-    def encode(self, frames: Frames) -> Iterable[Payload]:
-        """The payloads of a batch; called once per batch, and retries send the same bytes. Points in no payload are not
-        sent; the sender reports them as dropped (`Telemetry.dropped`). Calls come one at a time, in the order in which
+    def encode(self, frames: Frames) -> Iterable[Payload | LeftOut]:
+        """The payloads of a batch; called once per batch, and retries send the same bytes. For points in no payload, it
+        yields a `LeftOut`, so that every point is accounted for. Calls come one at a time, in the order in which
         batches were queued, from any thread.
         """
         ...

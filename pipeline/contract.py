@@ -20,9 +20,9 @@ from .component import ComponentKind, Factory, UpstreamRequest
 from .component_methods import method_problem
 from .endpoint import Listening
 from .errors import ExportError, SidecarError
-from .frame import Frame, Frames, Kind
+from .frame import Frame, Frames, Kind, points
 from .host import Context, Request, Response, Routes
-from .payload import Payload, SendError
+from .payload import LeftOut, Payload, SendError
 from .rows import RowSet
 from .settings import Settings
 from .tls_settings import ServerTls
@@ -165,8 +165,14 @@ def _check_frames(factory: Factory, component: Any) -> None:
 
 
 def _check_payloads(sender: Any, frames: Frames) -> None:
-    for payload in sender.encode(frames):
-        assert isinstance(payload, Payload), f"encode made a {type(payload).__name__}; make a Payload"
+    parts = list(sender.encode(frames))
+    for part in parts:
+        assert isinstance(part, (Payload, LeftOut)), f"encode made a {type(part).__name__}; make a Payload or a LeftOut"
+    accounted, offered = sum(part.points for part in parts), points(frames)
+    assert accounted == offered, (
+        f"encode accounted for {accounted} of {offered} points; yield a LeftOut for those in no payload"
+    )
+    for payload in (part for part in parts if isinstance(part, Payload)):
         again = Payload(bytes(payload.body), payload.points, dict(payload.note))  # as it is read back from a disk
         for each in (payload, again):
             with suppress(SendError):

@@ -26,6 +26,19 @@ class Payload:
         return len(self.body) + sum(len(key) + len(value) for key, value in self.note.items())
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Points of a batch that are in none of its payloads, on purpose.
+
+    ``reason``: a word or two, no free text. ``lost``: whether the back end misses something. If so, the points count
+    as dropped; if not (a delta that observed nothing, rows that were added to others), they count as filtered.
+    """
+
+    points: int
+    reason: str
+    lost: bool
+
+
 class SendError(SidecarError):
     """A payload was not delivered, or not all of it.
 

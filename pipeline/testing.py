@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from .clock import Clock
 from .component import ComponentId, ComponentKind, Factory
 from .frame import Frame, Frames, Kind
 from .host import Context, Finished, Heartbeat, Paths, Routes, SheddableQueue, Telemetry, ignore_finished
-from .payload import Payload
+from .payload import LeftOut, Payload
 from .rows import RowSet
 from .testing_doubles import RecordedHeartbeat, RecordedRoutes, RecordedTelemetry
 
@@ -186,20 +186,31 @@ class FakeSender:
     """A sender whose back end is a list of payloads.
 
     ``problems``: raised by the first calls of `send`, one each; None for a call that succeeds. ``points_each``: the
-    most points per payload.
+    most points per payload. ``lost``, ``filtered``: metrics whose points are left out, with and without a loss.
     """
 
-    def __init__(self, problems: Iterable[BaseException | None] = (), points_each: int = 1_000_000) -> None:
+    def __init__(
+        self,
+        problems: Iterable[BaseException | None] = (),
+        points_each: int = 1_000_000,
+        *,
+        lost: Collection[str] = (),
+        filtered: Collection[str] = (),
+    ) -> None:
         self.payloads: list[Payload] = []
         self.encoded = 0
         """Batches that were encoded."""
         self._problems, self._points_each = iter(problems), points_each
+        self._lost, self._filtered = lost, filtered
         self._arrived = threading.Condition()
 
-    def encode(self, frames: Frames) -> Iterator[Payload]:
+    def encode(self, frames: Frames) -> Iterator[Payload | LeftOut]:
         """Each point as text."""
         self.encoded += 1
-        values = [f"{frame.name} {value}" for frame in frames for value in frame.values.tolist()]
+        yield LeftOut(sum(len(each) for each in frames if each.name in self._lost), "unwanted", lost=True)
+        yield LeftOut(sum(len(each) for each in frames if each.name in self._filtered), "empty", lost=False)
+        kept = [frame for frame in frames if frame.name not in (*self._lost, *self._filtered)]
+        values = [f"{frame.name} {value}" for frame in kept for value in frame.values.tolist()]
         for first in range(0, len(values), self._points_each):
             part = values[first : first + self._points_each]
             yield Payload("\n".join(part).encode(), len(part), {"kind": "text"})

@@ -25,6 +25,9 @@ class RecordedCounters(Counter):
     def sent(self, points):
         self["sent"] += points
 
+    def filtered(self, points, reason):
+        self[f"filtered {reason}"] += points
+
     def send_failed(self, points):
         self["send_failed"] += points
         self.failed.set()

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +13,7 @@ from ebpf_sidecar.pipeline.bucket_merging import merged
 from ebpf_sidecar.pipeline.buckets import ExplicitBuckets
 from ebpf_sidecar.pipeline.deltas import without_empty
 from ebpf_sidecar.pipeline.frame import Frame, Kind
+from ebpf_sidecar.pipeline.payload import LeftOut
 from ebpf_sidecar.pipeline.row_merging import merging_without
 from ebpf_sidecar.pipeline.rows import Column, RowSet, once_per_row_set
 
@@ -24,8 +25,6 @@ _SHARES = ("%", "1")
 _RESERVED = ("le", "quantile")
 _ENOUGH_SECONDS = 30.0
 _MILLISECONDS = 1e3
-LeftOut = Callable[[int, str], None]
-"""Called with a number of points, and why they are not sent."""
 
 
 @dataclass
@@ -33,51 +32,49 @@ class Shaping:
     """Shapes deltas and gauges for OAP."""
 
     settings: OapSettings
-    left_out: LeftOut
 
     def __post_init__(self) -> None:
         self._described = once_per_row_set(Identity(self.settings, self.settings.pod()).described)
         self._merging = merging_without(point_attributes(self.settings))
         self._renamed = once_per_row_set(_without_dots)
 
-    def frames(self, frame: Frame) -> Iterator[Frame]:
-        """The frame as OAP should get it; none if it could do nothing with it."""
-        if not _NAME.fullmatch(frame.name):
-            self.left_out(len(frame), "name_not_allowed")
+    def frames(self, frame: Frame) -> Iterator[Frame | LeftOut]:
+        """The frame as OAP should get it, if it could do something with it, and what is left out of it."""
+        if reason := _unusable(frame):
+            yield LeftOut(len(frame), reason, lost=True)
             return
-        if frame.time_unix_nano <= 0:
-            self.left_out(len(frame), "no_time")
-            return
-        summed = self._summed(frame)
-        if summed is not None:
-            finite = self._finite(summed.with_rows(self._renamed(summed.rows)))
-            yield self._with_observations(_milliseconds(finite))
-
-    def _summed(self, frame: Frame) -> Frame | None:
         described = frame.with_rows(self._described(frame.rows))
         merging = self._merging(described.rows)
         if merging.merges() and frame.kind is Kind.GAUGE and frame.unit in _SHARES:
-            self.left_out(len(frame), "share_of_a_part")  # the whole's share is made of its counters, in OAP's queries
-            return None
-        summed = merging.frame(described)
-        self.left_out(len(frame) - len(summed), "merged")
-        return summed
+            # the whole's share is made of its counters, in OAP's queries
+            yield LeftOut(len(frame), "share_of_a_part", lost=False)
+            return
+        yield from self._useful(merging.frame(described), len(frame))
 
-    def _finite(self, frame: Frame) -> Frame:
-        """Without NaN, which OAP ignores, and infinite values, which it stores as the largest number there is."""
-        if frame.values.dtype.kind != "f":
-            return frame
-        finite = np.isfinite(frame.values)
-        if finite.all():
-            return frame
-        self.left_out(int((~finite).sum()), "not_finite")
-        return frame.take(finite)
+    def _useful(self, summed: Frame, points: int) -> Iterator[Frame | LeftOut]:
+        """Without numbers that OAP cannot store, and without histograms that observed nothing: their percentiles would
+        be the lowest bound."""
+        finite = _finite(summed)
+        kept = without_empty(finite)
+        yield LeftOut(points - len(summed), "merged", lost=False)
+        yield LeftOut(len(summed) - len(finite), "not_finite", lost=True)
+        yield LeftOut(len(finite) - len(kept), "empty", lost=False)
+        yield _milliseconds(kept.with_rows(self._renamed(kept.rows)))
 
-    def _with_observations(self, frame: Frame) -> Frame:
-        """Without histograms that observed nothing: their percentiles would be the lowest bound."""
-        kept = without_empty(frame)
-        self.left_out(len(frame) - len(kept), "empty")
-        return kept
+
+def _unusable(frame: Frame) -> str:
+    """Why OAP would refuse the frame, or count it wrong; empty if it would not."""
+    if not _NAME.fullmatch(frame.name):
+        return "name_not_allowed"
+    return "no_time" if frame.time_unix_nano <= 0 else ""
+
+
+def _finite(frame: Frame) -> Frame:
+    """Without NaN, which OAP ignores, and infinite values, which it stores as the largest number there is."""
+    if frame.values.dtype.kind != "f":
+        return frame
+    finite = np.isfinite(frame.values)
+    return frame if finite.all() else frame.take(finite)
 
 
 def label_name(attribute: str) -> str:

@@ -18,6 +18,7 @@ from ebpf_sidecar.pipeline.host import Telemetry
 from ebpf_sidecar.pipeline.rows import RowSet, once_per_row_set
 from ebpf_sidecar.pipeline.telemetry.ledger import (
     ENQUEUE_FAILED,
+    FILTERED,
     INCOMING,
     OUTGOING,
     RECEIVED,
@@ -51,6 +52,11 @@ class ExporterCounters:
     def sent(self, points: int) -> None:
         """Count delivered points."""
         self.ledger.add(SENT, points, self.attributes)
+
+    def filtered(self, points: int, reason: str) -> None:
+        """Count points that were left out without a loss."""
+        [(kind, name)] = self.attributes
+        self.ledger.add(FILTERED, points, (("component", f"{kind} {name}"), ("reason", reason)))
 
     def send_failed(self, points: int) -> None:
         """Count points that were refused permanently."""

@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Accounts for every point passed to an exporter exactly once: delivered, refused, or dropped.
+"""Accounts for every point passed to an exporter exactly once: delivered, filtered, refused, or dropped.
 
-At every moment: offered + restored == sent + send failed + enqueue failed + in flight + waiting.
+At every moment: offered + restored == sent + filtered + send failed + enqueue failed + in flight + waiting.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from ebpf_sidecar.pipeline.host import Telemetry
+from ebpf_sidecar.pipeline.payload import LeftOut
 
 SHUTDOWN = "shutdown"
 Count = Callable[[int], None]
@@ -22,6 +24,10 @@ class DeliveryCounters(Protocol):
 
     def sent(self, points: int) -> None:
         """Count delivered points."""
+        ...
+
+    def filtered(self, points: int, reason: str) -> None:
+        """Count points that were left out without a loss."""
         ...
 
     def send_failed(self, points: int) -> None:
@@ -78,8 +84,16 @@ class DeliveryAccounting:
         if reason:
             self.report(settled, reason)
 
+    def left_out(self, in_flight: InFlightBatch, parts: Iterable[LeftOut]) -> None:
+        """Count the points of a batch that are in no payload on purpose."""
+        for part in parts:
+            if part.lost:
+                self.failed(in_flight, part.points, part.reason)
+            else:
+                self._settle(in_flight, part.points, partial(self.counts.filtered, reason=part.reason))
+
     def finish(self, in_flight: InFlightBatch) -> None:
-        """End the delivery of a batch: points that are not settled were left out, and reported elsewhere."""
+        """End the delivery of a batch: nobody said what became of points that are not settled."""
         self.failed(in_flight, in_flight.points, "")
         with self.changed:
             self._in_flight.discard(in_flight)

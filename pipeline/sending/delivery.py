@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from ebpf_sidecar.pipeline.clock import Clock
 from ebpf_sidecar.pipeline.component import Sender
-from ebpf_sidecar.pipeline.frame import Frames, points
+from ebpf_sidecar.pipeline.frame import Frames
 from ebpf_sidecar.pipeline.host import Telemetry
-from ebpf_sidecar.pipeline.payload import Payload, SendError
+from ebpf_sidecar.pipeline.payload import LeftOut, Payload, SendError
 from ebpf_sidecar.pipeline.push_settings import RetrySettings
 
 from .accounting import SHUTDOWN, DeliveryAccounting, InFlightBatch
@@ -30,20 +30,23 @@ class Delivery:
     stopped: threading.Event
     random: Callable[[], float]
 
-    def encode(self, frames: Frames) -> list[Payload]:
-        """The payloads of a batch; never raises: what was encoded before a failure is kept.
+    def encode(self, frames: Frames, in_flight: InFlightBatch) -> list[Payload]:
+        """The payloads of a batch; settles what the sender leaves out.
+
+        Never raises: what was encoded before a failure is kept.
 
         Senders may remember what they encoded before, so callers encode batches in order and one at a time.
         """
-        payloads: list[Payload] = []
+        made: list[Payload | LeftOut] = []
         try:
-            payloads.extend(self.sender.encode(frames))
+            made.extend(self.sender.encode(frames))
         except BaseException as problem:  # noqa: BLE001 # a plugin's sender may fail in any way, and others must continue
             self.telemetry.error("encoding", problem)
-            self.telemetry.dropped(max(0, points(frames) - sum(each.points for each in payloads)), "encoding")
+            made.append(LeftOut(in_flight.points - sum(each.points for each in made), "encoding", lost=True))
         else:
             self.telemetry.recovered("encoding")
-        return payloads
+        self.account.left_out(in_flight, (each for each in made if isinstance(each, LeftOut)))
+        return [each for each in made if not isinstance(each, LeftOut)]
 
     def deliver(self, payloads: Iterable[Payload], in_flight: InFlightBatch) -> None:
         """Settle an encoded batch that is in flight; never raises."""

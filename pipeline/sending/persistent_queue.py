@@ -75,7 +75,7 @@ class PersistentQueue:
         """Store a batch; never raises. Waits for the disk, and for room only if the settings say so."""
         in_flight = self._account.begin(points(frames))
         with self._order:
-            payloads = self._delivery.encode(frames) if self._backlog else []
+            payloads = self._delivery.encode(frames, in_flight) if self._backlog else []
             self._wait_for_room(Amount.of(payloads))
             stored = self._change(
                 lambda backlog: backlog.put(payloads), lambda added: self._account.wait_again(in_flight, added.points)

@@ -61,7 +61,7 @@ class SendingQueue:
         if not self._settings.enabled:
             in_flight = self._account.begin(batch.points)
             with self._order:
-                payloads = self._delivery.encode(frames)
+                payloads = self._delivery.encode(frames, in_flight)
             self._delivery.deliver(payloads, in_flight)
             return
         with self._changed:
@@ -136,7 +136,7 @@ class SendingQueue:
     def _next(self) -> tuple[list[Payload], InFlightBatch] | None:
         with self._order:
             taken = self._taken()
-            return taken and (self._delivery.encode(taken[0].frames), taken[1])
+            return taken and (self._delivery.encode(taken[0].frames, taken[1]), taken[1])
 
     def _taken(self) -> tuple[Batch, InFlightBatch] | None:
         with self._changed:

@@ -71,6 +71,12 @@ DROPPED = Instrument(
     "Data points that were not passed on, by reason",
     ("component", "reason"),
 )
+FILTERED = Instrument(
+    "ebpf_sidecar.filtered_metric_points",
+    "{point}",
+    "Data points that were left out without a loss, by reason",
+    ("component", "reason"),
+)
 ERRORS = Instrument("ebpf.collector.errors", "{error}", "Errors by component and stage", ("component", "stage"))
 HTTP_REFUSED = Instrument(
     "ebpf_sidecar.http.refused_requests",
@@ -80,9 +86,10 @@ HTTP_REFUSED = Instrument(
 )
 
 COUNTERS = (
-    RECEIVED, REFUSED, INCOMING, OUTGOING, SENT, SEND_FAILED, ENQUEUE_FAILED, RESTORED, DROPPED, ERRORS, HTTP_REFUSED,
+    RECEIVED, REFUSED, INCOMING, OUTGOING, SENT, SEND_FAILED, ENQUEUE_FAILED, RESTORED, DROPPED, FILTERED, ERRORS,
+    HTTP_REFUSED,
 )  # fmt: skip
-RARE = (DROPPED, ERRORS, HTTP_REFUSED)
+RARE = (DROPPED, FILTERED, ERRORS, HTTP_REFUSED)
 """Counters whose series appear with the first event; the others start at 0."""
 
 QUEUE_SIZE = Instrument("ebpf_sidecar.exporter.queue_size", "{batch}", "Batches waiting for an exporter", _EXPORTER)

@@ -7,7 +7,7 @@ from skywalking.sent import own_labels, sent
 from ebpf_sidecar.exporters.skywalking.identity import RESOURCE
 from ebpf_sidecar.exporters.skywalking.settings import OapSettings
 from ebpf_sidecar.exporters.skywalking.shaping import Shaping
-from ebpf_sidecar.pipeline.frame import Kind, Temporality
+from ebpf_sidecar.pipeline.frame import Frame, Kind, Temporality
 from ebpf_sidecar.pipeline.metric_info import MetricInfo, counter, gauge
 from ebpf_sidecar.pipeline.testing import frame
 
@@ -24,7 +24,7 @@ def test_the_labels_of_a_rule_are_those_that_the_exporter_leaves_on_points():
     """With underscores for dots, without what is added up, and without what the instance stands for."""
     rows = [OF_A_ROW | dict.fromkeys(ERRORS.attributes, "any")]
     counted = frame(ERRORS.name, [1], rows, temporality=Temporality.DELTA)
-    [shaped] = Shaping(OapSettings(cluster="c"), lambda *_: None).frames(counted)
+    [shaped] = [each for each in Shaping(OapSettings(cluster="c")).frames(counted) if isinstance(each, Frame)]
 
     assert set(own_labels(ERRORS)) == set(shaped.rows.columns) - set(RESOURCE)
     assert ("syscall", "error_type", "le_") == own_labels(ERRORS)

@@ -19,6 +19,7 @@ from waiting import until
 
 from ebpf_sidecar.exporters.skywalking_oap import OapExporter, OapSettings
 from ebpf_sidecar.pipeline.component import ComponentKind
+from ebpf_sidecar.pipeline.payload import Payload
 from ebpf_sidecar.pipeline.telemetry.catalogue import catalogue
 from ebpf_sidecar.pipeline.testing import FakeClock, fake_context
 
@@ -54,7 +55,8 @@ def minutes(server):
         times = {"time_unix_nano": (first + 15 * reading) * SECOND, "start_time_unix_nano": since}
         frames = [each.reading(reading // READINGS + 1, **times) for each in workloads]
         for payload in exporter.encode(frames):
-            exporter.send(payload)
+            if isinstance(payload, Payload):
+                exporter.send(payload)
     exporter.shutdown()
     return [first + 60 * minute for minute in range(MINUTES)]
 

@@ -7,7 +7,7 @@ from otlp_senders import send, sender
 from otlp_servers import grpc_server
 
 from ebpf_sidecar.pipeline import SendError
-from ebpf_sidecar.pipeline.testing import NOON, frame
+from ebpf_sidecar.pipeline.testing import NOON, RecordedTelemetry, frame
 
 SECOND = 10**9
 
@@ -81,10 +81,13 @@ def test_what_may_be_counted_in_part_is_not_sent_again(code):
 
 def test_a_request_that_timed_out_is_sent_again_and_counted_as_possibly_doubled():
     """OAP may have counted it before."""
-    with grpc_server([(StatusCode.DEADLINE_EXCEEDED, "slow", None)]) as server, to_oap(server.port) as made:
-        with pytest.raises(SendError) as raised:
-            send(made, counted(1, [1, 2], [{"op": "a"}, {"op": "b"}]))
-        telemetry = made._context.telemetry
+    telemetry, slow = RecordedTelemetry(), [(StatusCode.DEADLINE_EXCEEDED, "slow", None)]
+    with (
+        grpc_server(slow) as server,
+        to_oap(server.port, telemetry=telemetry) as made,
+        pytest.raises(SendError) as raised,
+    ):
+        send(made, counted(1, [1, 2], [{"op": "a"}, {"op": "b"}]))
 
     assert raised.value.retry
     assert {"ebpf_sidecar.exporter.possibly_doubled_metric_points": 2} == {

@@ -8,22 +8,26 @@ import pytest
 
 from ebpf_sidecar.exporters.skywalking.settings import OapSettings
 from ebpf_sidecar.exporters.skywalking.shaping import Shaping
-from ebpf_sidecar.pipeline import ExplicitBuckets, ExponentialBuckets, Kind, RowSet, Temporality
+from ebpf_sidecar.pipeline import ExplicitBuckets, ExponentialBuckets, Kind, LeftOut, RowSet, Temporality
 from ebpf_sidecar.pipeline.testing import frame
 
+NO_LOSS = {"merged", "share_of_a_part", "empty"}
+"""Nothing is missing in the back end: the points are in others, or say nothing."""
 DELTA = {"temporality": Temporality.DELTA}
 KERNEL = 1e-9 * 2.0 ** np.arange(8, 36)
 
 
 def shaped(*frames, **settings):
     """The frames as OAP gets them, and what was left out of them by reason."""
-    left_out = Counter()
-
-    def count(points, reason):
-        left_out[reason] += points
-
-    shaping = Shaping(OapSettings(cluster="c", pod_name="p", **settings), count)
-    return [made for each in frames for made in shaping.frames(each)], {r: n for r, n in left_out.items() if n}
+    shaping = Shaping(OapSettings(cluster="c", pod_name="p", **settings))
+    parts = [part for each in frames for part in shaping.frames(each)]
+    left_out = [part for part in parts if isinstance(part, LeftOut) and part.points]
+    assert {part.lost for part in left_out if part.reason in NO_LOSS} <= {False}
+    assert {part.lost for part in left_out if part.reason not in NO_LOSS} <= {True}
+    counted = Counter()
+    for part in left_out:
+        counted[part.reason] += part.points
+    return [part for part in parts if not isinstance(part, LeftOut)], dict(counted)
 
 
 def attributes(made):

@@ -174,8 +174,19 @@ def test_only_what_cannot_be_encoded_is_lost_and_it_is_named():
     assert [("encoding", "no such unit")] == queue.telemetry.errors
 
 
-def test_what_a_sender_leaves_out_is_not_sent():
-    """It reports the reason itself, and no point counts twice; nor do points that were never offered."""
+def test_what_a_sender_leaves_out_is_lost_or_filtered_as_it_says():
+    """Each point counts once, and only a loss is reported."""
+    queue = ObservedQueue(FakeSender(lost=["old"], filtered=["idle"]))
+    queue.start()
+    queue.consume([frame("old", [1]), frame("idle", [2, 3]), frame("m", [4, 5, 6])])
+    queue.shutdown()
+
+    assert {"sent": 3, "send_failed": 1, "filtered empty": 2} == queue.accounting
+    assert {"unwanted": 1} == queue.telemetry.drops
+
+
+def test_what_a_sender_neither_sends_nor_leaves_out_failed():
+    """No point counts twice; nor do points that were never offered."""
     for points, expected in ((1, {"sent": 1, "send_failed": 2}), (9, {"sent": 3})):
         sender = FakeSender()
         sender.encode = lambda frames, points=points: [Payload(b"", points)]
