@@ -21,7 +21,7 @@ summed; percentages of shared rows are absent: divide the counters.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 from weakref import WeakKeyDictionary
 
@@ -44,6 +44,7 @@ from ebpf_sidecar.pipeline.endpoint import Endpoint, Listening, UrlPath
 from ebpf_sidecar.pipeline.frame import Frame, Frames
 from ebpf_sidecar.pipeline.histogram_bounds import HistogramBounds, chosen
 from ebpf_sidecar.pipeline.host import Context, Request, Response
+from ebpf_sidecar.pipeline.payload import LeftOut
 from ebpf_sidecar.pipeline.plugins import hookimpl
 from ebpf_sidecar.pipeline.resource import Resource
 from ebpf_sidecar.pipeline.rows import RowSet
@@ -139,15 +140,15 @@ class PrometheusExporter:
         """Stop serving the page."""
         self._context.routes.remove(self._settings.endpoint, self._settings.path)
 
-    def export(self, frames: Frames) -> int:
-        """Keep the latest value of each series. Points that cannot be shown are counted, logged, and returned."""
+    def export(self, frames: Frames) -> Sequence[LeftOut]:
+        """Keep the latest value of each series. Points that cannot be shown are logged and returned."""
         now = self._context.clock.monotonic()
         frames = [self._merged(frame) for frame in frames]
         with self._lock:
             shown = self._processes.within(frames, now)
             self._families.begin(shown, now)
             self._families.measure()
-            left_out = sum(self._keep(frame, now) for frame in shown)
+            left_out = [part for frame in shown for part in self._keep(frame, now)]
             self._expire(now)
             self._clear()
             self._limit_report.report()
@@ -161,9 +162,8 @@ class PrometheusExporter:
             self._context.telemetry.error("histogram bounds", cause)
             return frame
 
-    def _keep(self, frame: Frame, now: float) -> int:
-        """The number of the frame's points that are not on the page."""
-        telemetry = self._context.telemetry
+    def _keep(self, frame: Frame, now: float) -> list[LeftOut]:
+        """Which of the frame's points are not on the page."""
         try:
             reasons = self._put(frame, now)
         except FrameRejectedError as refusal:
@@ -171,11 +171,8 @@ class PrometheusExporter:
             self._log_once((frame.name,), str(refusal), now)
         except Exception as cause:  # noqa: BLE001 # whatever is wrong with one frame, the others stay on the page
             reasons = {"cannot be rendered": len(frame)}
-            telemetry.error("sending", cause)
-        for reason, left_out in reasons.items():
-            if left_out:
-                telemetry.dropped(left_out, reason)
-        return sum(reasons.values())
+            self._context.telemetry.error("sending", cause)
+        return [LeftOut(points, reason, lost=True) for reason, points in reasons.items() if points]
 
     def _log_once(self, what: tuple[object, ...], text: str, now: float) -> None:
         """Log a problem once, and again after it was absent for ``metric_expiration``."""

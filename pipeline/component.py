@@ -104,12 +104,8 @@ class Exporter(Protocol):
     """Keeps frames or prints them. Calls come one at a time, from the receivers' threads, and block them: a component
     that delivers to a back end is a `Sender`."""
 
-    def export(self, frames: Frames) -> int | None:
-        """Take a batch. Raises `ExportError`.
-
-        Returns how many points were left out and reported as dropped (`Telemetry.dropped`), if any: they do not count
-        as sent.
-        """
+    def export(self, frames: Frames) -> Sequence[LeftOut] | None:
+        """Take a batch; returns what was left out of it, if anything. Raises `ExportError`."""
         ...
 
 

@@ -20,7 +20,10 @@ class RecordedCounters(Counter):
 
     def __init__(self):
         super().__init__()
-        self.failed = threading.Event()
+        self.failed, self.accepted = threading.Event(), 0
+
+    def offered(self, points):
+        self.accepted += points
 
     def sent(self, points):
         self["sent"] += points

@@ -38,7 +38,10 @@ class Service:
 
     def counted(self):
         """The service's own counters of one page, by name and component."""
-        return {(name, component): float(value) for name, component, value in SAMPLE.findall(self.page())}
+        found = {(name, component): float(value) for name, component, value in SAMPLE.findall(self.page())}
+        unaccounted = {value for (name, _), value in found.items() if name == "exporter_unaccounted_metric_points"}
+        assert unaccounted <= {0.0}, "the ledger closes whenever somebody looks"
+        return found
 
     def until(self, condition, seconds=20):
         """Wait until the counters are as asked for; returns them."""

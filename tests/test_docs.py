@@ -18,7 +18,7 @@ from ebpf_sidecar.pipeline.frame import Kind
 from ebpf_sidecar.pipeline.plugins import PROJECT, Plugins
 from ebpf_sidecar.pipeline.telemetry.catalogue import SERVICE, catalogue
 from ebpf_sidecar.pipeline.telemetry.exposition import InternalTelemetry
-from ebpf_sidecar.pipeline.telemetry.ledger import COUNTERS, QUEUE_GAUGES, RELOAD_GAUGES, Instrument, Ledger
+from ebpf_sidecar.pipeline.telemetry.ledger import COUNTERS, EXPORTER_GAUGES, RELOAD_GAUGES, Instrument, Ledger
 from ebpf_sidecar.pipeline.testing import check_contract, fake_context, frame
 from ebpf_sidecar.receivers.ebpf.probe.shapes import SHAPES
 
@@ -125,7 +125,7 @@ def test_internal_telemetry_has_its_documented_names_on_the_page():
         ledger.add(counter, 1, ())
     own = (each for each in catalogue(Plugins()) if each.name.startswith("ebpf_sidecar.") and each.made_by != SERVICE)
     parts = [each for each in own if not each.name.startswith("ebpf_sidecar.receiver.")]
-    for gauge in (*QUEUE_GAUGES, *RELOAD_GAUGES):
+    for gauge in (*EXPORTER_GAUGES, *RELOAD_GAUGES):
         ledger.gauge(gauge, (), lambda: 1.0)
     for part in parts:
         publish = ledger.counter if part.kind is Kind.COUNTER else ledger.gauge
@@ -136,7 +136,7 @@ def test_internal_telemetry_has_its_documented_names_on_the_page():
         r"`(ebpf_(?:collector|sidecar_(?!receiver_(?!accepted|refused)))\w+)`", read("pipeline/README.md")
     )
 
-    assert len(COUNTERS) + len(QUEUE_GAUGES) + len(RELOAD_GAUGES) + len(parts) == len(reported)
+    assert len(COUNTERS) + len(EXPORTER_GAUGES) + len(RELOAD_GAUGES) + len(parts) == len(reported)
     assert [] == [name for name in reported if f"\n{name} 1.0\n" not in text]
 
 

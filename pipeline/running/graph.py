@@ -111,8 +111,11 @@ class _Builder:
         accounting = ExporterCounters(self.ledger, attributes)
         accounting.appear()
         if not isinstance(configured.settings, PushSettings):
-            return DirectExport(exporter, accounting, context.telemetry)
+            direct = DirectExport(exporter, accounting, context.telemetry)
+            made.gauges.account(attributes, direct.balance)
+            return direct
         queue = _queue(exporter, configured.settings, accounting, context)
+        made.gauges.account(attributes, queue.balance)
         made.gauges.gauge(QUEUE_SIZE, attributes, queue.size)
         made.gauges.gauge(QUEUED, attributes, queue.queued_points)
         made.gauges.gauge(QUEUE_CAPACITY, attributes, lambda: queue.capacity)

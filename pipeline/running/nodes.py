@@ -20,6 +20,7 @@ from ebpf_sidecar.pipeline.telemetry.ledger import (
     ENQUEUE_FAILED,
     FILTERED,
     INCOMING,
+    OFFERED,
     OUTGOING,
     RECEIVED,
     REFUSED,
@@ -27,7 +28,6 @@ from ebpf_sidecar.pipeline.telemetry.ledger import (
     SEND_FAILED,
     SENT,
     Attributes,
-    Instrument,
     Ledger,
 )
 
@@ -46,8 +46,12 @@ class ExporterCounters:
 
     def appear(self) -> None:
         """Create all counters with value zero, so that the first failure is an increase."""
-        for instrument in (SENT, SEND_FAILED, ENQUEUE_FAILED):
+        for instrument in (OFFERED, SENT, SEND_FAILED, ENQUEUE_FAILED):
             self.ledger.add(instrument, 0, self.attributes)
+
+    def offered(self, points: int) -> None:
+        """Count points that were passed to the exporter."""
+        self.ledger.add(OFFERED, points, self.attributes)
 
     def sent(self, points: int) -> None:
         """Count delivered points."""
@@ -95,7 +99,6 @@ class ProcessorNode:
 
         Raises `RefusedError` if the processor does.
         """
-        self._count(INCOMING, frames)
         answer: Frames
         try:
             answer = _with_source(self.processor.process(frames), frames)
@@ -106,7 +109,7 @@ class ProcessorNode:
             answer = self._without_it(frames)
         else:
             self.telemetry.recovered("processing")
-        self._count(OUTGOING, answer)
+        self.ledger.add_together({INCOMING: points(frames), OUTGOING: points(answer)}, self.attributes)
         return answer
 
     def _without_it(self, frames: Frames) -> Frames:
@@ -114,9 +117,6 @@ class ProcessorNode:
             return frames
         self.telemetry.dropped(points(frames), "processing_failed")
         return ()
-
-    def _count(self, instrument: Instrument, frames: Frames) -> None:
-        self.ledger.add(instrument, points(frames), self.attributes)
 
 
 @dataclass(frozen=True, slots=True)

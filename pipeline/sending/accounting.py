@@ -7,20 +7,28 @@ At every moment: offered + restored == sent + filtered + send failed + enqueue f
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
+from ebpf_sidecar.pipeline.balance import Balance
 from ebpf_sidecar.pipeline.host import Telemetry
 from ebpf_sidecar.pipeline.payload import LeftOut
 
 SHUTDOWN = "shutdown"
+UNEXPLAINED = "unexplained"
+"""The reason in the balance for points that were settled without one."""
 Count = Callable[[int], None]
 
 
 class DeliveryCounters(Protocol):
     """Counters of deliveries, in data points. Called with a lock held: must neither block nor log."""
+
+    def offered(self, points: int) -> None:
+        """Count points that were passed to the exporter."""
+        ...
 
     def sent(self, points: int) -> None:
         """Count delivered points."""
@@ -57,9 +65,29 @@ class DeliveryAccounting:
     counts: DeliveryCounters
     telemetry: Telemetry
     changed: threading.Condition = field(default_factory=threading.Condition)
-    lost: int = 0
-    """Points that were dropped because of the shutdown."""
+    _offered: int = 0
+    _restored: int = 0
+    _delivered: int = 0
+    _dropped: Counter[str] = field(default_factory=Counter)
+    _filtered: Counter[str] = field(default_factory=Counter)
     _in_flight: set[InFlightBatch] = field(default_factory=set)
+
+    @property
+    def lost(self) -> int:
+        """Points that were dropped because of the shutdown."""
+        return self._dropped[SHUTDOWN]
+
+    def balance(self, queued: int) -> Balance:
+        """What became of all points so far, while ``queued`` points wait. Call it with ``changed`` held."""
+        return Balance(
+            self._offered,
+            self._restored,
+            self._delivered,
+            queued,
+            self.in_flight,
+            dict(self._dropped),
+            dict(self._filtered),
+        )
 
     @property
     def in_flight(self) -> int:
@@ -67,8 +95,24 @@ class DeliveryAccounting:
         with self.changed:
             return sum(in_flight.points for in_flight in self._in_flight)
 
+    def offer(self, points: int) -> None:
+        """Count points that were passed to the exporter. Call it with ``changed`` held until they have a place."""
+        self._offered += points
+        self.counts.offered(points)
+
+    def restore(self, points: int) -> None:
+        """Count points that an earlier process left in the queue. Call it with ``changed`` held."""
+        self._restored += points
+        self.counts.restored(points)
+
+    def accept(self, points: int) -> InFlightBatch:
+        """Count a batch that was passed to the exporter, and start its delivery."""
+        with self.changed:
+            self.offer(points)
+            return self.begin(points)
+
     def begin(self, points: int) -> InFlightBatch:
-        """Start the delivery of a batch."""
+        """Start the delivery of a batch that has waited."""
         in_flight = InFlightBatch(points)
         with self.changed:
             self._in_flight.add(in_flight)
@@ -76,11 +120,11 @@ class DeliveryAccounting:
 
     def sent(self, in_flight: InFlightBatch, points: int) -> None:
         """Count delivered points of a batch."""
-        self._settle(in_flight, points, self.counts.sent)
+        self._settle(in_flight, points, self._count_sent)
 
     def failed(self, in_flight: InFlightBatch, points: int, reason: str) -> None:
         """Count undelivered points of a batch, and report them unless ``reason`` is empty."""
-        settled = self._settle(in_flight, points, self.counts.send_failed, shutdown=reason == SHUTDOWN)
+        settled = self._settle(in_flight, points, partial(self._count_failed, reason=reason))
         if reason:
             self.report(settled, reason)
 
@@ -90,12 +134,12 @@ class DeliveryAccounting:
             if part.lost:
                 self.failed(in_flight, part.points, part.reason)
             else:
-                self._settle(in_flight, part.points, partial(self.counts.filtered, reason=part.reason))
+                self._settle(in_flight, part.points, partial(self._count_filtered, reason=part.reason))
 
     def finish(self, in_flight: InFlightBatch) -> None:
         """End the delivery of a batch: nobody said what became of points that are not settled."""
-        self.failed(in_flight, in_flight.points, "")
         with self.changed:
+            self.failed(in_flight, in_flight.points, "")
             self._in_flight.discard(in_flight)
 
     def wait_again(self, in_flight: InFlightBatch, points: int) -> None:
@@ -109,26 +153,38 @@ class DeliveryAccounting:
         with self.changed:
             batches, self._in_flight = self._in_flight, set()
             number = sum(in_flight.points for in_flight in batches)
-            self._count(number, self.counts.send_failed, shutdown=True)
+            self._count_failed(number, SHUTDOWN)
         return number
 
-    def abandon_queued(self, points: int, *, shutdown: bool) -> None:
+    def abandon_queued(self, points: int, reason: str) -> None:
         """Count queued points as lost. Call it with ``changed`` held."""
-        self._count(points, self.counts.enqueue_failed, shutdown=shutdown)
+        if points:
+            self._dropped[reason] += points
+            self.counts.enqueue_failed(points)
 
     def report(self, points: int, reason: str) -> None:
         """Report lost points. Do not call it with ``changed`` held: it may log, and logging may block."""
         if points:
             self.telemetry.dropped(points, reason)
 
-    def _settle(self, in_flight: InFlightBatch, points: int, count: Count, *, shutdown: bool = False) -> int:
+    def _settle(self, in_flight: InFlightBatch, points: int, count: Count) -> int:
         with self.changed:
             number = max(0, min(points, in_flight.points)) if in_flight in self._in_flight else 0
             in_flight.points -= number
-            self._count(number, count, shutdown=shutdown)
+            count(number)
         return number
 
-    def _count(self, points: int, count: Count, *, shutdown: bool) -> None:
+    def _count_sent(self, points: int) -> None:
         if points:
-            count(points)
-        self.lost += points if shutdown else 0
+            self._delivered += points
+            self.counts.sent(points)
+
+    def _count_failed(self, points: int, reason: str) -> None:
+        if points:
+            self._dropped[reason or UNEXPLAINED] += points
+            self.counts.send_failed(points)
+
+    def _count_filtered(self, points: int, reason: str) -> None:
+        if points:
+            self._filtered[reason] += points
+            self.counts.filtered(points, reason)

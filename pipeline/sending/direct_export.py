@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 
+from ebpf_sidecar.pipeline.balance import Balance
 from ebpf_sidecar.pipeline.clock import Deadline
 from ebpf_sidecar.pipeline.component import Exporter
 from ebpf_sidecar.pipeline.frame import Frames, points
 from ebpf_sidecar.pipeline.host import Telemetry
+from ebpf_sidecar.pipeline.payload import LeftOut
 
 from .accounting import SHUTDOWN, DeliveryAccounting, DeliveryCounters
 
@@ -27,12 +30,15 @@ class DirectExport:
         number = points(frames)
         if self._closed.is_set():
             with self._account.changed:
-                self._account.abandon_queued(number, shutdown=True)
+                self._account.offer(number)
+                self._account.abandon_queued(number, SHUTDOWN)
             self._account.report(number, SHUTDOWN)
             return
-        in_flight = self._account.begin(number)
+        in_flight = self._account.accept(number)
         with self._turn:
             if self._ended.is_set():  # it waited for its turn until after the shutdown, which has counted it as lost
+                self._account.failed(in_flight, number, SHUTDOWN)
+                self._account.finish(in_flight)
                 return
             try:
                 left_out = self.component.export(frames)
@@ -41,9 +47,14 @@ class DirectExport:
                 self._account.failed(in_flight, number, "refused")
             else:
                 self._telemetry.recovered("exporting")
-                kept_out = max(0, left_out) if isinstance(left_out, int) else 0
-                self._account.sent(in_flight, max(0, number - kept_out))
+                self._account.left_out(in_flight, _parts(left_out))
+                self._account.sent(in_flight, in_flight.points)
         self._account.finish(in_flight)
+
+    def balance(self) -> Balance:
+        """What became of all points so far."""
+        with self._account.changed:
+            return self._account.balance(0)
 
     def close(self) -> None:
         """Accept nothing more."""
@@ -57,3 +68,8 @@ class DirectExport:
         self._ended.set()
         self._account.report(self._account.abandon_in_flight(), SHUTDOWN)
         return self._account.lost
+
+
+def _parts(answer: object) -> Iterable[LeftOut]:
+    """What an exporter says that it left out; a plugin may answer anything."""
+    return [part for part in answer if isinstance(part, LeftOut)] if isinstance(answer, (list, tuple)) else ()

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
+from ebpf_sidecar.pipeline.balance import Balance
 from ebpf_sidecar.pipeline.clock import Clock, Deadline
 from ebpf_sidecar.pipeline.component import Sender
 from ebpf_sidecar.pipeline.frame import Frames, points
@@ -46,7 +47,7 @@ class PersistentQueue:
         randomly: Callable[[], float] = random.random,
     ) -> None:
         self.name, self.component, self._settings, self._clock = name, sender, settings.sending_queue, clock
-        self._storage, self._counts, self._telemetry = storage, counts, telemetry
+        self._storage, self._telemetry = storage, telemetry
         self._stopped = threading.Event()
         self._account = DeliveryAccounting(counts, telemetry)
         self._delivery = Delivery(
@@ -67,13 +68,14 @@ class PersistentQueue:
         """Take over what an earlier process left, and start delivering. Raises `SidecarError` if it cannot be read."""
         backlog = Backlog(self._storage.open_store(self.name), self._settings, self._telemetry)
         with self._changed:
-            self._backlog, self._waiting = backlog, backlog.waiting
-            self._counts.restored(self._waiting.points)
+            self._account.restore(backlog.waiting.points + sum(backlog.lost.values()))
+            self._backlog, lost = backlog, self._publish(backlog)
+        self._report(lost)
         self._consumers.start(self._settings.num_consumers)
 
     def consume(self, frames: Frames) -> None:
         """Store a batch; never raises. Waits for the disk, and for room only if the settings say so."""
-        in_flight = self._account.begin(points(frames))
+        in_flight = self._account.accept(points(frames))
         with self._order:
             payloads = self._delivery.encode(frames, in_flight) if self._backlog else []
             self._wait_for_room(Amount.of(payloads))
@@ -102,6 +104,11 @@ class PersistentQueue:
         """Data points that are not settled yet: on disk, or being delivered."""
         with self._changed:
             return self._waiting.points + self._account.in_flight
+
+    def balance(self) -> Balance:
+        """What became of all points so far; those on disk are queued."""
+        with self._changed:
+            return self._account.balance(self._waiting.points)
 
     def close(self) -> None:
         """Continue delivering until a delivery fails or nothing is left, without waiting for room or a retry."""
@@ -159,7 +166,7 @@ class PersistentQueue:
         """Show the new amount, and count what was dropped. Call it with ``_changed`` held."""
         lost, backlog.lost = backlog.lost, Counter()
         for reason, number in lost.items():
-            self._account.abandon_queued(number, shutdown=reason == SHUTDOWN)
+            self._account.abandon_queued(number, reason)
         self._waiting = backlog.waiting
         self._changed.notify_all()
         return lost
@@ -173,7 +180,7 @@ class PersistentQueue:
         with self._changed:
             number = in_flight.points
             self._account.wait_again(in_flight, number)
-            self._account.abandon_queued(number, shutdown=True)
+            self._account.abandon_queued(number, SHUTDOWN)
         self._account.report(number, SHUTDOWN)
 
     def _wait_for_room(self, more: Amount) -> None:

@@ -11,6 +11,7 @@ import random
 import threading
 from collections.abc import Callable
 
+from ebpf_sidecar.pipeline.balance import Balance
 from ebpf_sidecar.pipeline.clock import Clock, Deadline
 from ebpf_sidecar.pipeline.component import Sender
 from ebpf_sidecar.pipeline.frame import Frames
@@ -59,7 +60,7 @@ class SendingQueue:
         """Accept a batch for delivery; never raises, and blocks only if the settings say so."""
         batch = Batch.of(frames)
         if not self._settings.enabled:
-            in_flight = self._account.begin(batch.points)
+            in_flight = self._account.accept(batch.points)
             with self._order:
                 payloads = self._delivery.encode(frames, in_flight)
             self._delivery.deliver(payloads, in_flight)
@@ -67,12 +68,13 @@ class SendingQueue:
         with self._changed:
             while self._settings.block_on_overflow and not (self._stopped.is_set() or self._waiting.has_room(batch)):
                 self._changed.wait()
-            stopped = self._stopped.is_set()
-            given_up = [batch] if stopped else self._waiting.put(batch)
+            reason = SHUTDOWN if self._stopped.is_set() else "queue_full"
+            self._account.offer(batch.points)
+            given_up = [batch] if self._stopped.is_set() else self._waiting.put(batch)
             lost = sum(each.points for each in given_up)
-            self._account.abandon_queued(lost, shutdown=stopped)
+            self._account.abandon_queued(lost, reason)
             self._changed.notify_all()
-        self._account.report(lost, SHUTDOWN if stopped else "queue_full")
+        self._account.report(lost, reason)
 
     def shed(self, wanted: int) -> int:
         """Drop the oldest batches until ``wanted`` bytes are free, or nothing waits; returns their bytes.
@@ -106,6 +108,11 @@ class SendingQueue:
         with self._changed:
             return self._waiting.points + self._account.in_flight
 
+    def balance(self) -> Balance:
+        """What became of all points so far."""
+        with self._changed:
+            return self._account.balance(self._waiting.points)
+
     def close(self) -> None:
         """Accept nothing more, and continue delivering queued batches."""
         with self._changed:
@@ -125,7 +132,7 @@ class SendingQueue:
             waiting = self._waiting.points
             while self._waiting:
                 self._waiting.take()
-            self._account.abandon_queued(waiting, shutdown=True)
+            self._account.abandon_queued(waiting, SHUTDOWN)
         self._account.report(lost + waiting, SHUTDOWN)
         return self.lost
 

@@ -13,7 +13,7 @@ from ebpf_sidecar.pipeline.frame import Kind
 from ebpf_sidecar.pipeline.metric_info import MetricInfo
 from ebpf_sidecar.pipeline.plugins import Plugins
 
-from .ledger import COUNTERS, QUEUE_GAUGES, RELOAD_GAUGES, Instrument
+from .ledger import COUNTERS, EXPORTER_GAUGES, RELOAD_GAUGES, Instrument
 
 SERVICE = "service"
 
@@ -21,7 +21,7 @@ SERVICE = "service"
 def catalogue(plugins: Plugins) -> Iterator[MetricInfo]:
     """All metrics, the service's own first; components that cannot be loaded are left out."""
     yield from (_own(each, Kind.COUNTER) for each in COUNTERS)
-    yield from (_own(each, Kind.GAUGE) for each in (*QUEUE_GAUGES, *RELOAD_GAUGES))
+    yield from (_own(each, Kind.GAUGE) for each in (*EXPORTER_GAUGES, *RELOAD_GAUGES))
     for kind, type_, _ in plugins.all():
         try:
             factory = plugins.factory(kind, type_)

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from ebpf_sidecar.pipeline.balance import Balance
+
 Attributes = tuple[tuple[str, str], ...]
 
 
@@ -39,10 +41,13 @@ REFUSED = Instrument(
     _RECEIVER,
 )
 INCOMING = Instrument(
-    "ebpf_sidecar.processor.incoming_metric_points", "{point}", "Data points passed to a processor", _PROCESSOR
+    "ebpf_sidecar.processor.incoming_metric_points", "{point}", "Data points that a processor took", _PROCESSOR
 )
 OUTGOING = Instrument(
     "ebpf_sidecar.processor.outgoing_metric_points", "{point}", "Data points that a processor passed on", _PROCESSOR
+)
+OFFERED = Instrument(
+    "ebpf_sidecar.exporter.offered_metric_points", "{point}", "Data points passed to an exporter", _EXPORTER
 )
 SENT = Instrument(
     "ebpf_sidecar.exporter.sent_metric_points", "{point}", "Data points that an exporter delivered", _EXPORTER
@@ -86,8 +91,8 @@ HTTP_REFUSED = Instrument(
 )
 
 COUNTERS = (
-    RECEIVED, REFUSED, INCOMING, OUTGOING, SENT, SEND_FAILED, ENQUEUE_FAILED, RESTORED, DROPPED, FILTERED, ERRORS,
-    HTTP_REFUSED,
+    RECEIVED, REFUSED, INCOMING, OUTGOING, OFFERED, SENT, SEND_FAILED, ENQUEUE_FAILED, RESTORED, DROPPED, FILTERED,
+    ERRORS, HTTP_REFUSED,
 )  # fmt: skip
 RARE = (DROPPED, FILTERED, ERRORS, HTTP_REFUSED)
 """Counters whose series appear with the first event; the others start at 0."""
@@ -103,7 +108,14 @@ QUEUE_CAPACITY = Instrument(
     "ebpf_sidecar.exporter.queue_capacity", "{batch}", "Batches that may wait for an exporter", _EXPORTER
 )
 
-QUEUE_GAUGES = (QUEUE_SIZE, QUEUE_CAPACITY, QUEUED)
+UNACCOUNTED = Instrument(
+    "ebpf_sidecar.exporter.unaccounted_metric_points",
+    "{point}",
+    "Data points passed to an exporter of which nobody knows what became of them: 0, or there is a bug",
+    _EXPORTER,
+)
+
+EXPORTER_GAUGES = (QUEUE_SIZE, QUEUE_CAPACITY, QUEUED, UNACCOUNTED)
 """Added up where an exporter has two queues: its own, and that of a predecessor which still drains after a reload."""
 
 RELOADED = Instrument(
@@ -119,6 +131,7 @@ RELOAD_TIME = Instrument(
 RELOAD_GAUGES = (RELOADED, RELOAD_TIME)
 
 Read = Callable[[], float]
+ReadBalance = Callable[[], Balance]
 
 
 @dataclass
@@ -129,6 +142,7 @@ class Ledger:
     _counts: dict[Instrument, dict[Attributes, int]] = field(default_factory=dict)
     _readers: dict[Instrument, dict[Attributes, list[Read]]] = field(default_factory=dict)
     _left: dict[Attributes, int] = field(default_factory=dict)
+    _balances: dict[Attributes, list[ReadBalance]] = field(default_factory=dict)
     new_gauge: Callable[[Instrument], None] | None = None
     """Called once for each gauge instrument when it first appears."""
     new_counter: Callable[[Instrument], None] | None = None
@@ -137,9 +151,18 @@ class Ledger:
     def add(self, instrument: Instrument, amount: int, attributes: Attributes) -> int:
         """Add to a counter; adding zero creates the series. Returns the new total."""
         with self._lock:
-            series = self._counts.setdefault(instrument, {})
-            series[attributes] = series.get(attributes, 0) + amount
-            return series[attributes]
+            return self._add(instrument, amount, attributes)
+
+    def add_together(self, amounts: Mapping[Instrument, int], attributes: Attributes) -> None:
+        """Add to several counters at one moment."""
+        with self._lock:
+            for instrument, amount in amounts.items():
+                self._add(instrument, amount, attributes)
+
+    def _add(self, instrument: Instrument, amount: int, attributes: Attributes) -> int:
+        series = self._counts.setdefault(instrument, {})
+        series[attributes] = series.get(attributes, 0) + amount
+        return series[attributes]
 
     def leave(self, attributes: Attributes, points: int) -> None:
         """Note points that a queue which has ended leaves on disk: they are counted already."""
@@ -158,6 +181,22 @@ class Ledger:
     def counter(self, instrument: Instrument, attributes: Attributes, read: Read) -> None:
         """The same for a number that only grows."""
         self._read(instrument, attributes, read, self.new_counter)
+
+    def account(self, attributes: Attributes, read: ReadBalance) -> None:
+        """Show the balance of an exporter; it is added to that of a predecessor which still drains after a reload."""
+        with self._lock:
+            self._balances.setdefault(attributes, []).append(read)
+
+    def close_account(self, attributes: Attributes, read: ReadBalance) -> None:
+        """Stop showing a balance."""
+        with self._lock:
+            self._balances[attributes] = [each for each in self._balances.get(attributes, ()) if each is not read]
+
+    def balances(self) -> Mapping[Attributes, Balance]:
+        """The balance of each exporter, each at one moment."""
+        with self._lock:
+            readers = {attributes: tuple(reads) for attributes, reads in self._balances.items() if reads}
+        return {attributes: sum((read() for read in reads), Balance()) for attributes, reads in readers.items()}
 
     def _read(
         self,
@@ -184,14 +223,19 @@ class Ledger:
 
     def counts(self, instrument: Instrument) -> Mapping[Attributes, int]:
         """The current totals of one counter."""
+        [counts] = self.counts_of(instrument)
+        return counts
+
+    def counts_of(self, *instruments: Instrument) -> list[Mapping[Attributes, int]]:
+        """The totals of several counters at one moment."""
         with self._lock:
-            return dict(self._counts.get(instrument, {}))
+            return [dict(self._counts.get(instrument, {})) for instrument in instruments]
 
     def read(self, instrument: Instrument) -> Mapping[Attributes, float]:
         """The current values of an instrument that is read on each collection."""
         with self._lock:
             readers = {attributes: tuple(reads) for attributes, reads in self._readers.get(instrument, {}).items()}
-        if instrument in QUEUE_GAUGES:
+        if instrument in EXPORTER_GAUGES:
             return {attributes: float(sum(read() for read in reads)) for attributes, reads in readers.items()}
         return {attributes: float(reads[-1]()) for attributes, reads in readers.items()}
 
@@ -209,6 +253,7 @@ class Published:
 
     ledger: Ledger
     _all: list[tuple[Instrument, Attributes, Read]] = field(default_factory=list)
+    _accounts: list[tuple[Attributes, ReadBalance]] = field(default_factory=list)
 
     def gauge(self, instrument: Instrument, attributes: Attributes, read: Read) -> None:
         """Publish the result of ``read`` on each collection."""
@@ -220,7 +265,15 @@ class Published:
         self._all.append((instrument, attributes, read))
         self.ledger.counter(instrument, attributes, read)
 
+    def account(self, attributes: Attributes, read: ReadBalance) -> None:
+        """Publish the balance of an exporter, and its difference."""
+        self._accounts.append((attributes, read))
+        self.ledger.account(attributes, read)
+        self.gauge(UNACCOUNTED, attributes, lambda: read().difference)
+
     def withdraw(self) -> None:
         """Stop publishing all of it."""
+        while self._accounts:
+            self.ledger.close_account(*self._accounts.pop())
         while self._all:
             self.ledger.withdraw(*self._all.pop())

@@ -45,11 +45,11 @@ def sent(exporter):
 
 
 def unsettled(found, exporter):
-    """Points that were accepted for the exporter and are nowhere: delivered, failed, dropped or waiting."""
+    """Points that were offered to the exporter and are nowhere: delivered, failed, dropped or waiting."""
     settled = ("sent", "send_failed", "enqueue_failed")
-    accepted = found["receiver_accepted_metric_points", "replay"]
+    offered = found["exporter_offered_metric_points", exporter]
     known = sum(found.get((f"exporter_{name}_metric_points", exporter), 0) for name in settled)
-    return accepted - known - found["exporter_queued_metric_points", exporter]
+    return offered - known - found["exporter_queued_metric_points", exporter]
 
 
 @contextmanager

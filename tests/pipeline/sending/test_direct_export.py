@@ -8,6 +8,7 @@ from waiting import until
 
 from ebpf_sidecar.pipeline.clock import Deadline, SystemClock
 from ebpf_sidecar.pipeline.errors import ExportError
+from ebpf_sidecar.pipeline.payload import LeftOut
 from ebpf_sidecar.pipeline.sending.direct_export import DirectExport
 from ebpf_sidecar.pipeline.testing import RecordedTelemetry, Sink, frame
 
@@ -47,15 +48,22 @@ def test_a_failure_loses_that_batch_alone_and_is_named():
 
 
 def test_what_an_exporter_leaves_out_is_not_sent():
-    """It reports the reason itself, and no point counts twice; nonsense counts as nothing left out."""
-    for answer, expected in ((2, {"sent": 1, "send_failed": 2}), (9, {"send_failed": 3}), ("all", {"sent": 3})):
+    """No point counts twice; nonsense counts as nothing left out."""
+    lost, more = LeftOut(2, "twice", lost=True), LeftOut(9, "empty", lost=False)
+    for answer, expected, drops in (
+        ([lost], {"sent": 1, "send_failed": 2}, {"twice": 2}),
+        ([more], {"filtered empty": 3}, {}),
+        ([lost, more], {"filtered empty": 1, "send_failed": 2}, {"twice": 2}),
+        ("all", {"sent": 3}, {}),
+        (2, {"sent": 3}, {}),
+    ):
         sink = Sink()
         sink.export = lambda frames, answer=answer: answer
         export = Direct(sink)
         export.consume([frame("m", [1, 2, 3])])
 
         assert expected == export.accounting
-        assert {} == export.telemetry.drops
+        assert drops == export.telemetry.drops
 
 
 class Hanging(Sink):

@@ -36,6 +36,7 @@ def unaccounted(queue, offered):
     """How many points are nowhere, at one moment."""
     counts = queue.accounting
     with queue._changed:
+        assert (0, offered) == (queue.balance().difference, queue.balance().offered)
         settled = counts["sent"] + counts["send_failed"] + counts["enqueue_failed"]
         return offered + counts["restored"] - settled - queue.queued_points()
 

@@ -232,6 +232,7 @@ ORDERS = {
 def unaccounted(queue, offered):
     """How many points are unaccounted for at this time."""
     with queue._changed:
+        assert (0, offered) == (queue.balance().difference, queue.balance().offered)
         return offered - sum(queue.accounting.values()) - queue.queued_points()
 
 
