@@ -51,6 +51,11 @@ class Telemetry(Protocol):
         """Publish a counter of the component's own: a number that only grows, read on each collection."""
         ...
 
+    def lost(self, reason: str, read: Callable[[], int]) -> None:
+        """Publish how many events were lost before they became data points, in the kernel for instance; read on each
+        collection. ``reason``: a word or two."""
+        ...
+
 
 class Heartbeat(Protocol):
     """Liveness of a component, as shown by ``/health``."""

@@ -27,6 +27,9 @@ class RecordedTelemetry:
     counters: dict[str, Callable[[], float]] = field(default_factory=dict)
     """The readers of the counters it publishes, by name."""
 
+    losses: dict[str, Callable[[], int]] = field(default_factory=dict)
+    """The readers of how many events were lost, by reason."""
+
     def dropped(self, points: int, reason: str) -> None:
         """Remember dropped points."""
         self.drops[reason] += points
@@ -46,6 +49,10 @@ class RecordedTelemetry:
     def count(self, name: str, unit: str, description: str, read: Callable[[], float]) -> None:
         """Remember a counter's reader; a description must be given."""
         self.counters[_described(name, unit, description)] = read
+
+    def lost(self, reason: str, read: Callable[[], int]) -> None:
+        """Remember the reader of lost events."""
+        self.losses[reason] = read
 
 
 def _described(name: str, unit: str, description: str) -> str:

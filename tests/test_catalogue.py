@@ -124,7 +124,7 @@ class Published(RecordedTelemetry):
         ("processor memory_limiter", lambda context: MemoryLimiter(
             MemoryLimiterSettings(limit_mib=100), context).start()),
         ("receiver ebpf", lambda context: EbpfReceiver(EbpfSettings(), context)._publish(SimpleNamespace(
-            loaded=SimpleNamespace(compile_seconds=0.0), rows_beyond_limit=int, forgotten_rows=int))),
+            loaded=SimpleNamespace(compile_seconds=0.0), rows_beyond_limit=int, forgotten_rows=int, losses=dict))),
         ("receiver otlp", lambda context: ExportService(context, print)),
     ],
 )  # fmt: skip

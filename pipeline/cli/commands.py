@@ -207,6 +207,27 @@ def record(files: Sequence[str], overrides: Sequence[str], output: str, duration
 
 
 @cli.command()
+@config_options
+@click.option("--endpoint", metavar="HOST:PORT", help="Where the service answers. Default: as configured.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+def stats(files: Sequence[str], overrides: Sequence[str], endpoint: str | None, *, as_json: bool) -> int:
+    """Show what became of the data of a running service.
+
+    For each exporter, in data points: offered and restored, less what was delivered, waits, was dropped or filtered, by
+    reason. The difference is 0. Below: what processors made and removed, and what was lost in the kernel. Exit code 1
+    if a difference is not 0.
+
+    \b
+    Examples:
+      ebpf-sidecar stats
+      ebpf-sidecar stats --endpoint 127.0.0.1:13133 --json | jq '.exporters[] | {id, dropped}'
+    """
+    from . import stats as work
+
+    return work.stats(files, overrides, endpoint, as_json=as_json)
+
+
+@cli.command()
 def version() -> None:
     """Print the versions of this program, Python and the kernel."""
     python, kernel = platform.python_version(), f"{platform.system()} {platform.release()} {platform.machine()}"

@@ -13,6 +13,7 @@ from ebpf_sidecar.pipeline.clock import Clock
 from ebpf_sidecar.pipeline.host import Request, Response, Routes
 from ebpf_sidecar.pipeline.telemetry.health import Health
 from ebpf_sidecar.pipeline.telemetry.ledger import Ledger
+from ebpf_sidecar.pipeline.telemetry.ledger_section import ledger_section
 from ebpf_sidecar.pipeline.tls_settings import ServerTls
 
 HEALTH_PATHS = ("/health", "/ready")
@@ -49,15 +50,16 @@ class StatusPages:
         return self._verdict(self.health.unready())
 
     def stats(self, _request: Request) -> Response:
-        """The service's internal telemetry and its pipelines."""
-        problems = self.health.unready()
+        """The service's pipelines, its ledger, and all of its internal telemetry."""
+        problems, pipelines = self.health.unready(), list(self.pipelines())
         return _json(
             {
                 "version": self.version,
                 "uptime_seconds": round(self.clock.monotonic() - self.started, 3),
                 "ready": not problems,
                 "problems": problems,
-                "pipelines": list(self.pipelines()),
+                "pipelines": pipelines,
+                "ledger": ledger_section(self.ledger, pipelines),
                 "metrics": [
                     {"name": name, "attributes": dict(attributes), "value": value}
                     for name, attributes, value in sorted(self.ledger.snapshot())

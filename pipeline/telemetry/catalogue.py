@@ -13,14 +13,14 @@ from ebpf_sidecar.pipeline.frame import Kind
 from ebpf_sidecar.pipeline.metric_info import MetricInfo
 from ebpf_sidecar.pipeline.plugins import Plugins
 
-from .ledger import COUNTERS, EXPORTER_GAUGES, RELOAD_GAUGES, Instrument
+from .ledger import COUNTERS, EXPORTER_GAUGES, READ_COUNTERS, RELOAD_GAUGES, Instrument
 
 SERVICE = "service"
 
 
 def catalogue(plugins: Plugins) -> Iterator[MetricInfo]:
     """All metrics, the service's own first; components that cannot be loaded are left out."""
-    yield from (_own(each, Kind.COUNTER) for each in COUNTERS)
+    yield from (_own(each, Kind.COUNTER) for each in (*COUNTERS, *READ_COUNTERS))
     yield from (_own(each, Kind.GAUGE) for each in (*EXPORTER_GAUGES, *RELOAD_GAUGES))
     for kind, type_, _ in plugins.all():
         try:

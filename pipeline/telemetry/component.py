@@ -11,7 +11,7 @@ from typing import Any
 
 from ebpf_sidecar.pipeline.component import ComponentId
 
-from .ledger import DROPPED, ERRORS, Attributes, Instrument, Ledger, Published
+from .ledger import DROPPED, ERRORS, LOST, Attributes, Instrument, Ledger, Published
 
 
 @dataclass
@@ -62,6 +62,10 @@ class ComponentTelemetry:
     def count(self, name: str, unit: str, description: str, read: Callable[[], float]) -> None:
         """Publish a counter of the component's own."""
         self._published.counter(Instrument(name, unit, description), (self._component,), read)
+
+    def lost(self, reason: str, read: Callable[[], int]) -> None:
+        """Publish how many events were lost before they became data points."""
+        self._published.counter(LOST, (self._component, ("reason", reason)), read)
 
     def withdraw(self) -> None:
         """Stop publishing: the component is gone. Its counts stay."""

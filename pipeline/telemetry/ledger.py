@@ -90,10 +90,19 @@ HTTP_REFUSED = Instrument(
     ("endpoint", "reason"),
 )
 
+LOST = Instrument(
+    "ebpf_sidecar.receiver.lost_events",
+    "{event}",
+    "Events that were lost before they became data points, mostly in the kernel, as of the last reading",
+    ("component", "reason"),
+)
+
 COUNTERS = (
     RECEIVED, REFUSED, INCOMING, OUTGOING, OFFERED, SENT, SEND_FAILED, ENQUEUE_FAILED, RESTORED, DROPPED, FILTERED,
     ERRORS, HTTP_REFUSED,
 )  # fmt: skip
+READ_COUNTERS = (LOST,)
+"""Counters that are read of a component on each collection."""
 RARE = (DROPPED, FILTERED, ERRORS, HTTP_REFUSED)
 """Counters whose series appear with the first event; the others start at 0."""
 

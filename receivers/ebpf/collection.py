@@ -105,6 +105,15 @@ class ProbeCollection:
         self.programs.follow(left.hooks)
         self.cpu_hotplug.loaded = self.loaded = left
 
+    def losses(self) -> dict[str, int]:
+        """Events of which no row tells, by reason, as of the last reading. What the kernel does not count is absent."""
+        missed = self.programs.missed()
+        return {
+            **self.own.dropped,
+            **({} if missed is None else {"missed_runs": missed}),
+            "forgotten_rows": self.forgotten_rows(),
+        }
+
     def rows_beyond_limit(self) -> int:
         """How many groups share an overflow row."""
         return sum(map_totals.overflowed for map_totals in self.reading.all_totals.values())

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from ebpf_sidecar.pipeline.checks import Check, Examination
 from ebpf_sidecar.pipeline.component import ComponentKind, Consumer, Factory, MapCleanup, Stability
@@ -108,6 +109,8 @@ class EbpfReceiver:
         observe(*LOADING_TOOK.instrument, lambda: collection.loaded.compile_seconds)
         observe(*OVERFLOWED.instrument, collection.rows_beyond_limit)
         count(*FORGOTTEN.instrument, collection.forgotten_rows)
+        for reason in collection.losses():
+            self._context.telemetry.lost(reason, partial(_loss, collection, reason))
 
     def _run(self, collection: ProbeCollection, consumer: Consumer) -> None:
         clock, interval = self._context.clock, self._settings.collection_interval
@@ -144,6 +147,10 @@ def _missing(own_hooks: Sequence[HookStatus]) -> Mapping[str, HookStatus]:
         if not hook.attached:
             missing.setdefault(_WITHOUT.get(hook.hook, _WITHOUT_OTHERS), hook)
     return missing
+
+
+def _loss(collection: ProbeCollection, reason: str) -> int:
+    return collection.losses()[reason]
 
 
 def _in_brief(loaded: LoadedProbes, reason: str) -> str:

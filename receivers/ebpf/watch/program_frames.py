@@ -43,6 +43,7 @@ class ProgramFrames:
     start: int
     release: tuple[int, int]
     counting: bool = False
+    _missed: dict[str, int] = field(default_factory=dict)
     _all: RowSet = field(init=False)
     _rows: RowSet = field(init=False)
     _programs: tuple[Program, ...] = field(init=False)
@@ -62,7 +63,7 @@ class ProgramFrames:
         """The current frames. Raises `OSError` if the kernel does not answer."""
         frames = []
         if self.release >= _MISSES_SINCE:
-            missed = np.array([program.missed() for program in self._programs], np.uint64)
+            missed = np.array([self._missed_by(program) for program in self._programs], np.uint64)
             frames.append(counter_frame(reading_time, MISSED_RUNS, (self._rows, missed), self.start))
         if self.counting:
             runs = np.array([program.runs() for program in self._programs], np.uint64).reshape(-1, 2)
@@ -71,6 +72,15 @@ class ProgramFrames:
                 counter_frame(reading_time, RUN_TIME, (self._rows, runs[:, 1] / 1e9), self.start),
             ]
         return frames
+
+    def missed(self) -> int | None:
+        """How many runs were skipped, as of the last reading, also of programs that are no longer attached; None if the
+        kernel does not count them."""
+        return sum(self._missed.values()) if self.release >= _MISSES_SINCE else None
+
+    def _missed_by(self, program: Program) -> int:
+        self._missed[program.name] = missed = program.missed()
+        return missed
 
 
 def probes_of(program: str, hooks: Sequence[HookStatus]) -> tuple[str, ...]:

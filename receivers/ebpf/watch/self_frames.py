@@ -59,6 +59,8 @@ class SelfFrames:
     loaded: LoadedProbes
     proc: Path
     start: int
+    dropped: Mapping[str, int] = field(init=False)
+    """Events that could not be counted, by reason, as of the last reading."""
     _maps: RowSet = field(init=False)
     _hooks: RowSet = field(init=False)
     _drops: RowSet = field(init=False)
@@ -73,6 +75,7 @@ class SelfFrames:
         self._hooks = RowSet.of([_hook(hook.probe, hook.hook, hook.in_brief) for hook in self.loaded.hooks])
         self._attached = [int(hook.attached) for hook in self.loaded.hooks]
         self._capacities = [kernel_map.max_entries for kernel_map in self.loaded.maps.values()]
+        self.dropped = dict.fromkeys(self.loaded.drops.reasons, 0)
         self._drops = RowSet.of([{"reason": reason} for reason in self.loaded.drops.reasons])
         self._sees_all = in_host_namespace("pid", self.proc) is not False
 
@@ -138,7 +141,8 @@ class SelfFrames:
             return 0
 
     def _dropped(self, reading_time: ReadingTime) -> Frame:
-        values = np.array(list(self.loaded.drops.read().values()), np.uint64)
+        self.dropped = self.loaded.drops.read()
+        values = np.array(list(self.dropped.values()), np.uint64)
         return counter_frame(reading_time, DROPPED, (self._drops, values), self.start)
 
 

@@ -14,7 +14,18 @@ import pytest
 from ebpf_sidecar.pipeline.cli.commands import cli, exit_code
 from ebpf_sidecar.pipeline.errors import ConfigError, ExportError, Mistake, PluginError
 
-COMMANDS = ["check", "completion", "components", "doctor", "print-config", "record", "run", "schema", "version"]
+COMMANDS = [
+    "check",
+    "completion",
+    "components",
+    "doctor",
+    "print-config",
+    "record",
+    "run",
+    "schema",
+    "stats",
+    "version",
+]
 
 
 def test_all_commands_are_there():

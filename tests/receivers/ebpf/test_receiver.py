@@ -48,6 +48,9 @@ class ProbeCollection:
     def forgotten_rows(self):
         return 0
 
+    def losses(self):
+        return {"requests": self.readings}
+
     def rows_beyond_limit(self):
         return 0
 
@@ -121,6 +124,15 @@ def test_a_reading_that_fails_is_counted_and_the_next_goes_on(parts):
     assert 0 == beats
     assert [("receiving", "map: cannot read it")] == telemetry.errors
     assert ["receiving"] == telemetry.recoveries
+
+
+def test_what_the_kernel_lost_is_published_by_reason(parts):
+    """As of the last reading."""
+    clock, _, telemetry, _, sink, receiver = parts
+    receiver.start(sink)
+    clock.until_waiting()
+
+    assert {"requests": 1} == {reason: read() for reason, read in telemetry.losses.items()}
 
 
 def test_readings_that_take_too_long_are_skipped_and_counted(parts):

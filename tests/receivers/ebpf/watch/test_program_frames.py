@@ -77,3 +77,16 @@ def test_programs_that_were_turned_off_disappear_and_others_keep_their_rows():
 
     assert [before.rows.records()[0]] == after.rows.records()
     assert before.rows.ids[:1].tolist() == after.rows.ids.tolist()
+
+
+def test_skipped_runs_stay_known_when_their_program_has_gone():
+    """The ledger's total never falls; what the kernel does not count is unknown."""
+    machine = loaded()
+    frames = ProgramFrames(machine, 1, RECENT)
+    before = frames.missed()
+    frames.frames(NOW)
+    frames.follow(machine.hooks[:2])
+    frames.frames(NOW)
+
+    assert (0, 2) == (before, frames.missed())
+    assert ProgramFrames(machine, 1, (5, 10)).missed() is None

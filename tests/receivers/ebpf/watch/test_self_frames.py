@@ -54,3 +54,13 @@ def test_followed_processes_are_those_whose_first_thread_is_followed(tracked, na
 def test_in_a_container_numbers_mean_other_processes_and_nothing_is_reported(tracked):
     """The kernel's thread ids are the host's, and /proc lists the container's."""
     assert [] == tracked(4026532202)
+
+
+def test_lost_events_are_those_of_the_last_reading(tmp_path):
+    """Whoever asks in between does not read the map; before the first reading nothing was lost yet."""
+    drops = SimpleNamespace(reasons=("requests", "completions"), read=lambda: {"requests": 3, "completions": 0})
+    own = SelfFrames(SimpleNamespace(maps={}, hooks=(), drops=drops), tmp_path, 0)
+    before = own.dropped
+    own.frames(ReadingTime(1, {}), {}, None, {})
+
+    assert ({"requests": 0, "completions": 0}, {"requests": 3, "completions": 0}) == (before, own.dropped)
