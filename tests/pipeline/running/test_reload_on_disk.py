@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reloads of senders whose queues are on disk: one owner at a time, and every point is accounted for once."""
 
+import threading
+
 import pytest
 from otlp_servers import http_server
 from reloaded import retired
@@ -16,6 +18,7 @@ from ebpf_sidecar.pipeline.telemetry.ledger import (
     RESTORED,
     SEND_FAILED,
     SENT,
+    UNACCOUNTED,
 )
 
 TEXT = """
@@ -89,3 +92,26 @@ def test_a_sender_that_comes_back_finds_what_it_left(reloading):
         assert until(lambda: total(service, SENT) > 1000 and total(service, QUEUED) < 1000, 20)
 
     assert 0 == gone == total(service, RESTORED) == total(service, ENQUEUE_FAILED)
+
+
+def test_the_ledger_closes_at_every_moment_of_a_reload(reloading):
+    """Also while a predecessor drains, leaves points on disk, and its successor finds them there."""
+    service, reload = reloading
+    seen, done = set(), threading.Event()
+
+    def watch():
+        while not done.is_set():
+            seen.update(service.ledger.read(UNACCOUNTED).values())
+            seen.update(balance.difference for balance in service.ledger.balances().values())
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    with http_server() as server:
+        for longest in ("51ms", "52ms", "53ms"):
+            reload(longest=longest)
+            reload(longest=longest, port=server.port)
+    done.set()
+    watching.join()
+
+    assert {0} == seen
+    assert {"otlphttp", "debug"} == {name for [(_, name)] in service.ledger.balances()}

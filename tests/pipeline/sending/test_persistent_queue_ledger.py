@@ -4,10 +4,11 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from observed_queue import DOWN, soon, started
-from stored_payloads import DISK_FULL, Unreliable
+from stored_payloads import DISK_FULL, Folder, Unreliable, payload, stored
 from waiting import until
 
 from ebpf_sidecar.pipeline.payload import SendError
+from ebpf_sidecar.pipeline.payload_store import DamageError
 from ebpf_sidecar.pipeline.testing import FakeSender, frame
 
 STEPS = st.lists(
@@ -70,3 +71,32 @@ def test_the_ledger_closes_at_every_moment_in_every_process(tmp_path_factory, st
 
     assert 0 == unaccounted(queue, offered) == queue.queued_points()
     assert {} == {reason: n for reason, n in queue.telemetry.drops.items() if reason not in ("queue_full", "refused")}
+
+
+class DamagedOnOpening(Folder):
+    """A store that finds out that its first payload is damaged when it is asked for its last one."""
+
+    def open_store(self, name):
+        store = super().open_store(name)
+        found, last = [DamageError("payload 1 is damaged", 1)], store.last
+
+        def once_damaged():
+            if found:
+                store.remove([1])
+                raise found.pop()
+            return last()
+
+        store.last = once_damaged
+        return store
+
+
+def test_what_is_found_damaged_while_a_queue_is_opened_was_restored_and_is_lost(tmp_path):
+    """An earlier process has counted it as left; it cannot vanish between the two."""
+    with stored(Folder(tmp_path), "test") as store:
+        store.add({1: payload(1, points=3), 2: payload(2, points=4)}, set())
+    queue = started(FakeSender(), DamagedOnOpening(tmp_path))
+    found = queue.balance()
+    queue.shutdown()
+
+    assert (7, 0, {"corrupt": 3}) == (found.restored, found.difference, found.dropped)
+    assert (4, 3) == (queue.balance().delivered, queue.telemetry.drops["corrupt"])
