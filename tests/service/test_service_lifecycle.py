@@ -129,6 +129,8 @@ def test_the_status_pages_are_beside_the_metrics(serve):
     assert {"status": "ok"} == json.loads(service.get("/health")) == json.loads(service.get("/ready"))
     assert ["container", "map_cleanup", "rate"] == sorted(stats["pipelines"][0]["processors"])
     assert any(metric["name"] == "ebpf_sidecar.receiver.accepted_metric_points" for metric in stats["metrics"])
+    assert (True, ["prometheus"]) == (stats["ledger"]["closes"], [each["id"] for each in stats["ledger"]["exporters"]])
+    assert {"missed_runs", "forgotten_rows"} <= stats["ledger"]["lost_in_the_kernel"]["ebpf"].keys()
 
 
 def test_a_port_in_use_is_named_and_ends_the_start(command, tmp_path):
