@@ -29,7 +29,7 @@ def exponential_points(frame: Frame, attributes: Sequence[bytes]) -> tuple[NDArr
     offset = tag(1, VARINT) + varint(_zigzag(buckets.offset))
     counts = packed(frame.values[:, 1:-1])
     points = [
-        message(1, fixed, same, message(8, offset, prefix(2, len(each)), each), own)
+        message(1, fixed, same, message(8, offset, prefix(2, len(each)), each) if each else b"", own)
         for fixed, each, own in zip(_fixed_parts(frame), counts, attributes, strict=True)
     ]
     return np.cumsum(np.fromiter(map(len, points), np.int64, len(points))), memoryview(b"".join(points))

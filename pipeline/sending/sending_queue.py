@@ -84,7 +84,7 @@ class SendingQueue:
         with self._changed:
             given_up, freed = self._waiting.shed(wanted)
             lost = sum(each.points for each in given_up)
-            self._account.abandon_queued(lost, shutdown=False)
+            self._account.abandon_queued(lost, _MEMORY_LIMIT)
             self._changed.notify_all()
         self._account.report(lost, _MEMORY_LIMIT)
         return freed
