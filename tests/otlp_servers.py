@@ -177,6 +177,11 @@ class Certificates:
         """The content of that file."""
         return (self.folder / name).read_bytes()
 
+    def client(self):
+        """The settings ``tls`` of a client that the server knows."""
+        files = {"ca_file": "ca.pem", "cert_file": "client.pem", "key_file": "client.key"}
+        return {setting: self.file(name) for setting, name in files.items()}
+
 
 def make_certificates(folder):
     """A new authority with certificates, valid for a day."""

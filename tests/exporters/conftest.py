@@ -2,6 +2,7 @@
 """What several files of tests share."""
 
 import pytest
+from otlp_servers import make_certificates
 from served_exporter import ServedExporter
 
 
@@ -9,3 +10,9 @@ from served_exporter import ServedExporter
 def served():
     """An exporter with default settings."""
     return ServedExporter()
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    """An authority, a server and a client."""
+    return make_certificates(tmp_path_factory.mktemp("certificates"))

@@ -164,30 +164,16 @@ def test_a_name_that_cannot_be_resolved_is_a_failure_that_may_pass():
     assert "no-such-host.invalid" in str(raised.value) or "DNS" in str(raised.value)
 
 
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    """An authority, a server and a client."""
-    return make_certificates(tmp_path_factory.mktemp("certificates"))
-
-
 def credentials(certificates, *, mutual=False):
     """What a server with these certificates needs."""
     pair = (certificates.read("server.key"), certificates.read("server.pem"))
     return grpc.ssl_server_credentials([pair], certificates.read("ca.pem"), require_client_auth=mutual)
 
 
-def client_files(certificates):
-    """The settings of a client that the server knows."""
-    return {
-        "ca_file": certificates.file("ca.pem"), "cert_file": certificates.file("client.pem"),
-        "key_file": certificates.file("client.key"),
-    }  # fmt: skip
-
-
 @pytest.mark.parametrize("mutual", [False, True], ids=["tls", "mtls"])
 def test_requests_are_encrypted(certificates, mutual):
     """And the server may ask who we are."""
-    tls = client_files(certificates) if mutual else {"ca_file": certificates.file("ca.pem")}
+    tls = certificates.client() if mutual else {"ca_file": certificates.file("ca.pem")}
     with (
         grpc_server(credentials=credentials(certificates, mutual=mutual)) as server,
         sender("otlp", endpoint=f"localhost:{server.port}", tls=tls) as made,

@@ -12,7 +12,6 @@ import pytest
 from otel_collector import needs_collector, otel_collector
 from otlp_points import official, points_of
 from otlp_senders import send, sender
-from otlp_servers import make_certificates
 from peers import cached
 from prometheus_servers import first_answer, needs_current, otlp_prometheus, otlp_url
 
@@ -31,18 +30,11 @@ def recorded(batches=1):
     return [each.frames for _, each in zip(range(batches), Recording(PACKAGED).batches(print), strict=False)]
 
 
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    """Those that both sides use where they use TLS."""
-    return make_certificates(tmp_path_factory.mktemp("certificates"))
-
-
 @pytest.fixture(scope="module", params=["plain", "mutual TLS"])
 def collector(request, certificates, tmp_path_factory):
     """One that speaks without TLS, and one that also wants to know the client; with the settings for either."""
     folder, secure = tmp_path_factory.mktemp("collector"), request.param != "plain"
-    files = {"ca_file": "ca.pem", "cert_file": "client.pem", "key_file": "client.key"}
-    tls = {name: certificates.file(file) for name, file in files.items()} if secure else {"insecure": True}
+    tls = certificates.client() if secure else {"insecure": True}
     with otel_collector(folder, tls=certificates if secure else None, client_tls=secure) as running:
         yield running, {"tls": tls}, "https" if secure else "http"
 

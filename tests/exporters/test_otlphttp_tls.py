@@ -11,12 +11,6 @@ from ebpf_sidecar.pipeline import SendError, SidecarError
 from ebpf_sidecar.pipeline.testing import frame
 
 
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    """An authority, a server and a client."""
-    return make_certificates(tmp_path_factory.mktemp("certificates"))
-
-
 def server_context(certificates, *, mutual=False):
     """What a server with these certificates needs."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -27,18 +21,10 @@ def server_context(certificates, *, mutual=False):
     return context
 
 
-def client_files(certificates):
-    """The settings of a client that the server knows."""
-    return {
-        "ca_file": certificates.file("ca.pem"), "cert_file": certificates.file("client.pem"),
-        "key_file": certificates.file("client.key"),
-    }  # fmt: skip
-
-
 @pytest.mark.parametrize("mutual", [False, True], ids=["tls", "mtls"])
 def test_requests_are_encrypted(certificates, mutual):
     """And the server may ask who we are."""
-    tls = client_files(certificates) if mutual else {"ca_file": certificates.file("ca.pem")}
+    tls = certificates.client() if mutual else {"ca_file": certificates.file("ca.pem")}
     with (
         http_server(context=server_context(certificates, mutual=mutual)) as server,
         sender("otlphttp", endpoint=f"https://localhost:{server.port}", tls=tls) as made,
