@@ -59,6 +59,11 @@ class Reloaded(Generic[Made]):
             assert self._made is not None  # or it would have raised
             return self._made
 
+    def last(self) -> Made | None:
+        """What was made last, if anything was."""
+        with self._lock:
+            return self._made
+
     def _remake(self, versions: Versions) -> None:
         try:
             self._made, self._versions = self.make(), versions

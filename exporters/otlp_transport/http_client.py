@@ -54,7 +54,9 @@ class HttpClient:
 
     def close(self) -> None:
         """End connections that are not in use."""
-        self.connections.current().clear()
+        pools = self.connections.last()
+        if pools is not None:
+            pools.clear()
 
     def _post(self, payload: Payload) -> tuple[int, Mapping[str, str], bytes]:
         seconds = self.settings.timeout

@@ -7,8 +7,9 @@ import pytest
 from otlp_senders import send, sender
 from otlp_servers import http_server, make_certificates, metrics_of
 
-from ebpf_sidecar.pipeline import SendError, SidecarError
-from ebpf_sidecar.pipeline.testing import frame
+from ebpf_sidecar.pipeline import ComponentKind, SendError, SidecarError
+from ebpf_sidecar.pipeline.plugins import Plugins
+from ebpf_sidecar.pipeline.testing import fake_context, frame
 
 
 def server_context(certificates, *, mutual=False):
@@ -95,3 +96,15 @@ def test_a_certificate_that_is_none_keeps_the_service_from_starting(tmp_path):
         sender("otlphttp", endpoint="https://localhost:4318", tls={"ca_file": str(path)}),
     ):
         pass
+
+
+def test_what_could_not_start_can_be_shut_down(tmp_path):
+    """Certificates that are missing are no reason to fail once more."""
+    tls = {"ca_file": str(tmp_path / "ca.pem")}
+    factory = Plugins().factory(ComponentKind.EXPORTER, "otlphttp")
+    settings = factory.settings(endpoint="https://localhost:4318", tls=tls)
+    made = factory.create(settings, fake_context(factory.kind, "otlphttp"))
+    with pytest.raises(SidecarError):
+        made.start()
+
+    made.shutdown()
